@@ -14,6 +14,7 @@ use fs_err::File;
 use fs_err::os::unix::fs::OpenOptionsExt;
 
 use super::event::{Event, Observer};
+use super::regular::open_regular;
 use super::removal::{remove_all, remove_all_closed};
 
 /// Prefix of files under construction.
@@ -191,7 +192,8 @@ pub fn prepare_if_changed(target: &Path, content: &[u8]) -> io::Result<Option<Pr
 
 fn has_content(path: &Path, content: &[u8]) -> io::Result<bool> {
     let mut old = Vec::with_capacity(content.len() + 1);
-    File::open(path)?.take(content.len() as u64 + 1).read_to_end(&mut old)?;
+    // Others may have made a FIFO there, which would wait for a writer.
+    open_regular(path)?.take(content.len() as u64 + 1).read_to_end(&mut old)?;
     Ok(old == content)
 }
 

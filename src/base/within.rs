@@ -47,6 +47,11 @@ pub fn open_listed(folder: impl AsFd, path: &Path) -> io::Result<File> {
     Err(io::Error::other(format!("{} is not a file any more", path.display())))
 }
 
+/// Opens a regular file below a folder to which others may write, as by [`open_listed`].
+pub fn open_plain(folder: &Path, path: &Path) -> io::Result<File> {
+    open_listed(open_folder(folder)?, path)
+}
+
 /// Opens the folder of a listed path below an open folder with `O_PATH`, without following
 /// symlinks.
 pub fn open_parent_of_listed(folder: impl AsFd, path: &Path) -> io::Result<OwnedFd> {

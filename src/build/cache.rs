@@ -18,6 +18,9 @@ use crate::base::atomic::{self, PreparedFile};
 use crate::base::within;
 use crate::package::{PackageId, PackageName, SourceName, Variant};
 
+/// Upper limit of the length of a `latest` file, in bytes.
+const LONGEST_LATEST: u64 = 4096;
+
 /// A tree's cache folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cache {
@@ -103,6 +106,14 @@ impl Cache {
         latest.put_in_place()
     }
 
+    /// Returns the last id of a package's variant. What a tree brings in place of the record, such as a link to a
+    /// file without an end, is none.
+    pub fn last_build(&self, name: &PackageName, variant: &Variant) -> Option<PackageId> {
+        let file = variant.file("latest");
+        let text = within::read_text(&self.package_folder(name), Path::new(&file), LONGEST_LATEST);
+        text.ok()?.trim().parse().ok()
+    }
+
     /// Prepares the file that [`Cache::write_latest`] writes, if a write is needed.
     pub fn prepare_latest(
         &self,
@@ -184,5 +195,31 @@ mod tests {
         fs_err::remove_file(cache.archive(&id)).unwrap();
         fs_err::write(cache.archive(&id), "").unwrap();
         assert!(cache.has(&id));
+    }
+
+    #[test]
+    fn what_is_in_place_of_latest_is_neither_waited_for_nor_read_without_an_end() {
+        let place = tempfile::tempdir().unwrap();
+        let cache = Cache::of(place.path());
+        let id: PackageId = "p--1".parse().unwrap();
+        let (name, variant) = (id.name().clone(), Variant::default());
+        let folder = cache.package_folder(&name);
+        fs_err::create_dir_all(&folder).unwrap();
+        let latest = folder.join("latest");
+        fs_err::write(place.path().join("outside"), "p--2").unwrap();
+        let links = ["/dev/zero", "../../../outside"].map(Some);
+        for link in links.into_iter().chain([None]) {
+            match link {
+                Some(target) => fs_err::os::unix::fs::symlink(target, &latest).unwrap(),
+                None => nix::unistd::mkfifo(&latest, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+            }
+            assert_eq!(cache.last_build(&name, &variant), None, "{link:?}");
+            cache.write_latest(&id, &variant).unwrap();
+            let data = fs_err::symlink_metadata(&latest).unwrap();
+            assert!(data.is_file(), "{link:?}");
+            fs_err::remove_file(&latest).unwrap();
+        }
+        cache.write_latest(&id, &variant).unwrap();
+        assert_eq!(cache.last_build(&name, &variant), Some(id));
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::args::{IsolationArg, JobserverArg, NetworkArg, ProgressArg};
+use super::config_fault;
 use super::grant::TrustFile;
 use crate::base::http::redact;
 use crate::base::text::shell_argument;
@@ -325,6 +326,9 @@ impl SettingsError {
     }
 }
 
+/// Upper limit of a tree's file in bytes.
+const LONGEST: u64 = 4 << 20;
+
 /// Path of a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ConfigPath {
@@ -342,7 +346,7 @@ pub(super) fn read_text(file: &ConfigPath) -> Result<Option<String>, SettingsErr
         return Ok(Some(text));
     }
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
-    match within::read_text(folder, Path::new(name), u64::MAX) {
+    match within::read_text(folder, Path::new(name), LONGEST) {
         Ok(text) => Ok(Some(text)),
         Err(error) if within::leads_out(&error) => Err(SettingsError::LeadsOut(path.clone())),
         Err(error) => match error.kind() {
@@ -366,11 +370,8 @@ pub(super) fn read_file(path: &Path) -> Result<ConfigFile, SettingsError> {
 
 /// Reads the text of a configuration file; the path is for messages.
 pub(crate) fn parse(path: &Path, text: &str) -> Result<ConfigFile, SettingsError> {
-    let file: ConfigFile = toml::from_str(text).map_err(|error| {
-        let offset = error.span().map(|span| span.start);
-        let problem = Problem { offset, message: error.message().to_owned(), hint: None };
-        SettingsError::Parse(problem.in_file(path, text))
-    })?;
+    let file: ConfigFile = toml::from_str(text)
+        .map_err(|error| SettingsError::Parse(config_fault::fault(path, text, &error)))?;
     // A line appended at the end belongs to the last table.
     if let Some(key) = file.images.keys().find(|name| SETTINGS.contains(&name.as_str())) {
         let offset = offset_of_image(text, key);

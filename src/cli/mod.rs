@@ -8,6 +8,7 @@ mod candidates;
 mod clouds;
 pub mod commands;
 pub mod config;
+mod config_fault;
 pub mod environment;
 pub mod error;
 mod format_arg;

@@ -1,13 +1,14 @@
 //! `mkpanda doctor`: what it finds on this machine, and what it advises where something is missing.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 
 use nix::unistd::Uid;
 use serde_json::Value;
 
 use crate::inside::{left_out, tier};
-use crate::support::{Place, Ran, binary, ran};
+use crate::support::{Place, Ran, binary, ran, write_program};
 
 /// The findings of a run, as JSON.
 fn report(ran: &Ran) -> Value {
@@ -58,6 +59,37 @@ fn what_is_required_and_missing_fails_the_doctor() {
     }
     let mistyped = place.run("", &["doctor", "--require", "git-lsf"]).fails(2);
     mistyped.says("a similar value exists: 'git-lfs'");
+}
+
+#[test]
+fn nothing_of_the_working_directory_is_run() {
+    let mut place = Place::bare();
+    let (bin, ran) = (place.path().join("bin"), place.path().join("ran"));
+    std::fs::create_dir(&bin).unwrap();
+    // Without git-lfs, git takes an alias of that name for it.
+    let git = ["/usr/local/bin/git", "/usr/bin/git"].into_iter().find(|it| Path::new(it).exists());
+    std::os::unix::fs::symlink(git.unwrap(), bin.join("git")).unwrap();
+    std::os::unix::fs::symlink("/bin/sh", bin.join("sh")).unwrap();
+    let script = format!(": > '{}'", ran.display());
+    for folder in ["objects", "refs"] {
+        std::fs::create_dir_all(place.packages.join(".git").join(folder)).unwrap();
+    }
+    place.write(".git/HEAD", "ref: refs/heads/main\n");
+    place.write(".git/config", &format!("[alias]\n\tlfs = \"!{script}\"\n"));
+    write_program(&place.packages.join("git"), &format!("#!/bin/sh\n{script}\n"));
+    let state = |report: &Value, feature: &str| finding(report, feature)["state"].clone();
+    for (path, has_git) in [
+        (bin.to_str().unwrap().to_owned(), true),
+        (format!("{}:", bin.display()), true),
+        (".:".to_owned(), false),
+        (String::new(), true),
+    ] {
+        place.variables = vec![("PATH".to_owned(), path.clone())];
+        let report = report(&place.run("", &["doctor", "--json"]));
+        assert!(!ran.exists(), "PATH={path}: a program of the working directory was run");
+        assert_eq!(state(&report, "git") == "works", has_git, "PATH={path}: {report:#}");
+        assert!(path.is_empty() || state(&report, "git-lfs") == "missing", "PATH={path}");
+    }
 }
 
 /// Runs the doctor as an ordinary user without an entry in `/etc/subuid`.

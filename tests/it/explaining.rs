@@ -165,3 +165,34 @@ fn any_build_that_is_known_can_be_compared_with() {
     place.package("far", r#"{"docker": "registry.invalid/none:1"}"#, "true");
     place.run(".", &["explain", "far"]).fails(1).says("is not on this machine");
 }
+
+#[test]
+fn a_record_that_others_put_into_a_cache_is_not_waited_for() {
+    let place = place();
+    let id = explain(&place, &["app"])["id"].as_str().unwrap().to_owned();
+    let cache = place.path().join("shared");
+    std::fs::create_dir_all(cache.join("records/app")).unwrap();
+    let record = cache.join(format!("records/app/{id}.json"));
+    let shared = cache.to_str().unwrap();
+    let refused = |name: &str| {
+        let by_id = ["explain", "app", "--cache", shared, "--against", id.as_str()];
+        let ran = place.run(".", &by_id).fails(1);
+        assert!(ran.stderr.contains("nothing is known of a build"), "{name}: {}", ran.stderr);
+        let by_folder = ["explain", "app", "--against", shared];
+        let ran = place.run(".", &by_folder).fails(1);
+        assert!(ran.stderr.contains("has no record of a build"), "{name}: {}", ran.stderr);
+    };
+    nix::unistd::mkfifo(&record, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    refused("FIFO");
+    let text = format!(r#"{{"id": "{id}", "build_ids": {{"name": "secret"}}}}"#);
+    let private = place.write("private.json", &text);
+    for target in [private.as_path(), std::path::Path::new("/dev/zero")] {
+        std::fs::remove_file(&record).unwrap();
+        std::os::unix::fs::symlink(target, &record).unwrap();
+        refused("symlink");
+    }
+    // As a regular file it is one.
+    std::fs::remove_file(&record).unwrap();
+    std::fs::copy(private, &record).unwrap();
+    place.run(".", &["explain", "app", "--cache", shared, "--against", &id]).ok();
+}

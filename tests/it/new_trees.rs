@@ -78,6 +78,9 @@ fn sources_are_fetched_where_that_is_asked_for_and_allowed() {
     let info = std::fs::read_to_string(place.path().join("tree/demo/x/buildinfo.json")).unwrap();
     assert!(info.contains("url_extract") && info.contains(&sha1(b"x")), "{info}");
     run(&place, &["init", "other", "--from", url]).fails(1).says("mkpanda init DIR");
+    let secret = "https://anna:geheim@127.0.0.1:9/x.tar.gz?token=geheim";
+    let ran = run(&place, &["-C", "demo", "init", "z", "--from", secret, "--offline"]).fails(1);
+    assert!(!ran.stderr.contains("geheim") && ran.stderr.contains("--sha1"), "{}", ran.stderr);
     let git = "https://registry.invalid/x.git";
     run(&place, &["-C", "demo", "init", "y", "--from", git]).fails(1).says("git ls-remote");
     assert!(!place.path().join("tree/demo/y").exists());

@@ -69,6 +69,20 @@ fn bash_completes_commands_options_and_names_that_are_there() {
 }
 
 #[test]
+fn no_name_of_a_tree_becomes_a_command_by_completion() {
+    let place = Place::bare();
+    place.write("treeinfo.json", "{}");
+    for name in ["x$(id)", "x;id", "x`id`", "x\nid", "x*", "x\u{1b}[31m", "x&id"] {
+        place.write(&format!("{name}.treeinfo.json"), "{}");
+        std::fs::create_dir(place.packages.join(name)).unwrap();
+    }
+    place.write("xy.treeinfo.json", "{}");
+    assert_eq!(completed_by_bash(&place, &["mkpanda", "tree", "x"]), ["xy"]);
+    let files = completed_by_bash(&place, &["mkpanda", "-C", "x"]);
+    assert_eq!(files, ["xy.treeinfo.json"]);
+}
+
+#[test]
 fn manual_pages_are_there_for_both_programs_and_every_command() {
     let place = Place::bare();
     let page = place.run("", &["man"]).ok().stdout;

@@ -274,8 +274,7 @@ impl Site {
 
     /// Id of the last build of a package, as the tree's cache has it.
     pub fn last_build(&self, key: &PackageKey) -> Option<crate::package::PackageId> {
-        let path = self.cache.package_folder(&key.name).join(key.variant.file("latest"));
-        fs_err::read_to_string(path).ok()?.trim().parse().ok()
+        self.cache.last_build(&key.name, &key.variant)
     }
 
     /// Brings all planned packages into the cache, and records the id of each.

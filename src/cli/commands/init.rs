@@ -9,6 +9,7 @@ use super::super::inspect_error::InspectError;
 use super::super::ui::Weight;
 use super::Context;
 use crate::base::event::Interruptible;
+use crate::base::http::redact;
 use crate::base::text::shell_argument;
 use crate::container::helper::Interrupt;
 use crate::package::PackageName;
@@ -78,7 +79,7 @@ fn source(
     let settings = context.settings(None, Some(tree))?;
     let local = scaffold::local_file(path, url);
     if settings.offline && local.is_none() {
-        return Err(InspectError::SumOffline(url.to_owned()).into());
+        return Err(InspectError::SumOffline(redact(url)).into());
     }
     let progress = context.progress(&settings);
     let interrupt = Arc::<Interrupt>::default();

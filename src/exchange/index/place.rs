@@ -8,7 +8,7 @@ use std::path::Path;
 use super::contents::{Index, IndexError};
 use super::document::document;
 use super::page::page;
-use crate::base::atomic;
+use crate::base::atomic::{self, PreparedFile};
 use crate::base::event::{Observer, WithoutDownloads};
 use crate::exchange::contents::SUBJECT;
 use crate::exchange::names::{INDEX_JSON, INDEX_PAGE};
@@ -38,8 +38,10 @@ pub fn write_index(
         let is_new = match folder {
             Some(folder) => {
                 let path = folder.join(name);
-                let is_new = fs_err::read(&path).map_or(true, |old| old != text.as_bytes());
-                atomic::write_if_changed(&path, text.as_bytes()).map_err(IndexError::File)?;
+                let file = atomic::prepare_if_changed(&path, text.as_bytes());
+                let file = file.map_err(IndexError::File)?;
+                let is_new = file.is_some();
+                file.map_or(Ok(()), PreparedFile::put_in_place).map_err(IndexError::File)?;
                 is_new
             }
             None => replace(store.backend(), (name, kind), text.as_bytes(), observer)?,

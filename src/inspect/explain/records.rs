@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::archive::compression::decompressed;
+use crate::base::within;
 use crate::build::cache::{Cache, is_file};
 use crate::package::{PackageId, PackageName, Requirement, Variant};
 use crate::runner::home::Home;
@@ -134,8 +135,10 @@ impl Records {
 
     /// Finds the inputs of a build.
     pub fn find(&self, id: &PackageId) -> Option<KnownBuild> {
-        let kept =
-            self.folders.iter().flat_map(|folder| places(folder, id)).find_map(|path| read(&path));
+        let kept = self
+            .folders
+            .iter()
+            .find_map(|folder| places(id).iter().find_map(|path| read_below(folder, path)));
         kept.filter(|build| build.id == *id).or_else(|| self.of_archive(id))
     }
 
@@ -227,13 +230,10 @@ impl Records {
     }
 }
 
-/// Files that a folder of records may have for a build.
-fn places(folder: &Path, id: &PackageId) -> [PathBuf; 2] {
-    let name = id.name().as_str();
-    [
-        folder.join("builds").join(name).join(id.to_string()).join("record.json"),
-        folder.join("records").join(name).join(format!("{id}.json")),
-    ]
+/// Files that a folder of records may have for a build, relative to the folder.
+fn places(id: &PackageId) -> [PathBuf; 2] {
+    let name = id.name();
+    [format!("builds/{name}/{id}/record.json").into(), format!("records/{name}/{id}.json").into()]
 }
 
 /// Ids in the names of a folder's entries.
@@ -255,17 +255,30 @@ fn newest(folder: &Path, key: &PackageKey) -> Option<KnownBuild> {
     let mut files: Vec<_> = own
         .iter()
         .flat_map(|folder| ids_in(folder))
-        .flat_map(|id| places(folder, &id))
-        .filter_map(|path| Some((fs_err::metadata(&path).ok()?.modified().ok()?, path)))
+        .flat_map(|id| places(&id))
+        .filter_map(|path| {
+            let file = within::open_plain(folder, &path).ok()?;
+            Some((file.metadata().ok()?.modified().ok()?, path))
+        })
         .collect();
     files.sort();
-    let builds = files.iter().rev().filter_map(|(_, path)| read(path));
+    let builds = files.iter().rev().filter_map(|(_, path)| read_below(folder, path));
     builds.into_iter().find(|build| build.variant() == key.variant)
 }
 
+/// Reads a file that the user names.
 fn read(path: &Path) -> Option<KnownBuild> {
+    parse_file(fs_err::File::open(path).ok()?, path)
+}
+
+/// Reads a record in a folder. Others may write to a cache, so a link, a FIFO or a device is not a record.
+fn read_below(folder: &Path, path: &Path) -> Option<KnownBuild> {
+    parse_file(within::open_plain(folder, path).ok()?, &folder.join(path))
+}
+
+fn parse_file(file: impl Read, path: &Path) -> Option<KnownBuild> {
     let mut text = Vec::new();
-    fs_err::File::open(path).ok()?.take(LONGEST).read_to_end(&mut text).ok()?;
+    file.take(LONGEST).read_to_end(&mut text).ok()?;
     parse(&text, path)
 }
 

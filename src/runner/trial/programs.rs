@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use super::system::{Package, System};
 use super::{Feature, Finding};
 use crate::base::causes::with_causes;
+use crate::container::idmap::{USUAL_PATH, find_on_path};
 use crate::container::machine::Machine;
 use crate::container::uplink::Uplink;
 use crate::runner::home::RunScratch;
@@ -26,12 +27,22 @@ pub(super) fn try_git(search_path: &str, system: &System) -> [Finding; 2] {
 }
 
 /// First line of what git says to arguments.
+///
+/// Git and its extensions read the configuration of a repository in which they are started, where an alias names
+/// a program for `lfs` if there is no such extension. So git is started elsewhere, and no relative folder of a
+/// search path counts; without any, programs come from the usual folders as in a shell.
 fn said(search_path: &str, arguments: &[&str]) -> Result<String, String> {
-    let mut command = Command::new("git");
+    let search_path = if search_path.is_empty() { USUAL_PATH } else { search_path };
+    let git = find_on_path("git", search_path)
+        .ok_or_else(|| "git cannot be run: it is not in a folder of PATH".to_owned())?;
+    let mut command = Command::new(git);
     command
         .args(arguments)
+        .current_dir("/")
         .env_clear()
         .env("PATH", search_path)
+        // The root may be a repository, too.
+        .env("GIT_DIR", "/dev/null")
         .env("GIT_CONFIG_GLOBAL", "/dev/null");
     let output = command.stdin(Stdio::null()).output();
     let output = output.map_err(|error| format!("git cannot be run: {error}"))?;

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::*;
 use crate::base::removal::remove_all;
+use crate::source::head_of_checkout;
 
 /// Longest time that a look at a repository may take here.
 const SOON: Duration = Duration::from_secs(60);
@@ -25,6 +26,7 @@ fn answer(world: &Arc<World>, what: &str) -> Option<String> {
     std::thread::spawn(move || {
         // Once as any user's, and once as the tree's own.
         drop(LocalScope::of(&theirs.path("packages/.r/packages"), String::new()));
+        drop(head_of_checkout(&theirs.path("packages/.r/packages")));
         let result = theirs.fetch(local());
         drop(sender.send(result.err().map(|error| error.to_string())));
     });

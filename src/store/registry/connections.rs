@@ -47,11 +47,23 @@ pub struct Connections {
     shared: Arc<Shared>,
 }
 
+/// The file with the trusted CAs, the haste, and the servers to which redirects may lead.
+type ClientKey = (Option<PathBuf>, bool, Leads);
+
+/// Servers to which redirects may lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Leads {
+    /// Any.
+    Anywhere,
+    /// The first one alone, as the body of a request is secret.
+    Nowhere,
+}
+
 /// State that hasty connections share with the others.
 #[derive(Default)]
 struct Shared {
-    /// HTTP clients, by the file with the trusted CAs, and by haste.
-    clients: Mutex<HashMap<(Option<PathBuf>, bool), HttpClient>>,
+    /// HTTP clients.
+    clients: Mutex<HashMap<ClientKey, HttpClient>>,
     tokens: Proofs,
     /// Reachability of registries and mirrors, by host.
     reach: Mutex<HashMap<String, Arc<Reach>>>,
@@ -138,7 +150,14 @@ impl Connections {
         }
         let is_hasty = self.is_hasty || (is_failing && !endpoint.is_mirror);
         let http = if is_hasty { &self.hasty_http } else { &self.options.http };
-        Ok((http, self.client(endpoint, http, is_hasty)?))
+        Ok((http, self.client(endpoint, http, is_hasty, Leads::Anywhere)?))
+    }
+
+    /// Returns the HTTP client for requests whose body is secret. A redirect to another server is an error:
+    /// with the statuses 307 and 308 the body would go there.
+    pub(super) fn prepare_secret(&self, endpoint: &Endpoint) -> Result<HttpClient, ExchangeError> {
+        let http = if self.is_hasty { &self.hasty_http } else { &self.options.http };
+        self.client(endpoint, http, self.is_hasty, Leads::Nowhere)
     }
 
     pub(super) fn tokens(&self) -> &Proofs {
@@ -176,24 +195,29 @@ impl Connections {
         endpoint: &Endpoint,
         options: &HttpOptions,
         is_hasty: bool,
+        leads: Leads,
     ) -> Result<HttpClient, ExchangeError> {
-        let key = (endpoint.ca.clone(), is_hasty);
+        let key = (endpoint.ca.clone(), is_hasty, leads);
         let mut clients = self.shared.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = clients.get(&key) {
             return Ok(known.clone());
         }
-        let client = build(endpoint, options)?;
+        let client = build(endpoint, options, leads)?;
         clients.insert(key, client.clone());
         Ok(client)
     }
 }
 
-fn build(endpoint: &Endpoint, options: &HttpOptions) -> Result<HttpClient, ExchangeError> {
+fn build(
+    endpoint: &Endpoint,
+    options: &HttpOptions,
+    leads: Leads,
+) -> Result<HttpClient, ExchangeError> {
     let refused = |reason: String| ExchangeError::Refused {
         url: endpoint.url(""),
         reason: format!("the HTTP client can't be set up: {reason}"),
     };
-    let builder = || http::builder(options).map(|builder| builder.redirect(redirects()));
+    let builder = || http::builder(options).map(|builder| builder.redirect(redirects(leads)));
     let Some(path) = &endpoint.ca else {
         return builder()
             .map_err(refused)?
@@ -218,13 +242,16 @@ fn build(endpoint: &Endpoint, options: &HttpOptions) -> Result<HttpClient, Excha
 
 /// Follows redirects, except from TLS to plain HTTP. `reqwest` keeps credentials away from other
 /// hosts.
-fn redirects() -> Policy {
-    Policy::custom(|attempt| {
+fn redirects(leads: Leads) -> Policy {
+    Policy::custom(move |attempt| {
         let from = attempt.previous().last().map(|url| url.scheme().to_owned());
+        let first = attempt.previous().first().map(reqwest::Url::origin);
         if attempt.previous().len() > MOST_REDIRECTS {
             attempt.error("it redirects in a circle")
         } else if from.as_deref() == Some("https") && attempt.url().scheme() != "https" {
             attempt.error("it redirects to plain HTTP")
+        } else if leads == Leads::Nowhere && first != Some(attempt.url().origin()) {
+            attempt.error("it redirects to another server, which is not told a token")
         } else {
             attempt.follow()
         }

@@ -372,7 +372,11 @@ impl<'a> Wire<'a> {
                 credential: self.credential()?,
                 host: &self.endpoint.host,
             };
-            return token::fetch(&self.transport, &self.client, &request);
+            let client = match request.credential {
+                Some(Credential::Identity(_)) => &self.connections.prepare_secret(self.endpoint)?,
+                _ => &self.client,
+            };
+            return token::fetch(&self.transport, client, &request);
         }
         match (asked.contains(&Challenge::Basic), self.credential()?) {
             (true, Some(Credential::Password { user, password })) => {

@@ -14,6 +14,7 @@
 mod generated;
 mod page;
 mod session;
+mod trust;
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;

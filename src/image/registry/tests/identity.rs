@@ -141,6 +141,45 @@ fn credentials_stay_with_whom_they_are_for() {
 }
 
 #[test]
+fn an_identity_token_goes_to_no_server_that_the_token_server_leads_to() {
+    let thief = TestServer::start(|_, _| ok_json("{\"token\": \"for-anna\"}"));
+    let to = thief.url("/token");
+    for status in [307, 308] {
+        let to = to.clone();
+        let server = serve(&Contents::simple(), move |request, _| {
+            let host = request.header("host").unwrap();
+            if request.path == "/token" {
+                let location = format!("http://{host}/moved");
+                return Some(answer(
+                    &format!("{status} x\r\nLocation: {location}\r\nContent-Length: 0"),
+                    b"",
+                ));
+            }
+            if request.path == "/moved" {
+                assert_eq!(request.method, "POST");
+                return Some(answer(
+                    &format!("{status} x\r\nLocation: {to}\r\nContent-Length: 0"),
+                    b"",
+                ));
+            }
+            let head = format!(
+                "401 x\r\nWWW-Authenticate: Bearer realm=\"http://{host}/token\"\r\nContent-Length: 0"
+            );
+            (request.header("authorization") != Some("Bearer for-anna")).then(|| answer(&head, b""))
+        });
+        let mut place = Place::new(&[&server]);
+        place.log_in(&server.host(), AUTH);
+        let file = &place.options.credentials.files[0];
+        let entry = r#"{"identitytoken": "geheim"}"#;
+        fs_err::write(file, format!(r#"{{"auths": {{"{}": {entry}}}}}"#, server.host())).unwrap();
+        let error = place.fails(&format!("{}/r:1", server.host()));
+        assert!(error.contains("redirects to another server"), "{error}");
+        assert!(thief.requests().is_empty() && !error.contains("geheim"));
+        assert!(server.requests().iter().any(|request| request.path == "/moved"));
+    }
+}
+
+#[test]
 fn a_redirect_in_a_circle_ends() {
     let server = serve(&Contents::simple(), |request, _| {
         Some(answer(&format!("302 x\r\nLocation: {}\r\nContent-Length: 0", request.path), b""))

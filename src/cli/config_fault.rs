@@ -1,0 +1,33 @@
+//! Faults of configuration files, without the passwords that may stand in their lines.
+
+use std::path::Path;
+
+use crate::package::{Problem, Report};
+
+/// Table with passwords.
+const CREDENTIALS: &str = "credentials";
+
+/// The fault of a file that is not a configuration. Of the table of credentials, neither the line nor what the parser
+/// says of it is shown: both quote values.
+pub(super) fn fault(path: &Path, text: &str, error: &toml::de::Error) -> Report {
+    let offset = error.span().map(|span| span.start);
+    let message = error.message().to_owned();
+    let Some(line) = offset.and_then(|offset| line_of_credentials(text, offset)) else {
+        return Problem { offset, message, hint: None }.in_file(path, text);
+    };
+    let message = format!("line {line}, which is about credentials and not shown, is not valid");
+    let hint = "an entry is [credentials.\"HOST\"] with username = \"NAME\" and password = \"PASSWORD\"; a variable is \"$NAME\"";
+    Problem { offset: None, message, hint: Some(hint.to_owned()) }.in_file(path, text)
+}
+
+/// Number of the line at an offset, if it is about credentials.
+fn line_of_credentials(text: &str, offset: usize) -> Option<usize> {
+    let start = text.get(..offset)?.rfind('\n').map_or(0, |end| end + 1);
+    let line = text[start..].lines().next().unwrap_or_default();
+    let header = text[..start].lines().rev().find(|line| line.trim_start().starts_with('['));
+    let is_table = header.is_some_and(|header| {
+        header.trim_start_matches(['[', ' ', '\t', '"', '\'']).starts_with(CREDENTIALS)
+    });
+    let is_line = [CREDENTIALS, "password"].iter().any(|word| line.contains(word));
+    (is_table || is_line).then(|| text[..start].matches('\n').count() + 1)
+}
