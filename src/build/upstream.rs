@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 
 use crate::archive::Limits;
 use crate::base::atomic;
+use crate::base::confinement;
 use crate::base::digest::{Sha1Sum, Sha256, Sha256Sum};
 use crate::base::event::{Observer, Silent};
 use crate::base::lock::FileLock;
-use crate::base::within;
 use crate::source::{
     self, CheckOutError, FetchOptions, LocalPermission, LocalScope, SourceError, SourceId,
     SourceRequest,
@@ -87,7 +87,7 @@ pub fn expand(
         }
         let checkout = check_out(&at, &upstream, local, home, fetch, limits, observer)?;
         at = checkout.join("packages");
-        let stays = within::locate_below(&checkout, Path::new("packages")).is_ok();
+        let stays = confinement::locate_below(&checkout, Path::new("packages")).is_ok();
         if !stays || !at.is_dir() {
             return Err(TreeError::UpstreamWithoutPackages(at).into());
         }
@@ -116,7 +116,7 @@ pub fn expanded(
         let id = source::identify(&request(&at, &upstream, scope), fetch, &Silent);
         let checkout = Cache::of(&at).upstream_checkout();
         let is_current = id.is_ok_and(|id| Known::of(&checkout, home).is_of(&upstream, &id));
-        let stays = within::locate_below(&checkout, Path::new("packages")).is_ok();
+        let stays = confinement::locate_below(&checkout, Path::new("packages")).is_ok();
         at = checkout.join("packages");
         if !is_current || !stays || !at.is_dir() {
             return Ok((found, Some(upstream.path)));
@@ -171,7 +171,7 @@ pub fn requests(
         found.push(request(&at, &upstream, scope));
         let checkout = Cache::of(&at).upstream_checkout();
         at = checkout.join("packages");
-        if within::locate_below(&checkout, Path::new("packages")).is_err() {
+        if confinement::locate_below(&checkout, Path::new("packages")).is_err() {
             break;
         }
     }

@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use super::args::{IsolationArg, JobserverArg, NetworkArg, ProgressArg};
 use super::grant::TrustFile;
+use crate::base::confinement;
 use crate::base::text::shell_argument;
-use crate::base::within;
 use crate::package::{Problem, Report};
 use crate::store::StoreUrlError;
 use crate::store::registry::{RegistryHost, RegistryMirror};
@@ -341,9 +341,9 @@ pub(super) fn read_text(file: &ConfigPath) -> Result<Option<String>, SettingsErr
         return Ok(Some(text));
     }
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
-    match within::read_text(folder, Path::new(name), u64::MAX) {
+    match confinement::read_text(folder, Path::new(name), u64::MAX) {
         Ok(text) => Ok(Some(text)),
-        Err(error) if within::leads_out(&error) => Err(SettingsError::LeadsOut(path.clone())),
+        Err(error) if confinement::leads_out(&error) => Err(SettingsError::LeadsOut(path.clone())),
         Err(error) => match error.kind() {
             ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory => Ok(None),
             _ => Err(SettingsError::Read { source: error }),

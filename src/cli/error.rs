@@ -6,7 +6,7 @@ use crate::base::causes::with_causes;
 use crate::bootstrap::SupplyError;
 use crate::build::gc::GcError;
 use crate::build::id::IdentityError;
-use crate::build::site::{OutsideError, SiteError, SupplyFailure};
+use crate::build::project::{OutsideError, SiteError, SupplyFailure};
 use crate::build::supply::BuildError;
 use crate::build::upstream::UpstreamError;
 use crate::dockerfile::contexts::BringError;

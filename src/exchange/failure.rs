@@ -4,7 +4,7 @@ use crate::artifact::publish::PublishError;
 use crate::artifact::repository::RepositoryError;
 use crate::bootstrap::{SupplyError, UnprovenBootstrap};
 use crate::build::images::ImageError;
-use crate::build::site::SiteError;
+use crate::build::project::SiteError;
 use crate::build::upload::{UnprovenError, UploadError};
 use crate::package::ImageName;
 use crate::source::SourceError;

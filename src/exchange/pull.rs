@@ -8,7 +8,7 @@ use crate::base::causes::with_causes;
 use crate::base::event::{Event, Observer, Outcome};
 use crate::base::parallel;
 use crate::bootstrap::{SupplyError, bring_bootstrap};
-use crate::build::site::Site;
+use crate::build::project::Site;
 use crate::package::PackageId;
 use crate::package::contents::check;
 use crate::source::{self, FetchOptions, SourceProblem, SourceRequest};

@@ -19,7 +19,7 @@ use crate::base::event::{Event, Observer, WithoutDownloads};
 use crate::base::parallel;
 use crate::bootstrap::BootstrapUpload;
 use crate::build::cache::is_file;
-use crate::build::site::Site;
+use crate::build::project::Site;
 use crate::build::upload::{Evidence, PackageUpload, SourceUpload, UnprovenError, unknown};
 use crate::package::{ImageName, PackageId};
 use crate::source::{self, FetchOptions, SourceRequest};

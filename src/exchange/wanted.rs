@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::base::event::Observer;
 use crate::bootstrap::{BootstrapId, TreePackages, active_json};
 use crate::build::cache::Cache;
-use crate::build::site::{Site, SiteError};
+use crate::build::project::{Site, SiteError};
 use crate::package::{ImageName, PackageId, PackageName, Variant};
 use crate::source::SourceRequest;
 use crate::tree::{PackageKey, TreeError, TreeSet};

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use super::LIMITS;
+use super::guarded_folder::{Listing, Place, What};
 use super::model::Directory;
-use super::place::{Listing, Place, What};
 use super::recipe::{Entry, Recipe};
 use crate::archive::{
     EntryKind, EntryPath, LayerOptions, Limits, Owners, PackError, PackOptions, PackageEntry,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::LIMITS;
-use super::place::Place;
+use super::guarded_folder::Place;
 use super::recipe::Recipe;
 use crate::base::event::Silent;
 use crate::image::config::ImageConfig;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::place::What;
+use super::guarded_folder::What;
 use super::recipe::{Entry, Recipe};
 
 /// Upper limit of symlinks in a walk, as in the kernel.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::artifact::repository::Repository;
 use crate::artifact::shared_cache::SharedCaches;
 use crate::base::event::Observer;
-use crate::build::site::{Site, SiteError};
+use crate::build::project::{Site, SiteError};
 use crate::package::{PackageId, PackageName, Requirement, Variant};
 use crate::tree::PackageKey;
 

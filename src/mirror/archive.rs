@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use fs_err::os::unix::fs::OpenOptionsExt;
 use tar::{Builder, EntryType, Header};
 
+use super::changes::{BUFFER, Work, Written};
 use super::contents::{Content, Item};
 use super::error::MirrorError;
 use super::existing::{SUBJECT, States, state_of};
-use super::work::{BUFFER, Work, Written};
 use crate::base::atomic::{self, TemporaryFolder};
 use crate::base::digest::Tee;
 use crate::base::event::Observer;

@@ -5,10 +5,10 @@ use std::io;
 use std::path::Path;
 
 use super::archive;
+use super::changes::{Work, Written};
 use super::contents::{Contents, index_entries};
 use super::error::MirrorError;
 use super::existing::{Existing, SUBJECT, States, lock_path, state_of};
-use super::work::{Work, Written};
 use crate::base::atomic::{self, AtomicFile, TemporaryFolder};
 use crate::base::event::Observer;
 use crate::image::registry::IMAGES;
@@ -124,5 +124,5 @@ fn is_document(key: &Key) -> bool {
 /// Refuses a symlink on the way to a file of the mirror.
 fn check_folders(place: &Path, path: &Path) -> io::Result<()> {
     let below = path.strip_prefix(place).unwrap_or(path);
-    crate::base::within::without_links(place, below.parent().unwrap_or(below))
+    crate::base::confinement::without_links(place, below.parent().unwrap_or(below))
 }

@@ -10,15 +10,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::clone::bare_copy;
+use super::git_commit::{Found, Wanted};
 use super::git_mirror::{GitMirror, failure_of_mirror};
 use super::git_url::{GitLocation, git_mirror_paths};
-use super::git_wanted::{Found, Wanted};
 use super::{FetchOptions, Fetched, SourceProblem, SourceRequest, bundle, cache, git_foreign};
 use crate::base::atomic::TemporaryFolder;
 use crate::base::causes::with_causes;
+use crate::base::confinement::locate_below;
 use crate::base::event::{Event, Observer, Origin, Silent};
 use crate::base::http::redact;
-use crate::base::within::locate_below;
 use crate::package::CommitId;
 use crate::store::{Backend, Store, StoreError, Transfer};
 

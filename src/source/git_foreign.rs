@@ -12,9 +12,9 @@ use git2::{ObjectType, Oid};
 use walkdir::WalkDir;
 
 use super::SourceProblem;
+use super::git_commit::{Found, Wanted};
 use super::git_format;
 use super::git_layout::{self, Refs};
-use super::git_wanted::{Found, Wanted};
 use crate::package::CommitId;
 
 /// True if the repository has the commit and can be used.

@@ -16,9 +16,9 @@ use git2::{ErrorCode, Repository};
 use walkdir::WalkDir;
 
 use super::clone::write_mirror_config;
+use super::git_commit::{Found, Wanted};
 use super::git_login::Login;
 use super::git_program::{GitRun, is_refused, may_pass};
-use super::git_wanted::{Found, Wanted};
 use super::{FetchOptions, SourceProblem, SourceRequest, git_foreign, git_format};
 use crate::base::atomic::{self, TemporaryFolder};
 use crate::base::digest::Sha256Sum;

@@ -6,11 +6,11 @@ use std::path::Path;
 use super::search::{Needs, Search};
 use super::{Cleaned, Item};
 use crate::base::atomic::Unswept;
+use crate::base::confinement;
 use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
 use crate::base::removal::remove_all;
-use crate::base::within;
-use crate::build::site::{Site, SiteError};
+use crate::build::project::{Site, SiteError};
 use crate::runner::measure::Meter;
 use crate::runner::{trees, uses};
 
@@ -86,7 +86,7 @@ fn remove(root: &Path, item: &Item) -> io::Result<bool> {
     if matches!(lock, Some(None)) {
         return Ok(false);
     }
-    within::without_links(root, item.path.parent().unwrap_or(&item.path))?;
+    confinement::without_links(root, item.path.parent().unwrap_or(&item.path))?;
     let path = root.join(&item.path);
     remove_all(&path)?;
     for folder in path.ancestors().skip(1).take_while(|folder| *folder != root) {

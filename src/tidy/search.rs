@@ -9,7 +9,7 @@ use crate::base::atomic::TEMPORARY_PREFIX;
 use crate::base::digest::Sha1Sum;
 use crate::bootstrap::BootstrapId;
 use crate::build::cache::is_file;
-use crate::build::site::{Site, SiteError};
+use crate::build::project::{Site, SiteError};
 use crate::package::{PackageId, PackageName, SourceSpec, Variant};
 use crate::runner::measure::Meter;
 use crate::source::{SourceRequest, folder_lock};

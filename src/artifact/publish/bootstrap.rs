@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 
 use super::error::PublishError;
-use super::place::{Place, Published};
+use super::target::{Place, Published};
 use crate::archive::compression::decompressed;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::error::PublishError;
-use super::place::{Place, Published};
+use super::target::{Place, Published};
 use crate::artifact::signed::signed_id;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::error::PublishError;
-use super::place::{Place, Published};
+use super::target::{Place, Published};
 use crate::artifact::record::{self, PackageRecord};
 use crate::artifact::repository::package_path;
 use crate::base::event::Observer;

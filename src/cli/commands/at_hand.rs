@@ -9,7 +9,7 @@ use super::super::settings::Settings;
 use super::super::ui::{Progress, Weight};
 use super::Context;
 use crate::base::suggestion::nearest;
-use crate::build::site::{Site, SiteError, SiteOptions};
+use crate::build::project::{Site, SiteError, SiteOptions};
 use crate::container::helper::Interrupt;
 use crate::package::{PackageName, Variant};
 use crate::tree::lock::TreeLock;

@@ -9,7 +9,7 @@ use super::super::inspect_error::InspectError;
 use super::super::ui::{Finding as Shown, Weight, counted};
 use super::{Context, at_hand};
 use crate::base::causes::with_causes;
-use crate::build::site::{Site, SiteError};
+use crate::build::project::{Site, SiteError};
 use crate::inspect::check::{Checked, Finding, Rule, Severity, check};
 use crate::package::{PackageName, Problem, Report};
 use crate::tree::PackageTree;

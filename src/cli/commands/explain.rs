@@ -30,9 +30,10 @@ pub fn run(context: &Context<'_>, args: &ExplainArgs) -> Result<(), CliError> {
     let Some(key) = keys.first() else { return Err(CliError::NoPackage(folder)) };
     let faults = site.tree.faults_of_package(key);
     if !faults.is_empty() {
-        return Err(
-            crate::build::site::SiteError::Tree(crate::tree::TreeError::Problems(faults)).into()
-        );
+        return Err(crate::build::project::SiteError::Tree(crate::tree::TreeError::Problems(
+            faults,
+        ))
+        .into());
     }
     let known = explain::identify(site, key, &looked.progress)?;
     let Some(mut explanation) = explain::explain(site, &known, key) else {

@@ -6,7 +6,7 @@ use super::super::args::FetchArgs;
 use super::super::error::CliError;
 use super::{Context, tree};
 use crate::base::event::{Interruptible, Observer};
-use crate::build::site::{Site, SupplyFailure};
+use crate::build::project::{Site, SupplyFailure};
 use crate::container::helper::Interrupt;
 use crate::tree::PackageKey;
 

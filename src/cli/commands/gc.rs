@@ -13,7 +13,7 @@ use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
 use crate::build::cache::Cache;
 use crate::build::gc::{self, Garbage, GcOptions, Kind};
-use crate::build::site::SiteError;
+use crate::build::project::SiteError;
 use crate::package::PackageId;
 use crate::runner::measure::Meter;
 use crate::runner::trees::{self, KnownTree};

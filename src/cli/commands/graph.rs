@@ -7,7 +7,7 @@ use super::super::args::{GraphArgs, GraphFormat};
 use super::super::error::CliError;
 use super::super::inspect_error::InspectError;
 use super::{Context, at_hand};
-use crate::build::site::SiteError;
+use crate::build::project::SiteError;
 use crate::inspect::relations::{Chains, Relation, Relations, why};
 use crate::tree::{PackageKey, typed_variant};
 

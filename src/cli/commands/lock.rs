@@ -9,7 +9,7 @@ use super::super::ui::Weight;
 use super::{Context, fetch, tree};
 use crate::base::atomic;
 use crate::base::event::{Interruptible, Observer};
-use crate::build::site::{LockOptions, Relocked, Site, SiteError};
+use crate::build::project::{LockOptions, Relocked, Site, SiteError};
 use crate::container::helper::Interrupt;
 use crate::tree::lock::{LockFaults, TreeLock};
 use crate::tree::{PackageKey, TreeError};

@@ -10,7 +10,7 @@ use super::super::ui::{self, Weight};
 use super::{Context, fetch, tree};
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Interruptible, Observer};
-use crate::build::site::{Site, SiteError, SupplyFailure};
+use crate::build::project::{Site, SiteError, SupplyFailure};
 use crate::container::helper::Interrupt;
 use crate::image::store::ImageStore;
 use crate::mirror::{Contents, Existing, MirrorError, Written, verify, write};

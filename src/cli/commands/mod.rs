@@ -39,7 +39,7 @@ use crate::base::event::Observer;
 use crate::build::execute::Pace;
 use crate::build::jobserver::Style;
 use crate::build::plan::Plan;
-use crate::build::site::{BuildOptions, Known, Site, SiteError, SiteOptions};
+use crate::build::project::{BuildOptions, Known, Site, SiteError, SiteOptions};
 use crate::container::helper::Interrupt;
 use crate::container::idmap::Tier;
 use crate::container::namespace::Network;

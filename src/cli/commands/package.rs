@@ -7,7 +7,7 @@ use super::super::error::CliError;
 use super::{Context, Made, Outcome};
 use crate::base::event::{Interruptible, Observer};
 use crate::build::plan::Plan;
-use crate::build::site::{BuildOptions, Known, Site, SiteError};
+use crate::build::project::{BuildOptions, Known, Site, SiteError};
 use crate::container::helper::Interrupt;
 use crate::package::{PackageName, Variant};
 use crate::tree::PackageKey;

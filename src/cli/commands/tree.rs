@@ -13,7 +13,7 @@ use crate::base::event::{Event, Interruptible, Observer};
 use crate::bootstrap::{self, BootstrapId, SupplyOptions, TreePackages};
 use crate::build::cache::is_file;
 use crate::build::plan::Plan;
-use crate::build::site::{BuildOptions, Known, Site, SiteError};
+use crate::build::project::{BuildOptions, Known, Site, SiteError};
 use crate::container::helper::Interrupt;
 use crate::package::{PackageId, Variant};
 use crate::tree::{PackageKey, TreeSet};

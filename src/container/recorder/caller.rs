@@ -19,7 +19,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
 use super::call::{From, Named};
-use super::spoken::{Spoken, spoken};
+use super::chown_command::{Spoken, spoken};
 use crate::container::{namespace, sys};
 
 /// Upper limit of a path's bytes, including NUL.

@@ -17,8 +17,8 @@
 
 mod call;
 mod caller;
+mod chown_command;
 mod questions;
-mod spoken;
 
 pub(super) use questions::Questions;
 
@@ -34,7 +34,7 @@ use nix::unistd::{Gid, Uid, fchownat};
 
 use self::call::{Call, decode};
 use self::caller::{Caller, Missing, field, place};
-use self::spoken::Spoken;
+use self::chown_command::Spoken;
 use super::sandbox::User;
 use super::seccomp::table::{self, Row};
 use super::{namespace, sys};

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::base::causes::with_causes;
-use crate::build::site::{Site, SiteError, SiteOptions};
+use crate::build::project::{Site, SiteError, SiteOptions};
 use crate::build::upstream::{self, UpstreamError};
 use crate::graph;
 use crate::package::{PackageName, Problem, Report};

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::inputs::{REQUIRES, flat, rank};
 use super::records::{KnownBuild, Records};
 use crate::build::id::PackageIdentity;
-use crate::build::site::{AtHand, Site};
+use crate::build::project::{AtHand, Site};
 use crate::package::{PackageId, PackageName, Requirement, Variant};
 use crate::tree::PackageKey;
 

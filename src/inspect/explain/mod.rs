@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::base::event::Observer;
-use crate::build::site::{AtHand, Site, SiteError};
+use crate::build::project::{AtHand, Site, SiteError};
 use crate::graph;
 use crate::package::{PackageId, PackageName, Variant};
 use crate::tree::PackageKey;

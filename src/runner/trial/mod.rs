@@ -2,12 +2,12 @@
 //! it. Every feature is tried by the code by which builds use it; nothing follows from a version number.
 //!
 //! ```text
-//! try_all ─► places    the builder's own folder and the scratch folder: written to, executed from
+//! try_all ─► folders   the builder's own folder and the scratch folder: written to, executed from
 //!         ─► tiers     user namespaces and both id maps; what containers have in them
 //!         ─► programs  git, git-lfs, and the programs that connect networks
 //! ```
 
-mod places;
+mod folders;
 mod programs;
 pub mod system;
 mod tiers;
@@ -229,7 +229,7 @@ pub fn try_all(settings: &RunnerSettings, system: System) -> Report {
         None
     };
     features.extend(programs::try_git(&settings.isolation.search_path, &system));
-    features.extend(places::try_places(&settings.home, run.as_ref()));
+    features.extend(folders::try_folders(&settings.home, run.as_ref()));
     features.sort_by_key(|finding| finding.feature);
     Report { system, tier, features }
 }

@@ -13,7 +13,7 @@ use super::caches;
 use crate::artifact::shared_cache::SharedCache;
 use crate::base::causes::with_causes;
 use crate::base::event::{Event, Interruptible, Observer};
-use crate::build::site::{Site, SiteError};
+use crate::build::project::{Site, SiteError};
 use crate::build::upload::Evidence;
 use crate::container::helper::Interrupt;
 use crate::exchange::{self, Failure, Pulled, Pushed, Selection, Wanted};

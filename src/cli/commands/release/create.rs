@@ -211,7 +211,7 @@ impl Work<'_> {
     fn fetch(&self, desk: &Desk, release: &Metadata) -> Result<Cache, CliError> {
         let cache = Cache::of(&desk.packages);
         if let Some(link) = cache.linked() {
-            return Err(crate::build::site::SiteError::CacheLink(link).into());
+            return Err(crate::build::project::SiteError::CacheLink(link).into());
         }
         let limits = desk.settings.archive_limits();
         let keys = desk.settings.required_keys.as_ref();

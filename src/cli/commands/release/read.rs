@@ -9,7 +9,7 @@ use super::super::{Context, ending};
 use super::Desk;
 use crate::base::event::{Interruptible, Observer};
 use crate::build::cache::Cache;
-use crate::build::site::SiteError;
+use crate::build::project::SiteError;
 use crate::container::helper::Interrupt;
 use crate::release::view::{self, show_json, show_page, show_text};
 use crate::release::{Diff, Means, ReleaseError, Side, read_release};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::choose::{choose, folders_above, model_of};
 use super::super::job::CopyEntry;
-use super::super::place::{With, link, put, put_text};
+use super::super::placement::{With, link, put, put_text};
 use super::copy_source::{Item, Modes, owners};
 use super::linked::Linked;
 use super::{LayerMaker, from_context};

@@ -235,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn git_places_are_told_from_files() {
+    fn git_selections_are_told_from_files() {
         let git = |url: &str, reference: &str, folder: &str, keep: bool| {
             Some((url.to_owned(), reference.to_owned(), folder.to_owned(), keep))
         };
