@@ -8,7 +8,7 @@ use crate::base::causes::with_causes;
 use crate::base::event::{Event, Observer, Outcome};
 use crate::base::parallel;
 use crate::bootstrap::{SupplyError, bring_bootstrap};
-use crate::build::project::Site;
+use crate::build::project::Project;
 use crate::package::PackageId;
 use crate::package::contents::check;
 use crate::source::{self, FetchOptions, SourceProblem, SourceRequest};
@@ -38,7 +38,7 @@ enum Got {
 }
 
 struct Work<'w> {
-    site: &'w Site,
+    project: &'w Project,
     /// Caches to read, with their reachability.
     places: Vec<(&'w SharedCache, Reach)>,
     /// Options for finding local sources only.
@@ -48,20 +48,20 @@ struct Work<'w> {
 
 /// Fetches the artifacts of `wanted` from caches into the tree's cache, with limited parallelism.
 pub fn pull(
-    site: &Site,
+    project: &Project,
     wanted: &Wanted,
     caches: &SharedCaches,
     threads: usize,
     observer: &dyn Observer,
 ) -> Pulled {
-    let mut here = site.fetch_options().clone();
+    let mut here = project.fetch_options().clone();
     here.offline = true;
     here.only_mirrors = false;
     here.mirrors.clear();
-    site.note(observer);
+    project.note(observer);
     let places = caches.iter().filter(|cache| cache.reads());
     let places = places.map(|cache| (cache, Reach::default())).collect();
-    let work = Work { site, places, here, observer };
+    let work = Work { project, places, here, observer };
     let packages = wanted.packages.iter().map(|(key, id)| Item::Package(key, id));
     let bootstraps = wanted.bootstraps.iter().map(Item::Bootstrap);
     let is_kept = |request: &&SourceRequest| request.mirror_key().is_some();
@@ -141,8 +141,8 @@ impl Work<'_> {
     }
 
     fn fetch_package(&self, key: &PackageKey, id: &PackageId) -> Result<Got, ExchangeError> {
-        let limits = self.site.archive_limits();
-        let brought = self.site.bring(key, id, self.observer, |archive| {
+        let limits = self.project.archive_limits();
+        let brought = self.project.bring(key, id, self.observer, |archive| {
             let ask = |cache: &SharedCache| {
                 let repository = cache.sole_repository();
                 repository.fetch_package(id, archive, &limits, &check, self.observer)
@@ -158,10 +158,10 @@ impl Work<'_> {
 
     fn fetch_bootstrap(&self, bootstrap: &WantedBootstrap) -> Result<Got, ExchangeError> {
         let (id, active) = (bootstrap.id.as_str(), &bootstrap.active);
-        let (cache, limits) = (&self.site.cache, self.site.archive_limits());
+        let (cache, limits) = (&self.project.cache, self.project.archive_limits());
         let folder = cache.bootstraps();
         let was_there =
-            bring_bootstrap(&bootstrap.tree, cache, self.site.home(), self.observer, || {
+            bring_bootstrap(&bootstrap.tree, cache, self.project.home(), self.observer, || {
                 let ask = |cache: &SharedCache| {
                     let repository = cache.sole_repository();
                     repository.fetch_bootstrap(id, &folder, active, &limits, self.observer)

@@ -9,7 +9,7 @@ use crate::base::atomic::TEMPORARY_PREFIX;
 use crate::base::digest::Sha1Sum;
 use crate::bootstrap::BootstrapId;
 use crate::build::cache::is_file;
-use crate::build::project::{Site, SiteError};
+use crate::build::project::{Project, ProjectError};
 use crate::package::{PackageId, PackageName, SourceSpec, Variant};
 use crate::runner::measure::Meter;
 use crate::source::{SourceRequest, folder_lock};
@@ -39,17 +39,17 @@ const REPOSITORY: &str = "cache.git";
 impl Needs {
     /// Determines the needs; also returns the number of packages without a known id.
     pub(super) fn of(
-        site: &Site,
+        project: &Project,
         observer: &dyn crate::base::event::Observer,
-    ) -> Result<(Self, usize), SiteError> {
-        let keys: BTreeSet<PackageKey> = site.tree.keys().collect();
-        let order = site.tree.order(&keys)?;
-        let (known, pending) = site.identify_without_building(&order, observer)?;
+    ) -> Result<(Self, usize), ProjectError> {
+        let keys: BTreeSet<PackageKey> = project.tree.keys().collect();
+        let order = project.tree.order(&keys)?;
+        let (known, pending) = project.identify_without_building(&order, observer)?;
         let id_of = |key: &PackageKey| Some(known.identities.get(key)?.id.clone());
-        let variants = site.tree.tree_variants().ok();
+        let variants = project.tree.tree_variants().ok();
         // A tree variant with a mistake in it may have any bootstrap.
         let bootstrap = |variant: &Variant| {
-            let set = site.tree.resolve(variant).ok()?;
+            let set = project.tree.resolve(variant).ok()?;
             let ids: Vec<PackageId> = set.bootstrap.iter().map(id_of).collect::<Option<_>>()?;
             Some(BootstrapId::of(&ids).as_str().to_owned())
         };
@@ -58,18 +58,18 @@ impl Needs {
             None => None,
         };
         let mut sources: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
-        for request in site.source_requests(&order)? {
+        for request in project.source_requests(&order)? {
             let names = sources.entry(request.cache_dir.clone()).or_default();
             names.insert(file_name(&request));
         }
         let needs = Self {
             ids: order.iter().filter_map(id_of).collect(),
             unknown: pending.iter().map(|pending| pending.key.name.clone()).collect(),
-            names: site.tree.names().cloned().collect(),
+            names: project.tree.names().cloned().collect(),
             bootstraps,
             variants: variants.map(|variants| variants.into_iter().collect()),
             sources,
-            has_upstream: site.tree.root().join("upstream.json").exists(),
+            has_upstream: project.tree.root().join("upstream.json").exists(),
         };
         Ok((needs, pending.len()))
     }
@@ -84,7 +84,7 @@ fn file_name(request: &SourceRequest) -> String {
 }
 
 pub(super) struct Search<'s> {
-    pub(super) site: &'s Site,
+    pub(super) project: &'s Project,
     pub(super) needs: &'s Needs,
     pub(super) found: Vec<Item>,
     pub(super) meter: Meter,
@@ -123,7 +123,7 @@ fn entries(folder: &Path) -> io::Result<Vec<Entry>> {
 
 impl Search<'_> {
     pub(super) fn run(&mut self) -> io::Result<()> {
-        let root = self.site.cache.root().to_owned();
+        let root = self.project.cache.root().to_owned();
         for folder in entries(&root.join("packages"))?.iter().filter(|entry| entry.is_folder) {
             if let Ok(name) = folder.name.parse::<PackageName>() {
                 self.package(&name, &folder.path)?;
@@ -144,7 +144,7 @@ impl Search<'_> {
 
     fn add(&mut self, kind: Kind, path: &Path, lock: Option<PathBuf>) {
         let bytes = self.meter.measure(path).bytes;
-        let path = path.strip_prefix(self.site.cache.root()).unwrap_or(path).to_owned();
+        let path = path.strip_prefix(self.project.cache.root()).unwrap_or(path).to_owned();
         self.found.push(Item { kind, path, bytes, lock });
     }
 
@@ -161,7 +161,7 @@ impl Search<'_> {
             let id = bare.strip_suffix(".tar.xz").and_then(|id| id.parse::<PackageId>().ok());
             if let Some(id) = id.filter(|id| id.name() == name && entry.is_file) {
                 if !self.needs.ids.contains(&id) && !self.needs.unknown.contains(name) {
-                    let lock = self.site.home().package_lock(self.site.cache.root(), &id);
+                    let lock = self.project.home().package_lock(self.project.cache.root(), &id);
                     self.add(Kind::Package, &entry.path, Some(lock));
                 }
             } else if entry.is_file && is_latest(&entry.name, "latest") && !is_known {
@@ -176,7 +176,7 @@ impl Search<'_> {
     fn source(&mut self, folder: &Entry) -> io::Result<()> {
         let inside = entries(&folder.path)?;
         let is_ours = |entry: &Entry| entry.is_file || entry.is_folder && entry.name == REPOSITORY;
-        let locks = &self.site.fetch_options().locks;
+        let locks = &self.project.fetch_options().locks;
         let lock = folder_lock(locks, &folder.path);
         if !is_file(&lock) || !inside.iter().all(is_ours) {
             return Ok(());
@@ -199,7 +199,7 @@ impl Search<'_> {
             if let Some(id) = id.filter(|id| id.parse::<Sha1Sum>().is_ok()) {
                 let needed = self.needs.bootstraps.as_ref();
                 if needed.is_some_and(|needed| !needed.contains(id)) {
-                    let lock = self.site.home().bootstrap_lock(id);
+                    let lock = self.project.home().bootstrap_lock(id);
                     self.add(Kind::Bootstrap, &entry.path, Some(lock));
                 }
             } else if self.is_of_no_variant(&entry.name, "bootstrap.latest") {

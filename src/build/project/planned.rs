@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::Site;
+use super::Project;
 use crate::base::event::{Planned, PlannedPackage};
 use crate::build::estimate::estimate;
 use crate::build::execute::Pace;
 use crate::build::plan::{Action, Plan, Step, Why};
 use crate::tree::PackageKey;
 
-impl Site {
+impl Project {
     /// Describes the remaining steps; `places` are their indices.
     pub(super) fn planned(
         &self,

@@ -9,7 +9,7 @@ use super::super::inspect_error::InspectError;
 use super::super::ui::{Finding as Shown, Weight, counted};
 use super::{Context, at_hand};
 use crate::base::causes::with_causes;
-use crate::build::project::{Site, SiteError};
+use crate::build::project::{Project, ProjectError};
 use crate::inspect::check::{Checked, Finding, Rule, Severity, check};
 use crate::package::{PackageName, Problem, Report};
 use crate::tree::PackageTree;
@@ -40,16 +40,16 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result<(), CliError> {
     let mut wanted = Vec::new();
     if !items.is_empty() || tree.is_none() && folder != packages {
         // With the packages of upstreams, where these are in order.
-        let tree = match Site::open_at_hand(options.clone()) {
-            Ok((site, _)) => site.tree,
-            Err(_) => PackageTree::read(&packages, &[]).map_err(SiteError::Tree)?,
+        let tree = match Project::open_at_hand(options.clone()) {
+            Ok((project, _)) => project.tree,
+            Err(_) => PackageTree::read(&packages, &[]).map_err(ProjectError::Tree)?,
         };
         let items = if items.is_empty() { std::slice::from_ref(&own) } else { items };
         for item in items {
             wanted.push(typed(&tree, item)?);
         }
     }
-    let checked = check(options, &wanted, faults).map_err(SiteError::Tree)?;
+    let checked = check(options, &wanted, faults).map_err(ProjectError::Tree)?;
     show(context, args, &checked)
 }
 

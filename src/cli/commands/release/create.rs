@@ -190,7 +190,7 @@ impl Work<'_> {
             dont_clean_after_build: false,
         };
         let (settings, packages) = (&desk.settings, desk.packages.clone());
-        let site = open(context, settings, packages, self.interrupt, self.observer)?;
+        let project = open(context, settings, packages, self.interrupt, self.observer)?;
         let mut options = build_options(settings, &build);
         if options.repository.is_none() && self.stores {
             // Earlier releases' packages lie where the new ones go.
@@ -201,9 +201,9 @@ impl Work<'_> {
             });
         }
         let names: Vec<&String> = variants.iter().collect();
-        let trees = Trees::resolve(&site, &names, options.repository.as_ref(), self.observer)?;
+        let trees = Trees::resolve(&project, &names, options.repository.as_ref(), self.observer)?;
         let how = (&options, self.interrupt, true);
-        let built = trees.build(&site, how, self.observer, &mut self.outcome)?;
+        let built = trees.build(&project, how, self.observer, &mut self.outcome)?;
         Ok(completes(&built)?)
     }
 
@@ -211,7 +211,7 @@ impl Work<'_> {
     fn fetch(&self, desk: &Desk, release: &Metadata) -> Result<Cache, CliError> {
         let cache = Cache::of(&desk.packages);
         if let Some(link) = cache.linked() {
-            return Err(crate::build::project::SiteError::CacheLink(link).into());
+            return Err(crate::build::project::ProjectError::CacheLink(link).into());
         }
         let limits = desk.settings.archive_limits();
         let keys = desk.settings.required_keys.as_ref();
