@@ -384,10 +384,10 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<ConfigFile, SettingsError
 /// Offset of the line that gives an image a place.
 fn offset_of_image(text: &str, name: &str) -> Option<usize> {
     #[derive(Deserialize)]
-    struct Places {
+    struct ImageTable {
         images: BTreeMap<String, toml::Spanned<String>>,
     }
-    let places: Places = toml::from_str(text).ok()?;
+    let places: ImageTable = toml::from_str(text).ok()?;
     let value = places.images.get(name)?.span().start;
     Some(text.get(..value)?.rfind('\n').map_or(0, |line| line + 1))
 }

@@ -184,7 +184,7 @@ impl Interrupt {
 /// Slot for a helper, started with the first job, and restarted after a failure. The thread that
 /// starts the helper must outlive it: the kernel kills a helper when that thread ends.
 #[derive(Debug)]
-pub struct HelperPlace {
+pub struct HelperSlot {
     map: IdMap,
     /// Paths for the cleaner of the first helper only: the cleaner outlives the helper.
     cleaning: Option<Cleaning>,
@@ -194,7 +194,7 @@ pub struct HelperPlace {
     looks_ahead: bool,
 }
 
-impl HelperPlace {
+impl HelperSlot {
     /// A place for helpers that have a map.
     pub fn new(map: IdMap, interrupt: &Arc<Interrupt>) -> Self {
         let interrupt = Arc::clone(interrupt);
@@ -271,7 +271,7 @@ pub fn run_once<Job: Serialize, Answer: DeserializeOwned, T>(
     interrupt: &Arc<Interrupt>,
     hear: impl FnMut(Answer) -> Option<T>,
 ) -> Result<T, HelperError> {
-    let mut place = HelperPlace::new(map.clone(), interrupt);
+    let mut place = HelperSlot::new(map.clone(), interrupt);
     place.run(job, None, &Cell::default(), hear).map(|(value, _process)| value)
 }
 

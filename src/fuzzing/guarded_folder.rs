@@ -10,7 +10,7 @@ use crate::archive::{is_opaque_at, is_whiteout_at};
 /// In memory where there is such a place: fuzzing would wear out a disk.
 const MEMORY: &str = "/dev/shm";
 
-pub(super) struct Place(tempfile::TempDir);
+pub(super) struct GuardedFolder(tempfile::TempDir);
 
 /// Entry at a path below a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(super) enum What {
 
 pub(super) type Listing = BTreeMap<Vec<u8>, Found>;
 
-impl Place {
+impl GuardedFolder {
     pub(super) fn new() -> Self {
         let mut builder = tempfile::Builder::new();
         let prefix = format!("mkpanda-fuzz-{}-", std::process::id());
@@ -83,7 +83,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for GuardedFolder {
     fn drop(&mut self) {
         open(self.0.path());
     }

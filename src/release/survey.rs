@@ -11,7 +11,7 @@ use std::path::Path;
 use super::artifact::Source;
 use super::content::{Local, is_equal};
 use super::error::ReleaseError;
-use super::layout::{LayoutError, ReleasePlace};
+use super::layout::{LayoutError, ReleaseLocation};
 use super::metadata::{LONGEST, METADATA, Metadata};
 use super::parallel::each;
 use super::plan::{Operation, Plan};
@@ -55,13 +55,13 @@ impl Survey<'_> {
         let channel = read(storage, &second.metadata.key, self.observer)?;
         let is_ours = |text: &Option<Vec<u8>>| text.as_deref() == Some(plan.metadata.as_bytes());
         if let Some(text) = channel.as_deref().filter(|_| !is_ours(&channel)) {
-            check_owner(storage, &plan.place, text, self.replaces)?;
+            check_owner(storage, &plan.location, text, self.replaces)?;
         }
         let release = read(storage, &first.metadata.key, self.observer)?;
         let is_released = is_ours(&release);
         let released = |key: &Key| {
             let (storage, key) = (storage.name.clone(), key.clone());
-            ReleaseError::Released { storage, key, commit: plan.place.commit().clone() }
+            ReleaseError::Released { storage, key, commit: plan.location.commit().clone() }
         };
         if release.is_some() && !is_released {
             return Err(released(&first.metadata.key));
@@ -130,7 +130,7 @@ impl Survey<'_> {
     fn different(&self, storage: &Storage, operation: &Operation, key: &Key) -> ReleaseError {
         let is_source = match &operation.source {
             Source::Stored { from, .. } => from == key,
-            Source::Bytes(_) | Source::File(_) => self.plan.place.is_testing(),
+            Source::Bytes(_) | Source::File(_) => self.plan.location.is_testing(),
             Source::Signature(_) => false,
         };
         let is_taken =
@@ -168,37 +168,39 @@ impl Survey<'_> {
 /// the channel may have the release of another commit.
 pub fn check_channel(
     storage: &Storage,
-    place: &ReleasePlace,
+    location: &ReleaseLocation,
     replaces: bool,
     observer: &dyn Observer,
 ) -> Result<(), ReleaseError> {
-    let key = metadata_key(place)?;
+    let key = metadata_key(location)?;
     match read(storage, &key, observer)? {
         None => Ok(()),
-        Some(text) => check_owner(storage, place, &text, replaces),
+        Some(text) => check_owner(storage, location, &text, replaces),
     }
 }
 
 /// Key of a channel's `metadata.json`.
-fn metadata_key(place: &ReleasePlace) -> Result<Key, ReleaseError> {
-    Ok(place.of_channel(&METADATA.parse().map_err(LayoutError::from)?)?)
+fn metadata_key(location: &ReleaseLocation) -> Result<Key, ReleaseError> {
+    Ok(location.of_channel(&METADATA.parse().map_err(LayoutError::from)?)?)
 }
 
 /// Refuses a channel of another commit, or of other files.
 fn check_owner(
     storage: &Storage,
-    place: &ReleasePlace,
+    location: &ReleaseLocation,
     text: &[u8],
     replaces: bool,
 ) -> Result<(), ReleaseError> {
     let storage = storage.name.clone();
     match Metadata::parse(text) {
-        Err(reason) => Err(ReleaseError::Metadata { storage, key: metadata_key(place)?, reason }),
-        Ok(other) if other.commit != *place.commit() && !replaces => Err(ReleaseError::Taken {
+        Err(reason) => {
+            Err(ReleaseError::Metadata { storage, key: metadata_key(location)?, reason })
+        }
+        Ok(other) if other.commit != *location.commit() && !replaces => Err(ReleaseError::Taken {
             storage,
-            channel: place.channel_path(),
+            channel: location.channel_path(),
             theirs: other.commit,
-            ours: place.commit().clone(),
+            ours: location.commit().clone(),
         }),
         Ok(_) => Ok(()),
     }

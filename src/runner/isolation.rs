@@ -12,7 +12,7 @@ use crate::base::atomic::{TEMPORARY_PREFIX, Unswept};
 use crate::base::event::{Event, Observer};
 use crate::base::removal;
 use crate::container::capabilities;
-use crate::container::helper::{HelperError, HelperPlace, Interrupt};
+use crate::container::helper::{HelperError, HelperSlot, Interrupt};
 use crate::container::idmap::{self, IdMap, Identity, MapWriter, Tier};
 use crate::container::machine::{Condition, Machine, RootKind};
 use crate::image::layers::files_of_unpacked;
@@ -94,7 +94,7 @@ pub fn detect(
     scratch: &RunScratch,
     interrupt: &Arc<Interrupt>,
     observer: &dyn Observer,
-) -> Result<(Machine, HelperPlace), IsolationError> {
+) -> Result<(Machine, HelperSlot), IsolationError> {
     let mut lacking = None;
     if wanted.tier != Some(Tier::Single) {
         let found = find_ranges(wanted).map_err(|error| (error.to_string(), Some(error.remedy())));
@@ -105,8 +105,8 @@ pub fn detect(
             Err(reason) => Err(reason),
         };
         match tried {
-            Ok((machine, place)) => {
-                return Ok((accept(machine, None, observer)?, place));
+            Ok((machine, slot)) => {
+                return Ok((accept(machine, None, observer)?, slot));
             }
             Err((reason, remedy)) if wanted.tier == Some(Tier::Ranges) => {
                 return Err(IsolationError::Demanded { tier: Tier::Ranges, reason, remedy });
@@ -125,7 +125,7 @@ pub fn detect(
         return Err(IsolationError::Demanded { tier: Tier::Single, reason, remedy });
     }
     match try_map(IdMap::single(uid, gid), scratch, interrupt)? {
-        Ok((machine, place)) => Ok((accept(machine, lacking, observer)?, place)),
+        Ok((machine, slot)) => Ok((accept(machine, lacking, observer)?, slot)),
         Err(failure) => match wanted.tier {
             Some(tier) => Err(IsolationError::Demanded {
                 tier,
@@ -228,7 +228,7 @@ pub(super) fn try_map(
     map: IdMap,
     scratch: &RunScratch,
     interrupt: &Arc<Interrupt>,
-) -> Result<Result<(Machine, HelperPlace), Failure>, IsolationError> {
+) -> Result<Result<(Machine, HelperSlot), Failure>, IsolationError> {
     let failed = |source| IsolationError::Scratch { source };
     let folder = tempfile::Builder::new()
         .prefix("probe-")
@@ -239,18 +239,18 @@ pub(super) fn try_map(
     let job =
         ProbeJob { map: map.clone(), scratch: folder.clone(), view: scratch.view().to_owned() };
     // Builds without a network are what nearly all runs have.
-    let mut place = HelperPlace::new(map.clone(), interrupt)
+    let mut slot = HelperSlot::new(map.clone(), interrupt)
         .look_ahead(true)
         .with_cleaner(scratch.cleaning(Some(&map)));
     // Waits for the process's end, too, since the folder is removed next.
-    let heard = run_job(&mut place, &job, None, &Cell::default(), |_phase| ())
+    let heard = run_job(&mut slot, &job, None, &Cell::default(), |_phase| ())
         .map(|(found, _process)| found);
     // The folder of a run that is interrupted meanwhile has to go as well.
     remove_as_container(&map, &folder, scratch.view(), &Arc::default())
         .map_err(|source| IsolationError::Helper { source })?;
     tracing::debug!(tier = %map.tier, uids = ?map.uids, ?heard, "tried an id map");
     let found = heard.map_err(|source| IsolationError::Helper { source })?;
-    Ok(found.map(|found| (Machine { map, conditions: found.conditions, root: found.root }, place)))
+    Ok(found.map(|found| (Machine { map, conditions: found.conditions, root: found.root }, slot)))
 }
 
 /// Every id map that there may be here, the one with more ids first.

@@ -73,7 +73,7 @@ pub use cache::folder_lock;
 pub use check_out::{CheckOutError, check_out};
 pub use clone_url::clone_url;
 pub use error::{SourceError, SourceProblem, SubmoduleProblem};
-pub use git_selection::{GitPlace, GitPlaceError};
+pub use git_selection::{GitSelection, GitSelectionError};
 pub use git_url::git_mirror_path;
 pub use local_scope::{LocalPermission, LocalScope, OutOfScope};
 pub use missing::{MissingSource, missing};

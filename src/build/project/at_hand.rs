@@ -61,8 +61,12 @@ impl Project {
         let store =
             ImageStore::open(self.options.runner.home.root()).map_err(ProjectError::Store)?;
         let building = Building { is_preview: true, ..self.building(false) };
-        let mut finder =
-            ImageFinder::new(&self.options.places, &store, &self.options.registry, building);
+        let mut finder = ImageFinder::new(
+            &self.options.image_locations,
+            &store,
+            &self.options.registry,
+            building,
+        );
         let mut without: BTreeMap<PackageKey, WithoutId> = BTreeMap::new();
         let mut allowed = keys.clone();
         for group in graph::cyclic_groups(keys, |key| self.tree.requires(key)) {

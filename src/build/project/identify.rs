@@ -50,9 +50,9 @@ impl Project {
     ) -> Result<(IdentifiedPackages, Vec<Pending>), ProjectError> {
         let store =
             ImageStore::open(self.options.runner.home.root()).map_err(ProjectError::Store)?;
-        let (places, registry) = (&self.options.places, &self.options.registry);
+        let (image_locations, registry) = (&self.options.image_locations, &self.options.registry);
         let building = Building { is_preview, ..self.building(false) };
-        let mut finder = ImageFinder::new(places, &store, registry, building);
+        let mut finder = ImageFinder::new(image_locations, &store, registry, building);
         let mut pending: Vec<Pending> = Vec::new();
         let mut without: BTreeSet<PackageKey> = BTreeSet::new();
         let mut with = Vec::new();
@@ -103,8 +103,8 @@ impl Project {
 
     pub(super) fn finder<'a>(&'a self, store: &'a ImageStore, may_build: bool) -> ImageFinder<'a> {
         let building = self.building(may_build);
-        let (places, registry) = (&self.options.places, &self.options.registry);
-        ImageFinder::new(places, store, registry, building)
+        let (image_locations, registry) = (&self.options.image_locations, &self.options.registry);
+        ImageFinder::new(image_locations, store, registry, building)
     }
 
     pub(super) fn identify_by(

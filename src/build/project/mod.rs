@@ -28,7 +28,7 @@ use crate::build::archive_sums::ArchiveSums;
 use crate::build::cache::Cache;
 use crate::build::execute::{self, Helpers, Pace, Requests};
 use crate::build::id::Identities;
-use crate::build::images::{FoundImage, Places, SharedBuilders};
+use crate::build::images::{FoundImage, ImageLocations, SharedBuilders};
 use crate::build::jobserver::{self, Jobserver};
 use crate::build::plan::{Action, CacheState, Plan, plan};
 use crate::build::record::Record;
@@ -63,7 +63,7 @@ pub struct ProjectOptions {
     /// Settings of everything that runs in containers.
     pub runner: RunnerSettings,
     /// Configured locations of images.
-    pub places: Places,
+    pub image_locations: ImageLocations,
     /// The registries, from which images may be pulled.
     pub registry: Client,
     /// Options for fetching sources.
@@ -326,10 +326,10 @@ impl Project {
             ids: plan.to_build().map(|step| &step.id).collect(),
             make: &|place| self.request_of(identified, keys[place], options),
         };
-        let places: BTreeMap<&PackageKey, usize> =
+        let image_locations: BTreeMap<&PackageKey, usize> =
             keys.iter().enumerate().map(|(place, key)| (*key, place)).collect();
-        let needs = needs(&keys, &places, |key| self.tree.requires(key));
-        let planned = self.planned(plan, &places, &options.pace);
+        let needs = needs(&keys, &image_locations, |key| self.tree.requires(key));
+        let planned = self.planned(plan, &image_locations, &options.pace);
         let took: Vec<_> = planned.packages.iter().map(|package| package.expected).collect();
         observer.event(Event::Planned(Arc::new(planned)));
         let helpers = Helpers { look_ahead: options.network == Network::None, first: helper };
@@ -366,14 +366,14 @@ fn start_jobserver(
 /// waits for its own needs. (All transitive needs would be quadratic.)
 fn needs(
     packages: &[&PackageKey],
-    places: &BTreeMap<&PackageKey, usize>,
+    image_locations: &BTreeMap<&PackageKey, usize>,
     requires: impl Fn(&PackageKey) -> Vec<PackageKey>,
 ) -> Vec<BTreeSet<usize>> {
     let needed = |package: &&PackageKey| {
         let found = graph::closure(requires(package), |key| {
-            if places.contains_key(key) { Vec::new() } else { requires(key) }
+            if image_locations.contains_key(key) { Vec::new() } else { requires(key) }
         });
-        found.iter().filter_map(|key| places.get(key).copied()).collect()
+        found.iter().filter_map(|key| image_locations.get(key).copied()).collect()
     };
     packages.iter().map(needed).collect()
 }
@@ -395,8 +395,9 @@ mod tests {
         };
         let [bottom, middle, top] = ["bottom", "middle", "top"].map(key);
         let needs = |packages: &[&PackageKey]| {
-            let places = packages.iter().enumerate().map(|(place, key)| (*key, place)).collect();
-            needs(packages, &places, requires)
+            let image_locations =
+                packages.iter().enumerate().map(|(place, key)| (*key, place)).collect();
+            needs(packages, &image_locations, requires)
         };
         let found = needs(&[&bottom, &middle, &top]);
         assert_eq!(found, [vec![], vec![0], vec![0, 1]].map(BTreeSet::from_iter));

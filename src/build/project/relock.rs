@@ -194,7 +194,7 @@ impl Project {
         registry: &'a Client,
     ) -> ImageFinder<'a> {
         let building = Building { pins, may_pull_builders: true, ..self.building(false) };
-        ImageFinder::new(&self.options.places, store, registry, building)
+        ImageFinder::new(&self.options.image_locations, store, registry, building)
     }
 
     /// Lists the differences between a lock and packages, without a network: missing inputs,

@@ -148,8 +148,8 @@ impl Project {
     ) -> Result<Supplies, ProjectError> {
         let mut supplies = Supplies::default();
         let building = Building { may_pull_builders: true, ..self.building(false) };
-        let (places, registry) = (&self.options.places, &self.options.registry);
-        let mut finder = ImageFinder::new(places, store, registry, building);
+        let (image_locations, registry) = (&self.options.image_locations, &self.options.registry);
+        let mut finder = ImageFinder::new(image_locations, store, registry, building);
         for (name, _) in self.image_names(keys) {
             match finder.for_mirror(&name, &self.tree, observer) {
                 Ok(found) => {

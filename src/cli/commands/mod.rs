@@ -207,7 +207,7 @@ fn project_options(
     ProjectOptions {
         packages,
         runner,
-        places: settings.images.clone(),
+        image_locations: settings.images.clone(),
         registry: registry_client(settings),
         fetch,
         source_date_epoch: settings.source_date_epoch,

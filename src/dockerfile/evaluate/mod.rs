@@ -27,7 +27,7 @@ pub use config::{ConfigDocument, Execution, HealthDocument, History};
 
 use super::expand::{ExpandError, Expander, expand, expand_words};
 use super::graph::{self, PlannedStage, Triggers};
-use super::model::{Argument, Dockerfile, Instruction, Place, Statement};
+use super::model::{Argument, Dockerfile, Instruction, Position, Statement};
 use super::options::Surroundings;
 use super::step::{CopySource, CopyStep, FolderStep, Origin, Step, Unpack};
 use super::syntax;
@@ -115,19 +115,19 @@ impl StageState {
 
     /// Evaluates an instruction.
     pub fn apply(&mut self, statement: &Statement) -> Result<Applied, Problem> {
-        let place = &statement.place;
+        let position = &statement.position;
         match &statement.instruction {
-            Instruction::Arg(arguments) => self.declare(arguments, place),
-            Instruction::Env(pairs) => self.set_environment(pairs, place),
-            Instruction::Label(pairs) => self.set_labels(pairs, place),
-            Instruction::Run(run) => self.run(run, place),
-            Instruction::Copy(transfer) => self.transfer(transfer, place, false),
-            Instruction::Add(transfer) => self.transfer(transfer, place, true),
-            Instruction::Workdir(path) => self.enter(path, place),
-            Instruction::User(user) => self.set_user(user, place),
-            Instruction::Expose(ports) => self.expose(ports, place),
-            Instruction::Volume(paths) => self.add_volumes(paths, place),
-            Instruction::Stopsignal(signal) => self.set_stop_signal(signal, place),
+            Instruction::Arg(arguments) => self.declare(arguments, position),
+            Instruction::Env(pairs) => self.set_environment(pairs, position),
+            Instruction::Label(pairs) => self.set_labels(pairs, position),
+            Instruction::Run(run) => self.run(run, position),
+            Instruction::Copy(transfer) => self.transfer(transfer, position, false),
+            Instruction::Add(transfer) => self.transfer(transfer, position, true),
+            Instruction::Workdir(path) => self.enter(path, position),
+            Instruction::User(user) => self.set_user(user, position),
+            Instruction::Expose(ports) => self.expose(ports, position),
+            Instruction::Volume(paths) => self.add_volumes(paths, position),
+            Instruction::Stopsignal(signal) => self.set_stop_signal(signal, position),
             Instruction::Cmd(command) => Ok(self.set_cmd(command)),
             Instruction::Entrypoint(command) => Ok(self.set_entrypoint(command)),
             Instruction::Shell(words) => Ok(self.set_shell(words)),
@@ -164,14 +164,14 @@ impl StageState {
         Finished { document: self.document, arguments: self.arguments }
     }
 
-    fn declare(&mut self, declared: &[Argument], place: &Place) -> Result<Applied, Problem> {
+    fn declare(&mut self, declared: &[Argument], position: &Position) -> Result<Applied, Problem> {
         let mut shown = String::from("ARG");
         for argument in declared {
-            let name = self.expanded(&argument.name, place)?;
-            check_name(&name, argument, place)?;
+            let name = self.expanded(&argument.name, position)?;
+            check_name(&name, argument, position)?;
             let value = match (self.scope.given.get(&name), &argument.default) {
                 (Some(given), _) => Some(given.clone()),
-                (None, Some(default)) => Some(self.expanded(default, place)?),
+                (None, Some(default)) => Some(self.expanded(default, position)?),
                 (None, None) => self.scope.globals.get(&name).cloned(),
             };
             shown.push(' ');
@@ -194,27 +194,28 @@ impl StageState {
         set.or_else(|| self.arguments.get(name).cloned().flatten())
     }
 
-    fn expanded(&self, text: &str, place: &Place) -> Result<String, Problem> {
-        self.with_lookup(|expander| expand(text, expander), place)
+    fn expanded(&self, text: &str, position: &Position) -> Result<String, Problem> {
+        self.with_lookup(|expander| expand(text, expander), position)
     }
 
-    fn expanded_words(&self, text: &str, place: &Place) -> Result<Vec<String>, Problem> {
-        self.with_lookup(|expander| expand_words(text, expander), place)
+    fn expanded_words(&self, text: &str, position: &Position) -> Result<Vec<String>, Problem> {
+        self.with_lookup(|expander| expand_words(text, expander), position)
     }
 
     fn with_lookup<T>(
         &self,
         expand: impl FnOnce(&Expander<'_>) -> Result<T, ExpandError>,
-        place: &Place,
+        position: &Position,
     ) -> Result<T, Problem> {
         let lookup = |name: &str| self.lookup(name);
-        expand(&Expander::new(self.scope.escape, &lookup)).map_err(|error| place.problem(error.0))
+        expand(&Expander::new(self.scope.escape, &lookup))
+            .map_err(|error| position.problem(error.0))
     }
 
-    fn enter(&mut self, path: &str, place: &Place) -> Result<Applied, Problem> {
-        let path = self.expanded(path, place)?;
+    fn enter(&mut self, path: &str, position: &Position) -> Result<Applied, Problem> {
+        let path = self.expanded(path, position)?;
         if path.is_empty() {
-            return Err(place.problem("WORKDIR has no folder: it is empty"));
+            return Err(position.problem("WORKDIR has no folder: it is empty"));
         }
         let path = paths::joined(&self.workdir(), &path);
         self.document.config.working_dir.clone_from(&path);

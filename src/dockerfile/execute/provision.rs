@@ -8,9 +8,9 @@ use super::error::{DockerfileError, StepError};
 use super::provision_error::ProvisionError;
 use super::shared::{Build, Done, is_flattened};
 use crate::base::event::Observer;
-use crate::container::helper::HelperPlace;
+use crate::container::helper::HelperSlot;
 use crate::dockerfile::evaluate::{ConfigDocument, Finished};
-use crate::dockerfile::model::Place;
+use crate::dockerfile::model::Position;
 use crate::image::digest::ImageId;
 use crate::image::pins::{ImageKey, ImagePin, PinError};
 use crate::image::platform::Platform;
@@ -37,11 +37,11 @@ impl Build<'_> {
         &self,
         name: &str,
         platform: &Platform,
-        place: &Place,
+        position: &Position,
         observer: &dyn Observer,
     ) -> Result<Done, DockerfileError> {
         self.found_image(name, platform, observer).map_err(|error| DockerfileError::Image {
-            place: format!("{}:{}", self.path.display(), place.line),
+            place: format!("{}:{}", self.path.display(), position.line),
             source: Box::new(error),
         })
     }
@@ -242,7 +242,7 @@ impl Build<'_> {
     pub(super) fn session(
         &self,
         observer: &dyn Observer,
-    ) -> Result<(Arc<Session>, HelperPlace), ProvisionError> {
+    ) -> Result<(Arc<Session>, HelperSlot), ProvisionError> {
         // The other threads wait meanwhile: there is one answer for all.
         let mut shared = self.shared();
         if let Some(session) = &shared.session {

@@ -14,7 +14,7 @@ use super::shared::{Build, Done};
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
-use crate::container::helper::HelperPlace;
+use crate::container::helper::HelperSlot;
 use crate::dockerfile::cache::{Made, step_key};
 use crate::dockerfile::evaluate::Finished;
 use crate::dockerfile::graph::PlannedStage;
@@ -28,7 +28,7 @@ use crate::runner::job::Job;
 use crate::runner::log_tail::last_lines;
 use crate::runner::scratch::{Leftovers, ScratchDir};
 use crate::runner::session::Session;
-use crate::runner::workspace::JobPlace;
+use crate::runner::workspace::JobFolders;
 
 /// Carries out the steps of a stage.
 pub(super) struct StageBuilder<'b, 'a> {
@@ -36,7 +36,7 @@ pub(super) struct StageBuilder<'b, 'a> {
     planned: &'b PlannedStage,
     layers: Vec<BuiltLayer>,
     flattened: bool,
-    helper: Option<(Arc<Session>, HelperPlace)>,
+    helper: Option<(Arc<Session>, HelperSlot)>,
     /// Leftovers of the step before, which are cleared up meanwhile.
     left: Option<Leftovers>,
     /// Locks on caches, held while a command has them.
@@ -228,7 +228,7 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
     pub(super) fn helper(
         &mut self,
         observer: &dyn Observer,
-    ) -> Result<&mut (Arc<Session>, HelperPlace), StepError> {
+    ) -> Result<&mut (Arc<Session>, HelperSlot), StepError> {
         let helper = if let Some(helper) = self.helper.take() {
             helper
         } else {
@@ -241,10 +241,10 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
     fn scratch_dir(
         &mut self,
         observer: &dyn Observer,
-    ) -> Result<(ScratchDir, JobPlace), StepError> {
+    ) -> Result<(ScratchDir, JobFolders), StepError> {
         let session = &self.helper(observer)?.0;
         let scratch = session.scratch_dir("step-").map_err(file("make a scratch folder"))?;
-        let place = session.job_place(&scratch);
+        let place = session.job_folders(&scratch);
         Ok((scratch, place))
     }
 

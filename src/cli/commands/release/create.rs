@@ -21,7 +21,7 @@ use crate::release::channel::{ChannelParts, Providers};
 use crate::release::installers::{InstallerSource, MadeInstaller};
 use crate::release::trees::{Completes, completes, copied, core_artifacts};
 use crate::release::{
-    Metadata, Plan, ReleaseError, ReleasePlace, StaticPkgpanda, Storage, Survey, TESTING,
+    Metadata, Plan, ReleaseError, ReleaseLocation, StaticPkgpanda, Storage, Survey, TESTING,
     check_channel, describe, execute, fetch_core, plan_json, plan_text, read_release, sign,
 };
 
@@ -36,16 +36,17 @@ pub(super) fn create(
     let desk = Desk::open(context, args)?;
     let format = args.format_without_page("what is stored")?;
     let commit = desk.commit(context)?;
-    let place = ReleasePlace::new(TESTING, Some(channel), commit).map_err(ReleaseError::from)?;
+    let location =
+        ReleaseLocation::new(TESTING, Some(channel), commit).map_err(ReleaseError::from)?;
     let url = desk.cloudformation_s3_url()?.to_owned();
     run(context, args, &desk, |work| {
         let parts = Work::parts(context, args, &desk)?;
-        work.check_channel(args, &desk, &place)?;
+        work.check_channel(args, &desk, &location)?;
         let completes = work.build(context, &desk, args, variants)?;
         let cache = Cache::of(&desk.packages);
         let core = core_artifacts(&completes, &cache)?;
-        let metadata = describe(&place, tag, completes, &core, &desk.storages, &url);
-        let release = Release { place, metadata, core, cache };
+        let metadata = describe(&location, tag, completes, &core, &desk.storages, &url);
+        let release = Release { location, metadata, core, cache };
         work.finish(context, args, &desk, release, &parts, format)
     })
 }
@@ -61,24 +62,25 @@ pub(super) fn promote(
     let desk = Desk::open(context, args)?;
     let format = args.format_without_page("what is stored")?;
     let commit = desk.commit(context)?;
-    let place = ReleasePlace::new(destination, channel, commit).map_err(ReleaseError::from)?;
+    let location =
+        ReleaseLocation::new(destination, channel, commit).map_err(ReleaseError::from)?;
     let url = desk.cloudformation_s3_url()?.to_owned();
     run(context, args, &desk, |work| {
         let parts = Work::parts(context, args, &desk)?;
         let from = read_release(desk.storages.preferred(), source, work.observer)?;
-        if from.commit != *place.commit() {
-            let (theirs, ours) = (from.commit, place.commit().clone());
+        if from.commit != *location.commit() {
+            let (theirs, ours) = (from.commit, location.commit().clone());
             let path = source.to_owned();
             let is_named = super::names_commit(context);
             return Err(ReleaseError::OtherCommit { path, theirs, ours, is_named }.into());
         }
-        work.check_channel(args, &desk, &place)?;
+        work.check_channel(args, &desk, &location)?;
         let cache = work.fetch(&desk, &from)?;
         let core = core_artifacts(&from.all_completes, &cache)?;
         let core = copied(core, &from.repository_path, &from.reproducible_artifact_path)?;
         let completes = from.all_completes;
-        let metadata = describe(&place, &from.tag, completes, &core, &desk.storages, &url);
-        let release = Release { place, metadata, core, cache };
+        let metadata = describe(&location, &from.tag, completes, &core, &desk.storages, &url);
+        let release = Release { location, metadata, core, cache };
         work.finish(context, args, &desk, release, &parts, format)
     })
 }
@@ -104,7 +106,7 @@ pub(super) fn create_installer(
 
 /// Complete release, except for its channel.
 struct Release {
-    place: ReleasePlace,
+    location: ReleaseLocation,
     metadata: Metadata,
     core: Vec<Artifact>,
     cache: Cache,
@@ -163,14 +165,14 @@ impl Work<'_> {
         &self,
         args: &ReleaseArgs,
         desk: &Desk,
-        place: &ReleasePlace,
+        location: &ReleaseLocation,
     ) -> Result<(), CliError> {
         if !self.stores {
             return Ok(());
         }
         desk.check_written(self.observer)?;
         for storage in desk.storages.written() {
-            check_channel(storage, place, args.replace, self.observer)?;
+            check_channel(storage, location, args.replace, self.observer)?;
         }
         Ok(())
     }
@@ -230,7 +232,7 @@ impl Work<'_> {
         parts: &Parts,
         format: FormatArg,
     ) -> Result<(), CliError> {
-        let Release { place, mut metadata, core, cache } = release;
+        let Release { location, mut metadata, core, cache } = release;
         let version = desk.config.version.clone().unwrap_or_else(|| metadata.tag.clone());
         let signer = desk.settings.shared_caches.signer();
         let mut channel = ChannelParts {
@@ -255,7 +257,7 @@ impl Work<'_> {
         if let Some(signer) = signer {
             artifacts = sign(artifacts, signer)?;
         }
-        let plan = Plan::new(place, &metadata, &artifacts).map_err(ReleaseError::from)?;
+        let plan = Plan::new(location, &metadata, &artifacts).map_err(ReleaseError::from)?;
         if args.noop {
             context.printer.data(&match format {
                 FormatArg::Text => plan_text(&plan, &desk.storages),
@@ -286,7 +288,7 @@ impl Work<'_> {
         plan: &Plan,
         format: FormatArg,
     ) -> Result<(), CliError> {
-        let task = format!("release {}", plan.place.channel_path());
+        let task = format!("release {}", plan.location.channel_path());
         self.observer.event(Event::TaskBegan { task: task.clone() });
         let storages = desk.storages.written();
         let (preferred, replaces) = (desk.storages.preferred(), args.replace);
@@ -300,20 +302,20 @@ impl Work<'_> {
         let stored = stored?;
         let text = format!(
             "release of {} in {}: {} objects stored, {} were there",
-            plan.place.commit(),
-            plan.place.channel_path(),
+            plan.location.commit(),
+            plan.location.channel_path(),
             stored.written,
             stored.left
         );
         context.printer.line(Weight::Progress, &text);
-        let url = |storage: &&Storage| format!("{}{}", storage.url, plan.place.channel_path());
+        let url = |storage: &&Storage| format!("{}{}", storage.url, plan.location.channel_path());
         let urls: Vec<String> = storages.iter().map(url).collect();
         context.printer.data(&match format {
             FormatArg::Text => format!("{}\n", urls.join("\n")),
             FormatArg::Json => {
                 let result = json!({
-                    "channel": plan.place.channel_path(),
-                    "commit": plan.place.commit(),
+                    "channel": plan.location.channel_path(),
+                    "commit": plan.location.commit(),
                     "urls": urls,
                     "stored": stored.written,
                     "left": stored.left,
