@@ -57,7 +57,7 @@ pub struct Helpers {
     pub first: HelperSlot,
 }
 
-struct State {
+struct ExecutionState {
     schedule: Schedule,
     cores: Cores,
     errors: Vec<BuildError>,
@@ -74,7 +74,7 @@ pub fn execute(
     helpers: Helpers,
     observer: &dyn Observer,
 ) -> Result<(), Failures> {
-    let state = Mutex::new(State {
+    let state = Mutex::new(ExecutionState {
         schedule: Schedule::new(needs, took),
         cores: Cores::new(pace.cores, pace.jobs),
         errors: Vec::new(),
@@ -117,7 +117,7 @@ fn work(
     requests: &Requests<'_>,
     pace: Pace,
     mut slot: HelperSlot,
-    state: &Mutex<State>,
+    state: &Mutex<ExecutionState>,
     changed: &Condvar,
     observer: &dyn Observer,
 ) {

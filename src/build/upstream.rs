@@ -238,11 +238,11 @@ fn check_out(
     let _lock = FileLock::acquire(&lock, || ()).map_err(file)?;
     let request = request(packages, upstream, local);
     let id = source::identify(&request, fetch, observer).map_err(failed)?;
-    let known = Known::of(&checkout, home);
-    if known.is_of(upstream, &id) {
+    let note = Known::of(&checkout, home);
+    if note.is_of(upstream, &id) {
         return Ok(checkout);
     }
-    let known = known.path;
+    let note = note.path;
     let fetched = source::fetch(&request, &id, fetch, observer).map_err(failed)?;
     let parent = checkout.parent().unwrap_or(packages);
     fs_err::create_dir_all(parent).map_err(file)?;
@@ -252,7 +252,7 @@ fn check_out(
     source::check_out(&fetched, &place, limits)
         .map_err(|source| UpstreamError::CheckOut { path: path(), source: Box::new(source) })?;
     // Until its origin is recorded, a checkout is unknown.
-    match fs_err::remove_file(&known) {
+    match fs_err::remove_file(&note) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(file(error)),
         _ => {}
     }
@@ -262,7 +262,7 @@ fn check_out(
     fs_err::rename(&place, &checkout).map_err(file)?;
     let state = state(&checkout).map_err(file)?;
     let text = Known::text(upstream, &id, &state);
-    atomic::write(&known, text.as_bytes()).map_err(file)?;
+    atomic::write(&note, text.as_bytes()).map_err(file)?;
     Ok(checkout)
 }
 

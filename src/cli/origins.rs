@@ -120,9 +120,9 @@ pub fn settings(
             said.extend(lines(&path, &text));
         }
     }
-    let known = known(args, settings);
+    let specs = setting_specs(args, settings);
     let mut shown = vec![home(environment, settings)];
-    shown.extend(known.iter().map(|known| resolve(known, &said, environment)));
+    shown.extend(specs.iter().map(|spec| resolve(spec, &said, environment)));
     shown.push(by_presence(
         "mirrors",
         ("--mirror", &args.mirror),
@@ -155,7 +155,7 @@ pub fn settings(
 }
 
 /// Settings that have one value.
-fn known(args: &GlobalArgs, settings: &Settings) -> Vec<Known> {
+fn setting_specs(args: &GlobalArgs, settings: &Settings) -> Vec<Known> {
     fn name<T: ValueEnum>(choice: Option<T>) -> Value {
         let name =
             choice.and_then(|choice| Some(choice.to_possible_value()?.get_name().to_owned()));
@@ -229,28 +229,28 @@ fn known(args: &GlobalArgs, settings: &Settings) -> Vec<Known> {
 }
 
 /// The nearest place that says what commands go by.
-fn resolve(known: &Known, said: &[Said], environment: &Environment) -> Setting {
-    let name = format!("MKPANDA_{}", known.key.replace('.', "_").to_uppercase());
+fn resolve(spec: &Known, said: &[Said], environment: &Environment) -> Setting {
+    let name = format!("MKPANDA_{}", spec.key.replace('.', "_").to_uppercase());
     let here = PathBuf::new();
-    let option = known
+    let option = spec
         .option
         .iter()
         .map(|(name, value)| (value.clone(), Origin::Option { name }, here.clone()));
     let variable = environment
         .get(&name)
         .map(|text| (Value::from(text), Origin::Variable { name: name.clone() }, here.clone()));
-    let files = said.iter().filter(|line| line.key == known.key);
+    let files = said.iter().filter(|line| line.key == spec.key);
     let files = files.map(|line| (line.value.clone(), line.origin.clone(), line.base.clone()));
-    let wanted = canonical(known.form, &known.value, &here);
+    let wanted = canonical(spec.form, &spec.value, &here);
     let found = option
         .chain(variable)
         .chain(files)
-        .find(|(value, _, base)| canonical(known.form, value, base) == wanted);
+        .find(|(value, _, base)| canonical(spec.form, value, base) == wanted);
     let (value, origin) = match found {
         Some((value, origin, _)) => (value, origin),
-        None => (known.default.clone(), Origin::Default),
+        None => (spec.default.clone(), Origin::Default),
     };
-    let key = known.key.to_owned();
+    let key = spec.key.to_owned();
     Setting { value: without_secrets(&key, &value), key, origin }
 }
 

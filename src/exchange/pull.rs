@@ -1,7 +1,7 @@
 //! From shared caches into a tree's cache.
 
 use super::failure::{ExchangeError, Failure};
-use super::wanted::{Item, Wanted, WantedBootstrap};
+use super::wanted::{ExchangeItem, WantedArtifacts, WantedBootstrap};
 use crate::artifact::repository::RepositoryError;
 use crate::artifact::shared_cache::{SOURCES, SharedCache, SharedCaches};
 use crate::base::causes::with_causes;
@@ -37,10 +37,10 @@ enum Got {
     Skipped,
 }
 
-struct Work<'w> {
+struct PullRun<'w> {
     project: &'w Project,
     /// Caches to read, with their reachability.
-    places: Vec<(&'w SharedCache, Reach)>,
+    readable: Vec<(&'w SharedCache, Reach)>,
     /// Options for finding local sources only.
     here: FetchOptions,
     observer: &'w dyn Observer,
@@ -49,7 +49,7 @@ struct Work<'w> {
 /// Fetches the artifacts of `wanted` from caches into the tree's cache, with limited parallelism.
 pub fn pull(
     project: &Project,
-    wanted: &Wanted,
+    wanted: &WantedArtifacts,
     caches: &SharedCaches,
     threads: usize,
     observer: &dyn Observer,
@@ -59,17 +59,17 @@ pub fn pull(
     here.only_mirrors = false;
     here.mirrors.clear();
     project.note(observer);
-    let places = caches.iter().filter(|cache| cache.reads());
-    let places = places.map(|cache| (cache, Reach::default())).collect();
-    let work = Work { project, places, here, observer };
-    let packages = wanted.packages.iter().map(|(key, id)| Item::Package(key, id));
-    let bootstraps = wanted.bootstraps.iter().map(Item::Bootstrap);
+    let readable = caches.iter().filter(|cache| cache.reads());
+    let readable = readable.map(|cache| (cache, Reach::default())).collect();
+    let run = PullRun { project, readable, here, observer };
+    let packages = wanted.packages.iter().map(|(key, id)| ExchangeItem::Package(key, id));
+    let bootstraps = wanted.bootstraps.iter().map(ExchangeItem::Bootstrap);
     let is_kept = |request: &&SourceRequest| request.mirror_key().is_some();
     let sources = wanted.sources.iter().filter(is_kept);
     // Each package has its own copy.
-    let sources = sources.map(|request| Item::Source(vec![request]));
+    let sources = sources.map(|request| ExchangeItem::Source(vec![request]));
     let items: Vec<_> = packages.chain(bootstraps).chain(sources).collect();
-    let results = parallel::each(&items, threads, observer, |item| work.fetch(item));
+    let results = parallel::each(&items, threads, observer, |item| run.fetch(item));
     let mut pulled = Pulled::default();
     for (item, result) in items.iter().zip(results) {
         match result {
@@ -84,17 +84,17 @@ pub fn pull(
     pulled
 }
 
-impl Work<'_> {
-    fn fetch(&self, item: &Item<'_>) -> Result<Got, ExchangeError> {
+impl PullRun<'_> {
+    fn fetch(&self, item: &ExchangeItem<'_>) -> Result<Got, ExchangeError> {
         let got = match item {
-            Item::Package(key, id) => self.fetch_package(key, id),
-            Item::Bootstrap(bootstrap) => self.fetch_bootstrap(bootstrap),
-            Item::Source(requests) => self.fetch_source(requests[0]),
+            ExchangeItem::Package(key, id) => self.fetch_package(key, id),
+            ExchangeItem::Bootstrap(bootstrap) => self.fetch_bootstrap(bootstrap),
+            ExchangeItem::Source(requests) => self.fetch_source(requests[0]),
             // Taken with the ids, which they are part of.
-            Item::Builder(_) => Ok(Got::Present),
+            ExchangeItem::Builder(_) => Ok(Got::Present),
         }?;
         // A cache that is not asked any more may have had it.
-        let is_any_skipped = || self.places.iter().any(|(_, reach)| reach.is_skipped());
+        let is_any_skipped = || self.readable.iter().any(|(_, reach)| reach.is_skipped());
         Ok(match got {
             Got::Missing if is_any_skipped() => Got::Skipped,
             got => got,
@@ -110,7 +110,7 @@ impl Work<'_> {
         kind: impl Fn(&E) -> Option<FailureKind>,
     ) -> Result<bool, E> {
         let mut failed = None;
-        for (cache, reach) in &self.places {
+        for (cache, reach) in &self.readable {
             if reach.is_skipped() {
                 continue;
             }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::failure::{ExchangeError, Failure};
-use super::wanted::{Item, Wanted, WantedBootstrap};
+use super::wanted::{ExchangeItem, WantedArtifacts, WantedBootstrap};
 use crate::artifact::publish::{
     Published, bootstrap_path, has, has_image, publish, publish_bootstrap, publish_image,
 };
@@ -50,7 +50,7 @@ enum Sent {
     Failed(ExchangeError),
 }
 
-struct Work<'w> {
+struct PushRun<'w> {
     project: &'w Project,
     caches: &'w SharedCaches,
     /// Writable caches, with their reachability.
@@ -67,7 +67,7 @@ struct Work<'w> {
 /// files.
 pub fn push(
     project: &Project,
-    wanted: &Wanted,
+    wanted: &WantedArtifacts,
     caches: &SharedCaches,
     evidence: Evidence<'_>,
     (threads, scratch): (usize, &Path),
@@ -81,9 +81,9 @@ pub fn push(
     here.only_mirrors = false;
     here.mirrors.clear();
     let targets = targets.into_iter().map(|cache| (cache, Reach::default())).collect();
-    let work = Work { project, caches, targets, evidence, here, scratch, observer };
-    let items = work.items(wanted);
-    let results = parallel::each(&items, threads, observer, |item| work.send(item));
+    let run = PushRun { project, caches, targets, evidence, here, scratch, observer };
+    let items = run.items(wanted);
+    let results = parallel::each(&items, threads, observer, |item| run.send(item));
     for (item, results) in items.iter().zip(results) {
         for (pushed, result) in pushed.iter_mut().zip(results.into_iter().flatten()) {
             match result {
@@ -102,9 +102,9 @@ pub fn push(
     pushed
 }
 
-impl<'w> Work<'w> {
+impl<'w> PushRun<'w> {
     /// Lists the artifacts of the tree's cache. Sources are found when their turn comes.
-    fn items(&self, wanted: &'w Wanted) -> Vec<Item<'w>> {
+    fn items(&self, wanted: &'w WantedArtifacts) -> Vec<ExchangeItem<'w>> {
         let cache = &self.project.cache;
         let packages = wanted.packages.iter().filter(|(_, id)| cache.has(id));
         let is_there = |bootstrap: &&WantedBootstrap| {
@@ -119,20 +119,20 @@ impl<'w> Work<'w> {
             }
         }
         packages
-            .map(|(key, id)| Item::Package(key, id))
-            .chain(bootstraps.map(Item::Bootstrap))
-            .chain(sources.into_values().map(Item::Source))
-            .chain(wanted.images.iter().map(Item::Builder))
+            .map(|(key, id)| ExchangeItem::Package(key, id))
+            .chain(bootstraps.map(ExchangeItem::Bootstrap))
+            .chain(sources.into_values().map(ExchangeItem::Source))
+            .chain(wanted.images.iter().map(ExchangeItem::Builder))
             .collect()
     }
 
     /// Sends an artifact to each store.
-    fn send(&self, item: &Item<'_>) -> Vec<Sent> {
+    fn send(&self, item: &ExchangeItem<'_>) -> Vec<Sent> {
         match item {
-            Item::Package(_, id) => self.send_package(id),
-            Item::Bootstrap(bootstrap) => self.send_bootstrap(bootstrap),
-            Item::Source(requests) => self.send_source(requests),
-            Item::Builder(name) => self.send_builder(name),
+            ExchangeItem::Package(_, id) => self.send_package(id),
+            ExchangeItem::Bootstrap(bootstrap) => self.send_bootstrap(bootstrap),
+            ExchangeItem::Source(requests) => self.send_source(requests),
+            ExchangeItem::Builder(name) => self.send_builder(name),
         }
     }
 

@@ -29,7 +29,7 @@ pub(super) struct WantedBootstrap {
 }
 
 /// An artifact that is exchanged.
-pub(super) enum Item<'w> {
+pub(super) enum ExchangeItem<'w> {
     Package(&'w PackageKey, &'w PackageId),
     Bootstrap(&'w WantedBootstrap),
     /// A source, and all packages that name it.
@@ -38,7 +38,7 @@ pub(super) enum Item<'w> {
     Builder(&'w ImageName),
 }
 
-impl Item<'_> {
+impl ExchangeItem<'_> {
     /// Name for people.
     pub(super) fn name(&self) -> String {
         match self {
@@ -52,7 +52,7 @@ impl Item<'_> {
 
 /// Artifacts that the current ids of a tree name.
 #[derive(Debug, Clone, Default)]
-pub struct Wanted {
+pub struct WantedArtifacts {
     pub(super) packages: Vec<(PackageKey, PackageId)>,
     pub(super) bootstraps: Vec<WantedBootstrap>,
     pub(super) sources: Vec<SourceRequest>,
@@ -62,7 +62,7 @@ pub struct Wanted {
     pub unknown: Vec<PackageKey>,
 }
 
-impl Wanted {
+impl WantedArtifacts {
     /// Number of packages that a tree's cache lacks.
     pub fn not_built(&self, cache: &Cache) -> usize {
         self.packages.iter().filter(|(_, id)| !cache.has(id)).count() + self.unknown.len()

@@ -31,7 +31,7 @@ mod existing;
 mod verify;
 mod write;
 
-pub use changes::Written;
+pub use changes::MirrorSummary;
 pub use contents::Contents;
 pub use error::MirrorError;
 pub use existing::Existing;

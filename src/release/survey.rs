@@ -72,16 +72,16 @@ impl Survey<'_> {
         for (operation, state) in operations.iter().zip(states) {
             let key = operation.key.clone();
             match state {
-                State::Serves => drop(found.present.insert(key)),
-                State::Differs if operation.is_reproducible() => {
+                ObjectState::Serves => drop(found.present.insert(key)),
+                ObjectState::Differs if operation.is_reproducible() => {
                     return Err(self.different(storage, operation, &key));
                 }
-                State::Differs if is_released => return Err(released(&key)),
-                State::Differs => {
+                ObjectState::Differs if is_released => return Err(released(&key)),
+                ObjectState::Differs => {
                     self.check_copy(storage, operation, &mut found)?;
                     found.stale.insert(key);
                 }
-                State::Absent => self.check_copy(storage, operation, &mut found)?,
+                ObjectState::Absent => self.check_copy(storage, operation, &mut found)?,
             }
         }
         if is_released {
@@ -92,7 +92,7 @@ impl Survey<'_> {
             let operations: Vec<&Operation> = second.artifacts.iter().flatten().collect();
             let states = each(&operations, |operation| self.state(storage, operation))?;
             let present =
-                operations.iter().zip(states).filter(|(_, state)| *state == State::Serves);
+                operations.iter().zip(states).filter(|(_, state)| *state == ObjectState::Serves);
             found.present.extend(present.map(|(operation, _)| operation.key.clone()));
             found.present.insert(second.metadata.key.clone());
         }
@@ -141,7 +141,7 @@ impl Survey<'_> {
     }
 
     /// Looks for an object.
-    fn state(&self, storage: &Storage, operation: &Operation) -> Result<State, ReleaseError> {
+    fn state(&self, storage: &Storage, operation: &Operation) -> Result<ObjectState, ReleaseError> {
         if self.observer.is_interrupted() {
             return Err(ReleaseError::Interrupted);
         }
@@ -157,9 +157,9 @@ impl Survey<'_> {
             is_equal(backend, key, Local::of(&operation.source), &transfer)
         };
         match found.map_err(ReleaseError::reading(&storage.name))? {
-            None => Ok(State::Absent),
-            Some(true) => Ok(State::Serves),
-            Some(false) => Ok(State::Differs),
+            None => Ok(ObjectState::Absent),
+            Some(true) => Ok(ObjectState::Serves),
+            Some(false) => Ok(ObjectState::Differs),
         }
     }
 }
@@ -208,7 +208,7 @@ fn check_owner(
 
 /// State of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ObjectState {
     Absent,
     Serves,
     Differs,

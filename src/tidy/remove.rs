@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use super::search::{Needs, Search};
-use super::{Cleaned, Item};
+use super::{Cleaned, UnusedItem};
 use crate::base::atomic::Unswept;
 use crate::base::confinement;
 use crate::base::event::{Event, Observer};
@@ -85,7 +85,7 @@ pub fn clean(
 }
 
 /// Removes an item, and folders that are empty then; `false` if a process uses the item.
-fn remove(root: &Path, item: &Item) -> io::Result<bool> {
+fn remove(root: &Path, item: &UnusedItem) -> io::Result<bool> {
     let lock = item.lock.as_ref().map(|lock| FileLock::try_acquire(lock)).transpose()?;
     if matches!(lock, Some(None)) {
         return Ok(false);

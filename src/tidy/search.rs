@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Item, Kind};
+use super::{UnusedItem, Kind};
 use crate::base::atomic::TEMPORARY_PREFIX;
 use crate::base::digest::Sha1Sum;
 use crate::bootstrap::BootstrapId;
@@ -86,7 +86,7 @@ fn file_name(request: &SourceRequest) -> String {
 pub(super) struct Search<'s> {
     pub(super) project: &'s Project,
     pub(super) needs: &'s Needs,
-    pub(super) found: Vec<Item>,
+    pub(super) found: Vec<UnusedItem>,
     pub(super) meter: Meter,
 }
 
@@ -145,7 +145,7 @@ impl Search<'_> {
     fn add(&mut self, kind: Kind, path: &Path, lock: Option<PathBuf>) {
         let bytes = self.meter.measure(path).bytes;
         let path = path.strip_prefix(self.project.cache.root()).unwrap_or(path).to_owned();
-        self.found.push(Item { kind, path, bytes, lock });
+        self.found.push(UnusedItem { kind, path, bytes, lock });
     }
 
     fn package(&mut self, name: &PackageName, folder: &Path) -> io::Result<()> {

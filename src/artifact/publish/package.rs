@@ -34,26 +34,26 @@ pub fn publish(
     let what = package_path(&package.record.id);
     let target =
         ArchiveTarget { backend, what: &what, transfer: Transfer { subject: &what, observer } };
-    let work = Work { target, package, signer };
-    match work.target.put(package.archive, package.record.size, &package.about)? {
+    let run = PublishRun { target, package, signer };
+    match run.target.put(package.archive, package.record.size, &package.about)? {
         Put::Written => {
-            work.describe(package.record, true)?;
+            run.describe(package.record, true)?;
             Ok(Published::Written)
         }
         Put::WasThere => {
-            work.complete()?;
+            run.complete()?;
             Ok(Published::WasThere)
         }
     }
 }
 
-struct Work<'w> {
+struct PublishRun<'w> {
     target: ArchiveTarget<'w>,
     package: &'w Publication<'w>,
     signer: Option<&'w Signer>,
 }
 
-impl Work<'_> {
+impl PublishRun<'_> {
     /// Adds missing accompanying files to an archive already in the store, after a check that the
     /// archive is this package.
     fn complete(&self) -> Result<(), PublishError> {

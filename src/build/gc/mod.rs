@@ -121,7 +121,7 @@ impl fmt::Display for Kind {
 
 /// Removable item.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Item {
+pub struct GarbageItem {
     /// Kind.
     pub kind: Kind,
     /// Name.
@@ -140,7 +140,7 @@ pub struct Item {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Garbage {
     /// Items to remove.
-    pub items: Vec<Item>,
+    pub items: Vec<GarbageItem>,
     /// Remaining size after the removal, in bytes.
     pub left: u64,
     /// Excess over the requested size that cannot be removed, in bytes.

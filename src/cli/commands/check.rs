@@ -78,11 +78,11 @@ struct Document<'a> {
     packages: usize,
     errors: usize,
     warnings: usize,
-    findings: Vec<Item<'a>>,
+    findings: Vec<JsonFinding<'a>>,
 }
 
 #[derive(Serialize)]
-struct Item<'a> {
+struct JsonFinding<'a> {
     severity: Severity,
     rule: Rule,
     path: std::borrow::Cow<'a, str>,
@@ -92,7 +92,7 @@ struct Item<'a> {
     hint: Option<&'a str>,
 }
 
-impl<'a> Item<'a> {
+impl<'a> JsonFinding<'a> {
     fn of(finding: &'a Finding) -> Self {
         let report = &finding.report;
         let place = report.line_and_column();
@@ -112,7 +112,7 @@ fn show(context: &Context<'_>, args: &CheckArgs, checked: &Checked) -> Result<()
     let (errors, warnings) = (checked.count(Severity::Error), checked.count(Severity::Warning));
     match args.format {
         FormatArg::Json => {
-            let findings = checked.findings.iter().map(Item::of).collect();
+            let findings = checked.findings.iter().map(JsonFinding::of).collect();
             context.print_json(&Document {
                 packages: checked.packages,
                 errors,
@@ -125,7 +125,7 @@ fn show(context: &Context<'_>, args: &CheckArgs, checked: &Checked) -> Result<()
             let is_error = |finding: &&Finding| finding.severity == Severity::Error;
             let (errors, warnings): (Vec<_>, Vec<_>) = checked.findings.iter().partition(is_error);
             for finding in warnings.into_iter().chain(errors) {
-                let Item { path, line, column, message, hint, .. } = Item::of(finding);
+                let JsonFinding { path, line, column, message, hint, .. } = JsonFinding::of(finding);
                 let weight = match finding.severity {
                     Severity::Error => Weight::Error,
                     Severity::Warning => Weight::Warning,

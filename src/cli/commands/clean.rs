@@ -66,7 +66,7 @@ fn show_text(context: &Context<'_>, cleaned: &Cleaned, dry_run: bool) {
 }
 
 fn show_json(context: &Context<'_>, cleaned: &Cleaned, dry_run: bool) {
-    let item = |item: &tidy::Item| {
+    let item = |item: &tidy::UnusedItem| {
         let kind = item.kind.to_string();
         json!({ "kind": kind, "path": item.path.to_string_lossy(), "bytes": item.bytes })
     };

@@ -13,7 +13,7 @@ use crate::base::event::{Event, Interruptible, Observer};
 use crate::build::project::{Project, ProjectError, SupplyFailure};
 use crate::container::helper::Interrupt;
 use crate::image::store::ImageStore;
-use crate::mirror::{Contents, Existing, MirrorError, Written, verify, write};
+use crate::mirror::{Contents, Existing, MirrorError, MirrorSummary, verify, write};
 use crate::runner::home::Home;
 use crate::tree::PackageKey;
 
@@ -71,10 +71,10 @@ fn create(context: &Context<'_>, args: &MirrorCreateArgs) -> Result<(), CliError
         let written = write(&making.existing, making.contents, args.prune, &options, observer)?;
         Ok((making.existing.place().to_owned(), written))
     };
-    let result: Result<(PathBuf, Written), CliError> = make();
+    let result: Result<(PathBuf, MirrorSummary), CliError> = make();
     observer.event(Event::TaskEnded { task });
     let result = result.map(|(place, written)| {
-        let Written { files, bytes, added, dropped } = written;
+        let MirrorSummary { files, bytes, added, dropped } = written;
         let text = format!(
             "{}: {files} files, {}; {added} written, {dropped} dropped",
             place.display(),

@@ -105,7 +105,7 @@ impl Trees {
         let identified = project.identify(&self.order, observer)?;
         let plan = project.plan(&identified);
         outcome.count(&plan);
-        let work = Work {
+        let run = TreeRun {
             project,
             identified: &identified,
             plan: &plan,
@@ -113,12 +113,12 @@ impl Trees {
             options,
             interrupt,
         };
-        build(&work, mkbootstrap, observer, outcome)
+        build(&run, mkbootstrap, observer, outcome)
     }
 }
 
-/// Work of a run.
-struct Work<'a> {
+/// Inputs for building the trees of a run.
+struct TreeRun<'a> {
     project: &'a Project,
     identified: &'a IdentifiedPackages,
     plan: &'a Plan,
@@ -128,12 +128,12 @@ struct Work<'a> {
 }
 
 fn build(
-    work: &Work<'_>,
+    run: &TreeRun<'_>,
     mkbootstrap: bool,
     observer: &dyn Observer,
     outcome: &mut Outcome,
 ) -> Result<Vec<TreePackages>, CliError> {
-    let Work { project, identified, plan, sets, options, interrupt } = work;
+    let TreeRun { project, identified, plan, sets, options, interrupt } = run;
     project.build(identified, plan, options, observer)?;
     let mut trees = Vec::new();
     for set in *sets {
@@ -141,7 +141,7 @@ fn build(
         if mkbootstrap {
             observer.event(Event::TaskBegan { task: task.clone() });
         }
-        let finished = finish(work, mkbootstrap, set, observer);
+        let finished = finish(run, mkbootstrap, set, observer);
         if mkbootstrap {
             observer.event(Event::TaskEnded { task });
         }
@@ -157,12 +157,12 @@ fn build(
 
 /// Writes a tree's files beside its packages; returns the bootstrap as well, if requested.
 fn finish(
-    work: &Work<'_>,
+    run: &TreeRun<'_>,
     mkbootstrap: bool,
     set: &TreeSet,
     observer: &dyn Observer,
 ) -> Result<(TreePackages, Option<PathBuf>), CliError> {
-    let Work { project, identified, options, .. } = work;
+    let TreeRun { project, identified, options, .. } = run;
     let ids = |keys: &[PackageKey]| -> Vec<PackageId> {
         let found = keys.iter().filter_map(|key| identified.identities.get(key));
         found.map(|identity| identity.id.clone()).collect()

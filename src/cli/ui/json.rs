@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::state::State;
+use super::state::RunState;
 use super::summary::Ending;
 use super::ticker::Ticker;
 use super::{Printer, screen};
@@ -28,7 +28,7 @@ pub struct Json {
 
 #[derive(Debug)]
 struct Said {
-    state: State,
+    state: RunState,
     /// Time of the last event of each running download.
     downloads: HashMap<String, Instant>,
 }
@@ -36,7 +36,7 @@ struct Said {
 impl Json {
     /// Writes all events, or warnings alone if the printer is quiet.
     pub fn new(printer: Printer) -> Self {
-        let said = Said { state: State::new(Instant::now()), downloads: HashMap::new() };
+        let said = Said { state: RunState::new(Instant::now()), downloads: HashMap::new() };
         let said = Arc::new(Mutex::new(said));
         let quiet = printer.is_quiet();
         let its = Arc::clone(&said);

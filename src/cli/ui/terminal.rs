@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::state::State;
+use super::state::RunState;
 use super::summary::{self, Ending};
 use super::text::{Names, line};
 use super::ticker::Ticker;
@@ -25,7 +25,7 @@ pub struct Terminal {
 
 #[derive(Debug)]
 struct Shared {
-    state: State,
+    state: RunState,
     /// Lines that are to scroll by with the next frame.
     said: String,
 }
@@ -35,7 +35,7 @@ impl Terminal {
     /// lines anew when it becomes narrower.
     pub fn new(printer: Printer, rewraps: bool) -> Self {
         screen::prepare(rewraps);
-        let shared = Shared { state: State::new(Instant::now()), said: String::new() };
+        let shared = Shared { state: RunState::new(Instant::now()), said: String::new() };
         let shared = Arc::new(Mutex::new(shared));
         let its = Arc::clone(&shared);
         let ticker = Ticker::start(FRAME, move || draw(&its, printer));

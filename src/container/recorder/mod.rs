@@ -59,11 +59,11 @@ pub struct Recorder {
     user: User,
     /// Recorded system calls.
     calls: Vec<Row>,
-    state: RefCell<State>,
+    state: RefCell<RecorderState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct RecorderState {
     recorded: Recorded,
     /// True if the container's programs can ask.
     has_begun: bool,
@@ -80,7 +80,7 @@ impl Recorder {
 
     /// Returns the recorded owners.
     pub fn finish(self) -> Recorded {
-        let State { mut recorded, has_begun, .. } = self.state.into_inner();
+        let RecorderState { mut recorded, has_begun, .. } = self.state.into_inner();
         // Users other than root cannot change owners: the kernel refuses, if this filter does not.
         recorded.is_incomplete |= !has_begun && self.user.uid == 0;
         recorded
@@ -163,36 +163,36 @@ impl Recorder {
     ) -> nix::Result<()> {
         let data = fstat(file)?;
         let is_ours = field(file.as_fd(), "mnt_id") == Some(root);
-        let mut known = Known { file, upper: &self.upper, data, is_copied_up: None };
+        let mut root_file = Known { file, upper: &self.upper, data, is_copied_up: None };
         if self.user.uid != 0 {
-            self.may_give(is_ours.then_some(&mut known), user, group)?;
+            self.may_give(is_ours.then_some(&mut root_file), user, group)?;
         }
         // After the copy-up by the following call, a new file can no longer be told from a copied
         // one.
-        if is_ours && !known.says_itself() {
-            known.is_copied_up();
+        if is_ours && !root_file.says_itself() {
+            root_file.is_copied_up();
         }
         let zero = |id: Option<u32>| id.map(|_| 0);
         let (uid, gid) = (zero(user).map(Uid::from_raw), zero(group).map(Gid::from_raw));
         fchownat(file, "", uid, gid, AtFlags::AT_EMPTY_PATH)?;
         let is_something = user.is_some() || group.is_some();
-        if is_ours && is_something && !self.note(&mut known, (user, group), spoken) {
+        if is_ours && is_something && !self.note(&mut root_file, (user, group), spoken) {
             self.is_lost("an owner can't be noted");
         }
         Ok(())
     }
 
     /// Checks the permission of a user other than root: such a user may change own files only, to
-    /// groups of their own. Nothing is known about files in mounts.
+    /// groups of their own. Nothing is root_file about files in mounts.
     fn may_give(
         &self,
-        known: Option<&mut Known<'_>>,
+        root_file: Option<&mut Known<'_>>,
         user: Option<u32>,
         group: Option<u32>,
     ) -> nix::Result<()> {
-        let is_own = known.is_none_or(|known| match known.note().unwrap_or_default().user {
+        let is_own = root_file.is_none_or(|root_file| match root_file.note().unwrap_or_default().user {
             Noted::Is(id) => id == self.user.uid,
-            Noted::Same | Noted::Unset => !known.is_copied_up(),
+            Noted::Same | Noted::Unset => !root_file.is_copied_up(),
         });
         let has_group = |group| group == self.user.gid || self.user.groups.contains(&group);
         let may = user.is_none_or(|user| user == self.user.uid) && group.is_none_or(has_group);
@@ -203,13 +203,13 @@ impl Recorder {
     /// Records the new owner of a file; returns false if the record cannot be written.
     fn note(
         &self,
-        known: &mut Known<'_>,
+        root_file: &mut Known<'_>,
         (mut user, mut group): (Option<u32>, Option<u32>),
         spoken: &dyn Fn() -> Option<Spoken>,
     ) -> bool {
-        let identity = if known.says_itself() { None } else { known.identity() };
+        let identity = if root_file.says_itself() { None } else { root_file.identity() };
         let listed = |of: &FileIdentity| self.state.borrow().recorded.notes.get(of).copied();
-        let before = known.note().or_else(|| identity.as_ref().and_then(listed));
+        let before = root_file.note().or_else(|| identity.as_ref().and_then(listed));
         let before = before.unwrap_or_default();
         let seems = |given, before, shown| given == Some(shown) && matches!(before, Noted::Is(_));
         if seems(user, before.user, self.user.uid) && spoken() == Some(Spoken::Group) {
@@ -218,7 +218,7 @@ impl Recorder {
         if seems(group, before.group, self.user.gid) && spoken() == Some(Spoken::User) {
             group = None;
         }
-        let is_new = self.user.uid == 0 && (known.says_itself() || !known.is_copied_up());
+        let is_new = self.user.uid == 0 && (root_file.says_itself() || !root_file.is_copied_up());
         let part = |given: Option<u32>, before: Noted, shown: u32| match (given, before) {
             (None, before) => before,
             (Some(id), Noted::Unset | Noted::Same) if id == shown && is_new => Noted::Same,
@@ -228,8 +228,8 @@ impl Recorder {
             user: part(user, before.user, self.user.uid),
             group: part(group, before.group, self.user.gid),
         };
-        if known.says_itself() {
-            return note == before || note.write_through(&known.path()).is_ok();
+        if root_file.says_itself() {
+            return note == before || note.write_through(&root_file.path()).is_ok();
         }
         let Some(identity) = identity else { return false };
         self.state.borrow_mut().recorded.notes.insert(identity, note);

@@ -16,7 +16,7 @@ use crate::base::event::{Event, Interruptible, Observer};
 use crate::build::project::{Project, ProjectError};
 use crate::build::upload::Evidence;
 use crate::container::helper::Interrupt;
-use crate::exchange::{self, Failure, Pulled, Pushed, Selection, Wanted};
+use crate::exchange::{self, Failure, Pulled, Pushed, Selection, WantedArtifacts};
 
 /// Uploads the artifacts of a tree's cache to caches.
 pub(super) fn push(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), CliError> {
@@ -31,7 +31,7 @@ pub(super) fn push(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), Cli
         let project = open(context, &settings, packages, &interrupt, observer)?;
         let reachable = project.reachable_caches(&settings.shared_caches);
         caches(&reachable, "can be written to", SharedCache::writes)?;
-        let wanted = Wanted::of(&project, &selection(args)?, observer)?;
+        let wanted = WantedArtifacts::of(&project, &selection(args)?, observer)?;
         note_absent(&project, &wanted, observer);
         let run = project.home().start_run().map_err(ProjectError::Home)?;
         let evidence = Evidence { home: project.home(), keys: &keys };
@@ -71,7 +71,7 @@ pub(super) fn pull(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), Cli
         let project = open(context, &settings, packages, &interrupt, observer)?;
         let reachable = project.reachable_caches(&settings.shared_caches);
         caches(&reachable, "is read", SharedCache::reads)?;
-        let wanted = Wanted::of(&project, &selection(args)?, observer)?;
+        let wanted = WantedArtifacts::of(&project, &selection(args)?, observer)?;
         if !wanted.unknown.is_empty() {
             let count = wanted.unknown.len();
             let message = format!(
@@ -132,7 +132,7 @@ fn selection(args: &ExchangeArgs) -> Result<Selection, CliError> {
     Ok(Selection { packages: args.package.clone(), variant })
 }
 
-fn note_absent(project: &Project, wanted: &Wanted, observer: &dyn Observer) {
+fn note_absent(project: &Project, wanted: &WantedArtifacts, observer: &dyn Observer) {
     let count = wanted.not_built(&project.cache);
     if count > 0 {
         let verb = if count == 1 { "package is" } else { "packages are" };

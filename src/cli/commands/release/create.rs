@@ -39,15 +39,15 @@ pub(super) fn create(
     let location =
         ReleaseLocation::new(TESTING, Some(channel), commit).map_err(ReleaseError::from)?;
     let url = desk.cloudformation_s3_url()?.to_owned();
-    run(context, args, &desk, |work| {
-        let parts = Work::parts(context, args, &desk)?;
-        work.check_channel(args, &desk, &location)?;
-        let completes = work.build(context, &desk, args, variants)?;
+    run(context, args, &desk, |run| {
+        let parts = ReleaseRun::parts(context, args, &desk)?;
+        run.check_channel(args, &desk, &location)?;
+        let completes = run.build(context, &desk, args, variants)?;
         let cache = Cache::of(&desk.packages);
         let core = core_artifacts(&completes, &cache)?;
         let metadata = describe(&location, tag, completes, &core, &desk.storages, &url);
         let release = Release { location, metadata, core, cache };
-        work.finish(context, args, &desk, release, &parts, format)
+        run.finish(context, args, &desk, release, &parts, format)
     })
 }
 
@@ -65,23 +65,23 @@ pub(super) fn promote(
     let location =
         ReleaseLocation::new(destination, channel, commit).map_err(ReleaseError::from)?;
     let url = desk.cloudformation_s3_url()?.to_owned();
-    run(context, args, &desk, |work| {
-        let parts = Work::parts(context, args, &desk)?;
-        let from = read_release(desk.storages.preferred(), source, work.observer)?;
+    run(context, args, &desk, |run| {
+        let parts = ReleaseRun::parts(context, args, &desk)?;
+        let from = read_release(desk.storages.preferred(), source, run.observer)?;
         if from.commit != *location.commit() {
             let (theirs, ours) = (from.commit, location.commit().clone());
             let path = source.to_owned();
             let is_named = super::names_commit(context);
             return Err(ReleaseError::OtherCommit { path, theirs, ours, is_named }.into());
         }
-        work.check_channel(args, &desk, &location)?;
-        let cache = work.fetch(&desk, &from)?;
+        run.check_channel(args, &desk, &location)?;
+        let cache = run.fetch(&desk, &from)?;
         let core = core_artifacts(&from.all_completes, &cache)?;
         let core = copied(core, &from.repository_path, &from.reproducible_artifact_path)?;
         let completes = from.all_completes;
         let metadata = describe(&location, &from.tag, completes, &core, &desk.storages, &url);
         let release = Release { location, metadata, core, cache };
-        work.finish(context, args, &desk, release, &parts, format)
+        run.finish(context, args, &desk, release, &parts, format)
     })
 }
 
@@ -92,12 +92,12 @@ pub(super) fn create_installer(
     source: &str,
 ) -> Result<(), CliError> {
     let desk = Desk::open(context, args)?;
-    run(context, args, &desk, |work| {
-        let parts = Work::parts(context, args, &desk)?;
-        let from = read_release(desk.storages.preferred(), source, work.observer)?;
-        let cache = work.fetch(&desk, &from)?;
+    run(context, args, &desk, |run| {
+        let parts = ReleaseRun::parts(context, args, &desk)?;
+        let from = read_release(desk.storages.preferred(), source, run.observer)?;
+        let cache = run.fetch(&desk, &from)?;
         let version = desk.config.version.clone().unwrap_or_else(|| from.tag.clone());
-        for installer in work.installers((&from, &cache, &version), &parts)? {
+        for installer in run.installers((&from, &cache, &version), &parts)? {
             context.print_path(&installer.path);
         }
         Ok(())
@@ -123,25 +123,25 @@ fn run(
     context: &Context<'_>,
     args: &ReleaseArgs,
     desk: &Desk,
-    command: impl FnOnce(&mut Work<'_>) -> Result<(), CliError>,
+    command: impl FnOnce(&mut ReleaseRun<'_>) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
     let progress = context.progress(&desk.settings);
     let interrupt = Arc::<Interrupt>::default();
     interrupt_on_signals(&interrupt)?;
     let observer = Interruptible::new(&progress, || interrupt.is_raised());
     let stores = !args.noop && !args.local;
-    let mut work =
-        Work { observer: &observer, interrupt: &interrupt, outcome: Outcome::default(), stores };
-    let result = command(&mut work);
+    let mut run =
+        ReleaseRun { observer: &observer, interrupt: &interrupt, outcome: Outcome::default(), stores };
+    let result = command(&mut run);
     let result = match result {
         Err(_) if interrupt.is_raised() => Err(ReleaseError::Interrupted.into()),
         result => result,
     };
-    progress.finish(ending(&result), work.outcome.cached);
+    progress.finish(ending(&result), run.outcome.cached);
     result
 }
 
-struct Work<'w> {
+struct ReleaseRun<'w> {
     observer: &'w dyn Observer,
     interrupt: &'w Arc<Interrupt>,
     outcome: Outcome,
@@ -149,7 +149,7 @@ struct Work<'w> {
     stores: bool,
 }
 
-impl Work<'_> {
+impl ReleaseRun<'_> {
     /// Reads a release's parts beside its trees, before any build.
     fn parts(context: &Context<'_>, args: &ReleaseArgs, desk: &Desk) -> Result<Parts, CliError> {
         let pkgpanda = desk.pkgpanda(context, args)?;
