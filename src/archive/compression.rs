@@ -135,7 +135,9 @@ impl<D: Read, N: FnMut(D) -> io::Result<DecoderState<D>>> Read for Members<D, N>
                 DecoderState::Ended => return Ok(0),
                 DecoderState::Failed => return Err(io::ErrorKind::InvalidData.into()),
             }
-            if let DecoderState::Within(member) = std::mem::replace(&mut self.state, DecoderState::Failed) {
+            if let DecoderState::Within(member) =
+                std::mem::replace(&mut self.state, DecoderState::Failed)
+            {
                 self.state = (self.next)(member)?;
             }
         }
@@ -163,7 +165,9 @@ fn next_gzip<R: BufRead>(member: GzDecoder<R>) -> io::Result<DecoderState<GzDeco
 
 type Peeked<R> = Chain<Cursor<Vec<u8>>, R>;
 
-fn next_bzip2<R: BufRead>(stream: BzDecoder<Peeked<R>>) -> io::Result<DecoderState<BzDecoder<Peeked<R>>>> {
+fn next_bzip2<R: BufRead>(
+    stream: BzDecoder<Peeked<R>>,
+) -> io::Result<DecoderState<BzDecoder<Peeked<R>>>> {
     let mut input = stream.into_inner();
     let mut start = Vec::with_capacity(BZIP2_MAGIC);
     input.by_ref().take(BZIP2_MAGIC as u64).read_to_end(&mut start)?;

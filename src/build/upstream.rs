@@ -115,7 +115,7 @@ pub fn expanded(
         };
         let id = source::identify(&request(&at, &upstream, scope), fetch, &Silent);
         let checkout = Cache::of(&at).upstream_checkout();
-        let is_current = id.is_ok_and(|id| Known::of(&checkout, home).is_of(&upstream, &id));
+        let is_current = id.is_ok_and(|id| CheckoutNote::of(&checkout, home).is_of(&upstream, &id));
         let stays = confinement::locate_below(&checkout, Path::new("packages")).is_ok();
         at = checkout.join("packages");
         if !is_current || !stays || !at.is_dir() {
@@ -127,12 +127,12 @@ pub fn expanded(
 }
 
 /// A checkout, and the file of the builder's own folder that says what it is of.
-struct Known<'a> {
+struct CheckoutNote<'a> {
     checkout: &'a Path,
     path: PathBuf,
 }
 
-impl<'a> Known<'a> {
+impl<'a> CheckoutNote<'a> {
     fn of(checkout: &'a Path, home: &Home) -> Self {
         let name = Sha1Sum::of(checkout.as_os_str().as_encoded_bytes());
         Self { checkout, path: home.root().join("upstreams").join(format!("{name}.json")) }
@@ -238,7 +238,7 @@ fn check_out(
     let _lock = FileLock::acquire(&lock, || ()).map_err(file)?;
     let request = request(packages, upstream, local);
     let id = source::identify(&request, fetch, observer).map_err(failed)?;
-    let note = Known::of(&checkout, home);
+    let note = CheckoutNote::of(&checkout, home);
     if note.is_of(upstream, &id) {
         return Ok(checkout);
     }
@@ -261,7 +261,7 @@ fn check_out(
     }
     fs_err::rename(&place, &checkout).map_err(file)?;
     let state = state(&checkout).map_err(file)?;
-    let text = Known::text(upstream, &id, &state);
+    let text = CheckoutNote::text(upstream, &id, &state);
     atomic::write(&note, text.as_bytes()).map_err(file)?;
     Ok(checkout)
 }

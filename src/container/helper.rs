@@ -36,7 +36,7 @@ use super::cgroup::{Cgroup, CgroupError};
 use super::cleaner::Cleaning;
 use super::executable;
 use super::idmap::IdMap;
-use super::lines::{Lines, Said};
+use super::lines::{LineRead, Lines};
 use super::process::Process;
 use super::refusal::{self, Refusal};
 
@@ -362,13 +362,13 @@ impl Helper {
             };
             let said = match &mut self.answers {
                 Some(answers) => answers.next(self.process.as_ref(), until).map_err(talk)?,
-                None => Said::Nothing,
+                None => LineRead::Nothing,
             };
             let line = match said {
-                Said::Line(line) => line,
-                Said::NotInTime => return Err(HelperError::Overdue),
+                LineRead::Line(line) => line,
+                LineRead::NotInTime => return Err(HelperError::Overdue),
                 // A helper that gets no user namespace says so before it starts any process.
-                Said::Nothing => return Ok(last.map(|value| (value, Finishing::new(None)))),
+                LineRead::Nothing => return Ok(last.map(|value| (value, Finishing::new(None)))),
             };
             if let Some((&STARTED, number)) = line.split_first() {
                 let number = String::from_utf8_lossy(number).trim().parse();

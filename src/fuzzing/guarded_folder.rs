@@ -14,7 +14,7 @@ pub(super) struct GuardedFolder(tempfile::TempDir);
 
 /// Entry at a path below a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct UnpackedEntry {
     pub(super) what: What,
     pub(super) mode: u32,
     pub(super) mtime: i64,
@@ -35,7 +35,7 @@ pub(super) enum What {
     Other,
 }
 
-pub(super) type Listing = BTreeMap<Vec<u8>, Found>;
+pub(super) type Listing = BTreeMap<Vec<u8>, UnpackedEntry>;
 
 impl GuardedFolder {
     pub(super) fn new() -> Self {
@@ -141,7 +141,7 @@ fn listing(folder: &Path) -> Listing {
                 .expect("the owner can change a mode");
         }
         let name = path.strip_prefix(folder).expect("it is below the folder");
-        let found = Found { what, mode, mtime: metadata.mtime(), inode: metadata.ino() };
+        let found = UnpackedEntry { what, mode, mtime: metadata.mtime(), inode: metadata.ino() };
         all.insert(name.as_os_str().as_bytes().to_vec(), found);
     }
     for (path, mode) in changed.into_iter().rev() {

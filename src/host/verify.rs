@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Seek};
 
 use super::interruptible::UntilInterrupted;
-use super::record::{PackageItem, Manifest};
+use super::record::{Manifest, PackageItem};
 use super::repository::{PackageRepository, RepositoryError};
 use crate::archive::{EntryPath, ReadError};
 use crate::artifact::repository::{self as remote, Repository, package_path};

@@ -123,10 +123,10 @@ impl Existing {
             if observer.is_interrupted() {
                 return Err(MirrorError::Interrupted);
             }
-            let state = if self.is_tar { None } else { stamp_of(&self.place.join(key.as_str())) };
+            let stamp = if self.is_tar { None } else { stamp_of(&self.place.join(key.as_str())) };
             let noted = self.stamps.0.get(key.as_str());
             let is_as_noted =
-                if self.is_tar { is_known } else { state.is_some() && noted == state.as_ref() };
+                if self.is_tar { is_known } else { stamp.is_some() && noted == stamp.as_ref() };
             let is_right = is_as_noted
                 || sums(self.store.backend(), key, observer).is_ok_and(|sums| {
                     sums.sha256 == locked.sha256
@@ -134,7 +134,7 @@ impl Existing {
                         && named_otherwise(key, &sums).is_none()
                 });
             if is_right {
-                stamps.0.extend(state.map(|state| (key.to_string(), state)));
+                stamps.0.extend(stamp.map(|stamp| (key.to_string(), stamp)));
             } else {
                 wrong.push(key.clone());
             }

@@ -8,7 +8,7 @@ use super::archive;
 use super::changes::{MirrorChanges, MirrorSummary};
 use super::contents::{Contents, index_entries};
 use super::error::MirrorError;
-use super::existing::{Existing, SUBJECT, FileStamps, lock_path, stamp_of};
+use super::existing::{Existing, FileStamps, SUBJECT, lock_path, stamp_of};
 use crate::base::atomic::{self, AtomicFile, TemporaryFolder};
 use crate::base::event::Observer;
 use crate::image::registry::IMAGES;
@@ -57,7 +57,7 @@ impl MirrorChanges<'_> {
                 .0
                 .iter()
                 .filter(|(name, _)| name.parse().is_ok_and(|key: Key| self.kept.contains_key(&key)))
-                .map(|(name, state)| (name.clone(), *state))
+                .map(|(name, stamp)| (name.clone(), *stamp))
                 .collect(),
         );
         // The index of images follows its targets.
@@ -69,7 +69,7 @@ impl MirrorChanges<'_> {
             let mut file = AtomicFile::create(&path).map_err(|error| self.failed(error))?;
             let locked = self.fill(item, scratch.path(), file.file())?;
             file.commit_unsynced().map_err(|error| self.failed(error))?;
-            stamps.0.extend(stamp_of(&path).map(|state| (key.to_string(), state)));
+            stamps.0.extend(stamp_of(&path).map(|stamp| (key.to_string(), stamp)));
             lock.files.insert(key.clone(), locked);
         }
         // The names are on the disk before the lock file says so.

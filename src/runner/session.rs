@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::home::{Home, RunScratch, give_folder};
-use super::isolation::{self, IsolationError, Wanted};
+use super::isolation::{self, IsolationError, TierRequest};
 use super::job::{Failure, Job, run_job};
 use super::scratch::{INPUTS, Leftovers, ScratchDir};
 use super::workspace::JobFolders;
@@ -30,7 +30,7 @@ pub struct RunnerSettings {
     /// Folder of the builder itself.
     pub home: Home,
     /// Isolation tier, and the means to find one.
-    pub isolation: Wanted,
+    pub isolation: TierRequest,
     /// Limits of commands.
     pub limits: RunLimits,
     /// Limits of archives.

@@ -147,18 +147,18 @@ pub struct Uses {
 #[derive(Debug)]
 pub struct Registration {
     home: Home,
-    registered: Mutex<Said>,
+    registered: Mutex<UsesFile>,
     _held: FileLock,
 }
 
 /// Items registered so far.
 #[derive(Debug)]
-struct Said {
+struct UsesFile {
     file: fs_err::File,
     used: Used,
 }
 
-impl Said {
+impl UsesFile {
     fn add(&mut self, used: Used) -> io::Result<()> {
         let mut line = serde_json::to_vec(&used)?;
         line.push(b'\n');
@@ -212,9 +212,13 @@ pub fn register(home: &Home, used: &Used, waiting: impl FnOnce()) -> io::Result<
             continue;
         }
         let file = fs_err::File::create(file)?;
-        let mut registered = Said { file, used: Used::default() };
+        let mut registered = UsesFile { file, used: Used::default() };
         registered.add(used.clone())?;
-        return Ok(Registration { home: home.clone(), registered: Mutex::new(registered), _held: held });
+        return Ok(Registration {
+            home: home.clone(),
+            registered: Mutex::new(registered),
+            _held: held,
+        });
     }
     Err(io::Error::other("no free name for a run"))
 }

@@ -268,7 +268,7 @@ pub fn fetch(
                 .and_then(|commit| git_local::fetched(request, rel_path, &commit, options))
         }
         (SourceSpec::Git { url, commit, ref_origin }, _) => {
-            let wanted = git_commit::Wanted { url, commit, ref_origin };
+            let wanted = git_commit::CommitRequest { url, commit, ref_origin };
             git::fetch(request, &wanted, options, observer)
         }
         (SourceSpec::Url(file), _) => cache::with_folder(request, options, observer, || {

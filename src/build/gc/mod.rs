@@ -48,7 +48,7 @@ use crate::image::digest::BlobDigest;
 use crate::image::store::{ImageStore, StoreError};
 use crate::package::PackageId;
 use crate::runner::home::Home;
-use crate::runner::isolation::{IsolationError, Wanted};
+use crate::runner::isolation::{IsolationError, TierRequest};
 use crate::runner::uses;
 
 /// Options of a collection.
@@ -184,7 +184,7 @@ fn remedy(source: &StoreError) -> String {
 /// Finds what nobody needs, and removes it.
 pub fn collect(
     home: &Home,
-    isolation: &Wanted,
+    isolation: &TierRequest,
     options: &GcOptions,
     observer: &dyn Observer,
 ) -> Result<Garbage, GcError> {

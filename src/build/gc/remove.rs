@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Garbage, GcError, GarbageItem, Kind};
+use super::{Garbage, GarbageItem, GcError, Kind};
 use crate::base::atomic::Unswept;
 use crate::base::event::Observer;
 use crate::base::lock::FileLock;
@@ -14,12 +14,12 @@ use crate::dockerfile::cache::BuildCache;
 use crate::image::digest::BlobDigest;
 use crate::image::store::ImageStore;
 use crate::runner::home::Home;
-use crate::runner::isolation::{self, Wanted};
+use crate::runner::isolation::{self, TierRequest};
 use crate::runner::uses::{Used, Uses};
 
 pub(super) fn remove(
     home: &Home,
-    isolation: &Wanted,
+    isolation: &TierRequest,
     store: &ImageStore,
     uses: &Uses,
     garbage: &Garbage,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::blobs::Blobs;
-use super::{Garbage, GcError, GcOptions, GarbageItem, Kind};
+use super::{Garbage, GarbageItem, GcError, GcOptions, Kind};
 use crate::base::lock::FileLock;
 use crate::dockerfile::cache::BuildCache;
 use crate::image::digest::BlobDigest;
@@ -13,7 +13,7 @@ use crate::image::layers::files_of_unpacked;
 use crate::image::store::{Image, ImageStore};
 use crate::package::PackageId;
 use crate::runner::home::Home;
-use crate::runner::isolation::{self, Wanted};
+use crate::runner::isolation::{self, TierRequest};
 use crate::runner::measure::{Meter, Usage, last_use};
 use crate::runner::uses::Uses;
 
@@ -23,7 +23,7 @@ const MIRROR_USE: Duration = Duration::from_secs(60 * 60);
 
 pub(super) fn search(
     home: &Home,
-    isolation: &Wanted,
+    isolation: &TierRequest,
     store: &ImageStore,
     uses: &Uses,
     options: &GcOptions,
@@ -54,7 +54,7 @@ pub(super) fn search(
 
 pub(super) struct Search<'a> {
     pub(super) home: &'a Home,
-    isolation: &'a Wanted,
+    isolation: &'a TierRequest,
     uses: &'a Uses,
     pub(super) options: &'a GcOptions,
     meter: Meter,

@@ -125,7 +125,8 @@ fn show(context: &Context<'_>, args: &CheckArgs, checked: &Checked) -> Result<()
             let is_error = |finding: &&Finding| finding.severity == Severity::Error;
             let (errors, warnings): (Vec<_>, Vec<_>) = checked.findings.iter().partition(is_error);
             for finding in warnings.into_iter().chain(errors) {
-                let JsonFinding { path, line, column, message, hint, .. } = JsonFinding::of(finding);
+                let JsonFinding { path, line, column, message, hint, .. } =
+                    JsonFinding::of(finding);
                 let weight = match finding.severity {
                     Severity::Error => Weight::Error,
                     Severity::Warning => Weight::Warning,

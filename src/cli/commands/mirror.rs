@@ -26,7 +26,7 @@ pub fn run(context: &Context<'_>, command: &MirrorCommand) -> Result<(), CliErro
 }
 
 /// A mirror under construction.
-struct Making<'m> {
+struct MirrorRun<'m> {
     args: &'m MirrorCreateArgs,
     existing: Existing,
     contents: Contents,
@@ -58,18 +58,18 @@ fn create(context: &Context<'_>, args: &MirrorCreateArgs) -> Result<(), CliError
     let make = || {
         let existing = Existing::open(place, home.root(), &home.locks(), observer)?;
         let (contents, failures) = Default::default();
-        let mut making = Making { args, existing, contents, failures, observer };
+        let mut run = MirrorRun { args, existing, contents, failures, observer };
         let mut options = None;
         for tree in trees {
             let settings = context.settings(args.jobs, Some(&tree))?;
             let project = super::open(context, &settings, tree, &interrupt, observer)?;
-            making.add(&project, &settings)?;
+            run.add(&project, &settings)?;
             options = Some(project.fetch_options().clone());
         }
         let options = options.unwrap_or_else(|| unreachable!("there is a tree"));
-        fetch::complete(making.failures)?;
-        let written = write(&making.existing, making.contents, args.prune, &options, observer)?;
-        Ok((making.existing.place().to_owned(), written))
+        fetch::complete(run.failures)?;
+        let written = write(&run.existing, run.contents, args.prune, &options, observer)?;
+        Ok((run.existing.place().to_owned(), written))
     };
     let result: Result<(PathBuf, MirrorSummary), CliError> = make();
     observer.event(Event::TaskEnded { task });
@@ -94,7 +94,7 @@ fn create(context: &Context<'_>, args: &MirrorCreateArgs) -> Result<(), CliError
     result
 }
 
-impl Making<'_> {
+impl MirrorRun<'_> {
     /// Adds everything that builds of a tree take from elsewhere.
     fn add(&mut self, project: &Project, settings: &Settings) -> Result<(), CliError> {
         let Self { args, observer, .. } = *self;

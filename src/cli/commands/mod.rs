@@ -49,7 +49,7 @@ use crate::dockerfile::step::RunNetwork;
 use crate::image::registry::{Client, ImageMirrors};
 use crate::package::Variant;
 use crate::runner::home::Home;
-use crate::runner::isolation::Wanted;
+use crate::runner::isolation::TierRequest;
 use crate::runner::session::{RunLimits, RunnerSettings};
 use crate::source::FetchOptions;
 use crate::store::Store;
@@ -137,12 +137,12 @@ struct Outcome {
     /// Number of requested packages found in the cache.
     cached: usize,
     /// Requested artifacts in the order of their completion, for stdout.
-    paths: Vec<Made>,
+    paths: Vec<RequestedArtifact>,
 }
 
 /// Requested artifact.
 #[derive(Debug)]
-struct Made {
+struct RequestedArtifact {
     /// The variant of a package.
     variant: Option<Variant>,
     path: PathBuf,
@@ -161,7 +161,7 @@ impl Outcome {
         result: Result<(), CliError>,
     ) -> Result<(), CliError> {
         progress.finish(ending(&result), self.cached);
-        for Made { variant, path } in &self.paths {
+        for RequestedArtifact { variant, path } in &self.paths {
             match variant {
                 Some(variant) => context.printer.data(&format!("{variant}:{}\n", path.display())),
                 None => context.print_path(path),
@@ -310,7 +310,7 @@ fn runner_settings(
 ) -> RunnerSettings {
     RunnerSettings {
         home: Home::new(settings.home.clone(), settings.scratch.clone()),
-        isolation: Wanted {
+        isolation: TierRequest {
             tier: settings.isolation.map(|tier| match tier {
                 IsolationArg::Ranges => Tier::Ranges,
                 IsolationArg::Single => Tier::Single,

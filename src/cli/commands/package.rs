@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::args::PackageArgs;
 use super::super::error::CliError;
-use super::{Context, Made, Outcome};
+use super::{Context, Outcome, RequestedArtifact};
 use crate::base::event::{Interruptible, Observer};
 use crate::build::plan::Plan;
 use crate::build::project::{BuildOptions, IdentifiedPackages, Project, ProjectError};
@@ -82,7 +82,7 @@ fn build(
     for key in wanted {
         if let Some(identity) = identified.identities.get(key) {
             let (variant, path) = (Some(key.variant.clone()), project.cache.archive(&identity.id));
-            outcome.paths.push(Made { variant, path });
+            outcome.paths.push(RequestedArtifact { variant, path });
         }
     }
     Ok(())

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::super::args::TreeArgs;
 use super::super::error::CliError;
 use super::package::parse_variant;
-use super::{Context, Made, Outcome};
+use super::{Context, Outcome, RequestedArtifact};
 use crate::artifact::repository::Repository;
 use crate::base::event::{Event, Interruptible, Observer};
 use crate::bootstrap::{self, BootstrapId, SupplyOptions, TreePackages};
@@ -149,7 +149,7 @@ fn build(
             return Err(ProjectError::Interrupted.into());
         }
         let (tree, bootstrap) = finished?;
-        outcome.paths.extend(bootstrap.map(|path| Made { variant: None, path }));
+        outcome.paths.extend(bootstrap.map(|path| RequestedArtifact { variant: None, path }));
         trees.push(tree);
     }
     Ok(trees)

@@ -27,12 +27,12 @@ const NAMED: usize = 4;
 #[derive(Debug)]
 pub struct Plain {
     printer: Printer,
-    status: Arc<Mutex<Said>>,
+    status: Arc<Mutex<PlainStatus>>,
     ticker: Mutex<Option<Ticker>>,
 }
 
 #[derive(Debug)]
-struct Said {
+struct PlainStatus {
     state: RunState,
     /// Time of the last line.
     last: Instant,
@@ -43,7 +43,7 @@ struct Said {
 impl Plain {
     /// Writes through a printer.
     pub fn new(printer: Printer) -> Self {
-        let status = Arc::new(Mutex::new(Said::new(Instant::now())));
+        let status = Arc::new(Mutex::new(PlainStatus::new(Instant::now())));
         let its = Arc::clone(&status);
         let tick = move || {
             let mut status = its.lock().unwrap_or_else(PoisonError::into_inner);
@@ -65,7 +65,7 @@ impl Plain {
     }
 }
 
-impl Said {
+impl PlainStatus {
     fn new(now: Instant) -> Self {
         Self { state: RunState::new(now), last: now, downloads: HashMap::new() }
     }
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn a_download_is_worth_a_line_when_it_begins() {
         let began = Instant::now();
-        let mut status = Said::new(began);
+        let mut status = PlainStatus::new(began);
         let (subject, url) = ("p/s".to_owned(), "http://x/f".to_owned());
         let mut at = |second, done| {
             let (subject, url) = (subject.clone(), url.clone());
@@ -179,7 +179,7 @@ mod tests {
     fn what_runs_for_long_says_so_after_a_silence() {
         let began = Instant::now();
         let at = |seconds| began + Duration::from_secs(seconds);
-        let mut status = Said::new(began);
+        let mut status = PlainStatus::new(began);
         assert_eq!(status.heartbeat(at(1000)), None, "nothing runs");
         let package = |id: &str| PlannedPackage {
             id: id.to_owned(),

@@ -40,14 +40,14 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 /// Result of a stage, as a base for others.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finished {
+pub struct EvaluatedStage {
     /// The image's configuration.
     pub document: ConfigDocument,
     /// Arguments inherited by stages on top.
     arguments: BTreeMap<String, Option<String>>,
 }
 
-impl Finished {
+impl EvaluatedStage {
     /// An image that wasn't made of a stage.
     pub fn of_image(document: ConfigDocument) -> Self {
         Self { document, arguments: BTreeMap::new() }
@@ -86,8 +86,8 @@ pub struct Applied {
 
 impl StageState {
     /// Starts a stage from the result of its base.
-    pub fn new(scope: &Scope, planned: &PlannedStage, base: Finished) -> Self {
-        let Finished { mut document, arguments } = base;
+    pub fn new(scope: &Scope, planned: &PlannedStage, base: EvaluatedStage) -> Self {
+        let EvaluatedStage { mut document, arguments } = base;
         let triggers = std::mem::take(&mut document.config.on_build);
         if document.os.is_empty() {
             document.os.clone_from(&planned.platform.os);
@@ -159,9 +159,9 @@ impl StageState {
     }
 
     /// Ends the stage.
-    pub fn finish(mut self) -> Finished {
+    pub fn finish(mut self) -> EvaluatedStage {
         self.document.created = Some(self.scope.created);
-        Finished { document: self.document, arguments: self.arguments }
+        EvaluatedStage { document: self.document, arguments: self.arguments }
     }
 
     fn declare(&mut self, declared: &[Argument], position: &Position) -> Result<Applied, Problem> {
@@ -260,10 +260,10 @@ pub fn check(
     text: &str,
     around: &Surroundings,
     see: &mut dyn FnMut(&Step),
-) -> Result<Vec<Finished>, Problem> {
+) -> Result<Vec<EvaluatedStage>, Problem> {
     let dockerfile = Dockerfile::parse(text)?;
     let scope = Scope::of(&dockerfile, around)?;
-    let mut finished: BTreeMap<usize, Finished> = BTreeMap::new();
+    let mut finished: BTreeMap<usize, EvaluatedStage> = BTreeMap::new();
     for stage in &dockerfile.stages {
         let plan =
             graph::plan(&dockerfile, &scope, Some(&stage.number.to_string()), &Triggers::new())?;
@@ -272,7 +272,7 @@ pub fn check(
             Base::Stage(number) => finished.get(&number).cloned(),
             _ => None,
         };
-        let base = base.unwrap_or_else(|| Finished::scratch(&planned.platform));
+        let base = base.unwrap_or_else(|| EvaluatedStage::scratch(&planned.platform));
         let mut state = StageState::new(&scope, planned, base);
         for statement in state.statements(&dockerfile)? {
             let applied = state.apply(&statement)?;

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::error::{DockerfileError, StepError};
-use super::shared::{BASES, Build, Done, FLATTENED, FOLDER, OWNERS};
+use super::shared::{BASES, Build, FLATTENED, FOLDER, FinishedStage, OWNERS};
 use super::stage::StageBuilder;
 use crate::base::event::{Event, Observer};
 use crate::base::http::redact_text;
 use crate::dockerfile::builder::ImageBuilder;
 use crate::dockerfile::context::{ContextError, Files, file_within, read_below, read_text};
-use crate::dockerfile::evaluate::{Applied, Base, Finished, Scope, StageState};
+use crate::dockerfile::evaluate::{Applied, Base, EvaluatedStage, Scope, StageState};
 use crate::dockerfile::graph::{self, Plan, PlannedStage, Triggers};
 use crate::dockerfile::model::{Dockerfile, Position};
 use crate::dockerfile::options::{BuildOptions, ContextLocation, DockerfileLocation};
@@ -176,7 +176,11 @@ impl Build<'_> {
         Ok(BuiltImage { id, manifest, flattened: done.flattened, steps, cached })
     }
 
-    fn store(&self, done: &Done, observer: &dyn Observer) -> Result<StoredBuild, DockerfileError> {
+    fn store(
+        &self,
+        done: &FinishedStage,
+        observer: &dyn Observer,
+    ) -> Result<StoredBuild, DockerfileError> {
         let stored = |source| DockerfileError::Store { source: Box::new(source) };
         let config = done
             .finished
@@ -215,11 +219,11 @@ impl Build<'_> {
         planned: &PlannedStage,
         is_target: bool,
         observer: &dyn Observer,
-    ) -> Result<Done, DockerfileError> {
+    ) -> Result<FinishedStage, DockerfileError> {
         let position = &self.dockerfile.stages[planned.number].position;
         let base = match &planned.base {
-            Base::Scratch | Base::Named(_) => Done {
-                finished: Finished::scratch(&planned.platform),
+            Base::Scratch | Base::Named(_) => FinishedStage {
+                finished: EvaluatedStage::scratch(&planned.platform),
                 layers: Vec::new(),
                 flattened: false,
             },

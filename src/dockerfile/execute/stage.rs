@@ -10,13 +10,13 @@ use super::error::StepError;
 use super::job::{CopyInput, DigestJob, LayerJob, MountInput, StepLayer, StepNetwork};
 use super::provision_error::ProvisionError;
 use super::readable::make_readable;
-use super::shared::{Build, Done};
+use super::shared::{Build, FinishedStage};
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
 use crate::container::helper::HelperSlot;
-use crate::dockerfile::cache::{Made, step_key};
-use crate::dockerfile::evaluate::Finished;
+use crate::dockerfile::cache::{StepResult, step_key};
+use crate::dockerfile::evaluate::EvaluatedStage;
 use crate::dockerfile::graph::PlannedStage;
 use crate::dockerfile::step::{CopySource, Step};
 use crate::image::digest::DiffId;
@@ -69,7 +69,11 @@ fn stored(error: StoreError) -> StepError {
 }
 
 impl<'b, 'a> StageBuilder<'b, 'a> {
-    pub(super) fn new(build: &'b Build<'a>, planned: &'b PlannedStage, base: Done) -> Self {
+    pub(super) fn new(
+        build: &'b Build<'a>,
+        planned: &'b PlannedStage,
+        base: FinishedStage,
+    ) -> Self {
         Self {
             build,
             planned,
@@ -85,8 +89,8 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
     }
 
     /// Returns the result of the stage.
-    pub(super) fn done(self, finished: Finished) -> Done {
-        Done { finished, layers: self.layers.clone(), flattened: self.flattened }
+    pub(super) fn done(self, finished: EvaluatedStage) -> FinishedStage {
+        FinishedStage { finished, layers: self.layers.clone(), flattened: self.flattened }
     }
 
     pub(super) fn stage_label(&self) -> &str {
@@ -144,7 +148,7 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
         gathered: &mut Gathered,
         below: &[BuiltLayer],
         observer: &dyn Observer,
-    ) -> Result<Made, StepError> {
+    ) -> Result<StepResult, StepError> {
         let mut network = StepNetwork::None;
         match step {
             Step::Run(run) => {
@@ -199,7 +203,7 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
             }
         }
         self.left = Some(left);
-        Ok(Made { layer, flattened })
+        Ok(StepResult { layer, flattened })
     }
 
     fn use_layer(&self, layer: &BuiltLayer, observer: &dyn Observer) -> Result<(), StepError> {

@@ -72,7 +72,8 @@ impl ImageStore {
     /// The manifests that configured places gave and still would; forgets the other places.
     pub fn located_manifests(&self) -> Result<BTreeSet<BlobDigest>, StoreError> {
         let mut locations = self.locations()?;
-        locations.retain(|_, located| FileStamp::of_file(&located.file).as_ref() == Ok(&located.stamp));
+        locations
+            .retain(|_, located| FileStamp::of_file(&located.file).as_ref() == Ok(&located.stamp));
         self.write_locations(&locations)?;
         Ok(locations.into_values().map(|located| located.manifest).collect())
     }

@@ -32,7 +32,9 @@ pub(crate) fn parse(header: &str) -> Vec<Challenge> {
     while let Some(item) = next_item(&mut rest) {
         match (item, found.last_mut()) {
             (ChallengePart::Scheme(name), _) => found.push(Scheme { name, parameters: Vec::new() }),
-            (ChallengePart::Parameter(name, value), Some(scheme)) => scheme.parameters.push((name, value)),
+            (ChallengePart::Parameter(name, value), Some(scheme)) => {
+                scheme.parameters.push((name, value))
+            }
             (ChallengePart::Parameter(..), None) => return Vec::new(),
         }
     }

@@ -44,12 +44,12 @@ pub struct Connections {
     hasty_http: HttpOptions,
     /// True if all requests soon give up.
     is_hasty: bool,
-    shared: Arc<Shared>,
+    shared: Arc<SharedConnections>,
 }
 
 /// State that hasty connections share with the others.
 #[derive(Default)]
-struct Shared {
+struct SharedConnections {
     /// HTTP clients, by the file with the trusted CAs, and by haste.
     clients: Mutex<HashMap<(Option<PathBuf>, bool), HttpClient>>,
     tokens: Proofs,

@@ -130,8 +130,12 @@ fn run(
     interrupt_on_signals(&interrupt)?;
     let observer = Interruptible::new(&progress, || interrupt.is_raised());
     let stores = !args.noop && !args.local;
-    let mut run =
-        ReleaseRun { observer: &observer, interrupt: &interrupt, outcome: Outcome::default(), stores };
+    let mut run = ReleaseRun {
+        observer: &observer,
+        interrupt: &interrupt,
+        outcome: Outcome::default(),
+        stores,
+    };
     let result = command(&mut run);
     let result = match result {
         Err(_) if interrupt.is_raised() => Err(ReleaseError::Interrupted.into()),

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::span::{Line, Style, clip, width};
-use super::state::{Download, Running, RunState};
+use super::state::{Download, RunState, Running};
 use super::text::{bytes, clock, name_of, seconds, short};
 use crate::base::event::Phase;
 use crate::build::estimate::Remaining;

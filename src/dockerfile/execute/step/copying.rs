@@ -45,7 +45,10 @@ impl Copying<'_> {
     }
 
     /// Refuses several things for one name, of which only the last would be left.
-    pub(super) fn check_count(&self, items: &[(&CopySource, Vec<CopyItem>)]) -> Result<(), Failure> {
+    pub(super) fn check_count(
+        &self,
+        items: &[(&CopySource, Vec<CopyItem>)],
+    ) -> Result<(), Failure> {
         let is_text = |source: &CopySource| matches!(source, CopySource::Document(_));
         let count: usize =
             items.iter().map(|(source, found)| found.len() + usize::from(is_text(source))).sum();
