@@ -1,7 +1,7 @@
 //! A packages directory with all inputs for building: its tree, its cache, its images.
 //!
-//! [`Project::open`] reads, [`Project::identify`] computes ids, [`Project::plan`] plans; [`Project::build`]
-//! executes the plan. Only the last one starts a process or enters a namespace, and only if a
+//! [`Project::open`] reads, [`Project::identify`] computes ids, [`Project::plan`] plans;
+//! [`Project::build`] executes the plan. Only the last one starts a process or enters a namespace, and only if a
 //! package has to be built.
 
 mod at_hand;
@@ -326,10 +326,10 @@ impl Project {
             ids: plan.to_build().map(|step| &step.id).collect(),
             make: &|place| self.request_of(identified, keys[place], options),
         };
-        let image_locations: BTreeMap<&PackageKey, usize> =
+        let indices: BTreeMap<&PackageKey, usize> =
             keys.iter().enumerate().map(|(place, key)| (*key, place)).collect();
-        let needs = needs(&keys, &image_locations, |key| self.tree.requires(key));
-        let planned = self.planned(plan, &image_locations, &options.pace);
+        let needs = needs(&keys, &indices, |key| self.tree.requires(key));
+        let planned = self.planned(plan, &indices, &options.pace);
         let took: Vec<_> = planned.packages.iter().map(|package| package.expected).collect();
         observer.event(Event::Planned(Arc::new(planned)));
         let helpers = Helpers { look_ahead: options.network == Network::None, first: helper };
@@ -366,14 +366,14 @@ fn start_jobserver(
 /// waits for its own needs. (All transitive needs would be quadratic.)
 fn needs(
     packages: &[&PackageKey],
-    image_locations: &BTreeMap<&PackageKey, usize>,
+    indices: &BTreeMap<&PackageKey, usize>,
     requires: impl Fn(&PackageKey) -> Vec<PackageKey>,
 ) -> Vec<BTreeSet<usize>> {
     let needed = |package: &&PackageKey| {
         let found = graph::closure(requires(package), |key| {
-            if image_locations.contains_key(key) { Vec::new() } else { requires(key) }
+            if indices.contains_key(key) { Vec::new() } else { requires(key) }
         });
-        found.iter().filter_map(|key| image_locations.get(key).copied()).collect()
+        found.iter().filter_map(|key| indices.get(key).copied()).collect()
     };
     packages.iter().map(needed).collect()
 }
@@ -395,9 +395,8 @@ mod tests {
         };
         let [bottom, middle, top] = ["bottom", "middle", "top"].map(key);
         let needs = |packages: &[&PackageKey]| {
-            let image_locations =
-                packages.iter().enumerate().map(|(place, key)| (*key, place)).collect();
-            needs(packages, &image_locations, requires)
+            let indices = packages.iter().enumerate().map(|(place, key)| (*key, place)).collect();
+            needs(packages, &indices, requires)
         };
         let found = needs(&[&bottom, &middle, &top]);
         assert_eq!(found, [vec![], vec![0], vec![0, 1]].map(BTreeSet::from_iter));

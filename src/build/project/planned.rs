@@ -10,11 +10,11 @@ use crate::build::plan::{Action, Plan, Step, Why};
 use crate::tree::PackageKey;
 
 impl Project {
-    /// Describes the remaining steps; `image_locations` are their indices.
+    /// Describes the remaining steps, with their `indices`.
     pub(super) fn planned(
         &self,
         plan: &Plan,
-        image_locations: &BTreeMap<&PackageKey, usize>,
+        indices: &BTreeMap<&PackageKey, usize>,
         pace: &Pace,
     ) -> Planned {
         let describe = |step: &Step| {
@@ -27,15 +27,12 @@ impl Project {
             let requires = self.tree.requires(&step.key);
             PlannedPackage {
                 id: step.id.to_string(),
-                needs: requires
-                    .iter()
-                    .filter_map(|key| image_locations.get(key).copied())
-                    .collect(),
+                needs: requires.iter().filter_map(|key| indices.get(key).copied()).collect(),
                 expected: estimate(&self.options.runner.home, &step.key.name, last),
             }
         };
         Planned {
-            cached: plan.steps.len() - image_locations.len(),
+            cached: plan.steps.len() - indices.len(),
             jobs: pace.jobs,
             keeps_going: pace.keep_going,
             packages: plan.to_build().map(describe).collect(),

@@ -33,7 +33,7 @@ pub(crate) fn parse(header: &str) -> Vec<Challenge> {
         match (item, found.last_mut()) {
             (ChallengePart::Scheme(name), _) => found.push(Scheme { name, parameters: Vec::new() }),
             (ChallengePart::Parameter(name, value), Some(scheme)) => {
-                scheme.parameters.push((name, value))
+                scheme.parameters.push((name, value));
             }
             (ChallengePart::Parameter(..), None) => return Vec::new(),
         }
