@@ -10,7 +10,7 @@
 //! ```text
 //! text ─ package ─► BuildInfo ─ tree ─► PackageTree ─ build::id ─► ids ─ build::plan ─► Plan
 //!                                                                                  │
-//!   Site::open          Site::identify          Site::plan          Site::build ◄──┘
+//!   Project::open    Project::identify       Project::plan       Project::build ◄──┘
 //!                                                                       │
 //!                            build::execute: threads, in the order of build::schedule
 //!                                                                       │ one BuildJob per package

@@ -105,44 +105,46 @@ pub(super) fn resumed<R: Read>(start: Vec<u8>, input: R) -> impl BufRead {
 
 /// Consecutive members of a stream, each with a decoder of its own.
 struct Members<D, N> {
-    state: State<D>,
+    state: DecoderState<D>,
     next: N,
 }
 
-enum State<D> {
+enum DecoderState<D> {
     Within(D),
     Ended,
     /// A further read is no end of the stream.
     Failed,
 }
 
-impl<D: Read, N: FnMut(D) -> io::Result<State<D>>> Members<D, N> {
+impl<D: Read, N: FnMut(D) -> io::Result<DecoderState<D>>> Members<D, N> {
     fn new(first: D, next: N) -> Self {
-        Self { state: State::Within(first), next }
+        Self { state: DecoderState::Within(first), next }
     }
 }
 
-impl<D: Read, N: FnMut(D) -> io::Result<State<D>>> Read for Members<D, N> {
+impl<D: Read, N: FnMut(D) -> io::Result<DecoderState<D>>> Read for Members<D, N> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match &mut self.state {
-                State::Within(member) => {
+                DecoderState::Within(member) => {
                     let count = member.read(buffer)?;
                     if count > 0 || buffer.is_empty() {
                         return Ok(count);
                     }
                 }
-                State::Ended => return Ok(0),
-                State::Failed => return Err(io::ErrorKind::InvalidData.into()),
+                DecoderState::Ended => return Ok(0),
+                DecoderState::Failed => return Err(io::ErrorKind::InvalidData.into()),
             }
-            if let State::Within(member) = std::mem::replace(&mut self.state, State::Failed) {
+            if let DecoderState::Within(member) =
+                std::mem::replace(&mut self.state, DecoderState::Failed)
+            {
                 self.state = (self.next)(member)?;
             }
         }
     }
 }
 
-fn next_gzip<R: BufRead>(member: GzDecoder<R>) -> io::Result<State<GzDecoder<R>>> {
+fn next_gzip<R: BufRead>(member: GzDecoder<R>) -> io::Result<DecoderState<GzDecoder<R>>> {
     let mut input = member.into_inner();
     loop {
         let rest = match input.fill_buf() {
@@ -151,28 +153,30 @@ fn next_gzip<R: BufRead>(member: GzDecoder<R>) -> io::Result<State<GzDecoder<R>>
         };
         let zeros = rest.iter().take_while(|byte| **byte == 0).count();
         if rest.is_empty() {
-            return Ok(State::Ended);
+            return Ok(DecoderState::Ended);
         }
         let is_padding = zeros == rest.len();
         input.consume(zeros);
         if !is_padding {
-            return Ok(State::Within(GzDecoder::new(input)));
+            return Ok(DecoderState::Within(GzDecoder::new(input)));
         }
     }
 }
 
 type Peeked<R> = Chain<Cursor<Vec<u8>>, R>;
 
-fn next_bzip2<R: BufRead>(stream: BzDecoder<Peeked<R>>) -> io::Result<State<BzDecoder<Peeked<R>>>> {
+fn next_bzip2<R: BufRead>(
+    stream: BzDecoder<Peeked<R>>,
+) -> io::Result<DecoderState<BzDecoder<Peeked<R>>>> {
     let mut input = stream.into_inner();
     let mut start = Vec::with_capacity(BZIP2_MAGIC);
     input.by_ref().take(BZIP2_MAGIC as u64).read_to_end(&mut start)?;
     // The stream is longer than the peeked start.
     let (_, mut input) = input.into_inner();
     if matches!(start.as_slice(), [b'B', b'Z', b'h', b'1'..=b'9']) {
-        return Ok(State::Within(BzDecoder::new(Cursor::new(start).chain(input))));
+        return Ok(DecoderState::Within(BzDecoder::new(Cursor::new(start).chain(input))));
     }
     // To the end, so that whatever takes a sum of the stream sees all of it.
     io::copy(&mut input, &mut io::sink())?;
-    Ok(State::Ended)
+    Ok(DecoderState::Ended)
 }

@@ -67,7 +67,7 @@ pub(super) struct Finished {
 }
 
 /// Folder of an entry, and its name there.
-pub(super) type Place<'p> = (Rc<OwnedFd>, &'p OsStr);
+pub(super) type EntryLocation<'p> = (Rc<OwnedFd>, &'p OsStr);
 
 impl Destination {
     /// Opens the folder to be filled, or makes a missing one.
@@ -105,7 +105,7 @@ impl Destination {
     fn directory_again(
         &mut self,
         path: &EntryPath,
-        (above, name): &Place<'_>,
+        (above, name): &EntryLocation<'_>,
         with: &Finish<'_>,
     ) -> Result<(), UnpackError> {
         let there = stat(above, name).map_err(fail(path, "looking at it"))?;
@@ -281,7 +281,7 @@ impl Destination {
         path: &'p EntryPath,
         with: &Finish<'_>,
         kind: &'static str,
-    ) -> Result<Place<'p>, UnpackError> {
+    ) -> Result<EntryLocation<'p>, UnpackError> {
         let place = self.folders.place(path, &with.for_folder())?;
         place.ok_or_else(|| ReadError::Kind { path: path.clone(), kind }.into())
     }
@@ -290,7 +290,7 @@ impl Destination {
     fn create<T>(
         &mut self,
         path: &EntryPath,
-        (above, name): &Place<'_>,
+        (above, name): &EntryLocation<'_>,
         make: impl Fn(&OwnedFd, &OsStr) -> nix::Result<T>,
     ) -> Result<T, UnpackError> {
         match make(above, name) {
@@ -332,7 +332,7 @@ impl Destination {
 
 fn finish_by_name(
     path: &EntryPath,
-    (above, name): &Place<'_>,
+    (above, name): &EntryLocation<'_>,
     with: &Finish<'_>,
     mode: Option<Mode>,
 ) -> Result<(), UnpackError> {

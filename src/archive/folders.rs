@@ -24,8 +24,8 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, mkdir, unlinkat};
 use super::error::{ReadError, UnpackError};
 use super::limits::{LimitExceeded, Limits};
 use super::path::EntryPath;
+use crate::base::confinement::open_within;
 use crate::base::removal::remove_at;
-use crate::base::within::open_within;
 
 /// An owner and a group.
 pub(super) type Owner = (u32, u32);

@@ -146,14 +146,14 @@ struct Unpacking<'a> {
     /// Left out devices, and hard links to them.
     devices: HashSet<EntryPath>,
     /// What the last record of a path says.
-    recorded: HashMap<EntryPath, Recorded>,
+    recorded: HashMap<EntryPath, OwnerRecord>,
     /// True if there are files of AUFS's that go in the end.
     has_linked: bool,
 }
 
 /// A record of an owner.
 #[derive(Debug, Clone, Copy)]
-struct Recorded {
+struct OwnerRecord {
     mode: u32,
     ids: (u64, u64),
     /// True if the entry can say itself whom it belongs to: symlinks and FIFOs have no attributes.
@@ -247,7 +247,7 @@ impl Unpacking<'_> {
         }
         self.devices.remove(path);
         let can_say = !matches!(member.kind, MemberKind::Symlink | MemberKind::Fifo);
-        let recorded = Recorded { mode, ids: (member.uid, member.gid), can_say };
+        let recorded = OwnerRecord { mode, ids: (member.uid, member.gid), can_say };
         if is_linked { Ok(()) } else { self.record(path, recorded) }
     }
 
@@ -262,9 +262,9 @@ impl Unpacking<'_> {
     }
 
     /// Records an owner who can't be given; also root where somebody else was recorded before.
-    fn record(&mut self, path: &EntryPath, recorded: Recorded) -> Result<(), UnpackError> {
+    fn record(&mut self, path: &EntryPath, recorded: OwnerRecord) -> Result<(), UnpackError> {
         let Owners::Single(record) = &mut self.owners else { return Ok(()) };
-        let Recorded { mode, ids, .. } = recorded;
+        let OwnerRecord { mode, ids, .. } = recorded;
         if ids == (0, 0) && !self.recorded.contains_key(path) {
             return Ok(());
         }
@@ -278,7 +278,7 @@ impl Unpacking<'_> {
     /// Records the owner of another name of something. A file says itself whom it belongs to, so its other
     /// names need a record only in the place of an earlier one.
     fn record_again(&mut self, path: &EntryPath, target: &EntryPath) -> Result<(), UnpackError> {
-        let of_root = Recorded { mode: 0o644, ids: (0, 0), can_say: true };
+        let of_root = OwnerRecord { mode: 0o644, ids: (0, 0), can_say: true };
         let recorded = self.recorded.get(target).copied().unwrap_or(of_root);
         if recorded.can_say && !self.recorded.contains_key(path) {
             return Ok(());

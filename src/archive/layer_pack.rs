@@ -23,7 +23,7 @@ use tar::{EntryType, Header};
 use super::error::PackError;
 use super::kept_attributes::is_kept_attribute;
 use super::layer_owners::{OWNER_ATTRIBUTE, Ownable, OwnerNote, settle};
-use super::layer_scan::{Found, Kind, scan};
+use super::layer_scan::{Kind, LayerEntry, scan};
 use super::limits::Limits;
 use super::path::EntryPath;
 use super::pax::{Attribute, attribute_record};
@@ -120,14 +120,14 @@ pub fn pack_layer<W: Write>(
 }
 
 /// Size of a file; holes count.
-fn bytes_of(entry: &Found) -> u64 {
+fn bytes_of(entry: &LayerEntry) -> u64 {
     match entry.kind {
         Kind::File { size, .. } => size,
         _ => 0,
     }
 }
 
-fn write_record(record: &mut dyn Write, entry: &Found) -> io::Result<()> {
+fn write_record(record: &mut dyn Write, entry: &LayerEntry) -> io::Result<()> {
     write!(record, "{} {} {:04o} ", entry.owner.0, entry.owner.1, entry.mode)?;
     record.write_all(entry.path.as_bytes())?;
     record.write_all(b"\0")
@@ -144,7 +144,11 @@ struct Groups(HashMap<Vec<u8>, u32>);
 
 impl Groups {
     /// Returns the owner of an entry. Folders come before their contents.
-    fn ask(&mut self, entry: &Found, owner: &dyn Fn(&Ownable<'_>) -> (u32, u32)) -> (u32, u32) {
+    fn ask(
+        &mut self,
+        entry: &LayerEntry,
+        owner: &dyn Fn(&Ownable<'_>) -> (u32, u32),
+    ) -> (u32, u32) {
         if let Kind::Whiteout = entry.kind {
             return (0, 0);
         }
@@ -163,7 +167,7 @@ impl Groups {
 }
 
 /// Returns the time of an entry, and sets the same time on the file.
-fn settle_time(folder: &Path, entry: &Found, times: Times) -> io::Result<u64> {
+fn settle_time(folder: &Path, entry: &LayerEntry, times: Times) -> io::Result<u64> {
     let own = u64::try_from(entry.mtime.0).unwrap_or(0);
     let time = match times {
         Times::Latest(latest) => own.min(latest),
@@ -188,7 +192,7 @@ struct LayerTar<W> {
 }
 
 impl<W: Write> LayerTar<W> {
-    fn entry(&mut self, folder: &Path, entry: &Found, mtime: u64) -> Result<(), PackError> {
+    fn entry(&mut self, folder: &Path, entry: &LayerEntry, mtime: u64) -> Result<(), PackError> {
         let mut name = entry.path.as_bytes().to_vec();
         if matches!(entry.kind, Kind::Directory) {
             name.extend_from_slice(if name.is_empty() { b"./" } else { b"/" });

@@ -15,7 +15,7 @@ use super::pax::{Attribute, CAPABILITY};
 use super::scan::{Inode, unread, without_namespace};
 
 /// An entry.
-pub(super) struct Found {
+pub(super) struct LayerEntry {
     pub(super) path: EntryPath,
     pub(super) kind: Kind,
     pub(super) mode: u32,
@@ -35,9 +35,9 @@ pub(super) enum Kind {
 }
 
 /// All entries of the layer, in their order. A folder with more than `limits` allow is not read to its end.
-pub(super) fn scan(folder: &Path, limits: &Limits) -> Result<Vec<Found>, PackError> {
+pub(super) fn scan(folder: &Path, limits: &Limits) -> Result<Vec<LayerEntry>, PackError> {
     let mut count = EntryCount::default();
-    let mut found: Vec<Found> =
+    let mut found: Vec<LayerEntry> =
         look(folder, EntryPath::root())?.into_iter().map(|(entry, _)| entry).collect();
     let opaque = found.first().and_then(opaque_mark);
     found.extend(opaque);
@@ -78,7 +78,7 @@ pub(super) fn scan(folder: &Path, limits: &Limits) -> Result<Vec<Found>, PackErr
 
 /// Returns the entry at a path, with its number of links; `None` for types that a layer cannot
 /// hold.
-fn look(folder: &Path, path: EntryPath) -> Result<Option<(Found, u64)>, PackError> {
+fn look(folder: &Path, path: EntryPath) -> Result<Option<(LayerEntry, u64)>, PackError> {
     let full = folder.join(path.as_path());
     let data = fs_err::symlink_metadata(&full).map_err(|error| unread(&path, error))?;
     let kind = data.file_type();
@@ -116,7 +116,7 @@ fn look(folder: &Path, path: EntryPath) -> Result<Option<(Found, u64)>, PackErro
         Kind::Whiteout => whiteout(&path),
         _ => path,
     };
-    Ok(Some((Found { path, kind, mode, owner, mtime, attributes }, data.nlink())))
+    Ok(Some((LayerEntry { path, kind, mode, owner, mtime, attributes }, data.nlink())))
 }
 
 fn whiteout(path: &EntryPath) -> EntryPath {
@@ -125,10 +125,10 @@ fn whiteout(path: &EntryPath) -> EntryPath {
 }
 
 /// Returns the entry that marks a folder as opaque, if needed.
-fn opaque_mark(folder: &Found) -> Option<Found> {
+fn opaque_mark(folder: &LayerEntry) -> Option<LayerEntry> {
     let hides = |(name, value): &Attribute| name == OPAQUE.as_bytes() && value == b"y";
     let is_opaque = folder.attributes.iter().any(hides);
-    is_opaque.then(|| Found {
+    is_opaque.then(|| LayerEntry {
         path: folder.path.join(&EntryPath::trusted(b".wh..wh..opq")),
         kind: Kind::Whiteout,
         mode: 0,
@@ -163,7 +163,7 @@ fn attributes(path: &Path) -> Result<Vec<Attribute>, PackError> {
 }
 
 /// The first path of several to one file stays the file; the others become links to it.
-fn mark_hard_links(found: &mut [Found], mut linked: Vec<(Inode, EntryPath)>) {
+fn mark_hard_links(found: &mut [LayerEntry], mut linked: Vec<(Inode, EntryPath)>) {
     linked.sort_unstable();
     let mut first = HashMap::new();
     for (inode, path) in linked {

@@ -8,7 +8,7 @@ use fs_err::os::unix::fs::OpenOptionsExt;
 
 use super::error::PackError;
 use super::limits::Limits;
-use super::scan::{Found, FoundKind, Inode, scan};
+use super::scan::{FolderEntry, FolderEntryKind, Inode, scan};
 use super::tar_write::{PackSummary, TarWriter};
 use super::xz::XzWriter;
 use crate::base::digest::{Sha256, Sha256Sum};
@@ -50,20 +50,20 @@ pub fn pack_package(
         return Err(PackError::TooLarge { bytes, max_bytes });
     }
     let out = XzWriter::new(out, options.threads, Some(bytes)).map_err(PackError::Output)?;
-    let out = Summing { inner: out, sum: Sha256::new() };
-    let (Summing { inner, sum }, summary) = write_all(folder, &found, out, options)?;
+    let out = HashingWriter { inner: out, sum: Sha256::new() };
+    let (HashingWriter { inner, sum }, summary) = write_all(folder, &found, out, options)?;
     debug_assert_eq!(summary.uncompressed_bytes, bytes, "the dictionary depends on the size");
     inner.finish().and_then(|mut out| out.flush()).map_err(PackError::Output)?;
     Ok((summary, Sha256Sum::from_hasher(sum)))
 }
 
 /// Writer that hashes all bytes.
-struct Summing<W> {
+struct HashingWriter<W> {
     inner: W,
     sum: Sha256,
 }
 
-impl<W: Write> Write for Summing<W> {
+impl<W: Write> Write for HashingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.inner.write(bytes)?;
         self.sum.update(&bytes[..count]);
@@ -77,18 +77,18 @@ impl<W: Write> Write for Summing<W> {
 
 fn write_all<W: Write>(
     folder: &Path,
-    found: &[Found],
+    found: &[FolderEntry],
     out: W,
     options: &PackOptions,
 ) -> Result<(W, PackSummary), PackError> {
     let mut tar = TarWriter::new(out, options.source_date_epoch);
-    for Found { path, kind, attributes } in found {
+    for FolderEntry { path, kind, attributes } in found {
         match kind {
-            FoundKind::Directory => tar.directory(path, attributes)?,
-            FoundKind::Symlink(target) => tar.symlink(path, target, attributes)?,
-            FoundKind::HardLink(file) => tar.hard_link(path, file, attributes)?,
-            FoundKind::Fifo => tar.fifo(path, attributes)?,
-            FoundKind::File { size, inode } => {
+            FolderEntryKind::Directory => tar.directory(path, attributes)?,
+            FolderEntryKind::Symlink(target) => tar.symlink(path, target, attributes)?,
+            FolderEntryKind::HardLink(file) => tar.hard_link(path, file, attributes)?,
+            FolderEntryKind::Fifo => tar.fifo(path, attributes)?,
+            FolderEntryKind::File { size, inode } => {
                 let changed = || PackError::Changed { path: path.clone(), size: *size };
                 let opened =
                     open(&folder.join(path.as_path()), *inode).map_err(PackError::Input)?;

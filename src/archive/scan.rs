@@ -15,14 +15,14 @@ use super::tar_write::{END_BYTES, entry_bytes};
 
 /// Something in the folder, as it was when the folder was read.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct FolderEntry {
     pub(super) path: EntryPath,
-    pub(super) kind: FoundKind,
+    pub(super) kind: FolderEntryKind,
     pub(super) attributes: Attributes,
 }
 
 #[derive(Debug)]
-pub(super) enum FoundKind {
+pub(super) enum FolderEntryKind {
     Directory,
     File { size: u64, inode: Inode },
     HardLink(EntryPath),
@@ -35,16 +35,16 @@ pub(super) type Inode = (u64, u64);
 
 /// All entries of a folder, the folder first, in byte order of the paths; and the size of an
 /// archive of them in bytes. A folder with more entries than `limits` allow is not read to its end.
-pub(super) fn scan(folder: &Path, limits: &Limits) -> Result<(Vec<Found>, u64), PackError> {
+pub(super) fn scan(folder: &Path, limits: &Limits) -> Result<(Vec<FolderEntry>, u64), PackError> {
     let mut count = EntryCount::default();
     let mut found = Vec::new();
     let mut linked = Vec::new();
     let mut special = Vec::new();
     let mut open = vec![EntryPath::root()];
     let root = fs_err::metadata(folder).map_err(PackError::Input)?;
-    found.push(Found {
+    found.push(FolderEntry {
         path: EntryPath::root(),
-        kind: FoundKind::Directory,
+        kind: FolderEntryKind::Directory,
         attributes: attributes(&root),
     });
     count.add(2, limits).map_err(|limit| PackError::Limit { limit })?;
@@ -60,31 +60,31 @@ pub(super) fn scan(folder: &Path, limits: &Limits) -> Result<(Vec<Found>, u64), 
             let kind = metadata.file_type();
             let kind = if kind.is_dir() {
                 open.push(path.clone());
-                FoundKind::Directory
+                FolderEntryKind::Directory
             } else if kind.is_symlink() {
                 let target = fs_err::read_link(&full).map_err(PackError::Input)?;
-                FoundKind::Symlink(target.into_os_string().into_encoded_bytes())
+                FolderEntryKind::Symlink(target.into_os_string().into_encoded_bytes())
             } else if kind.is_file() {
                 attributes.capability = capability(&full)?;
                 let inode = (metadata.dev(), metadata.ino());
                 if metadata.nlink() > 1 {
                     linked.push((inode, path.clone()));
                 }
-                FoundKind::File { size: metadata.len(), inode }
+                FolderEntryKind::File { size: metadata.len(), inode }
             } else if kind.is_fifo() {
-                FoundKind::Fifo
+                FolderEntryKind::Fifo
             } else {
                 special.push((path, special_name(kind)));
                 continue;
             };
             let link = match &kind {
-                FoundKind::Symlink(target) => target.len(),
+                FolderEntryKind::Symlink(target) => target.len(),
                 _ => 0,
             };
             // `./`, and `/` behind the name of a folder.
             let name = path.as_bytes().len() + 3;
             count.add(name + link, limits).map_err(|limit| PackError::Limit { limit })?;
-            found.push(Found { path, kind, attributes });
+            found.push(FolderEntry { path, kind, attributes });
         }
     }
     if !special.is_empty() {
@@ -110,30 +110,30 @@ pub(super) fn unread(above: &EntryPath, error: io::Error) -> PackError {
 }
 
 /// The first path of several to one file stays the file; the others become links to it.
-fn mark_hard_links(found: &mut [Found], mut linked: Vec<(Inode, EntryPath)>) {
+fn mark_hard_links(found: &mut [FolderEntry], mut linked: Vec<(Inode, EntryPath)>) {
     linked.sort_unstable();
     let mut first: HashMap<Inode, EntryPath> = HashMap::new();
     for (inode, path) in linked {
         first.entry(inode).or_insert(path);
     }
     for entry in found {
-        if let FoundKind::File { inode, .. } = &entry.kind
+        if let FolderEntryKind::File { inode, .. } = &entry.kind
             && let Some(file) = first.get(inode)
             && *file != entry.path
         {
-            entry.kind = FoundKind::HardLink(file.clone());
+            entry.kind = FolderEntryKind::HardLink(file.clone());
             entry.attributes.capability = None;
         }
     }
 }
 
-fn bytes_of(found: &Found) -> u64 {
+fn bytes_of(found: &FolderEntry) -> u64 {
     let (directory, link, size) = match &found.kind {
-        FoundKind::Directory => (true, 0, 0),
-        FoundKind::File { size, .. } => (false, 0, *size),
-        FoundKind::HardLink(target) => (false, target.as_bytes().len() + 2, 0),
-        FoundKind::Symlink(target) => (false, target.len(), 0),
-        FoundKind::Fifo => (false, 0, 0),
+        FolderEntryKind::Directory => (true, 0, 0),
+        FolderEntryKind::File { size, .. } => (false, 0, *size),
+        FolderEntryKind::HardLink(target) => (false, target.as_bytes().len() + 2, 0),
+        FolderEntryKind::Symlink(target) => (false, target.len(), 0),
+        FolderEntryKind::Fifo => (false, 0, 0),
     };
     entry_bytes(&found.path, directory, link, size, found.attributes.capability.as_deref())
 }

@@ -75,7 +75,7 @@ fn unpack(
             EntryKind::Fifo => destination.fifo(path, &with)?,
             EntryKind::File { size } => {
                 if watcher.is_some() {
-                    let mut summed = Summed { inner: &mut reader, hasher: Sha256::new() };
+                    let mut summed = HashingReader { inner: &mut reader, hasher: Sha256::new() };
                     destination.file(path, *size, &mut summed, &with)?;
                     sum = Some(Sha256Sum::from_hasher(summed.hasher));
                 } else {
@@ -95,12 +95,12 @@ fn unpack(
 }
 
 /// Reader that hashes its output.
-struct Summed<'a, R> {
+struct HashingReader<'a, R> {
     inner: &'a mut R,
     hasher: Sha256,
 }
 
-impl<R: Read> Read for Summed<'_, R> {
+impl<R: Read> Read for HashingReader<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.hasher.update(&buffer[..count]);

@@ -5,6 +5,7 @@ pub mod atomic;
 #[cfg(feature = "builder")]
 pub mod calendar;
 pub mod causes;
+pub mod confinement;
 pub(crate) mod descent;
 pub mod digest;
 pub(crate) mod elf;
@@ -34,4 +35,3 @@ pub mod supervisor;
 pub(crate) mod text;
 #[cfg(feature = "builder")]
 pub mod times;
-pub mod within;

@@ -16,8 +16,8 @@ use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use super::confinement::open_within;
 use super::descent::{Descent, FOLDER, Moved};
-use super::within::open_within;
 
 /// Upper limit of repeated rounds for a folder into which another process writes during the
 /// removal, and of restarts for a walk whose folders are moved by another process.

@@ -17,15 +17,15 @@ use crate::base::digest::Sha256Sum;
 use crate::install::PackageContents;
 use crate::package::PackageId;
 
-/// State of a file, different after any write or replacement.
+/// Metadata of a file that differs after every write or replacement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
+struct FileStamp {
     file: (u64, u64),
     size: u64,
     changed: (i64, i64),
 }
 
-impl Stamp {
+impl FileStamp {
     fn of(file: &fs_err::File) -> io::Result<Self> {
         use std::os::unix::fs::MetadataExt;
         let data = file.metadata()?;
@@ -48,7 +48,7 @@ pub(super) struct Member<'a> {
     /// Digest of the archive.
     pub(super) identity: Sha256Sum,
     /// State of the file at the time of the digest.
-    stamp: Stamp,
+    stamp: FileStamp,
     pub(super) in_order: bool,
     /// Size of the package's tar entries in bytes.
     pub(super) tar_bytes: u64,
@@ -67,7 +67,7 @@ impl<'a> Member<'a> {
         let folder = entry_path(&format!("packages/{id}"));
         let open = |source| BootstrapError::Open { package: id.clone(), source };
         let mut file = fs_err::File::open(path).map_err(open)?;
-        let stamp = Stamp::of(&file).map_err(open)?;
+        let stamp = FileStamp::of(&file).map_err(open)?;
         let identity = Sha256Sum::of_reader(&mut file).map_err(open)?;
         let key = PartKey::of_summary(id, &identity);
         let summary = if let Some(summary) = parts.summary(&key) {
@@ -163,7 +163,7 @@ impl Member<'_> {
         let unopened = |source| BootstrapError::Open { package: self.id.clone(), source };
         let file = fs_err::File::open(self.path).map_err(unopened)?;
         // The result is kept under the digest.
-        if Stamp::of(&file).map_err(unopened)? != self.stamp {
+        if FileStamp::of(&file).map_err(unopened)? != self.stamp {
             return Err(BootstrapError::Replaced(self.id.clone()));
         }
         PackageReader::new(file, &options.limits).map_err(|error| self.damaged(error))

@@ -36,7 +36,7 @@ impl Summary {
     /// As text.
     pub(super) fn to_json(&self) -> String {
         let entries = self.index.entries.iter().filter(|entry| !entry.path.is_root());
-        let written = Written {
+        let written = SummaryDocument {
             in_order: self.in_order,
             tar_bytes: self.tar_bytes,
             pkginfo: self.index.pkginfo.as_deref().map(to_text),
@@ -58,7 +58,7 @@ impl Summary {
 
     /// Parses the text; `None` if not valid.
     pub(super) fn from_json(text: &[u8]) -> Option<Self> {
-        let written: Written = serde_json::from_slice(text).ok()?;
+        let written: SummaryDocument = serde_json::from_slice(text).ok()?;
         let entry = |(kind, path, target): (char, String, String)| {
             let kind = match kind {
                 'd' => EntryKind::Directory,
@@ -94,7 +94,7 @@ fn from_text(text: &str) -> Option<Vec<u8>> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Written {
+struct SummaryDocument {
     in_order: bool,
     tar_bytes: u64,
     pkginfo: Option<String>,

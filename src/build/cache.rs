@@ -15,7 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::base::atomic::{self, PreparedFile};
-use crate::base::within;
+use crate::base::confinement;
 use crate::package::{PackageId, PackageName, SourceName, Variant};
 
 /// Upper limit of the length of a `latest` file, in bytes.
@@ -79,7 +79,8 @@ impl Cache {
         let packages = self.root.parent().unwrap_or(&self.root);
         folders.find(|folder| {
             let below = folder.strip_prefix(packages).unwrap_or(folder);
-            within::without_links(packages, below).is_err_and(|error| within::leads_out(&error))
+            confinement::without_links(packages, below)
+                .is_err_and(|error| confinement::leads_out(&error))
         })
     }
 

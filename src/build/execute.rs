@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::base::event::Observer;
-use crate::container::helper::HelperPlace;
+use crate::container::helper::HelperSlot;
 use crate::package::PackageId;
 
 use super::schedule::{Cores, Demand, Schedule};
@@ -54,10 +54,10 @@ pub struct Helpers {
     /// True if helpers can prepare the next build during a build.
     pub look_ahead: bool,
     /// First helper, started by the calling thread.
-    pub first: HelperPlace,
+    pub first: HelperSlot,
 }
 
-struct State {
+struct ExecutionState {
     schedule: Schedule,
     cores: Cores,
     errors: Vec<BuildError>,
@@ -74,7 +74,7 @@ pub fn execute(
     helpers: Helpers,
     observer: &dyn Observer,
 ) -> Result<(), Failures> {
-    let state = Mutex::new(State {
+    let state = Mutex::new(ExecutionState {
         schedule: Schedule::new(needs, took),
         cores: Cores::new(pace.cores, pace.jobs),
         errors: Vec::new(),
@@ -84,17 +84,17 @@ pub fn execute(
     std::thread::scope(|scope| {
         // A helper dies with the thread that started it, so each thread stays until all is over.
         let more = (1..workers).map(|_| builder.session.helper());
-        let places = std::iter::once(helpers.first).chain(more);
-        let places: Vec<_> = places.map(|place| place.look_ahead(helpers.look_ahead)).collect();
+        let slots = std::iter::once(helpers.first).chain(more);
+        let slots: Vec<_> = slots.map(|slot| slot.look_ahead(helpers.look_ahead)).collect();
         let (state, changed) = (&state, &changed);
         let uploads = &builder.uploads;
         for lane in uploads.lanes() {
             scope.spawn(move || uploads.work(lane, observer));
         }
-        let run = |place| {
-            scope.spawn(move || work(builder, requests, pace, place, state, changed, observer))
+        let run = |slot| {
+            scope.spawn(move || work(builder, requests, pace, slot, state, changed, observer))
         };
-        let running: Vec<_> = places.into_iter().map(run).collect();
+        let running: Vec<_> = slots.into_iter().map(run).collect();
         let ended: Vec<_> = running.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
         uploads.close();
         for end in ended {
@@ -116,8 +116,8 @@ fn work(
     builder: &PackageBuilder,
     requests: &Requests<'_>,
     pace: Pace,
-    mut place: HelperPlace,
-    state: &Mutex<State>,
+    mut slot: HelperSlot,
+    state: &Mutex<ExecutionState>,
     changed: &Condvar,
     observer: &dyn Observer,
 ) {
@@ -152,7 +152,7 @@ fn work(
                 .map(|jobserver| jobserver.begin(share.own, is_told)),
         };
         drop(guard);
-        let result = builder.supply(&request, &cores, &mut place, &mut leftovers, observer);
+        let result = builder.supply(&request, &cores, &mut slot, &mut leftovers, observer);
         guard = state.lock().unwrap_or_else(PoisonError::into_inner);
         guard.cores.give_back(share);
         if let Some(jobserver) = &builder.jobserver {

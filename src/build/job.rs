@@ -14,7 +14,7 @@ use crate::install::INSTALL_ROOT;
 use crate::package::{PackageId, SourceName};
 use crate::runner::command::{Command, CommandRoot, Mount, MountSource, Names, names_files};
 use crate::runner::readable::InputCopies;
-use crate::runner::workspace::JobPlace;
+use crate::runner::workspace::JobFolders;
 use crate::source::Fetched;
 
 use super::jobserver::Access;
@@ -80,7 +80,7 @@ pub struct BuildJob {
     /// Inputs known to the plan.
     pub package: PackageBuild,
     /// Folders and conditions of the job.
-    pub place: JobPlace,
+    pub place: JobFolders,
     /// Folder of unpacked packages.
     pub packages: PathBuf,
     /// Build script as a command.

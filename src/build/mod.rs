@@ -1,6 +1,6 @@
 //! From a tree to packages: ids, the plan, its execution.
 //!
-//! Data flows one way: a packages directory is opened ([`site`]), its packages get their ids
+//! Data flows one way: a packages directory is opened ([`project`]), its packages get their ids
 //! ([`id`]), which with the [`cache`] gives a [`plan`]: plain data that `--dry-run` prints. Its
 //! execution ([`execute`], in the order of [`schedule`]) brings each package into the cache
 //! ([`supply`]), mostly by a [`job`] of a helper process (`worker`). The result is kept as a
@@ -20,9 +20,9 @@ pub mod job;
 pub mod jobserver;
 pub mod missing;
 pub mod plan;
+pub mod project;
 pub mod record;
 pub mod schedule;
-pub mod site;
 pub mod supply;
 pub mod upload;
 pub mod upstream;

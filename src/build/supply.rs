@@ -8,7 +8,7 @@ use crate::artifact::repository::Repository;
 use crate::base::atomic::{self, AtomicFile, PreparedFile};
 use crate::base::event::{Event, Observer, Outcome, Phase};
 use crate::base::lock::FileLock;
-use crate::container::helper::{HelperError, HelperPlace, Interrupt};
+use crate::container::helper::{HelperError, HelperSlot, Interrupt};
 use crate::package::{PackageId, Source, SourceName};
 use crate::runner::aliases::Aliases;
 use crate::runner::follow::following;
@@ -111,7 +111,7 @@ impl PackageBuilder {
         &self,
         request: &PackageRequest,
         share: &CoreShare,
-        helper: &mut HelperPlace,
+        helper: &mut HelperSlot,
         before: &mut Option<Leftovers>,
         observer: &dyn Observer,
     ) -> Result<(), BuildError> {
@@ -139,7 +139,7 @@ impl PackageBuilder {
         &self,
         request: &PackageRequest,
         share: &CoreShare,
-        helper: &mut HelperPlace,
+        helper: &mut HelperSlot,
         before: &mut Option<Leftovers>,
         phases: &mut Phases<'_>,
     ) -> Result<Outcome, BuildError> {
@@ -264,7 +264,7 @@ impl PackageBuilder {
         Ok(BuildJob {
             command: package.command(&packages, share.told),
             package,
-            place: self.session.job_place(&files.scratch),
+            place: self.session.job_folders(&files.scratch),
             packages,
             sources,
             threads: share.told,
@@ -285,7 +285,7 @@ impl PackageBuilder {
         request: &PackageRequest,
         job: &BuildJob,
         files: BuildFiles,
-        helper: &mut HelperPlace,
+        helper: &mut HelperSlot,
         before: &mut Option<Leftovers>,
         phases: &mut Phases<'_>,
     ) -> Result<Leftovers, BuildError> {

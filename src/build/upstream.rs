@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 
 use crate::archive::Limits;
 use crate::base::atomic;
+use crate::base::confinement;
 use crate::base::digest::{Sha1Sum, Sha256, Sha256Sum};
 use crate::base::event::{Observer, Silent};
 use crate::base::lock::FileLock;
-use crate::base::within;
 use crate::source::{
     self, CheckOutError, FetchOptions, LocalPermission, LocalScope, SourceError, SourceId,
     SourceRequest,
@@ -87,7 +87,7 @@ pub fn expand(
         }
         let checkout = check_out(&at, &upstream, local, home, fetch, limits, observer)?;
         at = checkout.join("packages");
-        let stays = within::locate_below(&checkout, Path::new("packages")).is_ok();
+        let stays = confinement::locate_below(&checkout, Path::new("packages")).is_ok();
         if !stays || !at.is_dir() {
             return Err(TreeError::UpstreamWithoutPackages(at).into());
         }
@@ -115,8 +115,8 @@ pub fn expanded(
         };
         let id = source::identify(&request(&at, &upstream, scope), fetch, &Silent);
         let checkout = Cache::of(&at).upstream_checkout();
-        let is_current = id.is_ok_and(|id| Known::of(&checkout, home).is_of(&upstream, &id));
-        let stays = within::locate_below(&checkout, Path::new("packages")).is_ok();
+        let is_current = id.is_ok_and(|id| CheckoutNote::of(&checkout, home).is_of(&upstream, &id));
+        let stays = confinement::locate_below(&checkout, Path::new("packages")).is_ok();
         at = checkout.join("packages");
         if !is_current || !stays || !at.is_dir() {
             return Ok((found, Some(upstream.path)));
@@ -127,12 +127,12 @@ pub fn expanded(
 }
 
 /// A checkout, and the file of the builder's own folder that says what it is of.
-struct Known<'a> {
+struct CheckoutNote<'a> {
     checkout: &'a Path,
     path: PathBuf,
 }
 
-impl<'a> Known<'a> {
+impl<'a> CheckoutNote<'a> {
     fn of(checkout: &'a Path, home: &Home) -> Self {
         let name = Sha1Sum::of(checkout.as_os_str().as_encoded_bytes());
         Self { checkout, path: home.root().join("upstreams").join(format!("{name}.json")) }
@@ -171,7 +171,7 @@ pub fn requests(
         found.push(request(&at, &upstream, scope));
         let checkout = Cache::of(&at).upstream_checkout();
         at = checkout.join("packages");
-        if within::locate_below(&checkout, Path::new("packages")).is_err() {
+        if confinement::locate_below(&checkout, Path::new("packages")).is_err() {
             break;
         }
     }
@@ -238,11 +238,11 @@ fn check_out(
     let _lock = FileLock::acquire(&lock, || ()).map_err(file)?;
     let request = request(packages, upstream, local);
     let id = source::identify(&request, fetch, observer).map_err(failed)?;
-    let known = Known::of(&checkout, home);
-    if known.is_of(upstream, &id) {
+    let note = CheckoutNote::of(&checkout, home);
+    if note.is_of(upstream, &id) {
         return Ok(checkout);
     }
-    let known = known.path;
+    let note = note.path;
     let fetched = source::fetch(&request, &id, fetch, observer).map_err(failed)?;
     let parent = checkout.parent().unwrap_or(packages);
     fs_err::create_dir_all(parent).map_err(file)?;
@@ -252,7 +252,7 @@ fn check_out(
     source::check_out(&fetched, &place, limits)
         .map_err(|source| UpstreamError::CheckOut { path: path(), source: Box::new(source) })?;
     // Until its origin is recorded, a checkout is unknown.
-    match fs_err::remove_file(&known) {
+    match fs_err::remove_file(&note) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(file(error)),
         _ => {}
     }
@@ -261,8 +261,8 @@ fn check_out(
     }
     fs_err::rename(&place, &checkout).map_err(file)?;
     let state = state(&checkout).map_err(file)?;
-    let text = Known::text(upstream, &id, &state);
-    atomic::write(&known, text.as_bytes()).map_err(file)?;
+    let text = CheckoutNote::text(upstream, &id, &state);
+    atomic::write(&note, text.as_bytes()).map_err(file)?;
     Ok(checkout)
 }
 

@@ -11,9 +11,9 @@ use serde::Deserialize;
 use super::args::{IsolationArg, JobserverArg, NetworkArg, ProgressArg};
 use super::config_fault;
 use super::grant::TrustFile;
+use crate::base::confinement;
 use crate::base::http::redact;
 use crate::base::text::shell_argument;
-use crate::base::within;
 use crate::package::{Problem, Report};
 use crate::store::StoreUrlError;
 use crate::store::registry::{RegistryHost, RegistryMirror};
@@ -346,9 +346,9 @@ pub(super) fn read_text(file: &ConfigPath) -> Result<Option<String>, SettingsErr
         return Ok(Some(text));
     }
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
-    match within::read_text(folder, Path::new(name), LONGEST) {
+    match confinement::read_text(folder, Path::new(name), LONGEST) {
         Ok(text) => Ok(Some(text)),
-        Err(error) if within::leads_out(&error) => Err(SettingsError::LeadsOut(path.clone())),
+        Err(error) if confinement::leads_out(&error) => Err(SettingsError::LeadsOut(path.clone())),
         Err(error) => match error.kind() {
             ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory => Ok(None),
             _ => Err(SettingsError::Read { source: error }),
@@ -386,10 +386,10 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<ConfigFile, SettingsError
 /// Offset of the line that gives an image a place.
 fn offset_of_image(text: &str, name: &str) -> Option<usize> {
     #[derive(Deserialize)]
-    struct Places {
+    struct ImageTable {
         images: BTreeMap<String, toml::Spanned<String>>,
     }
-    let places: Places = toml::from_str(text).ok()?;
+    let places: ImageTable = toml::from_str(text).ok()?;
     let value = places.images.get(name)?.span().start;
     Some(text.get(..value)?.rfind('\n').map_or(0, |line| line + 1))
 }

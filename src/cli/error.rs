@@ -7,7 +7,7 @@ use crate::base::http::redact_text;
 use crate::bootstrap::SupplyError;
 use crate::build::gc::GcError;
 use crate::build::id::IdentityError;
-use crate::build::site::{OutsideError, SiteError, SupplyFailure};
+use crate::build::project::{OutsideError, ProjectError, SupplyFailure};
 use crate::build::supply::BuildError;
 use crate::build::upstream::UpstreamError;
 use crate::dockerfile::contexts::BringError;
@@ -63,7 +63,7 @@ pub enum CliError {
     },
     /// Building failed.
     #[error(transparent)]
-    Site(Box<SiteError>),
+    Project(Box<ProjectError>),
     /// A bootstrap failed.
     #[error(transparent)]
     Bootstrap(Box<SupplyError>),
@@ -211,9 +211,9 @@ impl From<SupplyError> for CliError {
     }
 }
 
-impl From<SiteError> for CliError {
-    fn from(error: SiteError) -> Self {
-        Self::Site(Box::new(error))
+impl From<ProjectError> for CliError {
+    fn from(error: ProjectError) -> Self {
+        Self::Project(Box::new(error))
     }
 }
 
@@ -252,7 +252,7 @@ impl CliError {
     /// True if the run was interrupted.
     pub fn is_interruption(&self) -> bool {
         match self {
-            Self::Site(error) => matches!(**error, SiteError::Interrupted),
+            Self::Project(error) => matches!(**error, ProjectError::Interrupted),
             Self::Dockerfile(error) => matches!(**error, DockerfileError::Interrupted),
             Self::BuildContext(error) => matches!(**error, BringError::Interrupted),
             Self::Registry(error) => error.is_interruption(),
@@ -263,7 +263,7 @@ impl CliError {
                 matches!(**error, IndexError::Store(CacheError::Interrupted))
             }
             Self::Tidy(error) => {
-                matches!(&**error, TidyError::Site(site) if matches!(**site, SiteError::Interrupted))
+                matches!(&**error, TidyError::Project(project) if matches!(**project, ProjectError::Interrupted))
             }
             _ => false,
         }
@@ -271,8 +271,8 @@ impl CliError {
 
     /// Shows the error with its remedies.
     pub fn show(&self, printer: Printer) {
-        if let Self::Site(error) = self
-            && let SiteError::Failed(failures) = &**error
+        if let Self::Project(error) = self
+            && let ProjectError::Failed(failures) = &**error
         {
             // Last what one looks for first, at the end of a log.
             for (skipped, because) in &failures.skipped {
@@ -295,9 +295,10 @@ impl CliError {
             }
             return;
         }
-        if let Self::Site(error) = self
-            && let SiteError::Tree(TreeError::Problems(reports))
-            | SiteError::Upstream(UpstreamError::Tree(TreeError::Problems(reports))) = &**error
+        if let Self::Project(error) = self
+            && let ProjectError::Tree(TreeError::Problems(reports))
+            | ProjectError::Upstream(UpstreamError::Tree(TreeError::Problems(reports))) =
+                &**error
         {
             for report in reports {
                 let hints = hints_of(report.hint().unwrap_or_default());
@@ -332,7 +333,7 @@ impl CliError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Settings(error) => error.hint(),
-            Self::Site(error) => site_hint(error),
+            Self::Project(error) => project_hint(error),
             Self::Bootstrap(error) => error.hint(),
             Self::Release(error) => error.hint(),
             Self::Dockerfile(error) => error.hint(),
@@ -386,18 +387,20 @@ fn hints_of(text: &str) -> Vec<String> {
     hints
 }
 
-fn site_hint(error: &SiteError) -> Option<String> {
+fn project_hint(error: &ProjectError) -> Option<String> {
     match error {
-        SiteError::Tree(error) | SiteError::Upstream(UpstreamError::Tree(error)) => error.hint(),
-        SiteError::Upstream(UpstreamError::Source { source, .. }) => source.problem.hint(),
-        SiteError::Identity(error) => match &**error {
+        ProjectError::Tree(error) | ProjectError::Upstream(UpstreamError::Tree(error)) => {
+            error.hint()
+        }
+        ProjectError::Upstream(UpstreamError::Source { source, .. }) => source.problem.hint(),
+        ProjectError::Identity(error) => match &**error {
             IdentityError::Outside { source: OutsideError::Image(error), .. } => error.hint(),
             IdentityError::Outside { source: OutsideError::Source(error), .. } => {
                 error.problem.hint()
             }
             _ => None,
         },
-        SiteError::Missing(list) => {
+        ProjectError::Missing(list) => {
             let mut hint = "make a mirror where there is a network (mkpanda mirror create DIR) and name it here (--mirror DIR), or run once without --offline".to_owned();
             if let Some(name) = list.first_image() {
                 let ways = format!(
@@ -407,13 +410,13 @@ fn site_hint(error: &SiteError) -> Option<String> {
             }
             Some(hint)
         }
-        SiteError::Lock(faults) | SiteError::Upstream(UpstreamError::Lock(faults)) => {
+        ProjectError::Lock(faults) | ProjectError::Upstream(UpstreamError::Lock(faults)) => {
             Some(faults.hint())
         }
-        SiteError::CacheLink(_) => Some(
+        ProjectError::CacheLink(_) => Some(
             "remove the link; to have the cache elsewhere, bind-mount a folder there".to_owned(),
         ),
-        SiteError::Session(error) => error.hint(),
+        ProjectError::Session(error) => error.hint(),
         _ => None,
     }
 }

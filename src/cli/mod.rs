@@ -21,7 +21,6 @@ mod inspect_args;
 pub mod inspect_error;
 pub mod origins;
 mod parent;
-mod places;
 pub mod release_args;
 pub mod schemas;
 pub mod settings;
@@ -30,6 +29,7 @@ pub mod tool_args;
 pub mod tool_error;
 pub mod trust;
 pub mod ui;
+mod user_paths;
 pub(crate) mod value;
 mod version;
 

@@ -78,7 +78,7 @@ pub struct Setting {
 }
 
 /// A line of a file, or another place, that says something on a setting.
-struct Said {
+struct Assignment {
     key: String,
     value: Value,
     origin: Origin,
@@ -97,7 +97,7 @@ enum Form {
 }
 
 /// A setting that an option, a variable and each file can say.
-struct Known {
+struct SettingSpec {
     key: &'static str,
     form: Form,
     option: Option<(&'static str, Value)>,
@@ -114,32 +114,32 @@ pub fn settings(
     tree: &Path,
     settings: &Settings,
 ) -> Result<Vec<Setting>, SettingsError> {
-    let mut said = Vec::new();
+    let mut assignments = Vec::new();
     for path in Given::read(environment, Some(tree))?.paths() {
         if let Some(text) = read_text(&path)? {
-            said.extend(lines(&path, &text));
+            assignments.extend(lines(&path, &text));
         }
     }
-    let known = known(args, settings);
+    let specs = setting_specs(args, settings);
     let mut shown = vec![home(environment, settings)];
-    shown.extend(known.iter().map(|known| resolve(known, &said, environment)));
+    shown.extend(specs.iter().map(|spec| resolve(spec, &assignments, environment)));
     shown.push(by_presence(
         "mirrors",
         ("--mirror", &args.mirror),
         Some("MIRROR"),
-        &said,
+        &assignments,
         environment,
     ));
     let repository: Vec<String> = args.repository_url.iter().cloned().collect();
     let typed_url = ("--repository-url", repository.as_slice());
     let variable = Some("REPOSITORY_URL");
-    shown.push(by_presence("repository_url", typed_url, variable, &said, environment));
+    shown.push(by_presence("repository_url", typed_url, variable, &assignments, environment));
     shown.extend(typed("cache", "--cache", &args.cache));
     shown.extend(typed("require_signature", "--require-signature", &args.require_signature));
     let alone: BTreeSet<&str> = shown.iter().map(|setting| setting.key.as_str()).collect();
     // Keys of tables, the nearest place first.
     let mut tables: Vec<Setting> = Vec::new();
-    for line in &said {
+    for line in &assignments {
         let is_said = tables.iter().any(|setting| setting.key == line.key);
         if !is_said && !alone.contains(line.key.as_str()) {
             tables.push(Setting {
@@ -155,22 +155,27 @@ pub fn settings(
 }
 
 /// Settings that have one value.
-fn known(args: &GlobalArgs, settings: &Settings) -> Vec<Known> {
+fn setting_specs(args: &GlobalArgs, settings: &Settings) -> Vec<SettingSpec> {
     fn name<T: ValueEnum>(choice: Option<T>) -> Value {
         let name =
             choice.and_then(|choice| Some(choice.to_possible_value()?.get_name().to_owned()));
         name.map_or(Value::Null, Value::from)
     }
     let flag = |name: &'static str, is_typed: bool| is_typed.then(|| (name, Value::from(true)));
-    let choice = |key, name_of: &'static str, typed: Value, value: Value| Known {
+    let choice = |key, name_of: &'static str, typed: Value, value: Value| SettingSpec {
         key,
         form: Form::Text,
         option: (!typed.is_null()).then_some((name_of, typed)),
         default: value.clone(),
         value,
     };
-    let plain =
-        |key, form, value: Value| Known { key, form, option: None, default: value.clone(), value };
+    let plain = |key, form, value: Value| SettingSpec {
+        key,
+        form,
+        option: None,
+        default: value.clone(),
+        value,
+    };
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let scratch = settings.scratch.as_ref().map(|path| path.display().to_string());
     let seconds = settings.time_limit.as_secs();
@@ -180,19 +185,19 @@ fn known(args: &GlobalArgs, settings: &Settings) -> Vec<Known> {
         choice("jobserver", "--jobserver", name(args.jobserver), name(Some(settings.jobserver))),
         choice("progress", "--progress", name(args.progress), name(Some(settings.progress))),
         plain("jobs", Form::Text, settings.jobs.map_or_else(|| json!(cores()), Value::from)),
-        Known {
+        SettingSpec {
             option: flag("--offline", args.offline),
             ..plain("offline", Form::Flag, (settings.offline && !settings.only_mirrors).into())
         },
-        Known {
+        SettingSpec {
             option: flag("--only-mirrors", args.only_mirrors),
             ..plain("only_mirrors", Form::Flag, settings.only_mirrors.into())
         },
-        Known {
+        SettingSpec {
             option: flag("--die-with-parent", args.die_with_parent),
             ..plain("die_with_parent", Form::Flag, settings.die_with_parent.into())
         },
-        Known {
+        SettingSpec {
             option: args
                 .scratch
                 .as_ref()
@@ -206,7 +211,7 @@ fn known(args: &GlobalArgs, settings: &Settings) -> Vec<Known> {
             Form::Text,
             json!(settings.root_range.map(|(first, count)| [first, count])),
         ),
-        Known {
+        SettingSpec {
             default: json!(format!("{}h", seconds / 3600)),
             ..plain(
                 "limits.time",
@@ -229,28 +234,28 @@ fn known(args: &GlobalArgs, settings: &Settings) -> Vec<Known> {
 }
 
 /// The nearest place that says what commands go by.
-fn resolve(known: &Known, said: &[Said], environment: &Environment) -> Setting {
-    let name = format!("MKPANDA_{}", known.key.replace('.', "_").to_uppercase());
+fn resolve(spec: &SettingSpec, assignments: &[Assignment], environment: &Environment) -> Setting {
+    let name = format!("MKPANDA_{}", spec.key.replace('.', "_").to_uppercase());
     let here = PathBuf::new();
-    let option = known
+    let option = spec
         .option
         .iter()
         .map(|(name, value)| (value.clone(), Origin::Option { name }, here.clone()));
     let variable = environment
         .get(&name)
         .map(|text| (Value::from(text), Origin::Variable { name: name.clone() }, here.clone()));
-    let files = said.iter().filter(|line| line.key == known.key);
+    let files = assignments.iter().filter(|line| line.key == spec.key);
     let files = files.map(|line| (line.value.clone(), line.origin.clone(), line.base.clone()));
-    let wanted = canonical(known.form, &known.value, &here);
+    let wanted = canonical(spec.form, &spec.value, &here);
     let found = option
         .chain(variable)
         .chain(files)
-        .find(|(value, _, base)| canonical(known.form, value, base) == wanted);
+        .find(|(value, _, base)| canonical(spec.form, value, base) == wanted);
     let (value, origin) = match found {
         Some((value, origin, _)) => (value, origin),
-        None => (known.default.clone(), Origin::Default),
+        None => (spec.default.clone(), Origin::Default),
     };
-    let key = known.key.to_owned();
+    let key = spec.key.to_owned();
     Setting { value: without_secrets(&key, &value), key, origin }
 }
 
@@ -280,7 +285,7 @@ fn by_presence(
     key: &str,
     (option, typed): (&'static str, &[String]),
     variable: Option<&str>,
-    said: &[Said],
+    assignments: &[Assignment],
     environment: &Environment,
 ) -> Setting {
     let variable = variable.map(|name| format!("MKPANDA_{name}"));
@@ -289,7 +294,7 @@ fn by_presence(
         (json!(typed), Origin::Option { name: option })
     } else if let Some((text, name)) = set {
         (json!(text), Origin::Variable { name })
-    } else if let Some(line) = said.iter().find(|line| line.key == key) {
+    } else if let Some(line) = assignments.iter().find(|line| line.key == key) {
         (line.value.clone(), line.origin.clone())
     } else {
         (Value::Null, Origin::Default)
@@ -334,7 +339,7 @@ fn without_secrets(key: &str, value: &Value) -> Value {
 }
 
 /// All keys of a file, with their lines.
-fn lines(file: &ConfigPath, text: &str) -> Vec<Said> {
+fn lines(file: &ConfigPath, text: &str) -> Vec<Assignment> {
     let mut found = Vec::new();
     // The file is valid: the settings were read from it before.
     if let Ok(table) = DeTable::parse(text) {
@@ -343,7 +348,13 @@ fn lines(file: &ConfigPath, text: &str) -> Vec<Said> {
     found
 }
 
-fn collect(file: &ConfigPath, text: &str, above: &str, table: &DeTable<'_>, found: &mut Vec<Said>) {
+fn collect(
+    file: &ConfigPath,
+    text: &str,
+    above: &str,
+    table: &DeTable<'_>,
+    found: &mut Vec<Assignment>,
+) {
     for (name, value) in table {
         let is_bare = |name: &str| {
             !name.is_empty()
@@ -372,7 +383,7 @@ fn collect(file: &ConfigPath, text: &str, above: &str, table: &DeTable<'_>, foun
                     Origin::User { path, line }
                 };
                 let base = file.path.parent().unwrap_or(Path::new("/")).to_owned();
-                found.push(Said { key, value: json_of(value), origin, base });
+                found.push(Assignment { key, value: json_of(value), origin, base });
             }
         }
     }

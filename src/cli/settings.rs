@@ -12,7 +12,7 @@ use super::clouds::cloud_settings;
 use super::config::SettingsError;
 use super::environment::Environment;
 use super::given::{Given, Mirrors};
-use super::places::{credential_sources, home};
+use super::user_paths::{credential_sources, home};
 use super::value::Text;
 use crate::archive::Limits as ArchiveLimits;
 use crate::artifact::repository::Repository;

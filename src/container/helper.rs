@@ -36,7 +36,7 @@ use super::cgroup::{Cgroup, CgroupError};
 use super::cleaner::Cleaning;
 use super::executable;
 use super::idmap::IdMap;
-use super::lines::{Lines, Said};
+use super::lines::{LineRead, Lines};
 use super::process::Process;
 use super::refusal::{self, Refusal};
 
@@ -184,7 +184,7 @@ impl Interrupt {
 /// Slot for a helper, started with the first job, and restarted after a failure. The thread that
 /// starts the helper must outlive it: the kernel kills a helper when that thread ends.
 #[derive(Debug)]
-pub struct HelperPlace {
+pub struct HelperSlot {
     map: IdMap,
     /// Paths for the cleaner of the first helper only: the cleaner outlives the helper.
     cleaning: Option<Cleaning>,
@@ -194,7 +194,7 @@ pub struct HelperPlace {
     looks_ahead: bool,
 }
 
-impl HelperPlace {
+impl HelperSlot {
     /// A place for helpers that have a map.
     pub fn new(map: IdMap, interrupt: &Arc<Interrupt>) -> Self {
         let interrupt = Arc::clone(interrupt);
@@ -271,7 +271,7 @@ pub fn run_once<Job: Serialize, Answer: DeserializeOwned, T>(
     interrupt: &Arc<Interrupt>,
     hear: impl FnMut(Answer) -> Option<T>,
 ) -> Result<T, HelperError> {
-    let mut place = HelperPlace::new(map.clone(), interrupt);
+    let mut place = HelperSlot::new(map.clone(), interrupt);
     place.run(job, None, &Cell::default(), hear).map(|(value, _process)| value)
 }
 
@@ -362,13 +362,13 @@ impl Helper {
             };
             let said = match &mut self.answers {
                 Some(answers) => answers.next(self.process.as_ref(), until).map_err(talk)?,
-                None => Said::Nothing,
+                None => LineRead::Nothing,
             };
             let line = match said {
-                Said::Line(line) => line,
-                Said::NotInTime => return Err(HelperError::Overdue),
+                LineRead::Line(line) => line,
+                LineRead::NotInTime => return Err(HelperError::Overdue),
                 // A helper that gets no user namespace says so before it starts any process.
-                Said::Nothing => return Ok(last.map(|value| (value, Finishing::new(None)))),
+                LineRead::Nothing => return Ok(last.map(|value| (value, Finishing::new(None)))),
             };
             if let Some((&STARTED, number)) = line.split_first() {
                 let number = String::from_utf8_lossy(number).trim().parse();

@@ -14,7 +14,7 @@ const LONGEST: usize = 16 << 20;
 
 /// Result of reading a pipe.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum LineRead {
     /// A line, including its end.
     Line(Vec<u8>),
     /// Nothing, and nothing more will come.
@@ -43,13 +43,13 @@ impl Lines {
         &mut self,
         writer: Option<&impl AsFd>,
         until: Option<Instant>,
-    ) -> io::Result<Said> {
+    ) -> io::Result<LineRead> {
         let mut searched = 0;
         let mut has_ended = false;
         loop {
             if let Some(place) = self.unread[searched..].iter().position(|byte| *byte == b'\n') {
                 let rest = self.unread.split_off(searched + place + 1);
-                return Ok(Said::Line(std::mem::replace(&mut self.unread, rest)));
+                return Ok(LineRead::Line(std::mem::replace(&mut self.unread, rest)));
             }
             searched = self.unread.len();
             if searched > LONGEST {
@@ -57,17 +57,17 @@ impl Lines {
             }
             let mut buffer = [0; 1 << 13];
             match self.pipe.read(&mut buffer) {
-                Ok(0) => return Ok(Said::Nothing),
+                Ok(0) => return Ok(LineRead::Nothing),
                 Ok(count) => self.unread.extend_from_slice(&buffer[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if has_ended {
-                        return Ok(Said::Nothing);
+                        return Ok(LineRead::Nothing);
                     }
                     let ends = [Some(self.pipe.as_fd()), writer.map(AsFd::as_fd)];
                     let ends: Vec<_> = ends.into_iter().flatten().collect();
                     if !sys::wait_readable(&ends, until)? {
-                        return Ok(Said::NotInTime);
+                        return Ok(LineRead::NotInTime);
                     }
                     // The last output before the end is read once more.
                     has_ended = match writer {
@@ -91,9 +91,9 @@ mod tests {
 
     fn next(lines: &mut Lines, writer: Option<&OwnedFd>) -> Option<String> {
         match lines.next(writer, None).unwrap() {
-            Said::Line(line) => Some(String::from_utf8(line).unwrap()),
+            LineRead::Line(line) => Some(String::from_utf8(line).unwrap()),
             other => {
-                assert_eq!(other, Said::Nothing);
+                assert_eq!(other, LineRead::Nothing);
                 None
             }
         }
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(next(&mut lines, Some(&process)).as_deref(), Some("first\n"));
         let soon = Some(Instant::now() + std::time::Duration::from_millis(2));
         assert_eq!(next(&mut lines, Some(&process)).as_deref(), Some("second\n"));
-        assert_eq!(lines.next(Some(&process), soon).unwrap(), Said::NotInTime);
+        assert_eq!(lines.next(Some(&process), soon).unwrap(), LineRead::NotInTime);
         writer.write_all(b"third\n").unwrap();
         drop(alive);
         assert_eq!(next(&mut lines, Some(&process)).as_deref(), Some("third\n"));

@@ -26,7 +26,7 @@ use crate::container::sys::wait_readable;
 use crate::dockerfile::git::{GitFilesError, check_out_git};
 use crate::runner::home::RunScratch;
 use crate::runner::session;
-use crate::source::GitPlace;
+use crate::source::GitSelection;
 
 /// Longer Dockerfiles are refused: they are read into memory.
 const LONGEST_DOCKERFILE: u64 = 4 << 20;
@@ -44,7 +44,7 @@ pub enum ContextSource {
     /// Content at a URL: an archive, or a Dockerfile alone.
     Url(String),
     /// A git repository.
-    Git(GitPlace),
+    Git(GitSelection),
 }
 
 /// Fetched build context.
@@ -195,7 +195,7 @@ impl ImageBuilder<'_> {
 
     fn checked_out(
         &self,
-        place: &GitPlace,
+        place: &GitSelection,
         observer: &dyn Observer,
     ) -> Result<Brought, BringError> {
         if self.fetch.offline {

@@ -7,7 +7,7 @@ use crate::base::event::Observer;
 use crate::base::http::redact;
 use crate::container::within_root::locate;
 use crate::package::CommitId;
-use crate::source::{FetchOptions, GitPlace, SourceProblem, clone_url};
+use crate::source::{FetchOptions, GitSelection, SourceProblem, clone_url};
 
 /// Files of a git repository cannot be fetched.
 #[derive(Debug, thiserror::Error)]
@@ -40,17 +40,17 @@ impl GitFilesError {
 
 /// Checks a repository out into a new folder; returns the selected folder inside, and the commit.
 pub fn check_out_git(
-    place: &GitPlace,
+    selection: &GitSelection,
     folder: &Path,
     fetch: &FetchOptions,
     observer: &dyn Observer,
 ) -> Result<(PathBuf, CommitId), GitFilesError> {
-    let commit = clone_url(place, folder, fetch, observer).map_err(GitFilesError::Source)?;
-    let Some(below) = &place.subfolder else { return Ok((folder.to_owned(), commit)) };
+    let commit = clone_url(selection, folder, fetch, observer).map_err(GitFilesError::Source)?;
+    let Some(below) = &selection.subfolder else { return Ok((folder.to_owned(), commit)) };
     // Symlinks of the repository lead out of nothing.
     let wanted = locate(folder, Path::new(below), false).map_err(GitFilesError::Look)?;
     if !wanted.is_dir() {
-        return Err(GitFilesError::NoFolder { url: redact(&place.url), folder: below.clone() });
+        return Err(GitFilesError::NoFolder { url: redact(&selection.url), folder: below.clone() });
     }
     Ok((wanted, commit))
 }

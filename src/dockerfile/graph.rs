@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::model::{Dockerfile, Instruction, MountKind, Place, Stage, Statement};
+use super::model::{Dockerfile, Instruction, MountKind, Position, Stage, Statement};
 use super::scope::{Base, Scope};
 use super::step::Origin;
 use super::syntax;
@@ -103,7 +103,7 @@ fn cycle_problem(dockerfile: &Dockerfile, cycle: &[usize]) -> Problem {
     labels.extend(labels.first().cloned());
     let message = format!("stages need one another: {}", labels.join(" -> "));
     match stages.first() {
-        Some(stage) => stage.place.problem(message),
+        Some(stage) => stage.position.problem(message),
         None => Problem::whole(message),
     }
 }
@@ -130,12 +130,12 @@ fn planned_stage(
         planned.needs.insert(number);
     }
     for statement in inherited.iter().chain(&stage.statements) {
-        for (from, place) in sources(statement) {
+        for (from, position) in sources(statement) {
             let Some(from) = from else {
                 planned.takes_context = true;
                 continue;
             };
-            match scope.origin(from, stage.number, place)? {
+            match scope.origin(from, stage.number, position)? {
                 Origin::Context => planned.takes_context = true,
                 Origin::Stage(number) => _ = planned.needs.insert(number),
                 Origin::Image(name) => _ = planned.images.insert(name),
@@ -170,11 +170,11 @@ fn inherited_triggers(
 }
 
 /// Origins of a statement's files; `None` is the build context.
-fn sources(statement: &Statement) -> Vec<(Option<&str>, &Place)> {
-    let place = &statement.place;
+fn sources(statement: &Statement) -> Vec<(Option<&str>, &Position)> {
+    let position = &statement.position;
     match &statement.instruction {
         Instruction::Add(transfer) | Instruction::Copy(transfer) => {
-            vec![(transfer.from.as_deref(), place)]
+            vec![(transfer.from.as_deref(), position)]
         }
         Instruction::Run(run) => {
             let with_files = |kind| matches!(kind, MountKind::Bind | MountKind::Cache);
@@ -182,7 +182,7 @@ fn sources(statement: &Statement) -> Vec<(Option<&str>, &Place)> {
             // A cache without a source begins empty.
             let mounts =
                 mounts.filter(|mount| mount.kind == MountKind::Bind || mount.from.is_some());
-            mounts.map(|mount| (mount.from.as_deref(), place)).collect()
+            mounts.map(|mount| (mount.from.as_deref(), position)).collect()
         }
         _ => Vec::new(),
     }

@@ -1,5 +1,5 @@
 //! Model of a Dockerfile, checked but not expanded: directives, global arguments, and stages of
-//! typed instructions, each with its place.
+//! typed instructions, each with its position.
 //!
 //! Texts that may contain `$variables` are unexpanded; [`evaluate`](super::evaluate) expands them.
 //! All checks that need no variable's value are done.
@@ -48,7 +48,7 @@ pub struct Stage {
     /// `--platform`, not expanded.
     pub platform: Option<String>,
     /// Position of FROM.
-    pub place: Place,
+    pub position: Position,
     /// Instructions.
     pub statements: Vec<Statement>,
 }
@@ -67,7 +67,7 @@ impl Stage {
 
 /// Position of an instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct Position {
     /// The offset of its first byte in the Dockerfile; none for a trigger of a base image.
     pub offset: Option<usize>,
     /// First line, from 1; 0 for a trigger.
@@ -76,7 +76,7 @@ pub struct Place {
     pub text: String,
 }
 
-impl Place {
+impl Position {
     /// Makes a problem with this position.
     pub fn problem(&self, message: impl Into<String>) -> Problem {
         if let Some(offset) = self.offset {
@@ -90,7 +90,7 @@ impl Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
     /// Position.
-    pub place: Place,
+    pub position: Position,
     /// Instruction as parsed.
     pub instruction: Instruction,
 }
@@ -256,7 +256,7 @@ pub struct Transfer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TransferSource {
     /// A path, and for ADD a URL or a git repository too.
-    Place(String),
+    Location(String),
     /// A here-document.
     Document(HereDocument),
 }

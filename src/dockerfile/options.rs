@@ -12,9 +12,9 @@ use crate::image::platform::Platform;
 #[derive(Debug, Clone)]
 pub struct BuildOptions {
     /// Location of the build context.
-    pub context: ContextPlace,
+    pub context: ContextLocation,
     /// The Dockerfile; none is the file `Dockerfile` at the context's top.
-    pub dockerfile: Option<DockerfilePlace>,
+    pub dockerfile: Option<DockerfileLocation>,
     /// Names for the image; without a name, the image has its id only.
     pub names: Vec<ImageRef>,
     /// Digest of the image's folder, if the names are shared between trees. Then the image records
@@ -34,7 +34,7 @@ pub struct BuildOptions {
     /// True if instructions run although their results are in the cache.
     pub no_cache: bool,
     /// Secrets by their ids.
-    pub secrets: BTreeMap<String, SecretPlace>,
+    pub secrets: BTreeMap<String, SecretLocation>,
     /// The sockets of ssh agents by their ids.
     pub agents: BTreeMap<String, PathBuf>,
     /// Contexts by their names.
@@ -53,7 +53,7 @@ impl BuildOptions {
     /// machine.
     pub fn of_folder(folder: &Path) -> Self {
         Self {
-            context: ContextPlace::Folder(folder.to_owned()),
+            context: ContextLocation::Folder(folder.to_owned()),
             dockerfile: None,
             names: Vec::new(),
             shared_as: None,
@@ -87,7 +87,7 @@ impl BuildOptions {
 
 /// Location of the build context.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ContextPlace {
+pub enum ContextLocation {
     /// A folder.
     Folder(PathBuf),
     /// A scratch folder with a fetched context: no link leads out of the folder, and its path means
@@ -99,7 +99,7 @@ pub enum ContextPlace {
 
 /// Location of a Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DockerfilePlace {
+pub enum DockerfileLocation {
     /// A file.
     File(PathBuf),
     /// A text that was read already, from stdin.
@@ -108,7 +108,7 @@ pub enum DockerfilePlace {
 
 /// Location of a secret. The content is read when a command needs the secret, and never stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SecretPlace {
+pub enum SecretLocation {
     /// In a file.
     File(PathBuf),
     /// The value of a variable.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::expand::{Expander, expand};
-use super::model::{Argument, Dockerfile, Instruction, Place, Stage};
+use super::model::{Argument, Dockerfile, Instruction, Position, Stage};
 use super::options::{NamedContext, Surroundings};
 use super::step::Origin;
 use crate::image::platform::{Platform, PlatformError};
@@ -86,7 +86,7 @@ impl Scope {
         for statement in &dockerfile.arguments {
             if let Instruction::Arg(arguments) = &statement.instruction {
                 for argument in arguments {
-                    scope.declare(argument, &statement.place)?;
+                    scope.declare(argument, &statement.position)?;
                 }
             }
         }
@@ -120,29 +120,30 @@ impl Scope {
         self.given.keys().map(String::as_str).filter(|name| !is_known(name)).collect()
     }
 
-    fn declare(&mut self, argument: &Argument, place: &Place) -> Result<(), Problem> {
-        let name = self.expanded(&argument.name, place)?;
-        check_name(&name, argument, place)?;
+    fn declare(&mut self, argument: &Argument, position: &Position) -> Result<(), Problem> {
+        let name = self.expanded(&argument.name, position)?;
+        check_name(&name, argument, position)?;
         let value = match (self.given.get(&name), &argument.default) {
             (Some(given), _) => given.clone(),
-            (None, Some(default)) => self.expanded(default, place)?,
+            (None, Some(default)) => self.expanded(default, position)?,
             (None, None) => return Ok(()),
         };
         self.globals.insert(name, value);
         Ok(())
     }
 
-    fn expanded(&self, text: &str, place: &Place) -> Result<String, Problem> {
+    fn expanded(&self, text: &str, position: &Position) -> Result<String, Problem> {
         let lookup = |name: &str| self.globals.get(name).cloned();
-        expand(text, &Expander::new(self.escape, &lookup)).map_err(|error| place.problem(error.0))
+        expand(text, &Expander::new(self.escape, &lookup))
+            .map_err(|error| position.problem(error.0))
     }
 
     /// Resolves the base of a stage.
     pub fn base(&self, stage: &Stage) -> Result<Base, Problem> {
-        let name = self.expanded(&stage.base, &stage.place)?;
+        let name = self.expanded(&stage.base, &stage.position)?;
         if name.is_empty() {
             let message = format!("FROM {} has nothing to start from: it is empty", stage.base);
-            return Err(stage.place.problem(message).hint(format!(
+            return Err(stage.position.problem(message).hint(format!(
                 "give the ARG before the first FROM a default, or pass --build-arg: {}",
                 stage.base
             )));
@@ -188,13 +189,13 @@ impl Scope {
     /// The platform that a stage is for.
     pub fn platform(&self, stage: &Stage) -> Result<Platform, Problem> {
         let Some(written) = &stage.platform else { return Ok(self.target.clone()) };
-        let text = self.expanded(written, &stage.place)?;
+        let text = self.expanded(written, &stage.position)?;
         if text.is_empty() {
             return Ok(self.target.clone());
         }
         text.parse().map_err(|_error: PlatformError| {
             let message = format!("{text:?} is not a platform");
-            stage.place.problem(message).hint(
+            stage.position.problem(message).hint(
                 "a platform is os/architecture or os/architecture/variant, such as linux/arm64",
             )
         })
@@ -202,10 +203,10 @@ impl Scope {
 
     /// Resolves the value of `--from` or `from=` in a stage, given by its number: a context, an earlier stage by
     /// name or number, or an image.
-    pub fn origin(&self, from: &str, stage: usize, place: &Place) -> Result<Origin, Problem> {
+    pub fn origin(&self, from: &str, stage: usize, position: &Position) -> Result<Origin, Problem> {
         if from.contains('$') {
             let message = format!("the source {from} is a variable, which from can't have");
-            return Err(place
+            return Err(position
                 .problem(message)
                 .hint("name a stage for it: ARG before the first FROM, then FROM $… AS name"));
         }
@@ -215,7 +216,7 @@ impl Scope {
         let later = || {
             let message =
                 format!("stage {from} is not above this one: files come from stages above");
-            place.problem(message).hint("put its FROM before this stage")
+            position.problem(message).hint("put its FROM before this stage")
         };
         let (above, rest) = self.stages.split_at(stage.min(self.stages.len()));
         let called = |known: &Option<String>| is_called(known.as_ref(), from);
@@ -228,22 +229,26 @@ impl Scope {
         let Ok(number) = from.parse::<usize>() else { return Ok(Origin::Image(from.to_owned())) };
         match above.get(number) {
             // Whatever it is called by.
-            Some(Some(name)) if self.context(name).is_some() => self.origin(name, stage, place),
+            Some(Some(name)) if self.context(name).is_some() => self.origin(name, stage, position),
             Some(_) => Ok(Origin::Stage(number)),
             None if number < self.stages.len() => Err(later()),
             None => {
                 let last = self.stages.len() - 1;
-                Err(place.problem(format!("there is no stage {from}: the last one is {last}")))
+                Err(position.problem(format!("there is no stage {from}: the last one is {last}")))
             }
         }
     }
 }
 
 /// Refuses an ARG whose expanded name is not a valid name.
-pub(super) fn check_name(name: &str, argument: &Argument, place: &Place) -> Result<(), Problem> {
+pub(super) fn check_name(
+    name: &str,
+    argument: &Argument,
+    position: &Position,
+) -> Result<(), Problem> {
     if name.is_empty() || name.contains(['=', '\0']) {
         let message = format!("the name of ARG {} comes to {name:?}", argument.name);
-        return Err(place.problem(message));
+        return Err(position.problem(message));
     }
     Ok(())
 }

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 pub use super::chmod::Chmod;
-use crate::source::GitPlace;
+use crate::source::GitSelection;
 
 /// An instruction that may change files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -204,7 +204,7 @@ pub enum CopySource {
         checksum: Option<String>,
     },
     /// A git repository to check out.
-    Git(GitPlace),
+    Git(GitSelection),
     /// A here-document.
     Document(Document),
 }

@@ -4,7 +4,7 @@ use crate::artifact::publish::PublishError;
 use crate::artifact::repository::RepositoryError;
 use crate::bootstrap::{SupplyError, UnprovenBootstrap};
 use crate::build::images::ImageError;
-use crate::build::site::SiteError;
+use crate::build::project::ProjectError;
 use crate::build::upload::{UnprovenError, UploadError};
 use crate::package::ImageName;
 use crate::source::SourceError;
@@ -48,7 +48,7 @@ pub enum ExchangeError {
     Key(#[from] KeyError),
     /// The tree's cache cannot be written.
     #[error(transparent)]
-    Site(Box<SiteError>),
+    Project(Box<ProjectError>),
     /// The tree's bootstrap cannot be kept.
     #[error(transparent)]
     Supply(Box<SupplyError>),
@@ -81,7 +81,7 @@ impl ExchangeError {
             Self::UnprovenImage(_) => {
                 Some("build the image here, without a cache and a mirror that has it".to_owned())
             }
-            Self::Key(_) | Self::Site(_) | Self::Unusable => None,
+            Self::Key(_) | Self::Project(_) | Self::Unusable => None,
         }
     }
 }
@@ -98,11 +98,11 @@ impl From<RepositoryError> for ExchangeError {
     }
 }
 
-impl From<SiteError> for ExchangeError {
-    fn from(error: SiteError) -> Self {
+impl From<ProjectError> for ExchangeError {
+    fn from(error: ProjectError) -> Self {
         match error {
-            SiteError::SharedCache { source, .. } => Self::Repository(source),
-            error => Self::Site(Box::new(error)),
+            ProjectError::SharedCache { source, .. } => Self::Repository(source),
+            error => Self::Project(Box::new(error)),
         }
     }
 }

@@ -27,4 +27,4 @@ pub use names::{INDEX_JSON, INDEX_PAGE};
 pub use pull::{Pulled, pull};
 pub use push::{Pushed, push};
 pub use verify::{Fault, FaultKind, Verified, verify};
-pub use wanted::{Selection, Wanted};
+pub use wanted::{Selection, WantedArtifacts};

@@ -1,14 +1,14 @@
 //! From shared caches into a tree's cache.
 
 use super::failure::{ExchangeError, Failure};
-use super::wanted::{Item, Wanted, WantedBootstrap};
+use super::wanted::{ExchangeItem, WantedArtifacts, WantedBootstrap};
 use crate::artifact::repository::RepositoryError;
 use crate::artifact::shared_cache::{SOURCES, SharedCache, SharedCaches};
 use crate::base::causes::with_causes;
 use crate::base::event::{Event, Observer, Outcome};
 use crate::base::parallel;
 use crate::bootstrap::{SupplyError, bring_bootstrap};
-use crate::build::site::Site;
+use crate::build::project::Project;
 use crate::package::PackageId;
 use crate::package::contents::check;
 use crate::source::{self, FetchOptions, SourceProblem, SourceRequest};
@@ -37,10 +37,10 @@ enum Got {
     Skipped,
 }
 
-struct Work<'w> {
-    site: &'w Site,
+struct PullRun<'w> {
+    project: &'w Project,
     /// Caches to read, with their reachability.
-    places: Vec<(&'w SharedCache, Reach)>,
+    readable: Vec<(&'w SharedCache, Reach)>,
     /// Options for finding local sources only.
     here: FetchOptions,
     observer: &'w dyn Observer,
@@ -48,28 +48,28 @@ struct Work<'w> {
 
 /// Fetches the artifacts of `wanted` from caches into the tree's cache, with limited parallelism.
 pub fn pull(
-    site: &Site,
-    wanted: &Wanted,
+    project: &Project,
+    wanted: &WantedArtifacts,
     caches: &SharedCaches,
     threads: usize,
     observer: &dyn Observer,
 ) -> Pulled {
-    let mut here = site.fetch_options().clone();
+    let mut here = project.fetch_options().clone();
     here.offline = true;
     here.only_mirrors = false;
     here.mirrors.clear();
-    site.note(observer);
-    let places = caches.iter().filter(|cache| cache.reads());
-    let places = places.map(|cache| (cache, Reach::default())).collect();
-    let work = Work { site, places, here, observer };
-    let packages = wanted.packages.iter().map(|(key, id)| Item::Package(key, id));
-    let bootstraps = wanted.bootstraps.iter().map(Item::Bootstrap);
+    project.note(observer);
+    let readable = caches.iter().filter(|cache| cache.reads());
+    let readable = readable.map(|cache| (cache, Reach::default())).collect();
+    let run = PullRun { project, readable, here, observer };
+    let packages = wanted.packages.iter().map(|(key, id)| ExchangeItem::Package(key, id));
+    let bootstraps = wanted.bootstraps.iter().map(ExchangeItem::Bootstrap);
     let is_kept = |request: &&SourceRequest| request.mirror_key().is_some();
     let sources = wanted.sources.iter().filter(is_kept);
     // Each package has its own copy.
-    let sources = sources.map(|request| Item::Source(vec![request]));
+    let sources = sources.map(|request| ExchangeItem::Source(vec![request]));
     let items: Vec<_> = packages.chain(bootstraps).chain(sources).collect();
-    let results = parallel::each(&items, threads, observer, |item| work.fetch(item));
+    let results = parallel::each(&items, threads, observer, |item| run.fetch(item));
     let mut pulled = Pulled::default();
     for (item, result) in items.iter().zip(results) {
         match result {
@@ -84,17 +84,17 @@ pub fn pull(
     pulled
 }
 
-impl Work<'_> {
-    fn fetch(&self, item: &Item<'_>) -> Result<Got, ExchangeError> {
+impl PullRun<'_> {
+    fn fetch(&self, item: &ExchangeItem<'_>) -> Result<Got, ExchangeError> {
         let got = match item {
-            Item::Package(key, id) => self.fetch_package(key, id),
-            Item::Bootstrap(bootstrap) => self.fetch_bootstrap(bootstrap),
-            Item::Source(requests) => self.fetch_source(requests[0]),
+            ExchangeItem::Package(key, id) => self.fetch_package(key, id),
+            ExchangeItem::Bootstrap(bootstrap) => self.fetch_bootstrap(bootstrap),
+            ExchangeItem::Source(requests) => self.fetch_source(requests[0]),
             // Taken with the ids, which they are part of.
-            Item::Builder(_) => Ok(Got::Present),
+            ExchangeItem::Builder(_) => Ok(Got::Present),
         }?;
         // A cache that is not asked any more may have had it.
-        let is_any_skipped = || self.places.iter().any(|(_, reach)| reach.is_skipped());
+        let is_any_skipped = || self.readable.iter().any(|(_, reach)| reach.is_skipped());
         Ok(match got {
             Got::Missing if is_any_skipped() => Got::Skipped,
             got => got,
@@ -110,7 +110,7 @@ impl Work<'_> {
         kind: impl Fn(&E) -> Option<FailureKind>,
     ) -> Result<bool, E> {
         let mut failed = None;
-        for (cache, reach) in &self.places {
+        for (cache, reach) in &self.readable {
             if reach.is_skipped() {
                 continue;
             }
@@ -141,8 +141,8 @@ impl Work<'_> {
     }
 
     fn fetch_package(&self, key: &PackageKey, id: &PackageId) -> Result<Got, ExchangeError> {
-        let limits = self.site.archive_limits();
-        let brought = self.site.bring(key, id, self.observer, |archive| {
+        let limits = self.project.archive_limits();
+        let brought = self.project.bring(key, id, self.observer, |archive| {
             let ask = |cache: &SharedCache| {
                 let repository = cache.sole_repository();
                 repository.fetch_package(id, archive, &limits, &check, self.observer)
@@ -158,10 +158,10 @@ impl Work<'_> {
 
     fn fetch_bootstrap(&self, bootstrap: &WantedBootstrap) -> Result<Got, ExchangeError> {
         let (id, active) = (bootstrap.id.as_str(), &bootstrap.active);
-        let (cache, limits) = (&self.site.cache, self.site.archive_limits());
+        let (cache, limits) = (&self.project.cache, self.project.archive_limits());
         let folder = cache.bootstraps();
         let was_there =
-            bring_bootstrap(&bootstrap.tree, cache, self.site.home(), self.observer, || {
+            bring_bootstrap(&bootstrap.tree, cache, self.project.home(), self.observer, || {
                 let ask = |cache: &SharedCache| {
                     let repository = cache.sole_repository();
                     repository.fetch_bootstrap(id, &folder, active, &limits, self.observer)

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::failure::{ExchangeError, Failure};
-use super::wanted::{Item, Wanted, WantedBootstrap};
+use super::wanted::{ExchangeItem, WantedArtifacts, WantedBootstrap};
 use crate::artifact::publish::{
     Published, bootstrap_path, has, has_image, publish, publish_bootstrap, publish_image,
 };
@@ -19,7 +19,7 @@ use crate::base::event::{Event, Observer, WithoutDownloads};
 use crate::base::parallel;
 use crate::bootstrap::BootstrapUpload;
 use crate::build::cache::is_file;
-use crate::build::site::Site;
+use crate::build::project::Project;
 use crate::build::upload::{Evidence, PackageUpload, SourceUpload, UnprovenError, unknown};
 use crate::package::{ImageName, PackageId};
 use crate::source::{self, FetchOptions, SourceRequest};
@@ -50,8 +50,8 @@ enum Sent {
     Failed(ExchangeError),
 }
 
-struct Work<'w> {
-    site: &'w Site,
+struct PushRun<'w> {
+    project: &'w Project,
     caches: &'w SharedCaches,
     /// Writable caches, with their reachability.
     targets: Vec<(&'w SharedCache, Reach)>,
@@ -66,8 +66,8 @@ struct Work<'w> {
 /// parallelism; returns the result for each, in their order. `scratch` is a folder for temporary
 /// files.
 pub fn push(
-    site: &Site,
-    wanted: &Wanted,
+    project: &Project,
+    wanted: &WantedArtifacts,
     caches: &SharedCaches,
     evidence: Evidence<'_>,
     (threads, scratch): (usize, &Path),
@@ -76,14 +76,14 @@ pub fn push(
     let targets: Vec<_> = caches.iter().filter(|cache| cache.writes()).collect();
     let mut pushed: Vec<Pushed> =
         targets.iter().map(|cache| Pushed { store: cache.name(), ..Pushed::default() }).collect();
-    let mut here = site.fetch_options().clone();
+    let mut here = project.fetch_options().clone();
     here.offline = true;
     here.only_mirrors = false;
     here.mirrors.clear();
     let targets = targets.into_iter().map(|cache| (cache, Reach::default())).collect();
-    let work = Work { site, caches, targets, evidence, here, scratch, observer };
-    let items = work.items(wanted);
-    let results = parallel::each(&items, threads, observer, |item| work.send(item));
+    let run = PushRun { project, caches, targets, evidence, here, scratch, observer };
+    let items = run.items(wanted);
+    let results = parallel::each(&items, threads, observer, |item| run.send(item));
     for (item, results) in items.iter().zip(results) {
         for (pushed, result) in pushed.iter_mut().zip(results.into_iter().flatten()) {
             match result {
@@ -102,10 +102,10 @@ pub fn push(
     pushed
 }
 
-impl<'w> Work<'w> {
+impl<'w> PushRun<'w> {
     /// Lists the artifacts of the tree's cache. Sources are found when their turn comes.
-    fn items(&self, wanted: &'w Wanted) -> Vec<Item<'w>> {
-        let cache = &self.site.cache;
+    fn items(&self, wanted: &'w WantedArtifacts) -> Vec<ExchangeItem<'w>> {
+        let cache = &self.project.cache;
         let packages = wanted.packages.iter().filter(|(_, id)| cache.has(id));
         let is_there = |bootstrap: &&WantedBootstrap| {
             is_file(&cache.bootstraps().join(bootstrap.id.archive_name()))
@@ -119,20 +119,20 @@ impl<'w> Work<'w> {
             }
         }
         packages
-            .map(|(key, id)| Item::Package(key, id))
-            .chain(bootstraps.map(Item::Bootstrap))
-            .chain(sources.into_values().map(Item::Source))
-            .chain(wanted.images.iter().map(Item::Builder))
+            .map(|(key, id)| ExchangeItem::Package(key, id))
+            .chain(bootstraps.map(ExchangeItem::Bootstrap))
+            .chain(sources.into_values().map(ExchangeItem::Source))
+            .chain(wanted.images.iter().map(ExchangeItem::Builder))
             .collect()
     }
 
     /// Sends an artifact to each store.
-    fn send(&self, item: &Item<'_>) -> Vec<Sent> {
+    fn send(&self, item: &ExchangeItem<'_>) -> Vec<Sent> {
         match item {
-            Item::Package(_, id) => self.send_package(id),
-            Item::Bootstrap(bootstrap) => self.send_bootstrap(bootstrap),
-            Item::Source(requests) => self.send_source(requests),
-            Item::Builder(name) => self.send_builder(name),
+            ExchangeItem::Package(_, id) => self.send_package(id),
+            ExchangeItem::Bootstrap(bootstrap) => self.send_bootstrap(bootstrap),
+            ExchangeItem::Source(requests) => self.send_source(requests),
+            ExchangeItem::Builder(name) => self.send_builder(name),
         }
     }
 
@@ -187,7 +187,7 @@ impl<'w> Work<'w> {
 
     /// Sends the image of a `docker/` folder, if this machine has built it.
     fn send_builder(&self, name: &ImageName) -> Vec<Sent> {
-        let upload = match self.site.builder_upload(name, self.observer) {
+        let upload = match self.project.builder_upload(name, self.observer) {
             Ok(Some(upload)) => upload,
             Ok(None) => return Vec::new(),
             Err(error) => return vec![Sent::Failed(error.into())],
@@ -207,9 +207,9 @@ impl<'w> Work<'w> {
     }
 
     fn send_package(&self, id: &PackageId) -> Vec<Sent> {
-        let archive = self.site.cache.archive(id);
+        let archive = self.project.cache.archive(id);
         let what = package_path(id);
-        let limits = self.site.archive_limits();
+        let limits = self.project.archive_limits();
         let prove = || PackageUpload::of_cached(id, archive.clone(), &self.evidence, &limits);
         let Ok(upload) = prove() else {
             let reason = || Some(prove().err()?.into());
@@ -228,11 +228,11 @@ impl<'w> Work<'w> {
     fn send_bootstrap(&self, bootstrap: &WantedBootstrap) -> Vec<Sent> {
         let id = bootstrap.id.as_str();
         let what = bootstrap_path(id);
-        let archive = self.site.cache.root().join(&what);
+        let archive = self.project.cache.root().join(&what);
         let variant = bootstrap.tree.variant.name().map(str::to_owned);
         let prove = || {
             let active = bootstrap.active.clone();
-            let cache = &self.site.cache;
+            let cache = &self.project.cache;
             BootstrapUpload::of_cached(id, active, variant.clone(), cache, &self.evidence)
         };
         let Ok(upload) = prove() else {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::base::event::Observer;
 use crate::bootstrap::{BootstrapId, TreePackages, active_json};
 use crate::build::cache::Cache;
-use crate::build::site::{Site, SiteError};
+use crate::build::project::{Project, ProjectError};
 use crate::package::{ImageName, PackageId, PackageName, Variant};
 use crate::source::SourceRequest;
 use crate::tree::{PackageKey, TreeError, TreeSet};
@@ -29,7 +29,7 @@ pub(super) struct WantedBootstrap {
 }
 
 /// An artifact that is exchanged.
-pub(super) enum Item<'w> {
+pub(super) enum ExchangeItem<'w> {
     Package(&'w PackageKey, &'w PackageId),
     Bootstrap(&'w WantedBootstrap),
     /// A source, and all packages that name it.
@@ -38,7 +38,7 @@ pub(super) enum Item<'w> {
     Builder(&'w ImageName),
 }
 
-impl Item<'_> {
+impl ExchangeItem<'_> {
     /// Name for people.
     pub(super) fn name(&self) -> String {
         match self {
@@ -52,7 +52,7 @@ impl Item<'_> {
 
 /// Artifacts that the current ids of a tree name.
 #[derive(Debug, Clone, Default)]
-pub struct Wanted {
+pub struct WantedArtifacts {
     pub(super) packages: Vec<(PackageKey, PackageId)>,
     pub(super) bootstraps: Vec<WantedBootstrap>,
     pub(super) sources: Vec<SourceRequest>,
@@ -62,7 +62,7 @@ pub struct Wanted {
     pub unknown: Vec<PackageKey>,
 }
 
-impl Wanted {
+impl WantedArtifacts {
     /// Number of packages that a tree's cache lacks.
     pub fn not_built(&self, cache: &Cache) -> usize {
         self.packages.iter().filter(|(_, id)| !cache.has(id)).count() + self.unknown.len()
@@ -70,12 +70,12 @@ impl Wanted {
 
     /// Resolves a selection. Missing images are pulled, but not built.
     pub fn of(
-        site: &Site,
+        project: &Project,
         selection: &Selection,
         observer: &dyn Observer,
-    ) -> Result<Self, SiteError> {
+    ) -> Result<Self, ProjectError> {
         let sets = if selection.packages.is_empty() {
-            tree_sets(site, selection.variant.as_ref())?
+            tree_sets(project, selection.variant.as_ref())?
         } else {
             Vec::new()
         };
@@ -83,13 +83,13 @@ impl Wanted {
             sets.iter().flat_map(|set| set.packages.iter().cloned()).collect();
         let mut named = Vec::new();
         for name in &selection.packages {
-            named.extend(site.tree.wanted(name, selection.variant.as_ref())?);
+            named.extend(project.tree.wanted(name, selection.variant.as_ref())?);
         }
         if !named.is_empty() {
-            keys.extend(site.tree.resolve_packages(&named)?.packages);
+            keys.extend(project.tree.resolve_packages(&named)?.packages);
         }
-        let order = site.tree.order(&keys)?;
-        let (known, pending) = site.identify_without_building(&order, observer)?;
+        let order = project.tree.order(&keys)?;
+        let (known, pending) = project.identify_without_building(&order, observer)?;
         let id_of = |key: &PackageKey| Some(known.identities.get(key)?.id.clone());
         let bootstraps = sets.iter().filter_map(|set| {
             // A bootstrap's id is that of all its packages.
@@ -103,17 +103,17 @@ impl Wanted {
         Ok(Self {
             packages: packages.collect(),
             bootstraps: bootstraps.collect(),
-            sources: site.source_requests(&order)?,
-            images: site.image_names(&order).into_iter().map(|(name, _)| name).collect(),
+            sources: project.source_requests(&order)?,
+            images: project.image_names(&order).into_iter().map(|(name, _)| name).collect(),
             unknown: pending.into_iter().map(|pending| pending.key).collect(),
         })
     }
 }
 
-fn tree_sets(site: &Site, variant: Option<&Variant>) -> Result<Vec<TreeSet>, TreeError> {
+fn tree_sets(project: &Project, variant: Option<&Variant>) -> Result<Vec<TreeSet>, TreeError> {
     let variants = match variant {
         Some(variant) => vec![variant.clone()],
-        None => site.tree.tree_variants()?,
+        None => project.tree.tree_variants()?,
     };
-    variants.iter().map(|variant| site.tree.resolve(variant)).collect()
+    variants.iter().map(|variant| project.tree.resolve(variant)).collect()
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use super::LIMITS;
+use super::guarded_folder::{GuardedFolder, Listing, What};
 use super::model::Directory;
-use super::place::{Listing, Place, What};
 use super::recipe::{Entry, Recipe};
 use crate::archive::{
     EntryKind, EntryPath, LayerOptions, Limits, Owners, PackError, PackOptions, PackageEntry,
@@ -17,7 +17,7 @@ use crate::archive::{
 const ORDINARY_TIMES: std::ops::Range<i64> = 0..1 << 31;
 
 pub(super) fn layer(data: &[u8]) -> bool {
-    let place = Place::new();
+    let place = GuardedFolder::new();
     let recipe = Recipe::of(data, &place.outside());
     let mut record = Vec::new();
     // Without devices, whiteouts are files.
@@ -86,14 +86,14 @@ fn owner_record(record: &[u8]) {
 }
 
 pub(super) fn package(data: &[u8]) -> bool {
-    let place = Place::new();
+    let place = GuardedFolder::new();
     let recipe = Recipe::of(data, &place.outside());
     compressed(&recipe.tar).is_ok_and(|package| unpacked_as_verified(&package, &place))
 }
 
 /// Unpacks packages with mutated compression.
 pub(super) fn package_stream(data: &[u8]) -> bool {
-    unpacked_as_verified(data, &Place::new())
+    unpacked_as_verified(data, &GuardedFolder::new())
 }
 
 /// Fast: the format's own writer takes longer than all the rest.
@@ -103,7 +103,7 @@ fn compressed(tar: &[u8]) -> std::io::Result<Vec<u8>> {
     xz.finish()
 }
 
-fn unpacked_as_verified(package: &[u8], place: &Place) -> bool {
+fn unpacked_as_verified(package: &[u8], place: &GuardedFolder) -> bool {
     let index = verify_package(package, &LIMITS);
     let unpacked = unpack_package(package, &place.folder(), &LIMITS);
     place.check();
@@ -157,7 +157,7 @@ fn check_entries(index: &PackageIndex, found: &Listing) {
 }
 
 /// Checks that packing the unpacked files gives a package with the same contents.
-fn packed_again(index: &PackageIndex, place: &Place) {
+fn packed_again(index: &PackageIndex, place: &GuardedFolder) {
     let mut package = Vec::new();
     let options = PackOptions { source_date_epoch: 1 << 31, threads: 1, limits: Limits::NONE };
     match pack_package(&place.folder(), &mut package, &options) {
@@ -198,7 +198,7 @@ fn same_attributes(entry: &PackageEntry, packed: &PackageEntry) {
 }
 
 pub(super) fn source_tar(data: &[u8]) -> bool {
-    let place = Place::new();
+    let place = GuardedFolder::new();
     let recipe = Recipe::of(data, &place.outside());
     let taken = unpacked_source(&recipe.tar, "a.tar", &place);
     if taken && recipe.honest {
@@ -262,15 +262,15 @@ pub(super) fn source_stream(data: &[u8]) -> bool {
         b'z' => "a.tar.zst",
         _ => "a.tar",
     };
-    unpacked_source(rest, name, &Place::new())
+    unpacked_source(rest, name, &GuardedFolder::new())
 }
 
 pub(super) fn source_zip(data: &[u8]) -> bool {
-    unpacked_source(data, "a.zip", &Place::new())
+    unpacked_source(data, "a.zip", &GuardedFolder::new())
 }
 
 /// Unpacks a source archive; says whether it was taken.
-fn unpacked_source(archive: &[u8], name: &str, place: &Place) -> bool {
+fn unpacked_source(archive: &[u8], name: &str, place: &GuardedFolder) -> bool {
     let path = place.outside().with_file_name("archive");
     fs_err::write(&path, archive).expect("a file can be written");
     let file = fs_err::File::open(&path).expect("it can be opened").into_parts().0;

@@ -19,7 +19,7 @@ pub(super) fn dockerfile(data: &[u8]) -> bool {
     };
     for stage in &read.stages {
         for statement in &stage.statements {
-            assert!(statement.place.line > 0 && statement.place.line <= text.lines().count());
+            assert!(statement.position.line > 0 && statement.position.line <= text.lines().count());
             if let Instruction::Onbuild(trigger) = &statement.instruction {
                 assert!(!trigger.text.is_empty());
             }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::LIMITS;
-use super::place::Place;
+use super::guarded_folder::GuardedFolder;
 use super::recipe::Recipe;
 use crate::base::event::Silent;
 use crate::image::config::ImageConfig;
@@ -54,7 +54,7 @@ pub(super) fn archive(data: &[u8]) -> bool {
         b'o' => Some(Form::OciArchive),
         _ => None,
     };
-    let place = Place::new();
+    let place = GuardedFolder::new();
     let recipe = Recipe::of(rest, &place.outside());
     let options = LoadOptions { form, limits: LIMITS, ..LoadOptions::default() };
     let load =
@@ -64,7 +64,7 @@ pub(super) fn archive(data: &[u8]) -> bool {
 
 /// Layouts as folders; names of files that couldn't lie there are left out.
 pub(super) fn layout(data: &[u8]) -> bool {
-    let place = Place::new();
+    let place = GuardedFolder::new();
     let recipe = Recipe::of(data, &place.outside());
     let folder = place.outside().with_file_name("folder").join("layout");
     fs_err::create_dir_all(folder.join("blobs/sha256")).expect("a folder can be made");
@@ -82,7 +82,10 @@ pub(super) fn layout(data: &[u8]) -> bool {
 }
 
 /// Loading the same again gives the same, and leaves nothing.
-fn twice(place: &Place, load: impl Fn(&Home) -> Result<Vec<LoadedImage>, LoadError>) -> bool {
+fn twice(
+    place: &GuardedFolder,
+    load: impl Fn(&Home) -> Result<Vec<LoadedImage>, LoadError>,
+) -> bool {
     let home = Home::new(&place.folder().join("home"));
     let first = load(&home);
     let before = home.blobs();

@@ -17,11 +17,11 @@
 mod archives;
 mod dockerfiles;
 mod documents;
+mod guarded_folder;
 mod images;
 mod machines;
 mod model;
 mod names;
-mod place;
 mod recipe;
 mod registry;
 mod signatures;

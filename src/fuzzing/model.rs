@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::place::What;
+use super::guarded_folder::What;
 use super::recipe::{Entry, Recipe};
 
 /// Upper limit of symlinks in a walk, as in the kernel.
@@ -44,7 +44,7 @@ enum Stop {
 type Real = Vec<Name>;
 
 /// Type of an entry, with its mode and time where the model knows them.
-type Known = (What, Option<u32>, Option<u64>);
+type ModelEntry = (What, Option<u32>, Option<u64>);
 
 impl Directory {
     /// Makes the model of a recipe's layer.
@@ -228,14 +228,14 @@ impl Directory {
     }
 
     /// All entries below, and the folder itself at the empty path.
-    pub(super) fn listing(&self) -> BTreeMap<Vec<u8>, Known> {
+    pub(super) fn listing(&self) -> BTreeMap<Vec<u8>, ModelEntry> {
         let mut all = BTreeMap::new();
         self.list(&[], false, &mut all);
         all
     }
 
     /// Adds all entries; in an opaque folder, whiteouts have nothing left to hide.
-    fn list(&self, path: &[u8], is_hidden: bool, all: &mut BTreeMap<Vec<u8>, Known>) {
+    fn list(&self, path: &[u8], is_hidden: bool, all: &mut BTreeMap<Vec<u8>, ModelEntry>) {
         let is_hidden = is_hidden || self.opaque;
         all.insert(path.to_vec(), (What::Directory { opaque: self.opaque }, self.mode, None));
         for (name, node) in &self.entries {

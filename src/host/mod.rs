@@ -35,7 +35,7 @@ mod late;
 mod lock;
 mod machine_units;
 mod manage;
-mod next;
+mod next_set;
 mod paths;
 mod pending;
 mod prepare;

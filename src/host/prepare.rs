@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use fs_err::os::unix::fs::OpenOptionsExt;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
-use super::next;
+use super::next_set;
 use super::paths::{Host, with_suffix};
 use super::prepare_error::PrepareError;
 use super::progress::{NEW, OLD, place_of_next};
@@ -38,7 +38,7 @@ const FEW: usize = 8;
 /// contents are on disk afterwards; names are on disk when the record of the swap is, which follows
 /// them in any journal.
 pub(super) fn write(host: &Host, plan: &InstallPlan) -> Result<(), PrepareError> {
-    let mut written = next::write(host, plan)?;
+    let mut written = next_set::write(host, plan)?;
     for unit in &plan.units {
         let from = host.repository().join(unit.package.to_string()).join(unit.file.as_path());
         let to = with_suffix(&host.units().join(unit.name.as_path()), NEW_UNIT);

@@ -38,12 +38,12 @@ const LATE: &str = "late";
 
 /// Contents of a package.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Manifest(pub(super) BTreeMap<EntryPath, Item>);
+pub(super) struct Manifest(pub(super) BTreeMap<EntryPath, PackageItem>);
 
 /// Entry of a package. Modes are those of files and folders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Item {
+pub(super) enum PackageItem {
     Folder {
         mode: u32,
     },
@@ -63,18 +63,18 @@ pub(super) enum Item {
 }
 
 /// Line of a record: the escaped path, and the entry.
-type Line = (String, Item);
+type Line = (String, PackageItem);
 
 impl Manifest {
     /// Adds an entry of an archive; `sum` is the digest of its content.
     pub(super) fn add(&mut self, entry: PackageEntry, sum: Option<Sha256Sum>) {
         let mode = entry.attributes.mode & 0o7777;
         let item = match entry.kind {
-            EntryKind::Directory => Item::Folder { mode },
-            EntryKind::Fifo => Item::Fifo { mode },
-            EntryKind::Symlink { target } => Item::Link { target: escaped(&target) },
+            EntryKind::Directory => PackageItem::Folder { mode },
+            EntryKind::Fifo => PackageItem::Fifo { mode },
+            EntryKind::Symlink { target } => PackageItem::Link { target: escaped(&target) },
             EntryKind::File { size } => match sum {
-                Some(sha256) => Item::File { mode, size, sha256 },
+                Some(sha256) => PackageItem::File { mode, size, sha256 },
                 None => return,
             },
             EntryKind::HardLink { target } => match self.0.get(&target) {
@@ -109,7 +109,7 @@ impl Manifest {
         while let Some(path) = open.pop() {
             let place = folder.join(path.as_path());
             let Some(item) = look(&place)? else { continue };
-            if matches!(item, Item::Folder { .. }) {
+            if matches!(item, PackageItem::Folder { .. }) {
                 for entry in fs_err::read_dir(&place)? {
                     let name = entry?.file_name();
                     let name = EntryPath::parse(name.as_bytes()).map_err(io::Error::other)?;
@@ -123,7 +123,7 @@ impl Manifest {
 
     /// True if there is a file at a path.
     pub(super) fn is_file(&self, path: &EntryPath) -> bool {
-        matches!(self.0.get(path), Some(Item::File { .. }))
+        matches!(self.0.get(path), Some(PackageItem::File { .. }))
     }
 
     /// Records the contents of a package.
@@ -171,23 +171,23 @@ impl Manifest {
 }
 
 /// Returns the entry at a path, with its content; `None` if missing.
-pub(super) fn look(path: &Path) -> io::Result<Option<Item>> {
+pub(super) fn look(path: &Path) -> io::Result<Option<PackageItem>> {
     let metadata = match fs_err::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other?,
     };
     let (kind, mode) = (metadata.file_type(), metadata.permissions().mode() & 0o7777);
     Ok(Some(if kind.is_dir() {
-        Item::Folder { mode }
+        PackageItem::Folder { mode }
     } else if kind.is_symlink() {
         let target = fs_err::read_link(path)?.into_os_string().into_vec();
-        Item::Link { target: escaped(&target) }
+        PackageItem::Link { target: escaped(&target) }
     } else if kind.is_file() {
-        Item::File { mode, size: metadata.len(), sha256: sum_of(path)? }
+        PackageItem::File { mode, size: metadata.len(), sha256: sum_of(path)? }
     } else if kind.is_fifo() {
-        Item::Fifo { mode }
+        PackageItem::Fifo { mode }
     } else {
-        Item::Other {}
+        PackageItem::Other {}
     }))
 }
 

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::paths::Host;
+use crate::base::confinement;
 use crate::base::regular::open_regular;
-use crate::base::within;
 
 /// The file below the install root.
 const FILE: &str = "etc/dcos-service-configuration.json";
@@ -120,7 +120,7 @@ fn set(kernel: &Path, name: &str, value: &str) -> io::Result<()> {
     if !is_plain {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is not a setting's name"));
     }
-    let place = within::locate_below(kernel, Path::new(&path))?;
+    let place = confinement::locate_below(kernel, Path::new(&path))?;
     let mut file = fs_err::OpenOptions::new().write(true).truncate(true).open(place)?;
     file.write_all(format!("{value}\n").as_bytes())
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Seek};
 
 use super::interruptible::UntilInterrupted;
-use super::record::{Item, Manifest};
+use super::record::{Manifest, PackageItem};
 use super::repository::{PackageRepository, RepositoryError};
 use crate::archive::{EntryPath, ReadError};
 use crate::artifact::repository::{self as remote, Repository, package_path};
@@ -138,8 +138,8 @@ fn compare(expected: Manifest, mut found: Manifest) -> BTreeMap<EntryPath, Diffe
 }
 
 /// Describes the difference between two entries, in words.
-fn difference(expected: &Item, found: &Item) -> Option<String> {
-    use Item::{Fifo, File, Folder, Link};
+fn difference(expected: &PackageItem, found: &PackageItem) -> Option<String> {
+    use PackageItem::{Fifo, File, Folder, Link};
     let mode = |one: u32, other: u32| {
         (one != other).then(|| format!("its mode is {other:04o} instead of {one:04o}"))
     };
@@ -165,12 +165,12 @@ fn difference(expected: &Item, found: &Item) -> Option<String> {
     }
 }
 
-fn word(item: &Item) -> &'static str {
+fn word(item: &PackageItem) -> &'static str {
     match item {
-        Item::Folder { .. } => "a folder",
-        Item::File { .. } => "a file",
-        Item::Link { .. } => "a symlink",
-        Item::Fifo { .. } => "a FIFO",
-        Item::Other {} => "something else",
+        PackageItem::Folder { .. } => "a folder",
+        PackageItem::File { .. } => "a file",
+        PackageItem::Link { .. } => "a symlink",
+        PackageItem::Fifo { .. } => "a FIFO",
+        PackageItem::Other {} => "something else",
     }
 }

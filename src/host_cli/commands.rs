@@ -256,7 +256,7 @@ fn check(checks: &Checks, list: bool, format: FormatArgs, output: &Output) -> Do
     if checks.gone.is_empty() && results.iter().all(|(_, passed)| *passed) {
         Ok(())
     } else {
-        Err(CommandError::Said)
+        Err(CommandError::Reported)
     }
 }
 
@@ -298,5 +298,5 @@ fn verify(
         }
         output.note(&format!("{} of {} packages are as they came", ids.len() - differ, ids.len()));
     }
-    if differ == 0 { Ok(()) } else { Err(CommandError::Said) }
+    if differ == 0 { Ok(()) } else { Err(CommandError::Reported) }
 }

@@ -86,7 +86,7 @@ pub enum CommandError {
     Ended(u8),
     /// The command has reported faults already.
     #[error("not all is well")]
-    Said,
+    Reported,
 }
 
 macro_rules! boxed {

@@ -66,7 +66,7 @@ pub fn run() -> u8 {
         done.and_then(|()| output.unwritten().map_or(Ok(()), |e| Err(CommandError::Output(e))));
     match done {
         Ok(()) => 0,
-        Err(CommandError::Said) => 1,
+        Err(CommandError::Reported) => 1,
         Err(CommandError::Ended(code)) => code,
         Err(error) => {
             output.error(&with_causes(&error), error.hint().as_deref());

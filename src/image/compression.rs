@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::archive::Compression as Found;
+use crate::archive::Compression as ArchiveCompression;
 use crate::archive::compression::read_start;
 
 /// A layer's compression: the ones that images have media types for.
@@ -23,27 +23,29 @@ pub enum Compression {
 impl Compression {
     /// The compression as a word.
     pub fn as_str(self) -> &'static str {
-        Found::from(self).as_str()
+        ArchiveCompression::from(self).as_str()
     }
 
     /// Maps a detected compression to a layer compression; `None` where no media type exists.
-    pub(super) fn of(found: Found) -> Option<Self> {
-        [Self::None, Self::Gzip, Self::Zstd].into_iter().find(|known| Found::from(*known) == found)
+    pub(super) fn of(found: ArchiveCompression) -> Option<Self> {
+        [Self::None, Self::Gzip, Self::Zstd]
+            .into_iter()
+            .find(|known| ArchiveCompression::from(*known) == found)
     }
 
     /// Tells the compression of a blob in a file; of one that no layer has, the blob counts as plain.
     pub(super) fn of_file(path: &Path) -> io::Result<Self> {
         let start = read_start(fs_err::File::open(path)?)?;
-        Ok(Self::of(Found::of(&start)).unwrap_or(Self::None))
+        Ok(Self::of(ArchiveCompression::of(&start)).unwrap_or(Self::None))
     }
 
     /// Returns a reader of the decompressed layer that reads the input to its end.
     pub fn reader<'r>(self, input: impl BufRead + 'r) -> io::Result<Box<dyn Read + 'r>> {
-        Found::from(self).reader(input)
+        ArchiveCompression::from(self).reader(input)
     }
 }
 
-impl From<Compression> for Found {
+impl From<Compression> for ArchiveCompression {
     fn from(compression: Compression) -> Self {
         match compression {
             Compression::None => Self::None,

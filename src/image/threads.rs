@@ -18,7 +18,7 @@ const WAITING: usize = 4;
 
 /// SHA-256 of bytes that arrive in pieces, computed in a thread if they exceed a chunk.
 #[derive(Debug)]
-pub(super) struct Summing {
+pub(super) struct ThreadedHasher {
     chunk: Vec<u8>,
     full: Full,
 }
@@ -36,7 +36,7 @@ enum Full {
     Here(Sha256),
 }
 
-impl Summing {
+impl ThreadedHasher {
     pub(super) fn new() -> Self {
         Self { chunk: Vec::new(), full: Full::None }
     }
@@ -150,7 +150,7 @@ fn read_here<T>(
     consume: impl FnOnce(&mut dyn Read) -> T,
 ) -> io::Result<(T, Sha256Sum)> {
     let content = decompressed(BufReader::with_capacity(CHUNK, blob))?;
-    let mut summed = Summed { content, sum: Summing::new() };
+    let mut summed = HashingReader { content, sum: ThreadedHasher::new() };
     let outcome = consume(&mut summed);
     Ok((outcome, summed.sum.finish()))
 }
@@ -177,12 +177,12 @@ impl Read for Ahead {
 }
 
 /// Content hashed while it is read.
-struct Summed<R> {
+struct HashingReader<R> {
     content: R,
-    sum: Summing,
+    sum: ThreadedHasher,
 }
 
-impl<R: Read> Read for Summed<R> {
+impl<R: Read> Read for HashingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.content.read(buffer)?;
         self.sum.update(&buffer[..count]);
@@ -209,7 +209,7 @@ mod tests {
         for length in [0, 1, CHUNK - 1, CHUNK, 3 * CHUNK + 5] {
             let bytes = content(length);
             for piece in [1000, CHUNK, 2 * CHUNK + 1] {
-                let mut sum = Summing::new();
+                let mut sum = ThreadedHasher::new();
                 bytes.chunks(piece).for_each(|piece| sum.update(piece));
                 assert_eq!(sum.finish(), Sha256Sum::of(&bytes), "{length} by {piece}");
             }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::artifact::repository::Repository;
 use crate::artifact::shared_cache::SharedCaches;
 use crate::base::event::Observer;
-use crate::build::site::{Site, SiteError};
+use crate::build::project::{Project, ProjectError};
 use crate::package::{PackageId, PackageName, Requirement, Variant};
 use crate::tree::PackageKey;
 
@@ -50,20 +50,20 @@ pub struct ListedPackage {
 
 /// Lists all packages of a tree, or the packages of a tree variant.
 pub fn list(
-    site: &Site,
+    project: &Project,
     variant: Option<&Variant>,
     caches: &SharedCaches,
     observer: &dyn Observer,
-) -> Result<Vec<ListedPackage>, SiteError> {
+) -> Result<Vec<ListedPackage>, ProjectError> {
     let keys: BTreeSet<PackageKey> = match variant {
-        None => site.tree.all_keys().collect(),
-        Some(variant) => site.tree.resolve(variant)?.packages.into_iter().collect(),
+        None => project.tree.all_keys().collect(),
+        Some(variant) => project.tree.resolve(variant)?.packages.into_iter().collect(),
     };
     // Ids are made of all that is required, and that is part of any tree.
     let whole: BTreeSet<PackageKey> =
-        keys.iter().filter(|key| site.tree.package(key).is_some()).cloned().collect();
-    let at_hand = site.identify_at_hand(&whole, observer)?;
-    let trees = site.tree.memberships();
+        keys.iter().filter(|key| project.tree.package(key).is_some()).cloned().collect();
+    let at_hand = project.identify_at_hand(&whole, observer)?;
+    let trees = project.tree.memberships();
     let local = caches.local();
     let caches: Vec<(String, Repository)> = local
         .iter()
@@ -71,12 +71,12 @@ pub fn list(
         .map(|cache| (cache.name(), cache.sole_repository()))
         .collect();
     let listed = keys.into_iter().map(|key| {
-        let package = site.tree.package(&key);
+        let package = project.tree.package(&key);
         let id = at_hand.identities.get(&key).map(|identity| identity.id.clone());
         let in_caches =
             caches.iter().filter(|(_, cache)| id.as_ref().is_some_and(|id| cache.has_locally(id)));
         let fault =
-            site.tree.faults_of_package(&key).first().map(|report| report.message().to_owned());
+            project.tree.faults_of_package(&key).first().map(|report| report.message().to_owned());
         ListedPackage {
             trees: trees.as_ref().map(|trees| trees.get(&key).cloned().unwrap_or_default()),
             folder: package.map(|package| package.folder.clone()),
@@ -84,9 +84,9 @@ pub fn list(
                 (Some(_), _) => Some("its description is wrong".to_owned()),
                 (None, why) => why.map(|why| why.0.clone()),
             },
-            built: id.as_ref().map(|id| site.cache.has(id)),
+            built: id.as_ref().map(|id| project.cache.has(id)),
             in_caches: in_caches.map(|(name, _)| name.clone()).collect(),
-            requires: site.tree.requires(&key),
+            requires: project.tree.requires(&key),
             name: key.name,
             variant: key.variant,
             id,

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::error::InstallerError;
 use crate::archive::EntryPath;
+use crate::base::confinement::read_text;
 use crate::base::event::{Event, Observer};
-use crate::base::within::read_text;
 
 /// Name of the output that upgrades a host.
 pub const UPGRADE_SCRIPT: &str = "dcos_node_upgrade.sh";

@@ -86,8 +86,8 @@ pub fn write(
     let members = Members { parts, path: target, observer };
     let (sum, bytes) = {
         let inner = BufWriter::with_capacity(BUFFER, file.file());
-        let Summing { inner, sum, bytes } =
-            members.write(program, Summing { inner, sum, bytes: 0 })?;
+        let HashingWriter { inner, sum, bytes } =
+            members.write(program, HashingWriter { inner, sum, bytes: 0 })?;
         inner.into_inner().map_err(|error| failed(error.into_error()))?;
         (Sha256Sum::from_hasher(sum), bytes)
     };
@@ -216,13 +216,13 @@ impl Members<'_> {
 }
 
 /// Writer with a count and a sum of all bytes.
-struct Summing<W> {
+struct HashingWriter<W> {
     inner: W,
     sum: Sha256,
     bytes: u64,
 }
 
-impl<W: Write> Write for Summing<W> {
+impl<W: Write> Write for HashingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.inner.write(bytes)?;
         self.sum.update(&bytes[..count]);

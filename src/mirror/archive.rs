@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use fs_err::os::unix::fs::OpenOptionsExt;
 use tar::{Builder, EntryType, Header};
 
-use super::contents::{Content, Item};
+use super::changes::{BUFFER, MirrorChanges, MirrorSummary};
+use super::contents::{Content, MirrorFile};
 use super::error::MirrorError;
-use super::existing::{SUBJECT, States, state_of};
-use super::work::{BUFFER, Work, Written};
+use super::existing::{FileStamps, SUBJECT, stamp_of};
 use crate::base::atomic::{self, TemporaryFolder};
 use crate::base::digest::Tee;
 use crate::base::event::Observer;
@@ -57,16 +57,16 @@ impl Drop for Part {
 }
 
 /// Writes an archive, unless the existing one is complete.
-pub(super) fn write(work: &Work<'_>) -> Result<Written, MirrorError> {
-    work.archive()
+pub(super) fn write(changes: &MirrorChanges<'_>) -> Result<MirrorSummary, MirrorError> {
+    changes.archive()
 }
 
-impl Work<'_> {
+impl MirrorChanges<'_> {
     /// Writes an archive, unless the existing one is complete.
-    fn archive(&self) -> Result<Written, MirrorError> {
+    fn archive(&self) -> Result<MirrorSummary, MirrorError> {
         let place = &self.existing.place;
         if self.new.is_empty() && self.dropped.is_empty() && place.exists() {
-            self.existing.note(&self.existing.states).map_err(|error| self.failed(error))?;
+            self.existing.note(&self.existing.stamps).map_err(|error| self.failed(error))?;
             return Ok(self.written(&LockFile { files: self.kept.clone() }));
         }
         let own = self.existing.noted.with_extension("work");
@@ -96,9 +96,9 @@ impl Work<'_> {
         part.put_in_place(place).map_err(|error| self.failed(error))?;
         drop(scratch);
         drop(fs_err::remove_dir(own));
-        let states =
-            States(state_of(place).map(|state| (String::new(), state)).into_iter().collect());
-        self.existing.note(&states).map_err(|error| self.failed(error))?;
+        let stamps =
+            FileStamps(stamp_of(place).map(|stamp| (String::new(), stamp)).into_iter().collect());
+        self.existing.note(&stamps).map_err(|error| self.failed(error))?;
         Ok(self.written(&lock))
     }
 
@@ -107,7 +107,7 @@ impl Work<'_> {
         &self,
         tar: &mut Builder<impl Write>,
         key: &Key,
-        item: &Item,
+        item: &MirrorFile,
         scratch: &Path,
     ) -> Result<LockedFile, MirrorError> {
         let staged = scratch.join("staged");

@@ -39,7 +39,7 @@ pub(super) struct Bundle {
 
 /// A file of a mirror.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Item {
+pub(super) struct MirrorFile {
     /// Content; `None` if the mirror has to have the file already.
     pub(super) content: Option<Content>,
     pub(super) origin: Option<String>,
@@ -50,7 +50,7 @@ pub(super) struct Item {
 /// Everything that a mirror is to hold.
 #[derive(Debug, Clone, Default)]
 pub struct Contents {
-    pub(super) items: BTreeMap<Key, Item>,
+    pub(super) items: BTreeMap<Key, MirrorFile>,
     pub(super) images: BTreeMap<String, Value>,
 }
 
@@ -64,8 +64,8 @@ fn described(request: &SourceRequest) -> (Option<String>, Option<String>) {
 }
 
 impl Contents {
-    fn item(&mut self, key: Key, origin: Option<String>) -> &mut Item {
-        let new = Item { content: None, origin, ref_origins: BTreeSet::new() };
+    fn item(&mut self, key: Key, origin: Option<String>) -> &mut MirrorFile {
+        let new = MirrorFile { content: None, origin, ref_origins: BTreeSet::new() };
         self.items.entry(key).or_insert(new)
     }
 

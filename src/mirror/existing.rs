@@ -22,11 +22,11 @@ use crate::store::{
     Backend, Key, LOCK_FILE, LONGEST_LOCK, LockFile, Store, StoreError, Transfer, is_tar_name,
 };
 
-/// State of a file, different after every change of its content.
-pub(super) type State = (u64, i64, i64, i64, i64, u64);
+/// Metadata of a file that differs after every change of its content.
+pub(super) type FileStamp = (u64, i64, i64, i64, i64, u64);
 
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct States(pub(super) BTreeMap<String, State>);
+pub(super) struct FileStamps(pub(super) BTreeMap<String, FileStamp>);
 
 /// Existing mirror, locked for changes.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub struct Existing {
     pub(super) lock: LockFile,
     /// File with the noted states.
     pub(super) noted: PathBuf,
-    pub(super) states: States,
+    pub(super) stamps: FileStamps,
     _turn: FileLock,
 }
 
@@ -75,14 +75,14 @@ impl Existing {
         let is_tar = place.is_file() || !place.is_dir() && is_tar_name(&place);
         let store = Store::at_path(&place);
         let noted = home.join("mirrors").join(format!("{sum}.json"));
-        let states = fs_err::read(&noted).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        let stamps = fs_err::read(&noted).ok().and_then(|text| serde_json::from_slice(&text).ok());
         let mut existing = Self {
             place,
             is_tar,
             store,
             lock: LockFile::default(),
             noted,
-            states: states.unwrap_or_default(),
+            stamps: stamps.unwrap_or_default(),
             _turn: turn,
         };
         existing.read_lock(observer)?;
@@ -112,21 +112,21 @@ impl Existing {
 
     /// Forgets the files that are not as the lock file says.
     fn check(&mut self, observer: &dyn Observer) -> Result<(), MirrorError> {
-        let whole = self.is_tar.then(|| state_of(&self.place)).flatten();
-        let is_known = whole.is_some() && self.states.0.get("") == whole.as_ref();
-        let mut states = States::default();
+        let whole = self.is_tar.then(|| stamp_of(&self.place)).flatten();
+        let is_known = whole.is_some() && self.stamps.0.get("") == whole.as_ref();
+        let mut stamps = FileStamps::default();
         if let Some(whole) = whole {
-            states.0.insert(String::new(), whole);
+            stamps.0.insert(String::new(), whole);
         }
         let mut wrong = Vec::new();
         for (key, locked) in &self.lock.files {
             if observer.is_interrupted() {
                 return Err(MirrorError::Interrupted);
             }
-            let state = if self.is_tar { None } else { state_of(&self.place.join(key.as_str())) };
-            let noted = self.states.0.get(key.as_str());
+            let stamp = if self.is_tar { None } else { stamp_of(&self.place.join(key.as_str())) };
+            let noted = self.stamps.0.get(key.as_str());
             let is_as_noted =
-                if self.is_tar { is_known } else { state.is_some() && noted == state.as_ref() };
+                if self.is_tar { is_known } else { stamp.is_some() && noted == stamp.as_ref() };
             let is_right = is_as_noted
                 || sums(self.store.backend(), key, observer).is_ok_and(|sums| {
                     sums.sha256 == locked.sha256
@@ -134,7 +134,7 @@ impl Existing {
                         && named_otherwise(key, &sums).is_none()
                 });
             if is_right {
-                states.0.extend(state.map(|state| (key.to_string(), state)));
+                stamps.0.extend(stamp.map(|stamp| (key.to_string(), stamp)));
             } else {
                 wrong.push(key.clone());
             }
@@ -146,7 +146,7 @@ impl Existing {
             observer.event(Event::Warning { subject, message });
             self.lock.files.remove(&key);
         }
-        self.states = states;
+        self.stamps = stamps;
         Ok(())
     }
 
@@ -177,8 +177,8 @@ impl Existing {
     }
 
     /// Records the states of the files, so that the next run does not read them.
-    pub(super) fn note(&self, states: &States) -> io::Result<()> {
-        let text = serde_json::to_vec(states).map_err(io::Error::other)?;
+    pub(super) fn note(&self, stamps: &FileStamps) -> io::Result<()> {
+        let text = serde_json::to_vec(stamps).map_err(io::Error::other)?;
         atomic::write_if_changed(&self.noted, &text)
     }
 }
@@ -230,8 +230,8 @@ pub(super) fn named_otherwise<'s>(
     })
 }
 
-/// State of a plain file; `None` of anything else.
-pub(super) fn state_of(path: &Path) -> Option<State> {
+/// Stamp of a plain file; `None` of anything else.
+pub(super) fn stamp_of(path: &Path) -> Option<FileStamp> {
     let data = fs_err::symlink_metadata(path).ok().filter(std::fs::Metadata::is_file)?;
     let (modified, changed) =
         ((data.mtime(), data.mtime_nsec()), (data.ctime(), data.ctime_nsec()));

@@ -14,7 +14,7 @@
 //! ```text
 //! contents  what a mirror is to hold: plain data, made of what was fetched
 //! existing  what a place holds already, by its lock file
-//! work      the difference, and the contents of new files
+//! changes   the difference, and the contents of new files
 //! write     the difference carried out, in a folder; archive: as a tar archive
 //! verify    every file against the lock file
 //! ```
@@ -24,16 +24,16 @@
 //! Creations of one mirror exclude each other, by a lock in the builder's own folder.
 
 mod archive;
+mod changes;
 mod contents;
 mod error;
 mod existing;
 mod verify;
-mod work;
 mod write;
 
+pub use changes::MirrorSummary;
 pub use contents::Contents;
 pub use error::MirrorError;
 pub use existing::Existing;
 pub use verify::{Fault, verify};
-pub use work::Written;
 pub use write::write;

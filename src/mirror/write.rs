@@ -5,10 +5,10 @@ use std::io;
 use std::path::Path;
 
 use super::archive;
+use super::changes::{MirrorChanges, MirrorSummary};
 use super::contents::{Contents, index_entries};
 use super::error::MirrorError;
-use super::existing::{Existing, SUBJECT, States, lock_path, state_of};
-use super::work::{Work, Written};
+use super::existing::{Existing, FileStamps, SUBJECT, lock_path, stamp_of};
 use crate::base::atomic::{self, AtomicFile, TemporaryFolder};
 use crate::base::event::Observer;
 use crate::image::registry::IMAGES;
@@ -22,11 +22,11 @@ pub fn write(
     prune: bool,
     fetch: &FetchOptions,
     observer: &dyn Observer,
-) -> Result<Written, MirrorError> {
+) -> Result<MirrorSummary, MirrorError> {
     let old = if prune { BTreeMap::new() } else { old_images(existing, observer)? };
     contents.finish(old);
-    let work = Work::plan(existing, contents, prune, fetch, observer);
-    if existing.is_tar { archive::write(&work) } else { work.folder() }
+    let changes = MirrorChanges::plan(existing, contents, prune, fetch, observer);
+    if existing.is_tar { archive::write(&changes) } else { changes.folder() }
 }
 
 fn old_images(
@@ -43,21 +43,21 @@ fn old_images(
     Ok(index_entries(&text))
 }
 
-impl Work<'_> {
+impl MirrorChanges<'_> {
     /// Changes a folder.
-    fn folder(self) -> Result<Written, MirrorError> {
+    fn folder(self) -> Result<MirrorSummary, MirrorError> {
         let place = &self.existing.place;
         fs_err::create_dir_all(place).map_err(|error| self.failed(error))?;
         self.sweep();
         let scratch = TemporaryFolder::create(place).map_err(|error| self.failed(error))?;
         let mut lock = LockFile { files: self.kept.clone() };
-        let mut states = States(
+        let mut stamps = FileStamps(
             self.existing
-                .states
+                .stamps
                 .0
                 .iter()
                 .filter(|(name, _)| name.parse().is_ok_and(|key: Key| self.kept.contains_key(&key)))
-                .map(|(name, state)| (name.clone(), *state))
+                .map(|(name, stamp)| (name.clone(), *stamp))
                 .collect(),
         );
         // The index of images follows its targets.
@@ -69,7 +69,7 @@ impl Work<'_> {
             let mut file = AtomicFile::create(&path).map_err(|error| self.failed(error))?;
             let locked = self.fill(item, scratch.path(), file.file())?;
             file.commit_unsynced().map_err(|error| self.failed(error))?;
-            states.0.extend(state_of(&path).map(|state| (key.to_string(), state)));
+            stamps.0.extend(stamp_of(&path).map(|stamp| (key.to_string(), stamp)));
             lock.files.insert(key.clone(), locked);
         }
         // The names are on the disk before the lock file says so.
@@ -82,7 +82,7 @@ impl Work<'_> {
         for key in &self.dropped {
             self.remove(key).map_err(|error| self.failed(error))?;
         }
-        self.existing.note(&states).map_err(|error| self.failed(error))?;
+        self.existing.note(&stamps).map_err(|error| self.failed(error))?;
         Ok(self.written(&lock))
     }
 
@@ -124,5 +124,5 @@ fn is_document(key: &Key) -> bool {
 /// Refuses a symlink on the way to a file of the mirror.
 fn check_folders(place: &Path, path: &Path) -> io::Result<()> {
     let below = path.strip_prefix(place).unwrap_or(path);
-    crate::base::within::without_links(place, below.parent().unwrap_or(below))
+    crate::base::confinement::without_links(place, below.parent().unwrap_or(below))
 }

@@ -33,7 +33,7 @@ pub enum HashError {
 
 /// The `H` of a value.
 pub fn hash_value(value: &Value) -> Result<Sha1Sum, HashError> {
-    hash_at(value, &Place { before: None, step: Step::Root })
+    hash_at(value, &ValuePath { before: None, step: Step::Root })
 }
 
 /// The `H` of a list of strings.
@@ -72,12 +72,12 @@ pub(crate) fn hash_entries<K: AsRef<str> + Ord>(entries: &BTreeMap<K, Sha1Sum>) 
 /// The `H` of an object, called `name` in errors.
 #[cfg(feature = "builder")]
 pub(crate) fn hash_object(map: &Map<String, Value>, name: &str) -> Result<Sha1Sum, HashError> {
-    let root = Place { before: None, step: Step::Root };
-    object_at(map, &Place { before: Some(&root), step: Step::Key(name) })
+    let root = ValuePath { before: None, step: Step::Root };
+    object_at(map, &ValuePath { before: Some(&root), step: Step::Key(name) })
 }
 
 /// Path of a value in the document, for errors only: a list of steps on the stack.
-struct Place<'a> {
+struct ValuePath<'a> {
     before: Option<&'a Self>,
     step: Step<'a>,
 }
@@ -88,9 +88,9 @@ enum Step<'a> {
     Index(usize),
 }
 
-impl Place<'_> {
+impl ValuePath<'_> {
     fn text(&self) -> String {
-        let before = self.before.map(Place::text).unwrap_or_default();
+        let before = self.before.map(ValuePath::text).unwrap_or_default();
         match self.step {
             Step::Root => before,
             Step::Key(key) if before.is_empty() => key.to_owned(),
@@ -105,7 +105,7 @@ impl Place<'_> {
     }
 }
 
-fn hash_at(value: &Value, place: &Place<'_>) -> Result<Sha1Sum, HashError> {
+fn hash_at(value: &Value, place: &ValuePath<'_>) -> Result<Sha1Sum, HashError> {
     match value {
         Value::Null => Err(HashError::Null(place.shown())),
         Value::Bool(value) => Ok(Sha1Sum::of(if *value { b"True" } else { b"False" })),
@@ -125,7 +125,7 @@ fn hash_at(value: &Value, place: &Place<'_>) -> Result<Sha1Sum, HashError> {
             let hashes: Vec<Sha1Sum> = sorted
                 .into_iter()
                 .map(|(index, item)| {
-                    hash_at(item, &Place { before: Some(place), step: Step::Index(index) })
+                    hash_at(item, &ValuePath { before: Some(place), step: Step::Index(index) })
                 })
                 .collect::<Result<_, _>>()?;
             Ok(hash_list(hashes))
@@ -134,9 +134,9 @@ fn hash_at(value: &Value, place: &Place<'_>) -> Result<Sha1Sum, HashError> {
     }
 }
 
-fn object_at(map: &Map<String, Value>, place: &Place<'_>) -> Result<Sha1Sum, HashError> {
+fn object_at(map: &Map<String, Value>, place: &ValuePath<'_>) -> Result<Sha1Sum, HashError> {
     let entries = map.iter().map(|(key, value)| {
-        Ok((key, hash_at(value, &Place { before: Some(place), step: Step::Key(key) })?))
+        Ok((key, hash_at(value, &ValuePath { before: Some(place), step: Step::Key(key) })?))
     });
     Ok(hash_entries(&entries.collect::<Result<BTreeMap<_, _>, _>>()?))
 }

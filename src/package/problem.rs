@@ -49,14 +49,14 @@ impl Problem {
 
     /// Ties the problem to its file: the text is needed for line, column and the line itself.
     pub fn in_file(self, path: &Path, text: &str) -> Report {
-        let place = self.offset.map(|offset| Place::of(text, offset));
+        let place = self.offset.map(|offset| Excerpt::of(text, offset));
         Report { path: path.to_owned(), place, message: self.message, hint: self.hint }
     }
 }
 
 /// A place in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
+struct Excerpt {
     line: usize,
     column: usize,
     /// Line without secrets in URLs.
@@ -65,7 +65,7 @@ struct Place {
     shown_column: usize,
 }
 
-impl Place {
+impl Excerpt {
     fn of(text: &str, offset: usize) -> Self {
         let mut offset = offset.min(text.len());
         while !text.is_char_boundary(offset) {
@@ -87,7 +87,7 @@ impl Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     path: PathBuf,
-    place: Option<Place>,
+    place: Option<Excerpt>,
     message: String,
     hint: Option<String>,
 }
@@ -121,7 +121,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Text quoted from the file must not control a terminal.
         let message: String = self.message.chars().map(visible).collect();
-        let Some(Place { line, column, content, shown_column }) = &self.place else {
+        let Some(Excerpt { line, column, content, shown_column }) = &self.place else {
             return write!(f, "{}: {message}", self.path.display());
         };
         let far = *shown_column > SHOWN_COLUMNS;

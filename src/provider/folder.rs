@@ -14,7 +14,7 @@ use super::error::ProviderError;
 use super::model::Provider;
 use super::names::RESERVED_NAMES;
 use super::token::MARK;
-use crate::base::within::read_text;
+use crate::base::confinement::read_text;
 use crate::package::{Problem, Report};
 
 /// Name of the file that describes a provider.

@@ -152,7 +152,7 @@ fn claim(
     if backend.put_described(key, local.content(key)?, &about, &transfer)? == Put::Written {
         return Ok(true);
     }
-    check_channel(storage, &plan.place, false, observer)
+    check_channel(storage, &plan.location, false, observer)
         .map_err(|error| Failure::Release(Box::new(error)))?;
     match is_equal(backend, key, local, &transfer)? {
         Some(true) => Ok(false),

@@ -99,13 +99,13 @@ fn path(what: &'static str, text: &str, reserved: &[&str]) -> Result<Key, Layout
 
 /// Place of a release: a repository, and optionally a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReleasePlace {
+pub struct ReleaseLocation {
     repository: Key,
     channel: Option<Key>,
     commit: Commit,
 }
 
-impl ReleasePlace {
+impl ReleaseLocation {
     /// Checks the texts of a place.
     pub fn new(
         repository: &str,
@@ -186,8 +186,8 @@ pub(super) fn is_shared(path: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn place(repository: &str, channel: Option<&str>) -> Result<ReleasePlace, LayoutError> {
-        ReleasePlace::new(repository, channel, "c0ffee".parse().unwrap())
+    fn location(repository: &str, channel: Option<&str>) -> Result<ReleaseLocation, LayoutError> {
+        ReleaseLocation::new(repository, channel, "c0ffee".parse().unwrap())
     }
 
     #[test]
@@ -197,17 +197,17 @@ mod tests {
             (None, "stable/commit/c0ffee/a/b.json", "stable/a/b.json"),
             (Some("pull/1"), "stable/pull/1/commit/c0ffee/a/b.json", "stable/pull/1/a/b.json"),
         ] {
-            let place = place("stable", channel).unwrap();
-            assert_eq!(place.reproducible(&path).unwrap().as_str(), "stable/a/b.json");
-            assert_eq!(place.of_release(&path).unwrap().as_str(), release);
-            assert_eq!(place.of_channel(&path).unwrap().as_str(), of_channel);
+            let location = location("stable", channel).unwrap();
+            assert_eq!(location.reproducible(&path).unwrap().as_str(), "stable/a/b.json");
+            assert_eq!(location.of_release(&path).unwrap().as_str(), release);
+            assert_eq!(location.of_channel(&path).unwrap().as_str(), of_channel);
         }
     }
 
     #[test]
     fn places_that_would_hold_other_files_are_refused() {
         for repository in ["", "/a", "a/", "a//b", "..", "a b", "x/commit", "a/commit/b"] {
-            assert!(place(repository, None).is_err(), "{repository}");
+            assert!(location(repository, None).is_err(), "{repository}");
         }
         for channel in [
             "",
@@ -219,14 +219,14 @@ mod tests {
             "pkgpanda",
             "a?b",
         ] {
-            assert!(place("testing", Some(channel)).is_err(), "{channel}");
+            assert!(location("testing", Some(channel)).is_err(), "{channel}");
         }
         for commit in ["", "a/b", "..", "-x", "a b", &"a".repeat(101)] {
             assert!(commit.parse::<Commit>().is_err(), "{commit}");
         }
         assert!("ae43fd9a-dirty.1_x".parse::<Commit>().is_ok());
         let long = vec!["a".repeat(200); 5].join("/");
-        let place = place(&long, None).unwrap();
-        assert!(place.reproducible(&long.parse().unwrap()).is_err(), "too long together");
+        let location = location(&long, None).unwrap();
+        assert!(location.reproducible(&long.parse().unwrap()).is_err(), "too long together");
     }
 }

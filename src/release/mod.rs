@@ -52,7 +52,7 @@ pub use diff::{Build, Change, Diff, Means, Side};
 pub use error::ReleaseError;
 pub use execute::{Stored, execute};
 pub use fetch::fetch_core;
-pub use layout::{Commit, LayoutError, ReleasePlace, TESTING};
+pub use layout::{Commit, LayoutError, ReleaseLocation, TESTING};
 pub use metadata::{Complete, METADATA, Metadata, is_deployed};
 pub use pkgpanda::StaticPkgpanda;
 pub use plan::{Operation, Plan, PlanError, Stage, Target};

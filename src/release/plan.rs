@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::artifact::{Artifact, Existing, Source, content_type};
-use super::layout::{LayoutError, ReleasePlace};
+use super::layout::{LayoutError, ReleaseLocation};
 use super::metadata::{METADATA, Metadata};
 use crate::store::{About, Key};
 
@@ -78,7 +78,7 @@ impl Stage {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// Place of the release.
-    pub place: ReleasePlace,
+    pub location: ReleaseLocation,
     /// Text of `metadata.json`.
     pub metadata: String,
     /// The stages.
@@ -105,7 +105,7 @@ pub enum PlanError {
 impl Plan {
     /// Makes the plan of artifacts that `metadata` describes, in their order.
     pub fn new(
-        place: ReleasePlace,
+        location: ReleaseLocation,
         metadata: &Metadata,
         artifacts: &[Artifact],
     ) -> Result<Self, PlanError> {
@@ -116,14 +116,14 @@ impl Plan {
             if artifact.channel_path.is_none() && artifacts[..number].contains(artifact) {
                 continue;
             }
-            let (operations, copies) = operations(&place, artifact)?;
+            let (operations, copies) = operations(&location, artifact)?;
             first.push(operations);
             second.extend(copies.map(|copy| vec![copy]));
         }
         let path = METADATA.parse().map_err(LayoutError::from)?;
         let source = Source::Bytes(text.clone().into_bytes());
         let artifact = Artifact::of_channel(path, Some(content_type::JSON), source);
-        let (mut operation, copy) = operations(&place, &artifact)?;
+        let (mut operation, copy) = operations(&location, &artifact)?;
         let (Some(last), Some(copy)) = (operation.pop(), copy) else {
             unreachable!("an artifact of a channel has two objects")
         };
@@ -131,7 +131,7 @@ impl Plan {
             Stage { artifacts: first, metadata: last },
             Stage { artifacts: second, metadata: copy },
         ];
-        let plan = Self { place, metadata: text, stages };
+        let plan = Self { location, metadata: text, stages };
         plan.check_keys()?;
         Ok(plan)
     }
@@ -158,7 +158,7 @@ impl Plan {
 
 /// Operations of stage 1, and the copy of stage 2.
 fn operations(
-    place: &ReleasePlace,
+    location: &ReleaseLocation,
     artifact: &Artifact,
 ) -> Result<(Vec<Operation>, Option<Operation>), PlanError> {
     let make = |key: Key, target: Target, source: Source| Operation {
@@ -176,7 +176,7 @@ fn operations(
     };
     let (mut first, mut second) = (Vec::new(), None);
     if let Some(path) = &artifact.reproducible_path {
-        let key = place.reproducible(path)?;
+        let key = location.reproducible(path)?;
         let from = source(&key);
         first.push(make(key, Target::Repository, from));
     }
@@ -184,7 +184,7 @@ fn operations(
         if super::layout::is_shared(path.as_str()) {
             return Err(PlanError::Shared(path.clone()));
         }
-        let (release, channel) = (place.of_release(path)?, place.of_channel(path)?);
+        let (release, channel) = (location.of_release(path)?, location.of_channel(path)?);
         let from = source(&release);
         first.push(make(release.clone(), Target::Release, from));
         let from = source(&channel);
@@ -201,8 +201,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn place(channel: Option<&str>) -> ReleasePlace {
-        ReleasePlace::new("testing", channel, "c0ffee".parse().unwrap()).unwrap()
+    fn location(channel: Option<&str>) -> ReleaseLocation {
+        ReleaseLocation::new("testing", channel, "c0ffee".parse().unwrap()).unwrap()
     }
 
     fn metadata() -> Metadata {
@@ -225,7 +225,7 @@ mod tests {
             Artifact::of_channel(key("version"), Some(content_type::TEXT), bytes("1")),
             both,
         ];
-        let plan = Plan::new(place(Some("master")), &metadata(), &artifacts).unwrap();
+        let plan = Plan::new(location(Some("master")), &metadata(), &artifacts).unwrap();
         let shown = |stage: &Stage| -> Vec<String> {
             let line = |operation: &Operation| {
                 let from = match &operation.source {
@@ -262,14 +262,14 @@ mod tests {
                 ),
             ]
         );
-        let plan = Plan::new(place(None), &metadata(), &artifacts).unwrap();
+        let plan = Plan::new(location(None), &metadata(), &artifacts).unwrap();
         assert_eq!(plan.stages[1].metadata.key.as_str(), "testing/metadata.json");
     }
 
     #[test]
     fn paths_that_meet_are_refused() {
         let of = |path: &str| Artifact::of_channel(key(path), None, bytes("x"));
-        let plan = |artifacts: &[Artifact]| Plan::new(place(None), &metadata(), artifacts);
+        let plan = |artifacts: &[Artifact]| Plan::new(location(None), &metadata(), artifacts);
         assert_eq!(
             plan(&[of("a"), of("a")]),
             Err(PlanError::SamePath(key("testing/commit/c0ffee/a")))

@@ -11,7 +11,8 @@ use crate::store::NO_CACHE;
 
 /// Lines for people: storages, then every object of each stage in order.
 pub fn plan_text(plan: &Plan, storages: &Storages) -> String {
-    let mut text = format!("release of {} to {}\n", plan.place.commit(), plan.place.channel_path());
+    let mut text =
+        format!("release of {} to {}\n", plan.location.commit(), plan.location.channel_path());
     for storage in &storages.all {
         let Storage { name, kind, url, .. } = storage;
         let state = storage.unwritten.map(|why| format!("; nothing is stored: {why}"));
@@ -57,9 +58,9 @@ pub fn plan_json(plan: &Plan, storages: &Storages) -> Value {
     let stages: Vec<Vec<Value>> =
         plan.stages.iter().map(|stage: &Stage| stage.operations().map(object).collect()).collect();
     json!({
-        "commit": plan.place.commit(),
-        "channel": plan.place.channel_path(),
-        "release": plan.place.release_path(),
+        "commit": plan.location.commit(),
+        "channel": plan.location.channel_path(),
+        "release": plan.location.release_path(),
         "storages": storages,
         "stages": stages,
     })

@@ -11,7 +11,7 @@ use std::path::Path;
 use super::artifact::Source;
 use super::content::{Local, is_equal};
 use super::error::ReleaseError;
-use super::layout::{LayoutError, ReleasePlace};
+use super::layout::{LayoutError, ReleaseLocation};
 use super::metadata::{LONGEST, METADATA, Metadata};
 use super::parallel::each;
 use super::plan::{Operation, Plan};
@@ -55,13 +55,13 @@ impl Survey<'_> {
         let channel = read(storage, &second.metadata.key, self.observer)?;
         let is_ours = |text: &Option<Vec<u8>>| text.as_deref() == Some(plan.metadata.as_bytes());
         if let Some(text) = channel.as_deref().filter(|_| !is_ours(&channel)) {
-            check_owner(storage, &plan.place, text, self.replaces)?;
+            check_owner(storage, &plan.location, text, self.replaces)?;
         }
         let release = read(storage, &first.metadata.key, self.observer)?;
         let is_released = is_ours(&release);
         let released = |key: &Key| {
             let (storage, key) = (storage.name.clone(), key.clone());
-            ReleaseError::Released { storage, key, commit: plan.place.commit().clone() }
+            ReleaseError::Released { storage, key, commit: plan.location.commit().clone() }
         };
         if release.is_some() && !is_released {
             return Err(released(&first.metadata.key));
@@ -72,16 +72,16 @@ impl Survey<'_> {
         for (operation, state) in operations.iter().zip(states) {
             let key = operation.key.clone();
             match state {
-                State::Serves => drop(found.present.insert(key)),
-                State::Differs if operation.is_reproducible() => {
+                ObjectState::Serves => drop(found.present.insert(key)),
+                ObjectState::Differs if operation.is_reproducible() => {
                     return Err(self.different(storage, operation, &key));
                 }
-                State::Differs if is_released => return Err(released(&key)),
-                State::Differs => {
+                ObjectState::Differs if is_released => return Err(released(&key)),
+                ObjectState::Differs => {
                     self.check_copy(storage, operation, &mut found)?;
                     found.stale.insert(key);
                 }
-                State::Absent => self.check_copy(storage, operation, &mut found)?,
+                ObjectState::Absent => self.check_copy(storage, operation, &mut found)?,
             }
         }
         if is_released {
@@ -92,7 +92,7 @@ impl Survey<'_> {
             let operations: Vec<&Operation> = second.artifacts.iter().flatten().collect();
             let states = each(&operations, |operation| self.state(storage, operation))?;
             let present =
-                operations.iter().zip(states).filter(|(_, state)| *state == State::Serves);
+                operations.iter().zip(states).filter(|(_, state)| *state == ObjectState::Serves);
             found.present.extend(present.map(|(operation, _)| operation.key.clone()));
             found.present.insert(second.metadata.key.clone());
         }
@@ -130,7 +130,7 @@ impl Survey<'_> {
     fn different(&self, storage: &Storage, operation: &Operation, key: &Key) -> ReleaseError {
         let is_source = match &operation.source {
             Source::Stored { from, .. } => from == key,
-            Source::Bytes(_) | Source::File(_) => self.plan.place.is_testing(),
+            Source::Bytes(_) | Source::File(_) => self.plan.location.is_testing(),
             Source::Signature(_) => false,
         };
         let is_taken =
@@ -141,7 +141,7 @@ impl Survey<'_> {
     }
 
     /// Looks for an object.
-    fn state(&self, storage: &Storage, operation: &Operation) -> Result<State, ReleaseError> {
+    fn state(&self, storage: &Storage, operation: &Operation) -> Result<ObjectState, ReleaseError> {
         if self.observer.is_interrupted() {
             return Err(ReleaseError::Interrupted);
         }
@@ -157,9 +157,9 @@ impl Survey<'_> {
             is_equal(backend, key, Local::of(&operation.source), &transfer)
         };
         match found.map_err(ReleaseError::reading(&storage.name))? {
-            None => Ok(State::Absent),
-            Some(true) => Ok(State::Serves),
-            Some(false) => Ok(State::Differs),
+            None => Ok(ObjectState::Absent),
+            Some(true) => Ok(ObjectState::Serves),
+            Some(false) => Ok(ObjectState::Differs),
         }
     }
 }
@@ -168,37 +168,39 @@ impl Survey<'_> {
 /// the channel may have the release of another commit.
 pub fn check_channel(
     storage: &Storage,
-    place: &ReleasePlace,
+    location: &ReleaseLocation,
     replaces: bool,
     observer: &dyn Observer,
 ) -> Result<(), ReleaseError> {
-    let key = metadata_key(place)?;
+    let key = metadata_key(location)?;
     match read(storage, &key, observer)? {
         None => Ok(()),
-        Some(text) => check_owner(storage, place, &text, replaces),
+        Some(text) => check_owner(storage, location, &text, replaces),
     }
 }
 
 /// Key of a channel's `metadata.json`.
-fn metadata_key(place: &ReleasePlace) -> Result<Key, ReleaseError> {
-    Ok(place.of_channel(&METADATA.parse().map_err(LayoutError::from)?)?)
+fn metadata_key(location: &ReleaseLocation) -> Result<Key, ReleaseError> {
+    Ok(location.of_channel(&METADATA.parse().map_err(LayoutError::from)?)?)
 }
 
 /// Refuses a channel of another commit, or of other files.
 fn check_owner(
     storage: &Storage,
-    place: &ReleasePlace,
+    location: &ReleaseLocation,
     text: &[u8],
     replaces: bool,
 ) -> Result<(), ReleaseError> {
     let storage = storage.name.clone();
     match Metadata::parse(text) {
-        Err(reason) => Err(ReleaseError::Metadata { storage, key: metadata_key(place)?, reason }),
-        Ok(other) if other.commit != *place.commit() && !replaces => Err(ReleaseError::Taken {
+        Err(reason) => {
+            Err(ReleaseError::Metadata { storage, key: metadata_key(location)?, reason })
+        }
+        Ok(other) if other.commit != *location.commit() && !replaces => Err(ReleaseError::Taken {
             storage,
-            channel: place.channel_path(),
+            channel: location.channel_path(),
             theirs: other.commit,
-            ours: place.commit().clone(),
+            ours: location.commit().clone(),
         }),
         Ok(_) => Ok(()),
     }
@@ -206,7 +208,7 @@ fn check_owner(
 
 /// State of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ObjectState {
     Absent,
     Serves,
     Differs,

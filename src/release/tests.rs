@@ -55,7 +55,7 @@ fn key(text: &str) -> Key {
 }
 
 /// A release with a large file of a channel, which goes to S3 in parts.
-fn plan(place: ReleasePlace, storages: &Storages, large: &Path, from: Option<&str>) -> Plan {
+fn plan(location: ReleaseLocation, storages: &Storages, large: &Path, from: Option<&str>) -> Plan {
     let text = include_bytes!("../../tests/data/release/metadata.json");
     let completes = Metadata::parse(text).unwrap().all_completes;
     let core = vec![
@@ -78,10 +78,10 @@ fn plan(place: ReleasePlace, storages: &Storages, large: &Path, from: Option<&st
         ),
         Artifact::of_channel(key("dcos_generate_config.sh"), None, Source::File(large.to_owned())),
     ];
-    let mut metadata = describe(&place, "1.0", completes, &core, storages, "https://s3");
+    let mut metadata = describe(&location, "1.0", completes, &core, storages, "https://s3");
     metadata.channel_artifacts = channel.iter().map(Artifact::described).collect();
     let artifacts: Vec<Artifact> = core.into_iter().chain(channel).collect();
-    Plan::new(place, &metadata, &artifacts).unwrap()
+    Plan::new(location, &metadata, &artifacts).unwrap()
 }
 
 fn look<'s>(
@@ -123,17 +123,17 @@ fn releases_in_clouds_are_whole_with_their_headers_and_promoted() {
     let large = tempfile::NamedTempFile::new().unwrap();
     fs_err::write(large.path(), vec![7; 9 << 20]).unwrap();
     let commit: Commit = "c0ffee".parse().unwrap();
-    let place = ReleasePlace::new("testing", Some("master"), commit.clone()).unwrap();
-    let release = place.release_path();
-    let first = plan(place, &storages, large.path(), None);
+    let location = ReleaseLocation::new("testing", Some("master"), commit.clone()).unwrap();
+    let release = location.release_path();
+    let first = plan(location, &storages, large.path(), None);
     let stored = store(&first, &storages, false).unwrap();
     let objects = first.stages.iter().flat_map(Stage::operations).count();
     assert_eq!(stored, Stored { written: 4 * objects, left: 0 });
     let again = store(&first, &storages, false).unwrap();
     assert_eq!(again.written, 0, "{again:?}");
 
-    let place = ReleasePlace::new("stable", None, commit).unwrap();
-    let promoted = plan(place, &storages, large.path(), Some(&release));
+    let location = ReleaseLocation::new("stable", None, commit).unwrap();
+    let promoted = plan(location, &storages, large.path(), Some(&release));
     let (surveyed, moved) = (look(&promoted, &storages, false).unwrap(), Moved::default());
     execute(&promoted, &surveyed, &moved).unwrap();
     // Stage 2, and what is promoted, is copied by the store itself.
@@ -147,8 +147,8 @@ fn releases_in_clouds_are_whole_with_their_headers_and_promoted() {
         (CloudKind::Azure, "releases", azure.settings()),
         (CloudKind::Gcs, "releases", gcs.settings()),
     ]
-    .map(|(kind, place, settings)| {
-        let address = CloudAddress::parse(kind, place).unwrap();
+    .map(|(kind, location, settings)| {
+        let address = CloudAddress::parse(kind, location).unwrap();
         CloudBackend::new(address, settings.clone(), patient_client())
     });
     for (storage, backend) in storages.written().iter().zip(&backends) {
@@ -165,15 +165,15 @@ fn releases_in_clouds_are_whole_with_their_headers_and_promoted() {
         }
     }
     for storage in storages.written() {
-        for place in ["testing/master", "stable"] {
-            assert_eq!(read_release(storage, place, &Silent).unwrap().build_name, place);
+        for location in ["testing/master", "stable"] {
+            assert_eq!(read_release(storage, location, &Silent).unwrap().build_name, location);
         }
         let listed = view::list(storage, None, &Silent).unwrap();
         let channels: Vec<&str> = listed.iter().map(|listed| listed.channel.as_str()).collect();
         assert_eq!(channels, ["stable", "testing/master"]);
     }
 
-    let other = ReleasePlace::new("testing", Some("master"), "beef".parse().unwrap()).unwrap();
+    let other = ReleaseLocation::new("testing", Some("master"), "beef".parse().unwrap()).unwrap();
     let other = plan(other, &storages, large.path(), None);
     let error = store(&other, &storages, false).unwrap_err();
     assert!(matches!(error, ReleaseError::Taken { .. }), "{error:?}");
@@ -189,14 +189,15 @@ fn releases_in_clouds_are_whole_with_their_headers_and_promoted() {
 fn of_two_runs_of_one_commit_with_other_files_one_succeeds() {
     let folder = tempfile::tempdir().unwrap();
     let storages = folders(folder.path());
-    let place = || ReleasePlace::new("testing", Some("master"), "c0ffee".parse().unwrap()).unwrap();
+    let location =
+        || ReleaseLocation::new("testing", Some("master"), "c0ffee".parse().unwrap()).unwrap();
     let file = |content: &str| {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs_err::write(file.path(), content).unwrap();
         file
     };
     let (first, second) = (file("first"), file("second"));
-    let plans = [&first, &second].map(|file| plan(place(), &storages, file.path(), None));
+    let plans = [&first, &second].map(|file| plan(location(), &storages, file.path(), None));
     let surveyed = plans.each_ref().map(|plan| look(plan, &storages, false).unwrap());
     execute(&plans[0], &surveyed[0], &Silent).unwrap();
     let before = all(folder.path());
@@ -232,12 +233,12 @@ fn a_bootstrap_that_differs_from_the_promoted_one_is_refused() {
     let storages = folders(folder.path());
     let file = tempfile::NamedTempFile::new().unwrap();
     let commit = || "c0ffee".parse::<Commit>().unwrap();
-    let place = ReleasePlace::new("testing", Some("master"), commit()).unwrap();
-    let release = place.release_path();
-    let first = plan(place, &storages, file.path(), None);
+    let location = ReleaseLocation::new("testing", Some("master"), commit()).unwrap();
+    let release = location.release_path();
+    let first = plan(location, &storages, file.path(), None);
     store(&first, &storages, false).unwrap();
-    let place = || ReleasePlace::new("stable", None, commit()).unwrap();
-    let promoted = plan(place(), &storages, file.path(), Some(&release));
+    let location = || ReleaseLocation::new("stable", None, commit()).unwrap();
+    let promoted = plan(location(), &storages, file.path(), Some(&release));
     let object = |storage: &str, key: &str| folder.path().join(storage).join(key);
     let bootstrap = object("other", "testing/bootstrap/b");
     fs_err::write(&bootstrap, "other one").unwrap();

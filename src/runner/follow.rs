@@ -88,9 +88,9 @@ mod tests {
     use super::*;
 
     #[derive(Default)]
-    struct Recorded(std::sync::Mutex<Vec<String>>);
+    struct LineRecorder(std::sync::Mutex<Vec<String>>);
 
-    impl Observer for Recorded {
+    impl Observer for LineRecorder {
         fn event(&self, event: Event) {
             let Event::Output { subject, line } = event else { panic!("{event:?}") };
             self.0.lock().unwrap().push(format!("{subject} {line}"));
@@ -102,7 +102,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
         fs_err::write(&log, "before\n").unwrap();
-        let observer = Recorded::default();
+        let observer = LineRecorder::default();
         following(&log, "[s 1]", &observer, || {
             let mut file = fs_err::OpenOptions::new().append(true).open(&log).unwrap();
             file.write_all(b"one\ntw").unwrap();

@@ -12,7 +12,7 @@ use crate::base::atomic::{TEMPORARY_PREFIX, Unswept};
 use crate::base::event::{Event, Observer};
 use crate::base::removal;
 use crate::container::capabilities;
-use crate::container::helper::{HelperError, HelperPlace, Interrupt};
+use crate::container::helper::{HelperError, HelperSlot, Interrupt};
 use crate::container::idmap::{self, IdMap, Identity, MapWriter, Tier};
 use crate::container::machine::{Condition, Machine, RootKind};
 use crate::image::layers::files_of_unpacked;
@@ -79,7 +79,7 @@ impl IsolationError {
 
 /// Parameters for the choice of a tier.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub struct TierRequest {
     /// Required tier, if any.
     pub tier: Option<Tier>,
     /// The ids that the configuration gives to real root's containers.
@@ -90,14 +90,14 @@ pub struct Wanted {
 
 /// Finds and reports the best tier. Also returns the helper that tried it, for further jobs.
 pub fn detect(
-    wanted: &Wanted,
+    request: &TierRequest,
     scratch: &RunScratch,
     interrupt: &Arc<Interrupt>,
     observer: &dyn Observer,
-) -> Result<(Machine, HelperPlace), IsolationError> {
+) -> Result<(Machine, HelperSlot), IsolationError> {
     let mut lacking = None;
-    if wanted.tier != Some(Tier::Single) {
-        let found = find_ranges(wanted).map_err(|error| (error.to_string(), Some(error.remedy())));
+    if request.tier != Some(Tier::Single) {
+        let found = find_ranges(request).map_err(|error| (error.to_string(), Some(error.remedy())));
         let tried = match found {
             Ok(map) => {
                 try_map(map, scratch, interrupt)?.map_err(|failure| (failure.message, failure.hint))
@@ -105,10 +105,10 @@ pub fn detect(
             Err(reason) => Err(reason),
         };
         match tried {
-            Ok((machine, place)) => {
-                return Ok((accept(machine, None, observer)?, place));
+            Ok((machine, slot)) => {
+                return Ok((accept(machine, None, observer)?, slot));
             }
-            Err((reason, remedy)) if wanted.tier == Some(Tier::Ranges) => {
+            Err((reason, remedy)) if request.tier == Some(Tier::Ranges) => {
                 return Err(IsolationError::Demanded { tier: Tier::Ranges, reason, remedy });
             }
             Err(reason) => lacking = Some(reason),
@@ -117,7 +117,7 @@ pub fn detect(
     let (uid, gid) = (Uid::current().as_raw(), Gid::current().as_raw());
     if is_machines_root(uid) {
         let (reason, remedy) = lacking.unwrap_or_default();
-        if wanted.tier.is_none() {
+        if request.tier.is_none() {
             return Err(IsolationError::None { reason, remedy });
         }
         let remedy = Some("run mkpanda as an ordinary user, or let root have id ranges".to_owned());
@@ -125,8 +125,8 @@ pub fn detect(
         return Err(IsolationError::Demanded { tier: Tier::Single, reason, remedy });
     }
     match try_map(IdMap::single(uid, gid), scratch, interrupt)? {
-        Ok((machine, place)) => Ok((accept(machine, lacking, observer)?, place)),
-        Err(failure) => match wanted.tier {
+        Ok((machine, slot)) => Ok((accept(machine, lacking, observer)?, slot)),
+        Err(failure) => match request.tier {
             Some(tier) => Err(IsolationError::Demanded {
                 tier,
                 reason: failure.message,
@@ -200,7 +200,7 @@ pub(super) fn is_machines_root(uid: u32) -> bool {
 }
 
 /// Works out the map with ranges, from the files and programs of the machine.
-pub(super) fn find_ranges(wanted: &Wanted) -> Result<IdMap, idmap::NoRanges> {
+pub(super) fn find_ranges(request: &TierRequest) -> Result<IdMap, idmap::NoRanges> {
     let uid = Uid::current();
     let lacks = capabilities::lacking_for_ranges();
     let read = |path: &str| fs_err::read_to_string(path).unwrap_or_default();
@@ -208,7 +208,7 @@ pub(super) fn find_ranges(wanted: &Wanted) -> Result<IdMap, idmap::NoRanges> {
         (read("/proc/self/uid_map"), read("/etc/subuid"), read("/etc/subgid"));
     let user = User::from_uid(uid).ok().flatten();
     let name = user.map_or_else(|| uid.to_string(), |user| user.name);
-    let program = |name| idmap::find_program(name, &wanted.search_path);
+    let program = |name| idmap::find_program(name, &request.search_path);
     idmap::ranges(&Identity {
         uid: uid.as_raw(),
         gid: Gid::current().as_raw(),
@@ -219,7 +219,7 @@ pub(super) fn find_ranges(wanted: &Wanted) -> Result<IdMap, idmap::NoRanges> {
         privileged: uid.is_root() && lacks.is_empty(),
         lacks: lacks.iter().map(ToString::to_string).collect(),
         programs: program("newuidmap").zip(program("newgidmap")),
-        root_range: wanted.root_range,
+        root_range: request.root_range,
     })
 }
 
@@ -228,7 +228,7 @@ pub(super) fn try_map(
     map: IdMap,
     scratch: &RunScratch,
     interrupt: &Arc<Interrupt>,
-) -> Result<Result<(Machine, HelperPlace), Failure>, IsolationError> {
+) -> Result<Result<(Machine, HelperSlot), Failure>, IsolationError> {
     let failed = |source| IsolationError::Scratch { source };
     let folder = tempfile::Builder::new()
         .prefix("probe-")
@@ -239,42 +239,42 @@ pub(super) fn try_map(
     let job =
         ProbeJob { map: map.clone(), scratch: folder.clone(), view: scratch.view().to_owned() };
     // Builds without a network are what nearly all runs have.
-    let mut place = HelperPlace::new(map.clone(), interrupt)
+    let mut slot = HelperSlot::new(map.clone(), interrupt)
         .look_ahead(true)
         .with_cleaner(scratch.cleaning(Some(&map)));
     // Waits for the process's end, too, since the folder is removed next.
-    let heard = run_job(&mut place, &job, None, &Cell::default(), |_phase| ())
+    let heard = run_job(&mut slot, &job, None, &Cell::default(), |_phase| ())
         .map(|(found, _process)| found);
     // The folder of a run that is interrupted meanwhile has to go as well.
     remove_as_container(&map, &folder, scratch.view(), &Arc::default())
         .map_err(|source| IsolationError::Helper { source })?;
     tracing::debug!(tier = %map.tier, uids = ?map.uids, ?heard, "tried an id map");
     let found = heard.map_err(|source| IsolationError::Helper { source })?;
-    Ok(found.map(|found| (Machine { map, conditions: found.conditions, root: found.root }, place)))
+    Ok(found.map(|found| (Machine { map, conditions: found.conditions, root: found.root }, slot)))
 }
 
 /// Every id map that there may be here, the one with more ids first.
-pub(super) fn all_maps(wanted: &Wanted) -> impl Iterator<Item = IdMap> {
+pub(super) fn all_maps(request: &TierRequest) -> impl Iterator<Item = IdMap> {
     let own = IdMap::single(Uid::current().as_raw(), Gid::current().as_raw());
-    find_ranges(wanted).ok().into_iter().chain([own])
+    find_ranges(request).ok().into_iter().chain([own])
 }
 
 /// The id map that a run most likely gets: looked up, not tried.
-pub fn expected_map(wanted: &Wanted) -> IdMap {
+pub fn expected_map(request: &TierRequest) -> IdMap {
     let single = || IdMap::single(Uid::current().as_raw(), Gid::current().as_raw());
-    let maps = || all_maps(wanted).find(|map| wanted.tier.is_none_or(|tier| tier == map.tier));
+    let maps = || all_maps(request).find(|map| request.tier.is_none_or(|tier| tier == map.tier));
     maps().unwrap_or_else(single)
 }
 
 /// True if the machine seems to give ranges of ids: looked up, not tried.
-pub fn may_have_ranges(wanted: &Wanted) -> bool {
-    wanted.tier != Some(Tier::Single) && find_ranges(wanted).is_ok()
+pub fn may_have_ranges(request: &TierRequest) -> bool {
+    request.tier != Some(Tier::Single) && find_ranges(request).is_ok()
 }
 
 /// Removes the scratch folders of dead runs, of whatever tier. Failures are reported, and the
 /// folders stay for a later run.
 pub fn sweep_orphans(
-    wanted: &Wanted,
+    request: &TierRequest,
     home: &Home,
     interrupt: &Arc<Interrupt>,
 ) -> std::io::Result<Unswept> {
@@ -291,7 +291,7 @@ pub fn sweep_orphans(
     for orphan in orphans {
         let folder = orphan.folder();
         let mut removed = Err(std::io::Error::other("there is no id map"));
-        for map in all_maps(wanted) {
+        for map in all_maps(request) {
             let attempt = remove_as_container(&map, folder, run.view(), interrupt);
             removed = attempt.map_err(std::io::Error::other);
             if removed.is_ok() {
@@ -306,21 +306,25 @@ pub fn sweep_orphans(
 /// Removes unpacked layers, by their diff ids' hex digits, in every id map that there may be here. That
 /// no running build uses them is the caller's to see to.
 pub fn remove_layers(
-    wanted: &Wanted,
+    request: &TierRequest,
     home: &Home,
     layers: &[String],
 ) -> Result<(), IsolationError> {
     let mut paths = Vec::new();
-    for map in all_maps(wanted) {
+    for map in all_maps(request) {
         let folder = home.layers(&map.digest());
         paths.extend(layers.iter().flat_map(|layer| files_of_unpacked(&folder.join(layer))));
     }
-    remove_all(wanted, home, &paths)
+    remove_all(request, home, &paths)
 }
 
 /// Removes files and folders, which may be missing, and whose files may belong to any of the
 /// possible id maps. Entries of one folder are removed together.
-pub fn remove_all(wanted: &Wanted, home: &Home, paths: &[PathBuf]) -> Result<(), IsolationError> {
+pub fn remove_all(
+    request: &TierRequest,
+    home: &Home,
+    paths: &[PathBuf],
+) -> Result<(), IsolationError> {
     let mut left: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
     for path in paths {
         if let (Some(folder), Some(name)) = (path.parent(), remove_plainly(path)) {
@@ -330,17 +334,17 @@ pub fn remove_all(wanted: &Wanted, home: &Home, paths: &[PathBuf]) -> Result<(),
     let mut removed = Ok(());
     for (folder, names) in left {
         // A failure does not stop the other removals; the first error is returned.
-        let attempt = in_some_map(wanted, home, &folder, &names, RemoveJob);
+        let attempt = in_some_map(request, home, &folder, &names, RemoveJob);
         removed = removed.and(attempt);
     }
     removed
 }
 
 /// Disk space of a file or folder in bytes, measured as root of an id map.
-pub fn measure(wanted: &Wanted, home: &Home, path: &Path) -> Result<u64, IsolationError> {
+pub fn measure(request: &TierRequest, home: &Home, path: &Path) -> Result<u64, IsolationError> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(0) };
     let names = [name.to_string_lossy().into_owned()];
-    in_some_map(wanted, home, folder, &names, MeasureJob)
+    in_some_map(request, home, folder, &names, MeasureJob)
 }
 
 /// Removes everything the caller can; returns the name for a helper that must continue. A folder is
@@ -361,7 +365,7 @@ fn remove_plainly(path: &Path) -> Option<String> {
 
 /// Runs a job in the first id map in which it succeeds.
 fn in_some_map<J: Job>(
-    wanted: &Wanted,
+    request: &TierRequest,
     home: &Home,
     folder: &Path,
     names: &[String],
@@ -369,7 +373,7 @@ fn in_some_map<J: Job>(
 ) -> Result<J::Answer, IsolationError> {
     let run = home.start_run().map_err(|source| IsolationError::Scratch { source })?;
     let mut last = None;
-    for map in all_maps(wanted) {
+    for map in all_maps(request) {
         let job = job(Entries {
             map: map.clone(),
             folder: folder.to_owned(),

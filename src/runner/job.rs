@@ -18,7 +18,7 @@ use crate::archive::{LimitExceeded, ReadError};
 use crate::base::causes::with_causes;
 use crate::base::event::Phase;
 use crate::container::cgroup::Cgroup;
-use crate::container::helper::{Finishing, HelperError, HelperPlace, Interrupt};
+use crate::container::helper::{Finishing, HelperError, HelperSlot, Interrupt};
 use crate::container::idmap::IdMap;
 
 /// A kind of job.
@@ -111,7 +111,7 @@ struct Received<'a> {
 /// Sends a job to a helper and waits for its answer; the process may still clear up afterwards.
 /// `deadline`, which `on_phase` may set, is the latest time of the next message.
 pub fn run_job<J: Job>(
-    helper: &mut HelperPlace,
+    helper: &mut HelperSlot,
     job: &J,
     cgroup: Option<&Cgroup>,
     deadline: &Cell<Option<Instant>>,
@@ -134,7 +134,7 @@ pub fn run_job_once<J: Job>(
     job: &J,
     interrupt: &Arc<Interrupt>,
 ) -> Result<Result<J::Answer, Failure>, HelperError> {
-    let mut helper = HelperPlace::new(map.clone(), interrupt);
+    let mut helper = HelperSlot::new(map.clone(), interrupt);
     let (result, _process) = run_job(&mut helper, job, None, &Cell::default(), |_phase| ())?;
     Ok(result)
 }

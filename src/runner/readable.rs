@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use crate::base::within::open_listed;
+use crate::base::confinement::open_listed;
 use crate::container::helper::Interrupt;
 use crate::container::idmap::{IdMap, IdRange};
 

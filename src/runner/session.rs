@@ -8,16 +8,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::home::{Home, RunScratch, give_folder};
-use super::isolation::{self, IsolationError, Wanted};
+use super::isolation::{self, IsolationError, TierRequest};
 use super::job::{Failure, Job, run_job};
 use super::scratch::{INPUTS, Leftovers, ScratchDir};
-use super::workspace::JobPlace;
+use super::workspace::JobFolders;
 use crate::archive::Limits as ArchiveLimits;
 use crate::base::event::{Event, Observer, Phase};
 use crate::base::remedy::raise_limit;
 use crate::base::removal::remove_all;
 use crate::container::cgroup::{self, Cgroup, CgroupError, Delegation, Limits};
-use crate::container::helper::{HelperError, HelperPlace, Interrupt};
+use crate::container::helper::{HelperError, HelperSlot, Interrupt};
 use crate::container::machine::Machine;
 use crate::container::resources;
 
@@ -30,7 +30,7 @@ pub struct RunnerSettings {
     /// Folder of the builder itself.
     pub home: Home,
     /// Isolation tier, and the means to find one.
-    pub isolation: Wanted,
+    pub isolation: TierRequest,
     /// Limits of commands.
     pub limits: RunLimits,
     /// Limits of archives.
@@ -199,7 +199,7 @@ impl Session {
     pub fn open(
         settings: &RunnerSettings,
         observer: &dyn Observer,
-    ) -> Result<(Self, HelperPlace), SessionError> {
+    ) -> Result<(Self, HelperSlot), SessionError> {
         let RunnerSettings { home, isolation: wanted, interrupt, limits, .. } = settings;
         sweep(settings, observer);
         let scratch = home.start_run().map_err(SessionError::Home)?;
@@ -250,8 +250,8 @@ impl Session {
     }
 
     /// Place for another helper.
-    pub fn helper(&self) -> HelperPlace {
-        HelperPlace::new(self.machine.map.clone(), &self.settings.interrupt)
+    pub fn helper(&self) -> HelperSlot {
+        HelperSlot::new(self.machine.map.clone(), &self.settings.interrupt)
     }
 
     /// Makes a scratch folder for one job.
@@ -260,8 +260,8 @@ impl Session {
     }
 
     /// Folders and conditions of a job with a scratch folder.
-    pub fn job_place(&self, scratch: &ScratchDir) -> JobPlace {
-        JobPlace {
+    pub fn job_folders(&self, scratch: &ScratchDir) -> JobFolders {
+        JobFolders {
             machine: self.machine.clone(),
             scratch: scratch.path().to_owned(),
             view: self.scratch.view().to_owned(),
@@ -273,7 +273,7 @@ impl Session {
     /// Runs a job within the limits. `name` is unique within the process, for the cgroup.
     pub fn run<J: Job>(
         &self,
-        helper: &mut HelperPlace,
+        helper: &mut HelperSlot,
         name: &str,
         job: &J,
         scratch: ScratchDir,

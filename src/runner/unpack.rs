@@ -8,7 +8,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::base::causes::with_causes;
 use crate::base::event::Silent;
-use crate::container::helper::HelperPlace;
+use crate::container::helper::HelperSlot;
 use crate::image::digest::DiffId;
 use crate::image::registry::{UnpackFailure, Unpacker};
 use crate::image::store::LayerBlob;
@@ -27,7 +27,7 @@ pub struct LayerUnpacker {
 #[derive(Debug)]
 struct Ready {
     // Declared before the session, whose scratch folder contains its view.
-    helper: Mutex<Option<HelperPlace>>,
+    helper: Mutex<Option<HelperSlot>>,
     session: Session,
 }
 

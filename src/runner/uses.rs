@@ -147,18 +147,18 @@ pub struct Uses {
 #[derive(Debug)]
 pub struct Registration {
     home: Home,
-    said: Mutex<Said>,
+    registered: Mutex<UsesFile>,
     _held: FileLock,
 }
 
 /// Items registered so far.
 #[derive(Debug)]
-struct Said {
+struct UsesFile {
     file: fs_err::File,
     used: Used,
 }
 
-impl Said {
+impl UsesFile {
     fn add(&mut self, used: Used) -> io::Result<()> {
         let mut line = serde_json::to_vec(&used)?;
         line.push(b'\n');
@@ -172,13 +172,13 @@ impl Registration {
     /// Registers more items. An item that existed before may have been removed: the caller must
     /// check again.
     pub fn add(&self, used: &Used, waiting: impl FnOnce()) -> io::Result<()> {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = used.without(&said.used);
+        let mut registered = self.registered.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = used.without(&registered.used);
         if new == Used::default() {
             return Ok(());
         }
         let _gc = lock(&self.home, waiting)?;
-        said.add(new)
+        registered.add(new)
     }
 }
 
@@ -212,9 +212,13 @@ pub fn register(home: &Home, used: &Used, waiting: impl FnOnce()) -> io::Result<
             continue;
         }
         let file = fs_err::File::create(file)?;
-        let mut said = Said { file, used: Used::default() };
-        said.add(used.clone())?;
-        return Ok(Registration { home: home.clone(), said: Mutex::new(said), _held: held });
+        let mut registered = UsesFile { file, used: Used::default() };
+        registered.add(used.clone())?;
+        return Ok(Registration {
+            home: home.clone(),
+            registered: Mutex::new(registered),
+            _held: held,
+        });
     }
     Err(io::Error::other("no free name for a run"))
 }
@@ -268,8 +272,8 @@ fn gather(folder: &Path) -> io::Result<(Uses, Vec<(PathBuf, FileLock)>)> {
         let file = entry.with_extension("json");
         let held = FileLock::try_acquire(&entry)?;
         let used = fs_err::read(&file).map(|text| Used::parse(&text)).unwrap_or_default();
-        let said = fs_err::metadata(&file).and_then(|file| file.modified());
-        uses.last.add(used.clone(), seconds(said.unwrap_or_else(|_error| SystemTime::now())));
+        let modified = fs_err::metadata(&file).and_then(|file| file.modified());
+        uses.last.add(used.clone(), seconds(modified.unwrap_or_else(|_error| SystemTime::now())));
         match held {
             Some(held) => over.push((entry, held)),
             None => uses.now.extend(used),
@@ -336,7 +340,7 @@ mod tests {
         both.extend(other);
         assert_eq!(look(&home).unwrap().now, both);
         // Half a line, as from a process that is killed during a write.
-        running.said.lock().unwrap().file.write_all(b"{\"images\": [").unwrap();
+        running.registered.lock().unwrap().file.write_all(b"{\"images\": [").unwrap();
         assert_eq!(read(&home).unwrap().now, both);
     }
 

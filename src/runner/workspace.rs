@@ -23,7 +23,7 @@ use crate::image::store::LayerBlob;
 
 /// Caller's folders for any job on layers, and the conditions of the machine.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct JobPlace {
+pub struct JobFolders {
     /// Id map and abilities of the machine.
     pub machine: Machine,
     /// Empty scratch folder of the job.
@@ -40,7 +40,7 @@ pub struct JobPlace {
 /// A job's process inside its namespaces, as the container's root.
 #[derive(Debug)]
 pub struct Workspace<'a> {
-    place: &'a JobPlace,
+    place: &'a JobFolders,
     inputs: Inputs,
     view: View,
 }
@@ -85,7 +85,7 @@ pub fn unpack_layers(
 impl<'a> Workspace<'a> {
     /// Enters the namespaces of a job. `inputs` are further folders of the caller that the job
     /// needs.
-    pub fn enter(place: &'a JobPlace, inputs: Inputs, network: Network) -> Result<Self, Failure> {
+    pub fn enter(place: &'a JobFolders, inputs: Inputs, network: Network) -> Result<Self, Failure> {
         let mut inputs = inputs;
         inputs.add(&place.scratch);
         inputs.add(&place.layers);
@@ -99,7 +99,7 @@ impl<'a> Workspace<'a> {
     }
 
     /// Folders and conditions of the job.
-    pub fn place(&self) -> &JobPlace {
+    pub fn place(&self) -> &JobFolders {
         self.place
     }
 
@@ -138,7 +138,7 @@ impl<'a> Workspace<'a> {
 
     /// Unpacks the layers that are not unpacked yet, and returns their folders, the lowest first.
     pub fn unpacked(&self, layers: &[LayerBlob]) -> Result<Vec<PathBuf>, Failure> {
-        let JobPlace { layers: folder, limits, .. } = self.place;
+        let JobFolders { layers: folder, limits, .. } = self.place;
         unpack_layers(&self.view, &self.inputs, folder, layers, self.is_single(), *limits).map_err(
             |error| {
                 let hint = error.hint().map(str::to_owned);

@@ -16,9 +16,9 @@ use walkdir::WalkDir;
 
 use super::SourceProblem;
 use super::git_layout::{self, Refs};
+use crate::base::confinement::locate_below;
 use crate::base::removal::remove_all;
 use crate::base::times::set_time;
-use crate::base::within::locate_below;
 use crate::package::CommitId;
 
 /// A clone could not be made.

@@ -8,7 +8,7 @@ use git2::Repository;
 use super::clone::set_commit_time;
 use super::git_fetch::{Fetcher, unusable};
 use super::submodules::{Submodules, remove_git};
-use super::{FetchOptions, GitPlace, SourceProblem};
+use super::{FetchOptions, GitSelection, SourceProblem};
 use crate::base::event::Observer;
 use crate::base::http::redact;
 use crate::package::CommitId;
@@ -16,28 +16,29 @@ use crate::package::CommitId;
 /// Checks out a complete commit into a new folder; the folder selected by the place is inside.
 /// Returns the commit.
 pub fn clone_url(
-    place: &GitPlace,
+    selection: &GitSelection,
     folder: &Path,
     options: &FetchOptions,
     observer: &dyn Observer,
 ) -> Result<CommitId, SourceProblem> {
     let fetcher = Fetcher { options, observer };
-    let url = &place.url;
-    let commit = fetcher.check_out(folder, url, place.reference.as_deref().unwrap_or("HEAD"))?;
-    if let Some(expected) = &place.checksum
+    let url = &selection.url;
+    let commit =
+        fetcher.check_out(folder, url, selection.reference.as_deref().unwrap_or("HEAD"))?;
+    if let Some(expected) = &selection.checksum
         && !commit.as_str().starts_with(&expected.to_ascii_lowercase())
     {
         let (url, expected) = (redact(url), expected.clone());
         return Err(SourceProblem::OtherCommit { url, found: commit, expected });
     }
     let mut submodules = Submodules { fetcher: &fetcher, folders: Vec::new() };
-    if place.submodules {
+    if selection.submodules {
         submodules.check_out(folder, url, 0)?;
     }
-    if place.commit_time {
+    if selection.commit_time {
         give_commit_time(folder)?;
     }
-    if !place.keep_git {
+    if !selection.keep_git {
         submodules.folders.push(folder.to_owned());
         remove_git(&submodules.folders)?;
     }

@@ -10,15 +10,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::clone::bare_copy;
+use super::git_commit::{CommitRequest, ResolvedCommit};
 use super::git_mirror::{GitMirror, failure_of_mirror};
 use super::git_url::{GitLocation, git_mirror_paths};
-use super::git_wanted::{Found, Wanted};
 use super::{FetchOptions, Fetched, SourceProblem, SourceRequest, bundle, cache, git_foreign};
 use crate::base::atomic::TemporaryFolder;
 use crate::base::causes::with_causes;
+use crate::base::confinement::locate_below;
 use crate::base::event::{Event, Observer, Origin, Silent};
 use crate::base::http::redact;
-use crate::base::within::locate_below;
 use crate::package::CommitId;
 use crate::store::{Backend, Store, StoreError, Transfer};
 
@@ -69,7 +69,7 @@ fn has_bundle(commit: &CommitId, options: &FetchOptions) -> bool {
 /// Finds the commit and its name, and fetches missing ones.
 pub(super) fn fetch(
     request: &SourceRequest,
-    wanted: &Wanted<'_>,
+    wanted: &CommitRequest<'_>,
     options: &FetchOptions,
     observer: &dyn Observer,
 ) -> Result<Fetched, SourceProblem> {
@@ -162,7 +162,7 @@ fn unusable(path: &Path, reason: &str) -> SourceProblem {
 /// Results of the search so far.
 struct Search<'a> {
     request: &'a SourceRequest,
-    wanted: &'a Wanted<'a>,
+    wanted: &'a CommitRequest<'a>,
     options: &'a FetchOptions,
     observer: &'a dyn Observer,
     /// The repository with the commit, and where that came from.
@@ -177,7 +177,7 @@ impl Search<'_> {
         self.has.is_some() && self.origin.is_some()
     }
 
-    fn note(&mut self, path: &Path, from: Origin, found: Found) {
+    fn note(&mut self, path: &Path, from: Origin, found: ResolvedCommit) {
         if let Some(peeled) = found.commit.filter(|_| self.has.is_none()) {
             self.has = Some((path.to_owned(), from));
             self.peeled = Some(peeled);
@@ -278,7 +278,7 @@ impl Search<'_> {
     }
 
     /// Copies a repository with the commit into the tree's cache.
-    fn take(&mut self, path: &Path, found: Found) -> Result<(), SourceProblem> {
+    fn take(&mut self, path: &Path, found: ResolvedCommit) -> Result<(), SourceProblem> {
         if found.commit.is_some() && self.has.is_none() {
             let Self { request, options, observer, .. } = *self;
             cache::with_folder(request, options, observer, || self.copy(path))?;

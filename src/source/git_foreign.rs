@@ -12,9 +12,9 @@ use git2::{ObjectType, Oid};
 use walkdir::WalkDir;
 
 use super::SourceProblem;
+use super::git_commit::{CommitRequest, ResolvedCommit};
 use super::git_format;
 use super::git_layout::{self, Refs};
-use super::git_wanted::{Found, Wanted};
 use crate::package::CommitId;
 
 /// True if the repository has the commit and can be used.
@@ -24,7 +24,10 @@ pub(super) fn has_commit(path: &Path, commit: &CommitId) -> Result<bool, SourceP
 }
 
 /// Searches a repository for the wanted refs and commits.
-pub(super) fn look(path: &Path, wanted: &Wanted<'_>) -> Result<Found, SourceProblem> {
+pub(super) fn look(
+    path: &Path,
+    wanted: &CommitRequest<'_>,
+) -> Result<ResolvedCommit, SourceProblem> {
     check(path)?;
     let refs = git_layout::read_refs(path).map_err(SourceProblem::io("read a git repository"))?;
     let head = git_layout::head_branch(path).map_err(SourceProblem::io("read a git repository"))?;
@@ -33,17 +36,17 @@ pub(super) fn look(path: &Path, wanted: &Wanted<'_>) -> Result<Found, SourceProb
 
 fn find(
     objects: &Path,
-    wanted: &Wanted<'_>,
+    wanted: &CommitRequest<'_>,
     refs: &Refs,
     head: Option<Vec<u8>>,
-) -> Result<Found, git2::Error> {
+) -> Result<ResolvedCommit, git2::Error> {
     let repository = git_layout::open_objects(&[objects.to_owned()])?;
     let peeled = |id: &str| {
         let object = repository.find_object(Oid::from_str(id).ok()?, None).ok()?;
         Some(object.peel(ObjectType::Commit).ok()?.id().to_string())
     };
     let origin = named(refs, head, wanted.ref_origin).and_then(|id| peeled(&id));
-    Ok(Found { commit: peeled(wanted.commit.as_str()), origin })
+    Ok(ResolvedCommit { commit: peeled(wanted.commit.as_str()), origin })
 }
 
 /// Resolves a name to an id, as in gitrevisions(7).

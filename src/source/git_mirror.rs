@@ -16,9 +16,9 @@ use git2::{ErrorCode, Repository};
 use walkdir::WalkDir;
 
 use super::clone::write_mirror_config;
+use super::git_commit::{CommitRequest, ResolvedCommit};
 use super::git_login::Login;
 use super::git_program::{GitRun, is_refused, may_pass};
-use super::git_wanted::{Found, Wanted};
 use super::{FetchOptions, SourceProblem, SourceRequest, git_foreign, git_format};
 use crate::base::atomic::{self, TemporaryFolder};
 use crate::base::digest::Sha256Sum;
@@ -35,7 +35,7 @@ pub(super) struct GitMirror<'a> {
     path: PathBuf,
     login: Login,
     subject: String,
-    wanted: &'a Wanted<'a>,
+    wanted: &'a CommitRequest<'a>,
     options: &'a FetchOptions,
     observer: &'a dyn Observer,
     _lock: FileLock,
@@ -50,7 +50,7 @@ impl<'a> GitMirror<'a> {
     /// Waits for other processes that use the mirror, and removes leftovers of killed ones.
     pub(super) fn open(
         request: &SourceRequest,
-        wanted: &'a Wanted<'a>,
+        wanted: &'a CommitRequest<'a>,
         place: OsString,
         options: &'a FetchOptions,
         observer: &'a dyn Observer,
@@ -83,12 +83,12 @@ impl<'a> GitMirror<'a> {
     }
 
     /// Searches the mirror for the wanted refs and commits.
-    pub(super) fn look(&self) -> Result<Found, SourceProblem> {
+    pub(super) fn look(&self) -> Result<ResolvedCommit, SourceProblem> {
         self.look_if_whole().map(Option::unwrap_or_default)
     }
 
     /// The same; `None` if it is not there, or has lost something and is to be made anew.
-    fn look_if_whole(&self) -> Result<Option<Found>, SourceProblem> {
+    fn look_if_whole(&self) -> Result<Option<ResolvedCommit>, SourceProblem> {
         match Repository::open_bare(&self.path) {
             Ok(_) => {}
             Err(error) if error.code() == ErrorCode::Owner => {
@@ -104,7 +104,7 @@ impl<'a> GitMirror<'a> {
     }
 
     /// Has git clone, or fetch into an existing mirror; `shown` is the place for people.
-    pub(super) fn bring_up_to_date(&self, shown: &str) -> Result<Found, SourceProblem> {
+    pub(super) fn bring_up_to_date(&self, shown: &str) -> Result<ResolvedCommit, SourceProblem> {
         if self.look_if_whole()?.is_some() {
             configure(&self.path, shown)?;
             let fetch = ["fetch", "--progress", "--prune", "--no-tags", "--force", "--"];
@@ -125,7 +125,7 @@ impl<'a> GitMirror<'a> {
 
     /// Searches the mirror after a fetch of all refs. A commit without a ref, after a forced push
     /// to its branch, is available by its id on many servers. The mirror never loses the commit.
-    fn look_for_commit(&self, shown: &str) -> Result<Found, SourceProblem> {
+    fn look_for_commit(&self, shown: &str) -> Result<ResolvedCommit, SourceProblem> {
         let found = self.look()?;
         if found.commit.is_some() {
             return Ok(found);

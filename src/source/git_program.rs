@@ -130,8 +130,8 @@ impl GitRun<'_> {
         if let Some(stderr) = child.stderr.take() {
             std::thread::spawn(move || forward(stderr, &sender));
         }
-        let mut said = Said::default();
-        let ended = self.watch(&mut child, &receiver, &mut said);
+        let mut collected = GitOutput::default();
+        let ended = self.watch(&mut child, &receiver, &mut collected);
         if ended.is_err() {
             self.stop(&mut child);
         }
@@ -140,14 +140,14 @@ impl GitRun<'_> {
             self.stop(&mut child);
         }
         if ended.success() {
-            return Ok(said.text());
+            return Ok(collected.text());
         }
         if self.options.supervisor.is_some() && ended.code() == Some(NOT_STARTED) {
             let (program, error) =
-                (self.options.program.clone(), std::io::Error::other(said.text()));
+                (self.options.program.clone(), std::io::Error::other(collected.text()));
             return Err(SourceProblem::NoGit { program, error });
         }
-        Err(SourceProblem::Git { url: self.url.to_owned(), output: said.text() })
+        Err(SourceProblem::Git { url: self.url.to_owned(), output: collected.text() })
     }
 
     /// Command for git with our settings, before those of a single run.
@@ -208,7 +208,7 @@ impl GitRun<'_> {
         &self,
         child: &mut Child,
         receiver: &Receiver<Vec<u8>>,
-        said: &mut Said,
+        collected: &mut GitOutput,
     ) -> Result<ExitStatus, SourceProblem> {
         let mut last = Instant::now();
         loop {
@@ -218,7 +218,7 @@ impl GitRun<'_> {
             match receiver.recv_timeout(TICK) {
                 Ok(bytes) => {
                     last = Instant::now();
-                    for done in said.add(&bytes) {
+                    for done in collected.add(&bytes) {
                         self.observer.event(Event::Download {
                             subject: self.subject.to_owned(),
                             url: self.url.to_owned(),
@@ -234,7 +234,7 @@ impl GitRun<'_> {
             let ended = child.try_wait().map_err(SourceProblem::io("wait for git"))?;
             if let Some(status) = ended {
                 while let Ok(bytes) = receiver.recv_timeout(TICK) {
-                    said.add(&bytes);
+                    collected.add(&bytes);
                 }
                 return Ok(status);
             }
@@ -257,12 +257,12 @@ fn forward(mut from: impl Read, to: &Sender<Vec<u8>>) {
 
 /// Output of git so far, without its progress.
 #[derive(Default)]
-struct Said {
+struct GitOutput {
     kept: String,
     line: Vec<u8>,
 }
 
-impl Said {
+impl GitOutput {
     /// Parses output; returns the number of received bytes, where reported.
     fn add(&mut self, bytes: &[u8]) -> Vec<u64> {
         let mut received = Vec::new();
@@ -362,13 +362,13 @@ mod tests {
 
     #[test]
     fn progress_is_told_from_messages() {
-        let mut said = Said::default();
-        let received = said.add(
+        let mut collected = GitOutput::default();
+        let received = collected.add(
             b"Cloning into bare repository\nReceiving objects:  50% (1/2), 1.50 KiB | 3.00 MiB/s\r\
               Receiving objects: 100% (2/2), 2.00 MiB | 3.00 MiB/s, done.\nfatal: https://u:p@h/ no",
         );
         assert_eq!(received, [1536, 2 << 20]);
-        assert_eq!(said.text(), "Cloning into bare repository\nfatal: https://h/ no");
+        assert_eq!(collected.text(), "Cloning into bare repository\nfatal: https://h/ no");
         assert_eq!(received_bytes("Receiving objects:  12% (3/25)"), None);
     }
 }

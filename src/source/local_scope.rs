@@ -14,7 +14,7 @@ use git2::Repository;
 use super::git_guard::find;
 use super::git_layout;
 use super::local_repository::LocalRepository;
-use crate::base::within;
+use crate::base::confinement;
 
 /// Permission of a tree's `git_local` sources.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -193,7 +193,7 @@ fn own_repository(folder: &Path, packages: &Path) -> Option<(PathBuf, Option<Pat
         // Both have to be known to the repository itself, not only to what the file leads to.
         let is_worktree = own.parent() == Some(refs.join("worktrees").as_path());
         let is_submodule = own == refs;
-        let worktree = within::read_text(repository.path(), Path::new("gitdir"), 1 << 16);
+        let worktree = confinement::read_text(repository.path(), Path::new("gitdir"), 1 << 16);
         let of_worktree = worktree.ok().and_then(|text| fs_err::canonicalize(text.trim_end()).ok());
         let of_submodule = repository.config().ok().and_then(|config| {
             let worktree = config.get_path("core.worktree").ok()?;

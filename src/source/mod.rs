@@ -33,6 +33,7 @@ mod clone_url;
 mod error;
 mod file;
 mod git;
+mod git_commit;
 mod git_convert;
 mod git_fetch;
 mod git_foreign;
@@ -42,12 +43,11 @@ mod git_layout;
 mod git_local;
 mod git_login;
 mod git_mirror;
-mod git_place;
 mod git_program;
 mod git_repository;
+mod git_selection;
 mod git_state;
 mod git_url;
-mod git_wanted;
 mod head;
 mod local_repository;
 mod local_scope;
@@ -74,7 +74,7 @@ pub use cache::folder_lock;
 pub use check_out::{CheckOutError, check_out};
 pub use clone_url::clone_url;
 pub use error::{SourceError, SourceProblem, SubmoduleProblem};
-pub use git_place::{GitPlace, GitPlaceError};
+pub use git_selection::{GitSelection, GitSelectionError};
 pub use git_url::git_mirror_path;
 pub use head::head_of_checkout;
 pub use local_scope::{LocalPermission, LocalScope, OutOfScope};
@@ -270,7 +270,7 @@ pub fn fetch(
                 .and_then(|commit| git_local::fetched(request, rel_path, &commit, options))
         }
         (SourceSpec::Git { url, commit, ref_origin }, _) => {
-            let wanted = git_wanted::Wanted { url, commit, ref_origin };
+            let wanted = git_commit::CommitRequest { url, commit, ref_origin };
             git::fetch(request, &wanted, options, observer)
         }
         (SourceSpec::Url(file), _) => cache::with_folder(request, options, observer, || {

@@ -15,7 +15,7 @@ use std::path::{Component, Path, PathBuf};
 use git2::{Config, Repository};
 
 use super::git_fetch::{Fetcher, unusable};
-use super::git_place::is_fetchable;
+use super::git_selection::is_fetchable;
 use super::{SourceProblem, SubmoduleProblem};
 use crate::base::http::redact;
 use crate::base::memory_file::memory_file;

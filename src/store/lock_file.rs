@@ -68,14 +68,14 @@ struct Document {
 }
 
 #[derive(Deserialize)]
-struct Versioned {
+struct VersionField {
     version: u32,
 }
 
 impl LockFile {
     /// Reads the text of a lock file.
     pub fn parse(text: &[u8]) -> Result<Self, LockFileError> {
-        let Versioned { version } = serde_json::from_slice(text).map_err(LockFileError::Form)?;
+        let VersionField { version } = serde_json::from_slice(text).map_err(LockFileError::Form)?;
         if version != VERSION {
             return Err(LockFileError::Version(version));
         }

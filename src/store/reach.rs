@@ -13,10 +13,10 @@ const FAILURES: u32 = 3;
 
 /// Reachability of a place.
 #[derive(Debug, Default)]
-pub struct Reach(Mutex<State>);
+pub struct Reach(Mutex<ReachState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct ReachState {
     /// Number of items that failed in a row.
     failures: u32,
     is_skipped: bool,
@@ -61,7 +61,7 @@ impl Reach {
         if state.is_skipped { Consequence::Skip } else { Consequence::Continue }
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> std::sync::MutexGuard<'_, ReachState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -49,7 +49,7 @@ impl fmt::Display for Kind {
 
 /// Something in a tree's cache that is not needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Item {
+pub struct UnusedItem {
     /// Kind.
     pub kind: Kind,
     /// Path below the cache.
@@ -64,9 +64,9 @@ pub struct Item {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cleaned {
     /// Items that were removed, or would be.
-    pub items: Vec<Item>,
+    pub items: Vec<UnusedItem>,
     /// Items that stay because another process uses them.
-    pub in_use: Vec<Item>,
+    pub in_use: Vec<UnusedItem>,
     /// Numbers of packages with unknown ids, whose archives all stay.
     pub unknown: Unknown,
 }

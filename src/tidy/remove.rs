@@ -4,13 +4,13 @@ use std::io;
 use std::path::Path;
 
 use super::search::{Needs, Search};
-use super::{Cleaned, Item};
+use super::{Cleaned, UnusedItem};
 use crate::base::atomic::Unswept;
+use crate::base::confinement;
 use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
 use crate::base::removal::remove_all;
-use crate::base::within;
-use crate::build::site::{Site, SiteError};
+use crate::build::project::{Project, ProjectError};
 use crate::runner::measure::Meter;
 use crate::runner::{trees, uses};
 
@@ -19,7 +19,7 @@ use crate::runner::{trees, uses};
 pub enum TidyError {
     /// The tree cannot be read.
     #[error(transparent)]
-    Site(Box<SiteError>),
+    Project(Box<ProjectError>),
     /// A run builds in the tree.
     #[error("a run of mkpanda builds packages of this tree, so its cache stays as it is")]
     InUse,
@@ -28,9 +28,9 @@ pub enum TidyError {
     Io(#[source] io::Error),
 }
 
-impl From<SiteError> for TidyError {
-    fn from(error: SiteError) -> Self {
-        Self::Site(Box::new(error))
+impl From<ProjectError> for TidyError {
+    fn from(error: ProjectError) -> Self {
+        Self::Project(Box::new(error))
     }
 }
 
@@ -42,35 +42,39 @@ impl TidyError {
 }
 
 /// Finds and removes unneeded files of a tree's cache; with `dry_run`, nothing is removed.
-pub fn clean(site: &Site, dry_run: bool, observer: &dyn Observer) -> Result<Cleaned, TidyError> {
+pub fn clean(
+    project: &Project,
+    dry_run: bool,
+    observer: &dyn Observer,
+) -> Result<Cleaned, TidyError> {
     // What takes time, such as fetching an image, does not keep builds from beginning.
-    Needs::of(site, observer)?;
+    Needs::of(project, observer)?;
     // No run begins meanwhile.
     let waiting = || {
         let message = "waiting for a collection, or for a build that begins".to_owned();
         observer.event(Event::Note { message });
     };
-    let _gc = uses::lock(site.home(), waiting).map_err(TidyError::Io)?;
-    let now = uses::read(site.home()).map_err(TidyError::Io)?.now;
-    if !dry_run && now.trees.contains(&trees::name_of(site.tree.root())) {
+    let _gc = uses::lock(project.home(), waiting).map_err(TidyError::Io)?;
+    let now = uses::read(project.home()).map_err(TidyError::Io)?.now;
+    if !dry_run && now.trees.contains(&trees::name_of(project.tree.root())) {
         return Err(TidyError::InUse);
     }
     // While the lock was waited for, a build may have ended, or the tree changed.
-    let site = &site.reread(observer)?;
-    let (needs, unknown) = Needs::of(site, observer)?;
-    let mut search = Search { site, needs: &needs, found: Vec::new(), meter: Meter::default() };
+    let project = &project.reread(observer)?;
+    let (needs, unknown) = Needs::of(project, observer)?;
+    let mut search = Search { project, needs: &needs, found: Vec::new(), meter: Meter::default() };
     search.run().map_err(TidyError::Io)?;
     let mut cleaned = Cleaned { unknown, ..Cleaned::default() };
     let mut unswept = Unswept::default();
     for item in search.found {
         if observer.is_interrupted() {
-            return Err(SiteError::Interrupted.into());
+            return Err(ProjectError::Interrupted.into());
         }
         if dry_run {
             cleaned.items.push(item);
             continue;
         }
-        match remove(site.cache.root(), &item) {
+        match remove(project.cache.root(), &item) {
             Ok(true) => cleaned.items.push(item),
             Ok(false) => cleaned.in_use.push(item),
             Err(error) => unswept.note(Err(error)),
@@ -81,12 +85,12 @@ pub fn clean(site: &Site, dry_run: bool, observer: &dyn Observer) -> Result<Clea
 }
 
 /// Removes an item, and folders that are empty then; `false` if a process uses the item.
-fn remove(root: &Path, item: &Item) -> io::Result<bool> {
+fn remove(root: &Path, item: &UnusedItem) -> io::Result<bool> {
     let lock = item.lock.as_ref().map(|lock| FileLock::try_acquire(lock)).transpose()?;
     if matches!(lock, Some(None)) {
         return Ok(false);
     }
-    within::without_links(root, item.path.parent().unwrap_or(&item.path))?;
+    confinement::without_links(root, item.path.parent().unwrap_or(&item.path))?;
     let path = root.join(&item.path);
     remove_all(&path)?;
     for folder in path.ancestors().skip(1).take_while(|folder| *folder != root) {

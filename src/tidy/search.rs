@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Item, Kind, Unknown};
+use super::{Kind, Unknown, UnusedItem};
 use crate::base::atomic::TEMPORARY_PREFIX;
 use crate::base::digest::Sha1Sum;
 use crate::bootstrap::BootstrapId;
 use crate::build::cache::is_file;
-use crate::build::site::{Site, SiteError};
+use crate::build::project::{Project, ProjectError};
 use crate::package::{PackageId, PackageName, SourceSpec, Variant};
 use crate::runner::measure::Meter;
 use crate::source::{SourceRequest, folder_lock};
@@ -41,29 +41,29 @@ const REPOSITORY: &str = "cache.git";
 impl Needs {
     /// Determines the needs; also returns the number of packages without an id.
     pub(super) fn of(
-        site: &Site,
+        project: &Project,
         observer: &dyn crate::base::event::Observer,
-    ) -> Result<(Self, Unknown), SiteError> {
-        let keys: BTreeSet<PackageKey> = site.tree.keys().collect();
-        let order = site.tree.order(&keys)?;
-        let faulty = site.tree.faulty_names();
+    ) -> Result<(Self, Unknown), ProjectError> {
+        let keys: BTreeSet<PackageKey> = project.tree.keys().collect();
+        let order = project.tree.order(&keys)?;
+        let faulty = project.tree.faulty_names();
         let mut without: BTreeSet<PackageKey> = BTreeSet::new();
         let mut identifiable: Vec<PackageKey> = Vec::new();
         for key in &order {
             let has_no_id =
-                |key: &PackageKey| site.tree.package(key).is_none() || without.contains(key);
-            if site.tree.requires(key).iter().any(has_no_id) {
+                |key: &PackageKey| project.tree.package(key).is_none() || without.contains(key);
+            if project.tree.requires(key).iter().any(has_no_id) {
                 without.insert(key.clone());
             } else {
                 identifiable.push(key.clone());
             }
         }
-        let (known, pending) = site.identify_without_building(&identifiable, observer)?;
+        let (known, pending) = project.identify_without_building(&identifiable, observer)?;
         let id_of = |key: &PackageKey| Some(known.identities.get(key)?.id.clone());
-        let variants = site.tree.tree_variants().ok();
+        let variants = project.tree.tree_variants().ok();
         // A tree variant with a mistake in it may have any bootstrap.
         let bootstrap = |variant: &Variant| {
-            let set = site.tree.resolve(variant).ok()?;
+            let set = project.tree.resolve(variant).ok()?;
             let ids: Vec<PackageId> = set.bootstrap.iter().map(id_of).collect::<Option<_>>()?;
             Some(BootstrapId::of(&ids).as_str().to_owned())
         };
@@ -72,7 +72,7 @@ impl Needs {
             None => None,
         };
         let mut sources: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
-        for request in site.source_requests(&order)? {
+        for request in project.source_requests(&order)? {
             let names = sources.entry(request.cache_dir.clone()).or_default();
             names.insert(file_name(&request));
         }
@@ -83,11 +83,11 @@ impl Needs {
             ids: order.iter().filter_map(id_of).collect(),
             unknown: unknown.chain(faulty.iter().cloned()).collect(),
             faulty,
-            names: site.tree.names().cloned().collect(),
+            names: project.tree.names().cloned().collect(),
             bootstraps,
             variants: variants.map(|variants| variants.into_iter().collect()),
             sources,
-            has_upstream: site.tree.root().join("upstream.json").exists(),
+            has_upstream: project.tree.root().join("upstream.json").exists(),
         };
         Ok((needs, counts))
     }
@@ -102,9 +102,9 @@ fn file_name(request: &SourceRequest) -> String {
 }
 
 pub(super) struct Search<'s> {
-    pub(super) site: &'s Site,
+    pub(super) project: &'s Project,
     pub(super) needs: &'s Needs,
-    pub(super) found: Vec<Item>,
+    pub(super) found: Vec<UnusedItem>,
     pub(super) meter: Meter,
 }
 
@@ -141,7 +141,7 @@ fn entries(folder: &Path) -> io::Result<Vec<Entry>> {
 
 impl Search<'_> {
     pub(super) fn run(&mut self) -> io::Result<()> {
-        let root = self.site.cache.root().to_owned();
+        let root = self.project.cache.root().to_owned();
         for folder in entries(&root.join("packages"))?.iter().filter(|entry| entry.is_folder) {
             if let Ok(name) = folder.name.parse::<PackageName>() {
                 self.package(&name, &folder.path)?;
@@ -162,8 +162,8 @@ impl Search<'_> {
 
     fn add(&mut self, kind: Kind, path: &Path, lock: Option<PathBuf>) {
         let bytes = self.meter.measure(path).bytes;
-        let path = path.strip_prefix(self.site.cache.root()).unwrap_or(path).to_owned();
-        self.found.push(Item { kind, path, bytes, lock });
+        let path = path.strip_prefix(self.project.cache.root()).unwrap_or(path).to_owned();
+        self.found.push(UnusedItem { kind, path, bytes, lock });
     }
 
     fn package(&mut self, name: &PackageName, folder: &Path) -> io::Result<()> {
@@ -180,7 +180,7 @@ impl Search<'_> {
             let id = bare.strip_suffix(".tar.xz").and_then(|id| id.parse::<PackageId>().ok());
             if let Some(id) = id.filter(|id| id.name() == name && entry.is_file) {
                 if !self.needs.ids.contains(&id) && !self.needs.unknown.contains(name) {
-                    let lock = self.site.home().package_lock(self.site.cache.root(), &id);
+                    let lock = self.project.home().package_lock(self.project.cache.root(), &id);
                     self.add(Kind::Package, &entry.path, Some(lock));
                 }
             } else if entry.is_file && is_latest(&entry.name, "latest") && !is_known {
@@ -195,7 +195,7 @@ impl Search<'_> {
     fn source(&mut self, folder: &Entry) -> io::Result<()> {
         let inside = entries(&folder.path)?;
         let is_ours = |entry: &Entry| entry.is_file || entry.is_folder && entry.name == REPOSITORY;
-        let locks = &self.site.fetch_options().locks;
+        let locks = &self.project.fetch_options().locks;
         let lock = folder_lock(locks, &folder.path);
         if !is_file(&lock) || !inside.iter().all(is_ours) {
             return Ok(());
@@ -218,7 +218,7 @@ impl Search<'_> {
             if let Some(id) = id.filter(|id| id.parse::<Sha1Sum>().is_ok()) {
                 let needed = self.needs.bootstraps.as_ref();
                 if needed.is_some_and(|needed| !needed.contains(id)) {
-                    let lock = self.site.home().bootstrap_lock(id);
+                    let lock = self.project.home().bootstrap_lock(id);
                     self.add(Kind::Bootstrap, &entry.path, Some(lock));
                 }
             } else if self.is_of_no_variant(&entry.name, "bootstrap.latest") {

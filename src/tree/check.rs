@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::walk::{Walk, absent_package, arrows};
-use super::{Folder, Package, PackageKey, PackageTree, TreeError, place};
+use super::{Folder, Package, PackageKey, PackageTree, TreeError, position};
 use crate::graph;
 use crate::package::{PackageName, Problem, Report, Variant};
 
@@ -93,9 +93,9 @@ impl PackageTree {
             }));
             let unknown = file.info.exclude.iter().filter(|name| !self.folders.contains_key(*name));
             odd.extend(unknown.map(|name| {
-                let offset = place::entry_of_list(&file.text, "exclude", name.as_str());
+                let offset = position::entry_of_list(&file.text, "exclude", name.as_str());
                 let message = format!("exclude names {name}, and there is no such package");
-                place::problem(offset, message, absent_package(name, self.folders.keys()))
+                position::problem(offset, message, absent_package(name, self.folders.keys()))
                     .in_file(&file.path, &file.text)
             }));
         }
@@ -163,7 +163,7 @@ impl PackageTree {
     fn two_variants(&self, package: &Package, one: &PackageKey, other: &PackageKey) -> Report {
         let chain = |to| graph::shortest_chain(&package.key, to, |key| self.requires(key));
         let (one, other) = (chain(one).unwrap_or_default(), chain(other).unwrap_or_default());
-        let offset = other.get(1).and_then(|key| place::requirement(&package.text, key));
+        let offset = other.get(1).and_then(|key| position::requirement(&package.text, key));
         let message = format!(
             "{} needs two variants of one package: {} and {}",
             package.key,
@@ -171,7 +171,7 @@ impl PackageTree {
             arrows(&other)
         );
         let hint = "make the requires agree: dependencies are installed into one folder";
-        place::problem(offset, message, hint.to_owned())
+        position::problem(offset, message, hint.to_owned())
             .in_file(&package.info_path(), &package.text)
     }
 
@@ -183,8 +183,8 @@ impl PackageTree {
         let Some(package) = cycle.first().and_then(|key| self.package(key)) else {
             return Problem::whole(message).hint(hint).in_file(&self.root, "");
         };
-        let offset = cycle.get(1).and_then(|key| place::requirement(&package.text, key));
-        place::problem(offset, message, hint).in_file(&package.info_path(), &package.text)
+        let offset = cycle.get(1).and_then(|key| position::requirement(&package.text, key));
+        position::problem(offset, message, hint).in_file(&package.info_path(), &package.text)
     }
 }
 
@@ -197,18 +197,18 @@ fn keys_of(name: &PackageName, folder: &Folder) -> impl Iterator<Item = PackageK
 impl Package {
     /// True if the description has its source under `single_source`.
     pub fn is_single_source(&self) -> bool {
-        place::value_of(&self.text, "single_source").is_some()
+        position::value_of(&self.text, "single_source").is_some()
     }
 
     /// Returns a problem at a value of the package's description, such as `["sources", "lib", "url"]`.
     pub fn problem_at(&self, keys: &[&str], message: String, hint: &str) -> Report {
-        place::problem(place::value_at(&self.text, keys), message, hint.to_owned())
+        position::problem(position::value_at(&self.text, keys), message, hint.to_owned())
             .in_file(&self.info_path(), &self.text)
     }
 
     /// Returns a problem at an entry of `requires`, the last one of several.
     pub fn problem_at_requirement(&self, key: &PackageKey, message: String, hint: &str) -> Report {
-        place::problem(place::last_requirement(&self.text, key), message, hint.to_owned())
+        position::problem(position::last_requirement(&self.text, key), message, hint.to_owned())
             .in_file(&self.info_path(), &self.text)
     }
 }

@@ -17,7 +17,7 @@ mod check;
 mod docker;
 mod error;
 pub mod lock;
-mod place;
+mod position;
 mod read;
 mod resolve;
 mod upstream;

@@ -6,8 +6,8 @@ use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use super::docker::latest_image;
-use super::{Folder, Package, PackageKey, PackageTree, TreeError, TreeFile, place};
-use crate::base::within;
+use super::{Folder, Package, PackageKey, PackageTree, TreeError, TreeFile, position};
+use crate::base::confinement;
 use crate::package::{
     BuildInfo, NameError, PackageName, Problem, Report, TreeInfo, Variant, VariantError,
     variant_of_file,
@@ -217,7 +217,7 @@ impl Package {
         // original say, and as that did until 2018-03.
         let is_there = |name: &str| fs_err::symlink_metadata(folder.join(name)).is_ok();
         if key.variant != Variant::DEFAULT
-            && place::value_of(&text, "build_script").is_none()
+            && position::value_of(&text, "build_script").is_none()
             && !is_there(&info.build_script)
             && is_there(BUILD_SCRIPT)
         {
@@ -253,7 +253,7 @@ fn check_build_script(folder: &Path, info: &BuildInfo, text: &str) -> Result<(),
     let script = folder.join(&info.build_script);
     let wrong = |what: &str, hint: &str| {
         let message = format!("the build script {} {what}", info.build_script);
-        place::problem(place::value_of(text, "build_script"), message, hint.to_owned())
+        position::problem(position::value_of(text, "build_script"), message, hint.to_owned())
     };
     let is_name = {
         let mut components = Path::new(&info.build_script).components();
@@ -327,8 +327,8 @@ fn files_of_kind(folder: &Path, suffix: &str) -> std::io::Result<Vec<NamedFile>>
 
 /// Refuses a path through a symlink that leads out of the folder `base`.
 fn stays_in(base: &Path, path: &Path) -> Result<(), Report> {
-    match within::locate_below(base, path.strip_prefix(base).unwrap_or(path)) {
-        Err(error) if within::leads_out(&error) => Err(leads_out(base, path)),
+    match confinement::locate_below(base, path.strip_prefix(base).unwrap_or(path)) {
+        Err(error) if confinement::leads_out(&error) => Err(leads_out(base, path)),
         // Whatever else is wrong is said where it is used.
         _ => Ok(()),
     }
@@ -343,9 +343,13 @@ fn leads_out(base: &Path, path: &Path) -> Report {
 /// the file as such becomes a report.
 pub(super) fn read_text(base: &Path, path: &Path) -> Result<String, Report> {
     let whole = |message: &str| Problem::whole(message).in_file(path, "");
-    let file = within::open_below(base, path.strip_prefix(base).unwrap_or(path));
+    let file = confinement::open_below(base, path.strip_prefix(base).unwrap_or(path));
     let file = file.map_err(|error| {
-        if within::leads_out(&error) { leads_out(base, path) } else { unreadable(path, &error) }
+        if confinement::leads_out(&error) {
+            leads_out(base, path)
+        } else {
+            unreadable(path, &error)
+        }
     })?;
     let metadata = file.metadata().map_err(|error| unreadable(path, &error))?;
     if !metadata.is_file() {

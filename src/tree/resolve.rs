@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::walk::{Walk, absent_package};
-use super::{PackageKey, PackageTree, TreeError, TreeFile, place};
+use super::{PackageKey, PackageTree, TreeError, TreeFile, position};
 use crate::graph;
 use crate::package::{PackageName, Problem, Report, Variant};
 
@@ -142,8 +142,8 @@ impl PackageTree {
         let mut warnings: Vec<Report> = unknown
             .map(|name| {
                 let message = format!("variants names {name}, and there is no such package");
-                place::problem(
-                    place::key_in(&file.text, "variants", name.as_str()),
+                position::problem(
+                    position::key_in(&file.text, "variants", name.as_str()),
                     message,
                     absent_package(name, self.folders.keys()),
                 )

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::error::variants;
-use super::{Lookup, Package, PackageKey, PackageTree, TreeError, TreeFile, place};
+use super::{Lookup, Package, PackageKey, PackageTree, TreeError, TreeFile, position};
 use crate::base::suggestion::nearest;
 use crate::package::{PackageName, Problem, Report};
 
@@ -32,10 +32,11 @@ impl<'a> Walk<'a> {
     pub(super) fn seed(&mut self, name: &PackageName, list: Option<&str>) {
         let Some(file) = self.file else { return };
         let wanted = PackageKey { name: name.clone(), variant: file.info.variant_of(name) };
-        let in_list = |list: Option<&str>| place::entry_of_list(&file.text, list?, name.as_str());
+        let in_list =
+            |list: Option<&str>| position::entry_of_list(&file.text, list?, name.as_str());
         let problem = match self.tree.lookup(&wanted) {
             Lookup::Found(_) | Lookup::Broken(_) => return self.enqueue(wanted, None),
-            Lookup::Absent => place::problem(
+            Lookup::Absent => position::problem(
                 in_list(list),
                 format!(
                     "{} names {name}, and there is no such package",
@@ -44,7 +45,7 @@ impl<'a> Walk<'a> {
                 absent_package(name, self.tree.folders.keys()),
             ),
             Lookup::NoVariant(known) => {
-                let offset = place::key_in(&file.text, "variants", name.as_str());
+                let offset = position::key_in(&file.text, "variants", name.as_str());
                 let hint = match (known.first().and_then(|variant| variant.name()), offset) {
                     (Some(first), None) => format!(
                         "it has {}: add \"variants\": {{\"{name}\": \"{first}\"}} here, or exclude it",
@@ -56,7 +57,7 @@ impl<'a> Walk<'a> {
                     "this tree has package {name} in variant {}, which {name} doesn't have",
                     wanted.variant
                 );
-                place::problem(offset.or_else(|| in_list(list)), message, hint)
+                position::problem(offset.or_else(|| in_list(list)), message, hint)
             }
         };
         self.problems.push(problem.in_file(&file.path, &file.text));
@@ -116,9 +117,9 @@ impl<'a> Walk<'a> {
                 }
             },
         };
-        let offset = place::requirement(&package.text, required);
+        let offset = position::requirement(&package.text, required);
         let report =
-            place::problem(offset, message, hint).in_file(&package.info_path(), &package.text);
+            position::problem(offset, message, hint).in_file(&package.info_path(), &package.text);
         self.problems.push(report);
     }
 
@@ -174,8 +175,8 @@ impl<'a> Walk<'a> {
                 let message = format!("{LIST} names {name}, and there is no such package");
                 (message, absent_package(name, self.tree.folders.keys()))
             };
-            let offset = place::entry_of_list(&file.text, LIST, name.as_str());
-            let report = place::problem(offset, message, hint).in_file(&file.path, &file.text);
+            let offset = position::entry_of_list(&file.text, LIST, name.as_str());
+            let report = position::problem(offset, message, hint).in_file(&file.path, &file.text);
             self.problems.push(report);
         }
         Some(seeds)

@@ -12,9 +12,9 @@ use crate::archive::{
 };
 
 /// A folder to unpack into, beside a file and a folder that nothing may touch.
-struct Place(tempfile::TempDir);
+struct GuardedFolder(tempfile::TempDir);
 
-impl Place {
+impl GuardedFolder {
     fn new() -> Self {
         let scratch = tempfile::tempdir().unwrap();
         fs_err::create_dir(scratch.path().join("outside")).unwrap();
@@ -86,7 +86,7 @@ fn is_refused_everywhere_and_never_gets_out(#[case] raw: Raw) {
     let kinds: [(&str, Unpack<'_>); 3] =
         [("a package", &package), ("a source", &source), ("a layer", &layer)];
     for (what, unpack) in kinds {
-        let place = Place::new();
+        let place = GuardedFolder::new();
         let result = unpack(&tar, &place.folder());
         place.check(what);
         assert!(matches!(result, Err(error) if !is_io(&error)), "{what} was taken");
@@ -104,7 +104,7 @@ fn is_io(error: &UnpackError) -> bool {
 fn devices_are_refused_and_left_out_of_layers(#[case] kind: u8) {
     let name = "./t/device";
     let tar = Raw::default().entry(kind, name, "", "").tar();
-    let place = Place::new();
+    let place = GuardedFolder::new();
     let error = source(&tar, &place.folder()).unwrap_err().to_string();
     assert!(error.contains("./t/device is a"), "{error}");
     let package = Raw::package().entry(kind, name, "", "").xz();
@@ -137,7 +137,7 @@ fn devices_are_refused_and_left_out_of_layers(#[case] kind: u8) {
 fn packages_are_refused_by_their_names_alone(#[case] raw: Raw) {
     let package = raw.xz();
     assert!(verify_package(package.as_slice(), &Limits::default()).is_err());
-    let place = Place::new();
+    let place = GuardedFolder::new();
     let result = unpack_package(package.as_slice(), &place.folder(), &Limits::default());
     assert!(matches!(result, Err(error) if !is_io(&error)));
     place.check("a package");

@@ -11,9 +11,9 @@ use super::raw::{Raw, listing, xz};
 use super::variants::compressed;
 use crate::archive::{Compression, Limits, ReadError, UnpackError, unpack_source_archive};
 
-pub(super) type Found = Vec<(String, String)>;
+pub(super) type EntryList = Vec<(String, String)>;
 
-fn unpack_with(name: &str, content: &[u8], limits: &Limits) -> Result<Found, UnpackError> {
+fn unpack_with(name: &str, content: &[u8], limits: &Limits) -> Result<EntryList, UnpackError> {
     let mut file: File = tempfile::tempfile().unwrap();
     file.write_all(content).unwrap();
     file.rewind().unwrap();
@@ -23,11 +23,11 @@ fn unpack_with(name: &str, content: &[u8], limits: &Limits) -> Result<Found, Unp
     Ok(found.into_iter().map(|(path, what)| (path.escape_ascii().to_string(), what)).collect())
 }
 
-pub(super) fn unpack(name: &str, content: &[u8]) -> Result<Found, UnpackError> {
+pub(super) fn unpack(name: &str, content: &[u8]) -> Result<EntryList, UnpackError> {
     unpack_with(name, content, &Limits::default())
 }
 
-fn names(found: &Found) -> Vec<&str> {
+fn names(found: &EntryList) -> Vec<&str> {
     found.iter().map(|(path, _)| path.as_str()).collect()
 }
 

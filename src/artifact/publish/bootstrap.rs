@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 
 use super::error::PublishError;
-use super::place::{Place, Published};
+use super::target::{ArchiveTarget, Published};
 use crate::archive::compression::decompressed;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
@@ -42,33 +42,34 @@ pub fn publish_bootstrap(
     observer: &dyn Observer,
 ) -> Result<Published, PublishError> {
     let what = bootstrap_path(bootstrap.id);
-    let place = Place { backend, what: &what, transfer: Transfer { subject: &what, observer } };
+    let target =
+        ArchiveTarget { backend, what: &what, transfer: Transfer { subject: &what, observer } };
     let BootstrapPublication { archive, size, sha256, signature, .. } = *bootstrap;
-    let put = place.put(archive, size, &bootstrap.about)?;
+    let put = target.put(archive, size, &bootstrap.about)?;
     let is_new = put == Put::Written;
-    let theirs = if is_new { None } else { place.stated_sum()? };
+    let theirs = if is_new { None } else { target.stated_sum()? };
     let is_ours = is_new || theirs.as_deref() == Some(sha256.as_str());
     let mut files = Vec::new();
     if is_ours {
-        files.push(place.sum_file(sha256));
-        files.extend(place.signature_file(archive, sha256, signature, signer)?);
+        files.push(target.sum_file(sha256));
+        files.extend(target.signature_file(archive, sha256, signature, signer)?);
     } else if theirs.is_none() {
-        let copy = place.copy()?;
-        let sum = Sha256Sum::of_reader(copy.as_file()).map_err(place.file())?;
-        files.push(place.sum_file(&sum));
+        let copy = target.copy()?;
+        let sum = Sha256Sum::of_reader(copy.as_file()).map_err(target.file())?;
+        files.push(target.sum_file(&sum));
         if sum != *sha256 {
             // Another version may compress differently; a damaged archive gets no sum that vouches for it.
-            let archive = copy.reopen().map_err(place.file())?;
+            let archive = copy.reopen().map_err(target.file())?;
             decompressed(archive)
                 .and_then(|mut tar| io::copy(&mut tar, &mut io::sink()))
-                .map_err(|error| place.damaged(error.to_string()))?;
+                .map_err(|error| target.damaged(error.to_string()))?;
         }
         if sum == *sha256 {
-            files.extend(place.signature_file(archive, sha256, signature, signer)?);
+            files.extend(target.signature_file(archive, sha256, signature, signer)?);
         }
     }
     files.push((list_path(bootstrap.id), bootstrap.active.as_bytes().to_vec()));
-    place.put_beside(files, is_new)?;
+    target.put_beside(files, is_new)?;
     Ok(if is_new { Published::Written } else { Published::WasThere })
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::error::PublishError;
-use super::place::{Place, Published};
+use super::target::{ArchiveTarget, Published};
 use crate::artifact::signed::signed_id;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
@@ -33,10 +33,10 @@ pub fn publish_image(
 ) -> Result<Published, PublishError> {
     let mut missing = Vec::new();
     for document in &image.documents {
-        let place = place(backend, document, observer);
-        match place.small(document, LONGEST_INDEX)? {
+        let target = target(backend, document, observer);
+        match target.small(document, LONGEST_INDEX)? {
             None => missing.push(document),
-            Some(found) if found == image.index => sign(&place, image, signer)?,
+            Some(found) if found == image.index => sign(&target, image, signer)?,
             // Another build of the same folder.
             Some(_) => {}
         }
@@ -45,23 +45,24 @@ pub fn publish_image(
         return Ok(Published::WasThere);
     }
     for (name, path) in &image.blobs {
-        let place = place(backend, name, observer);
+        let target = target(backend, name, observer);
         let key: Key = name.parse()?;
-        match backend.head(&key, &place.transfer) {
+        match backend.head(&key, &target.transfer) {
             Ok(_) => continue,
             Err(error) if error.is_not_found() || error.kind() == FailureKind::Unsupported => {}
             Err(error) => return Err(error.into()),
         }
-        let size = fs_err::metadata(path).map_err(place.file())?.len();
-        backend.put(&key, Content::File(path, size), &place.transfer)?;
+        let size = fs_err::metadata(path).map_err(target.file())?.len();
+        backend.put(&key, Content::File(path, size), &target.transfer)?;
     }
     let mut result = Published::WasThere;
     for document in missing {
-        let place = place(backend, document, observer);
-        let put = backend.put(&document.parse()?, Content::Bytes(&image.index), &place.transfer)?;
+        let target = target(backend, document, observer);
+        let put =
+            backend.put(&document.parse()?, Content::Bytes(&image.index), &target.transfer)?;
         if put == Put::Written {
             result = Published::Written;
-            sign(&place, image, signer)?;
+            sign(&target, image, signer)?;
         }
     }
     Ok(result)
@@ -74,7 +75,7 @@ pub fn has_image(
     observer: &dyn Observer,
 ) -> Result<bool, PublishError> {
     for document in &image.documents {
-        let found = place(backend, document, observer).small(document, LONGEST_INDEX)?;
+        let found = target(backend, document, observer).small(document, LONGEST_INDEX)?;
         if found.is_some_and(|found| found == image.index) {
             return Ok(true);
         }
@@ -82,20 +83,25 @@ pub fn has_image(
     Ok(false)
 }
 
-fn place<'p>(backend: &'p dyn Backend, what: &'p str, observer: &'p dyn Observer) -> Place<'p> {
-    Place { backend, what, transfer: Transfer { subject: what, observer } }
+fn target<'p>(
+    backend: &'p dyn Backend,
+    what: &'p str,
+    observer: &'p dyn Observer,
+) -> ArchiveTarget<'p> {
+    ArchiveTarget { backend, what, transfer: Transfer { subject: what, observer } }
 }
 
 /// Puts the signature of an index, unless there is one.
 fn sign(
-    place: &Place<'_>,
+    target: &ArchiveTarget<'_>,
     image: &ImagePublication,
     signer: Option<&Signer>,
 ) -> Result<(), PublishError> {
     let Some(signer) = signer else { return Ok(()) };
     let sum = Sha256Sum::of(&image.index);
-    let text = signer.sign(image.index.as_slice(), signed_id(place.what), &sum);
-    let text = text.map_err(|source| PublishError::Sign { what: place.what.to_owned(), source })?;
-    let name = format!("{}{SUFFIX}", place.what);
-    place.put_beside(vec![(name, text.into_bytes())], false)
+    let text = signer.sign(image.index.as_slice(), signed_id(target.what), &sum);
+    let text =
+        text.map_err(|source| PublishError::Sign { what: target.what.to_owned(), source })?;
+    let name = format!("{}{SUFFIX}", target.what);
+    target.put_beside(vec![(name, text.into_bytes())], false)
 }

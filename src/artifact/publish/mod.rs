@@ -1,7 +1,7 @@
 //! Putting packages, bootstraps and builder images into a store.
 //!
 //! ```text
-//! place      an archive in a store, with the files beside it
+//! target     an archive in a store, with the files beside it
 //! package    packages; bootstrap: bootstraps; image: builder images
 //! error      failures
 //! ```
@@ -16,10 +16,10 @@ mod bootstrap;
 mod error;
 mod image;
 mod package;
-mod place;
+mod target;
 
 pub use bootstrap::{BootstrapPublication, bootstrap_path, list_path, publish_bootstrap};
 pub use error::PublishError;
 pub use image::{ImagePublication, has_image, publish_image};
 pub use package::{Publication, publish, record_path};
-pub use place::{Published, has};
+pub use target::{Published, has};

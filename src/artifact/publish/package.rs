@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::error::PublishError;
-use super::place::{Place, Published};
+use super::target::{ArchiveTarget, Published};
 use crate::artifact::record::{self, PackageRecord};
 use crate::artifact::repository::package_path;
 use crate::base::event::Observer;
@@ -32,44 +32,45 @@ pub fn publish(
     observer: &dyn Observer,
 ) -> Result<Published, PublishError> {
     let what = package_path(&package.record.id);
-    let place = Place { backend, what: &what, transfer: Transfer { subject: &what, observer } };
-    let work = Work { place, package, signer };
-    match work.place.put(package.archive, package.record.size, &package.about)? {
+    let target =
+        ArchiveTarget { backend, what: &what, transfer: Transfer { subject: &what, observer } };
+    let run = PublishRun { target, package, signer };
+    match run.target.put(package.archive, package.record.size, &package.about)? {
         Put::Written => {
-            work.describe(package.record, true)?;
+            run.describe(package.record, true)?;
             Ok(Published::Written)
         }
         Put::WasThere => {
-            work.complete()?;
+            run.complete()?;
             Ok(Published::WasThere)
         }
     }
 }
 
-struct Work<'w> {
-    place: Place<'w>,
+struct PublishRun<'w> {
+    target: ArchiveTarget<'w>,
     package: &'w Publication<'w>,
     signer: Option<&'w Signer>,
 }
 
-impl Work<'_> {
+impl PublishRun<'_> {
     /// Adds missing accompanying files to an archive already in the store, after a check that the
     /// archive is this package.
     fn complete(&self) -> Result<(), PublishError> {
         let ours = self.package.record;
-        let sum = self.place.stated_sum()?;
+        let sum = self.target.stated_sum()?;
         if sum.as_deref() == Some(ours.sha256.as_str()) {
             return self.describe(ours, false);
         }
-        let theirs = match self.place.small(&record_path(&ours.id), record::LONGEST)? {
+        let theirs = match self.target.small(&record_path(&ours.id), record::LONGEST)? {
             Some(text) => PackageRecord::parse(&text, &ours.id)
-                .ok_or_else(|| self.place.damaged("its record cannot be read".to_owned()))?,
+                .ok_or_else(|| self.target.damaged("its record cannot be read".to_owned()))?,
             None => self.record_of_theirs()?,
         };
         if theirs.tar_sha256 != ours.tar_sha256 {
             return Err(PublishError::Different {
-                what: self.place.what.to_owned(),
-                store: self.place.backend.name(),
+                what: self.target.what.to_owned(),
+                store: self.target.backend.name(),
                 theirs: theirs.tar_sha256,
                 ours: ours.tar_sha256.clone(),
             });
@@ -80,26 +81,26 @@ impl Work<'_> {
 
     /// Downloads the archive of a store without its record.
     fn record_of_theirs(&self) -> Result<PackageRecord, PublishError> {
-        let copy = self.place.copy()?;
+        let copy = self.target.copy()?;
         let buildinfo = self.package.record.buildinfo.clone();
         PackageRecord::of_archive(&self.package.record.id, copy.path(), buildinfo)
-            .map_err(|error| self.place.damaged(error.to_string()))
+            .map_err(|error| self.target.damaged(error.to_string()))
     }
 
     /// Publishes digest, record and signature of an archive with this record; a signature only for
     /// this machine's archive.
     fn describe(&self, record: &PackageRecord, is_new: bool) -> Result<(), PublishError> {
         let mut files = vec![
-            self.place.sum_file(&record.sha256),
+            self.target.sum_file(&record.sha256),
             (record_path(&record.id), record.text().into_bytes()),
         ];
         if record.sha256 == self.package.record.sha256 {
             let Publication { archive, signature, .. } = *self.package;
             let signed =
-                self.place.signature_file(archive, &record.sha256, signature, self.signer)?;
+                self.target.signature_file(archive, &record.sha256, signature, self.signer)?;
             files.extend(signed);
         }
-        self.place.put_beside(files, is_new)
+        self.target.put_beside(files, is_new)
     }
 }
 

@@ -92,11 +92,11 @@ pub struct HttpClient(Arc<Inner>);
 
 struct Inner {
     options: HttpOptions,
-    client: OnceLock<Result<Made, String>>,
+    client: OnceLock<Result<BuiltClient, String>>,
     netrc: OnceLock<Netrc>,
 }
 
-struct Made {
+struct BuiltClient {
     client: Client,
     /// Reason why no CA is known, if any.
     no_authorities: Option<String>,
@@ -346,15 +346,15 @@ impl HttpClient {
         work: impl FnOnce(&exchange::Exchange<'_>) -> Result<T, HttpError>,
     ) -> Result<T, HttpError> {
         let parsed = url::parse(url)?;
-        let made = self.0.client.get_or_init(|| build(&self.0.options));
-        let made = made.as_ref().map_err(|reason| HttpError::Refused {
+        let built = self.0.client.get_or_init(|| build(&self.0.options));
+        let built = built.as_ref().map_err(|reason| HttpError::Refused {
             url: redact(url),
             reason: format!("the HTTP client can't be set up: {reason}"),
         })?;
         let login = self.login(&parsed);
-        let client = &made.client;
+        let client = &built.client;
         let exchange = exchange::Exchange::new(client, parsed, login, subject, options, observer);
-        work(&exchange).map_err(|error| match (error, &made.no_authorities) {
+        work(&exchange).map_err(|error| match (error, &built.no_authorities) {
             (HttpError::Refused { url, reason }, Some(why)) if reason.contains("certificate") => {
                 HttpError::Refused { url, reason: format!("{reason} ({why})") }
             }
@@ -374,15 +374,15 @@ pub(crate) fn builder(options: &HttpOptions) -> Result<ClientBuilder, String> {
         .referer(false))
 }
 
-fn build(options: &HttpOptions) -> Result<Made, String> {
+fn build(options: &HttpOptions) -> Result<BuiltClient, String> {
     // An exchange follows redirects itself: it keeps the cookies of one chain.
     let builder = || Ok::<_, String>(builder(options)?.redirect(reqwest::redirect::Policy::none()));
-    let made = |client, no_authorities| Made { client, no_authorities };
-    builder()?.build().map(|client| made(client, None)).or_else(|first| {
+    let built = |client, no_authorities| BuiltClient { client, no_authorities };
+    builder()?.build().map(|client| built(client, None)).or_else(|first| {
         // A machine without CA certificates must still be able to speak plain HTTP.
         let first = with_causes(&first);
         tracing::warn!(error = first, "no TLS with the system's certificates");
         let plain = builder()?.tls_certs_only([]).build();
-        plain.map(|client| made(client, Some(first))).map_err(|error| with_causes(&error))
+        plain.map(|client| built(client, Some(first))).map_err(|error| with_causes(&error))
     })
 }

@@ -48,7 +48,7 @@ use crate::image::digest::BlobDigest;
 use crate::image::store::{ImageStore, StoreError};
 use crate::package::PackageId;
 use crate::runner::home::Home;
-use crate::runner::isolation::{IsolationError, Wanted};
+use crate::runner::isolation::{IsolationError, TierRequest};
 use crate::runner::uses;
 
 /// Options of a collection.
@@ -121,7 +121,7 @@ impl fmt::Display for Kind {
 
 /// Removable item.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Item {
+pub struct GarbageItem {
     /// Kind.
     pub kind: Kind,
     /// Name.
@@ -140,7 +140,7 @@ pub struct Item {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Garbage {
     /// Items to remove.
-    pub items: Vec<Item>,
+    pub items: Vec<GarbageItem>,
     /// Remaining size after the removal, in bytes.
     pub left: u64,
     /// Excess over the requested size that cannot be removed, in bytes.
@@ -184,7 +184,7 @@ fn remedy(source: &StoreError) -> String {
 /// Finds what nobody needs, and removes it.
 pub fn collect(
     home: &Home,
-    isolation: &Wanted,
+    isolation: &TierRequest,
     options: &GcOptions,
     observer: &dyn Observer,
 ) -> Result<Garbage, GcError> {

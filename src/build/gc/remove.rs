@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Garbage, GcError, Item, Kind};
+use super::{Garbage, GarbageItem, GcError, Kind};
 use crate::base::atomic::Unswept;
 use crate::base::event::Observer;
 use crate::base::lock::FileLock;
@@ -14,12 +14,12 @@ use crate::dockerfile::cache::BuildCache;
 use crate::image::digest::BlobDigest;
 use crate::image::store::ImageStore;
 use crate::runner::home::Home;
-use crate::runner::isolation::{self, Wanted};
+use crate::runner::isolation::{self, TierRequest};
 use crate::runner::uses::{Used, Uses};
 
 pub(super) fn remove(
     home: &Home,
-    isolation: &Wanted,
+    isolation: &TierRequest,
     store: &ImageStore,
     uses: &Uses,
     garbage: &Garbage,
@@ -44,7 +44,7 @@ pub(super) fn remove(
     let needed = needed_blobs(home, &uses.now).map_err(GcError::Io)?;
     // Also without an image: blobs of a process that died may lie there.
     store.remove_manifests(&images, &needed, observer).map_err(GcError::Store)?;
-    let elsewhere = |item: &&Item| {
+    let elsewhere = |item: &&GarbageItem| {
         let is_stores = matches!(item.kind, Kind::Image | Kind::Blob | Kind::Staging);
         !is_stores && !matches!(item.kind, Kind::Step | Kind::Download)
     };
@@ -65,7 +65,7 @@ pub(super) fn remove(
     unswept.first().map_err(GcError::Io)
 }
 
-fn paths(item: &Item) -> &[PathBuf] {
+fn paths(item: &GarbageItem) -> &[PathBuf] {
     &item.paths
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::blobs::Blobs;
-use super::{Garbage, GcError, GcOptions, Item, Kind};
+use super::{Garbage, GarbageItem, GcError, GcOptions, Kind};
 use crate::base::lock::FileLock;
 use crate::dockerfile::cache::BuildCache;
 use crate::image::digest::BlobDigest;
@@ -13,7 +13,7 @@ use crate::image::layers::files_of_unpacked;
 use crate::image::store::{Image, ImageStore};
 use crate::package::PackageId;
 use crate::runner::home::Home;
-use crate::runner::isolation::{self, Wanted};
+use crate::runner::isolation::{self, TierRequest};
 use crate::runner::measure::{Meter, Usage, last_use};
 use crate::runner::uses::Uses;
 
@@ -23,7 +23,7 @@ const MIRROR_USE: Duration = Duration::from_secs(60 * 60);
 
 pub(super) fn search(
     home: &Home,
-    isolation: &Wanted,
+    isolation: &TierRequest,
     store: &ImageStore,
     uses: &Uses,
     options: &GcOptions,
@@ -54,13 +54,13 @@ pub(super) fn search(
 
 pub(super) struct Search<'a> {
     pub(super) home: &'a Home,
-    isolation: &'a Wanted,
+    isolation: &'a TierRequest,
     uses: &'a Uses,
     pub(super) options: &'a GcOptions,
     meter: Meter,
     blobs: Blobs,
     /// Removable items, each with a flag: true if the item is removed regardless of the total size.
-    found: Vec<(Item, bool)>,
+    found: Vec<(GarbageItem, bool)>,
 }
 
 impl Search<'_> {
@@ -84,7 +84,7 @@ impl Search<'_> {
             let goes = !is_root && !self.is_young(used);
             if !is_root {
                 let name = image.manifest.to_string();
-                self.found.push((Item::of_blobs(Kind::Image, name, blobs, used), goes));
+                self.found.push((GarbageItem::of_blobs(Kind::Image, name, blobs, used), goes));
             }
             if !goes {
                 kept.push(image);
@@ -107,8 +107,8 @@ impl Search<'_> {
             let goes = !entry.is_usable || !is_there || !self.is_young(used);
             self.blobs.hold(&blobs);
             let bytes = self.measure(&entry.path)?;
-            let item = Item::of_blobs(Kind::Step, name(&entry.path), blobs, used);
-            self.found.push((Item { bytes, paths: vec![entry.path], ..item }, goes));
+            let item = GarbageItem::of_blobs(Kind::Step, name(&entry.path), blobs, used);
+            self.found.push((GarbageItem { bytes, paths: vec![entry.path], ..item }, goes));
         }
         Ok(())
     }
@@ -117,8 +117,8 @@ impl Search<'_> {
     fn unneeded_blobs(&mut self) {
         for (digest, bytes) in self.blobs.unneeded() {
             let name = digest.to_string();
-            let item = Item::of_blobs(Kind::Blob, name, Vec::new(), UNIX_EPOCH);
-            self.found.push((Item { bytes, ..item }, true));
+            let item = GarbageItem::of_blobs(Kind::Blob, name, Vec::new(), UNIX_EPOCH);
+            self.found.push((GarbageItem { bytes, ..item }, true));
         }
     }
 
@@ -288,8 +288,8 @@ impl Search<'_> {
         goes: bool,
     ) {
         let name = paths.first().map(|path| name(path)).unwrap_or_default();
-        let item = Item::of_blobs(kind, name, Vec::new(), used);
-        self.found.push((Item { bytes, paths, ..item }, goes));
+        let item = GarbageItem::of_blobs(kind, name, Vec::new(), used);
+        self.found.push((GarbageItem { bytes, paths, ..item }, goes));
     }
 
     pub(super) fn measure(&mut self, path: &Path) -> Result<u64, GcError> {
@@ -309,7 +309,7 @@ impl Search<'_> {
         let mut blobs = self.blobs;
         let mut items = Vec::new();
         let mut left = total;
-        let mut go = |mut item: Item, left: &mut u64| {
+        let mut go = |mut item: GarbageItem, left: &mut u64| {
             item.bytes += blobs.release(&item.blobs);
             *left = left.saturating_sub(item.bytes);
             items.push(item);
@@ -330,7 +330,7 @@ impl Search<'_> {
     }
 }
 
-impl Item {
+impl GarbageItem {
     /// Item in the image store alone; its size is computed at the removal.
     fn of_blobs(kind: Kind, name: String, blobs: Vec<BlobDigest>, last_use: SystemTime) -> Self {
         Self { kind, name, bytes: 0, last_use, paths: Vec::new(), blobs }

@@ -12,7 +12,7 @@ use crate::base::atomic;
 use crate::image::digest::{BlobDigest, DiffId};
 use crate::image::store::{Image, ImageStore};
 use crate::runner::home::Home;
-use crate::runner::isolation::{self, Wanted};
+use crate::runner::isolation::{self, TierRequest};
 use crate::runner::measure::{Meter, Usage};
 use crate::runner::uses;
 
@@ -40,7 +40,7 @@ enum Part {
 /// Measures all images of a store, in their order.
 pub fn image_spaces(
     home: &Home,
-    isolation: &Wanted,
+    isolation: &TierRequest,
     store: &ImageStore,
     images: &[Image],
 ) -> Result<Vec<ImageSpace>, GcError> {
@@ -73,7 +73,7 @@ pub fn image_spaces(
 }
 
 /// Size of unpacked layers, summed over all id maps, by the digits of their diff ids.
-fn unpacked(home: &Home, isolation: &Wanted) -> Result<BTreeMap<String, u64>, GcError> {
+fn unpacked(home: &Home, isolation: &TierRequest) -> Result<BTreeMap<String, u64>, GcError> {
     let folder = home.root().join("layers");
     let known: BTreeMap<String, u64> = fs_err::read(home.root().join(SIZES))
         .ok()

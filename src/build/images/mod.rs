@@ -41,7 +41,7 @@ pub use mirrored::{MirrorImage, Presence};
 pub use pinned::ForeignImage;
 
 /// Configured locations of images: name, location, and the folder for relative paths.
-pub type Places = BTreeMap<String, (String, PathBuf)>;
+pub type ImageLocations = BTreeMap<String, (String, PathBuf)>;
 
 /// Result of the search.
 #[derive(Debug, Clone)]
@@ -59,7 +59,7 @@ pub struct FoundImage {
 /// Finds images, each once per run.
 #[derive(Debug)]
 pub struct ImageFinder<'a> {
-    places: &'a Places,
+    image_locations: &'a ImageLocations,
     store: &'a ImageStore,
     registry: &'a Client,
     building: Building<'a>,
@@ -99,12 +99,19 @@ pub struct Building<'a> {
 impl<'a> ImageFinder<'a> {
     /// Looks into the configuration's places, the store and registries.
     pub fn new(
-        places: &'a Places,
+        image_locations: &'a ImageLocations,
         store: &'a ImageStore,
         registry: &'a Client,
         building: Building<'a>,
     ) -> Self {
-        Self { places, store, registry, building, silent: BTreeSet::new(), found: BTreeMap::new() }
+        Self {
+            image_locations,
+            store,
+            registry,
+            building,
+            silent: BTreeSet::new(),
+            found: BTreeMap::new(),
+        }
     }
 
     /// Finds the image of a name.
@@ -313,10 +320,9 @@ impl<'a> ImageFinder<'a> {
     ) -> Result<Option<ImageLocation>, ImageError> {
         let same =
             |known: &&String| known.parse::<ImageRef>().is_ok_and(|known| known == *reference);
-        let configured = self
-            .places
-            .get(name.as_str())
-            .or_else(|| self.places.keys().find(same).and_then(|known| self.places.get(known)));
+        let configured = self.image_locations.get(name.as_str()).or_else(|| {
+            self.image_locations.keys().find(same).and_then(|known| self.image_locations.get(known))
+        });
         let Some((text, base)) = configured else { return Ok(None) };
         let location: ImageLocation = text.parse().map_err(|source| ImageError::Location {
             name: name.as_str().to_owned(),

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
+use crate::base::confinement::open_listed;
 use crate::base::times::set_times;
-use crate::base::within::open_listed;
 use crate::container::within_root::locate;
 use crate::runner::job::Failure;
 use crate::runner::workspace::Workspace;

@@ -76,7 +76,7 @@ fn unpacked(
     remove_all_closed(&fresh).map_err(|error| wrong(&error))?;
     let archive = fs_err::File::open(workspace.in_view(&dependency.archive))
         .map_err(|error| wrong(&error))?;
-    let mut archive = Summing::new(archive);
+    let mut archive = HashingReader::new(archive);
     let unpacked = unpack_package(&mut archive, &fresh, &workspace.place().limits);
     // The unpacked archive must match the digest in its name, which is over all bytes.
     let checked = unpacked.map_err(|error| wrong(&error)).and_then(|_| match archive.finish() {
@@ -95,12 +95,12 @@ fn unpacked(
 }
 
 /// Reader that hashes all bytes.
-struct Summing<R> {
+struct HashingReader<R> {
     inner: R,
     sum: Sha256,
 }
 
-impl<R: Read> Summing<R> {
+impl<R: Read> HashingReader<R> {
     fn new(inner: R) -> Self {
         Self { inner, sum: Sha256::new() }
     }
@@ -112,7 +112,7 @@ impl<R: Read> Summing<R> {
     }
 }
 
-impl<R: Read> Read for Summing<R> {
+impl<R: Read> Read for HashingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.sum.update(&buffer[..count]);

@@ -9,7 +9,7 @@ use super::super::settings::Settings;
 use super::super::ui::{Progress, Weight, counted};
 use super::Context;
 use crate::base::suggestion::nearest;
-use crate::build::site::{Site, SiteError, SiteOptions};
+use crate::build::project::{Project, ProjectError, ProjectOptions};
 use crate::container::helper::Interrupt;
 use crate::package::{PackageName, Variant};
 use crate::tree::lock::TreeLock;
@@ -17,7 +17,7 @@ use crate::tree::{PackageKey, PackageTree, TreeError, typed_variant};
 
 /// Opened tree.
 pub(super) struct Looked {
-    pub(super) site: Site,
+    pub(super) project: Project,
     pub(super) settings: Settings,
     pub(super) progress: Progress,
     /// The `upstream.json` of an upstream that is not expanded.
@@ -58,8 +58,8 @@ pub(super) fn options(
     context: &Context<'_>,
     settings: &Settings,
     packages: PathBuf,
-) -> SiteOptions {
-    super::site_options(context, settings, packages, &Arc::<Interrupt>::default())
+) -> ProjectOptions {
+    super::project_options(context, settings, packages, &Arc::<Interrupt>::default())
 }
 
 /// Opens a tree without a network.
@@ -67,9 +67,9 @@ pub(super) fn open(context: &Context<'_>, packages: PathBuf) -> Result<Looked, C
     let settings = offline(context.settings(None, Some(&packages))?);
     let mut options = options(context, &settings, packages);
     let lock = TreeLock::read(&options.packages);
-    let lock = lock.map_err(|report| SiteError::Tree(TreeError::Problems(vec![report])))?;
+    let lock = lock.map_err(|report| ProjectError::Tree(TreeError::Problems(vec![report])))?;
     options.lock = lock.map(Arc::new);
-    let (site, missing_upstream) = Site::open_at_hand(options)?;
+    let (project, missing_upstream) = Project::open_at_hand(options)?;
     if let Some(path) = &missing_upstream {
         let message = format!(
             "{}: the upstream is not expanded, so its packages are not shown\n  hint: expand it: mkpanda fetch",
@@ -81,7 +81,7 @@ pub(super) fn open(context: &Context<'_>, packages: PathBuf) -> Result<Looked, C
         warn_of_nothing(context, &site.tree);
     }
     let progress = context.progress(&settings);
-    Ok(Looked { site, settings, progress, missing_upstream })
+    Ok(Looked { project, settings, progress, missing_upstream })
 }
 
 /// Warns of a folder that has neither packages nor the description of a tree: another one may be meant.
@@ -112,13 +112,13 @@ pub(super) fn typed_package(tree: &PackageTree, text: &str) -> Result<Vec<Packag
         Some((name, variant)) => (name, Some(typed_variant(variant)?)),
     };
     let name = typed_name(tree, name)?;
-    let keys = tree.wanted_or_broken(&name).map_err(SiteError::Tree)?;
+    let keys = tree.wanted_or_broken(&name).map_err(ProjectError::Tree)?;
     let Some(wanted) = variant else { return Ok(keys) };
     let known: Vec<Variant> = keys.iter().map(|key| key.variant.clone()).collect();
     if known.contains(&wanted) {
         return Ok(vec![PackageKey { name, variant: wanted }]);
     }
-    Err(SiteError::Tree(TreeError::NoSuchVariant { name, wanted, known }).into())
+    Err(ProjectError::Tree(TreeError::NoSuchVariant { name, wanted, known }).into())
 }
 
 /// A package of a tree by its name.

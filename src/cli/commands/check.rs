@@ -9,7 +9,7 @@ use super::super::inspect_error::InspectError;
 use super::super::ui::{Finding as Shown, Weight, counted};
 use super::{Context, at_hand};
 use crate::base::causes::with_causes;
-use crate::build::site::{Site, SiteError};
+use crate::build::project::{Project, ProjectError};
 use crate::inspect::check::{Checked, Finding, Rule, Severity, check};
 use crate::package::{PackageName, Problem, Report};
 use crate::tree::PackageTree;
@@ -40,18 +40,18 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result<(), CliError> {
     let mut wanted = Vec::new();
     if !items.is_empty() || tree.is_none() && folder != packages {
         // With the packages of upstreams, where these are in order.
-        let tree = match Site::open_at_hand(options.clone()) {
-            Ok((site, _)) => site.tree,
-            Err(_) => PackageTree::read(&packages, &[]).map_err(SiteError::Tree)?,
+        let tree = match Project::open_at_hand(options.clone()) {
+            Ok((project, _)) => project.tree,
+            Err(_) => PackageTree::read(&packages, &[]).map_err(ProjectError::Tree)?,
         };
         let items = if items.is_empty() { std::slice::from_ref(&own) } else { items };
         for item in items {
             wanted.push(typed(&tree, item)?);
         }
     }
-    let checked = check(options, &wanted, faults).map_err(SiteError::Tree)?;
+    let checked = check(options, &wanted, faults).map_err(ProjectError::Tree)?;
     if checked.packages == 0 && checked.findings.is_empty() {
-        let tree = PackageTree::read(&packages, &[]).map_err(SiteError::Tree)?;
+        let tree = PackageTree::read(&packages, &[]).map_err(ProjectError::Tree)?;
         at_hand::warn_of_nothing(context, &tree);
     }
     show(context, args, &checked)
@@ -82,11 +82,11 @@ struct Document<'a> {
     packages: usize,
     errors: usize,
     warnings: usize,
-    findings: Vec<Item<'a>>,
+    findings: Vec<JsonFinding<'a>>,
 }
 
 #[derive(Serialize)]
-struct Item<'a> {
+struct JsonFinding<'a> {
     severity: Severity,
     rule: Rule,
     path: std::borrow::Cow<'a, str>,
@@ -96,7 +96,7 @@ struct Item<'a> {
     hint: Option<&'a str>,
 }
 
-impl<'a> Item<'a> {
+impl<'a> JsonFinding<'a> {
     fn of(finding: &'a Finding) -> Self {
         let report = &finding.report;
         let place = report.line_and_column();
@@ -116,7 +116,7 @@ fn show(context: &Context<'_>, args: &CheckArgs, checked: &Checked) -> Result<()
     let (errors, warnings) = (checked.count(Severity::Error), checked.count(Severity::Warning));
     match args.format {
         FormatArg::Json => {
-            let findings = checked.findings.iter().map(Item::of).collect();
+            let findings = checked.findings.iter().map(JsonFinding::of).collect();
             context.print_json(&Document {
                 packages: checked.packages,
                 errors,
@@ -129,7 +129,8 @@ fn show(context: &Context<'_>, args: &CheckArgs, checked: &Checked) -> Result<()
             let is_error = |finding: &&Finding| finding.severity == Severity::Error;
             let (errors, warnings): (Vec<_>, Vec<_>) = checked.findings.iter().partition(is_error);
             for finding in warnings.into_iter().chain(errors) {
-                let Item { path, line, column, message, hint, .. } = Item::of(finding);
+                let JsonFinding { path, line, column, message, hint, .. } =
+                    JsonFinding::of(finding);
                 let weight = match finding.severity {
                     Severity::Error => Weight::Error,
                     Severity::Warning => Weight::Warning,

@@ -28,8 +28,8 @@ pub fn run(context: &Context<'_>, args: &CleanArgs) -> Result<(), CliError> {
     let interrupt = Arc::<Interrupt>::default();
     super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
-    let site = super::open(context, &settings, packages, &interrupt, observer)?;
-    let cleaned = tidy::clean(&site, args.dry_run, observer)?;
+    let project = super::open(context, &settings, packages, &interrupt, observer)?;
+    let cleaned = tidy::clean(&project, args.dry_run, observer)?;
     match args.format {
         FormatArg::Json => show_json(context, &cleaned, args.dry_run),
         FormatArg::Text => show_text(context, &cleaned, args.dry_run),
@@ -74,7 +74,7 @@ fn show_text(context: &Context<'_>, cleaned: &Cleaned, dry_run: bool) {
 }
 
 fn show_json(context: &Context<'_>, cleaned: &Cleaned, dry_run: bool) {
-    let item = |item: &tidy::Item| {
+    let item = |item: &tidy::UnusedItem| {
         let kind = item.kind.to_string();
         json!({ "kind": kind, "path": item.path.to_string_lossy(), "bytes": item.bytes })
     };
@@ -91,7 +91,7 @@ fn show_json(context: &Context<'_>, cleaned: &Cleaned, dry_run: bool) {
 impl From<TidyError> for CliError {
     fn from(error: TidyError) -> Self {
         match error {
-            TidyError::Site(error) => Self::Site(error),
+            TidyError::Project(error) => Self::Project(error),
             error => Self::Tidy(Box::new(error)),
         }
     }

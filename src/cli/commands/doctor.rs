@@ -9,7 +9,7 @@ use super::super::tool_args::DoctorArgs;
 use super::super::tool_error::ToolError;
 use super::Context;
 use crate::runner::trial::system::System;
-use crate::runner::trial::{Feature, Report, State, try_all};
+use crate::runner::trial::{Feature, Report, TrialResult, try_all};
 
 /// Tries all features and shows the findings.
 pub fn run(context: &Context<'_>, args: &DoctorArgs) -> Result<(), CliError> {
@@ -62,10 +62,10 @@ fn text(report: &Report) -> String {
     let _ = writeln!(
         text,
         "\n{builds}; {} of {} features work, {} are limited, {} missing",
-        count(State::Works),
+        count(TrialResult::Works),
         report.features.len(),
-        count(State::Limited),
-        count(State::Missing) + count(State::Untried)
+        count(TrialResult::Limited),
+        count(TrialResult::Missing) + count(TrialResult::Untried)
     );
     text
 }

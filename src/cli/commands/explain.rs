@@ -25,23 +25,24 @@ pub fn run(context: &Context<'_>, args: &ExplainArgs) -> Result<(), CliError> {
         None => return Err(InspectError::NoPackageNamed.into()),
     };
     let looked = at_hand::open(context, packages)?;
-    let site = &looked.site;
-    let keys = at_hand::typed_package(&site.tree, &name)?;
+    let project = &looked.project;
+    let keys = at_hand::typed_package(&project.tree, &name)?;
     // Its default variant, or the only one that there is.
     let Some(key) = keys.first() else { return Err(CliError::NoPackage(folder)) };
     // Without its upstream, a tree lacks packages that are not faulty.
     let faults = if looked.missing_upstream.is_none() {
-        site.tree.faults_of(&BTreeSet::from([key.clone()]))
+        project.tree.faults_of(&BTreeSet::from([key.clone()]))
     } else {
-        site.tree.faults_of_package(key)
+        project.tree.faults_of_package(key)
     };
     if !faults.is_empty() {
-        return Err(
-            crate::build::site::SiteError::Tree(crate::tree::TreeError::Problems(faults)).into()
-        );
+        return Err(crate::build::project::ProjectError::Tree(crate::tree::TreeError::Problems(
+            faults,
+        ))
+        .into());
     }
-    let known = explain::identify(site, key, &looked.progress)?;
-    let Some(mut explanation) = explain::explain(site, &known, key) else {
+    let known = explain::identify(project, key, &looked.progress)?;
+    let Some(mut explanation) = explain::explain(project, &known, key) else {
         let why = known.without.get(key).map(|why| why.0.clone()).unwrap_or_default();
         return Err(InspectError::NoId { package: key.to_string(), why }.into());
     };
@@ -52,11 +53,11 @@ pub fn run(context: &Context<'_>, args: &ExplainArgs) -> Result<(), CliError> {
     };
     let caches = looked.settings.shared_caches.iter();
     let caches = caches.filter_map(|cache| cache.store().local_folder()).map(Path::to_owned);
-    let records = Records::new(site.home(), &site.cache, stores, caches.collect());
-    let last = site.last_build(key);
+    let records = Records::new(project.home(), &project.cache, stores, caches.collect());
+    let last = project.last_build(key);
     let other = records.against(key, last.as_ref(), &against).map_err(InspectError::from)?;
     explanation.comparison =
-        other.and_then(|other| explain::compare(site, &known, key, &other, &records));
+        other.and_then(|other| explain::compare(project, &known, key, &other, &records));
     match args.format {
         FormatArg::Json => context.print_json(&explanation),
         FormatArg::Text => context.printer.data(&text(&explanation, &against)),

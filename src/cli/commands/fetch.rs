@@ -6,7 +6,7 @@ use super::super::args::FetchArgs;
 use super::super::error::CliError;
 use super::{Context, tree};
 use crate::base::event::{Interruptible, Observer};
-use crate::build::site::{Site, SupplyFailure};
+use crate::build::project::{Project, SupplyFailure};
 use crate::container::helper::Interrupt;
 use crate::tree::PackageKey;
 
@@ -19,9 +19,9 @@ pub fn run(context: &Context<'_>, args: &FetchArgs) -> Result<(), CliError> {
     super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
     let fetch = || {
-        let site = super::open(context, &settings, packages, &interrupt, observer)?;
-        let keys = tree::keys(&site, &args.variants, args.variant.as_ref(), observer)?;
-        fetch(&site, &keys, jobs(args.jobs.or(settings.jobs)), observer)
+        let project = super::open(context, &settings, packages, &interrupt, observer)?;
+        let keys = tree::keys(&project, &args.variants, args.variant.as_ref(), observer)?;
+        fetch(&project, &keys, jobs(args.jobs.or(settings.jobs)), observer)
     };
     let result = fetch();
     progress.finish(super::ending(&result), 0);
@@ -29,14 +29,14 @@ pub fn run(context: &Context<'_>, args: &FetchArgs) -> Result<(), CliError> {
 }
 
 fn fetch(
-    site: &Site,
+    project: &Project,
     keys: &[PackageKey],
     jobs: usize,
     observer: &dyn Observer,
 ) -> Result<(), CliError> {
-    site.check_lock(keys)?;
-    let requests = site.source_requests(keys)?;
-    let supplies = site.fetch_all(requests, keys, jobs, observer)?;
+    project.check_lock(keys)?;
+    let requests = project.source_requests(keys)?;
+    let supplies = project.fetch_all(requests, keys, jobs, observer)?;
     complete(supplies.failures)
 }
 

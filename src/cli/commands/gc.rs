@@ -13,7 +13,7 @@ use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
 use crate::build::cache::Cache;
 use crate::build::gc::{self, Garbage, GcOptions, Kind};
-use crate::build::site::SiteError;
+use crate::build::project::ProjectError;
 use crate::package::PackageId;
 use crate::runner::measure::Meter;
 use crate::runner::trees::{self, KnownTree};
@@ -48,7 +48,7 @@ pub fn run(context: &Context<'_>, args: &GcArgs) -> Result<(), CliError> {
     let runner = super::runner_settings(context, &settings, &std::sync::Arc::default());
     let garbage = gc::collect(&runner.home, &runner.isolation, &options, &progress)?;
     show(context, &garbage, args.dry_run);
-    let known = trees::known(&runner.home, !args.dry_run).map_err(SiteError::Home)?;
+    let known = trees::known(&runner.home, !args.dry_run).map_err(ProjectError::Home)?;
     show_trees(context, &known);
     match most {
         Some(most) if garbage.too_much > 0 => Err(CliError::TooMuch { left: garbage.left, most }),
@@ -66,15 +66,15 @@ fn packages(
     let folder = fs_err::canonicalize(&folder)
         .map_err(|source| CliError::Folder { path: folder, source })?;
     let settings = context.settings(None, Some(&folder))?;
-    let site = super::open(context, &settings, folder, &std::sync::Arc::default(), observer)?;
-    let keys: BTreeSet<PackageKey> = site.tree.keys().collect();
-    let order = site.tree.order(&keys).map_err(SiteError::Tree)?;
+    let project = super::open(context, &settings, folder, &std::sync::Arc::default(), observer)?;
+    let keys: BTreeSet<PackageKey> = project.tree.keys().collect();
+    let order = project.tree.order(&keys).map_err(ProjectError::Tree)?;
     // A package whose image is missing is not unpacked here under its future id.
-    let (known, _pending) = site.identify_without_building(&order, observer)?;
+    let (known, _pending) = project.identify_without_building(&order, observer)?;
     let ids: Vec<PackageId> = known.identities.iter().map(|identity| identity.id.clone()).collect();
-    let there = ids.iter().filter(|id| site.cache.has(id));
-    let sums = there.map(|id| Sha256Sum::of_file(&site.cache.archive(id)));
-    let sums = sums.collect::<Result<_, _>>().map_err(SiteError::Cache)?;
+    let there = ids.iter().filter(|id| project.cache.has(id));
+    let sums = there.map(|id| Sha256Sum::of_file(&project.cache.archive(id)));
+    let sums = sums.collect::<Result<_, _>>().map_err(ProjectError::Cache)?;
     Ok((ids, sums))
 }
 

@@ -7,7 +7,7 @@ use super::super::args::{GraphArgs, GraphFormat};
 use super::super::error::CliError;
 use super::super::inspect_error::InspectError;
 use super::{Context, at_hand};
-use crate::build::site::SiteError;
+use crate::build::project::ProjectError;
 use crate::inspect::relations::{Chains, Relation, Relations, why};
 use crate::tree::{PackageKey, typed_variant};
 
@@ -17,12 +17,12 @@ const DEEPEST: usize = 30;
 /// Shows requirements.
 pub fn run(context: &Context<'_>, args: &GraphArgs) -> Result<(), CliError> {
     let looked = at_hand::open(context, at_hand::packages(context, None)?)?;
-    let tree = &looked.site.tree;
+    let tree = &looked.project.tree;
     let variant = args.variant.as_deref().map(typed_variant).transpose()?;
     let packages: BTreeSet<PackageKey> = match &variant {
         None => tree.all_keys().collect(),
         Some(variant) => {
-            let set = tree.resolve(variant).map_err(SiteError::Tree)?;
+            let set = tree.resolve(variant).map_err(ProjectError::Tree)?;
             set.packages.into_iter().collect()
         }
     };

@@ -13,7 +13,7 @@ use crate::base::event::{Interruptible, Observer};
 use crate::container::helper::Interrupt;
 use crate::dockerfile::BuildOptions;
 use crate::dockerfile::builder::{ImageBuilder, log_name};
-use crate::dockerfile::options::{ContextPlace, Hidden, SecretPlace};
+use crate::dockerfile::options::{ContextLocation, Hidden, SecretLocation};
 use crate::image::pins::ImagePins;
 use crate::image::platform::PlatformError;
 use crate::image::store::ImageStore;
@@ -46,12 +46,12 @@ pub(super) fn run(
     let named = pairs("--build-context", &args.build_context)?;
     let (contexts, _brought) = image_context::named(context, named, &builder, observer)?;
     options.contexts = contexts;
-    let places = image_context::places(context, args, &builder, observer)?;
-    (options.context, options.dockerfile) = (places.context, places.dockerfile);
+    let inputs = image_context::context_inputs(context, args, &builder, observer)?;
+    (options.context, options.dockerfile) = (inputs.context, inputs.dockerfile);
     let built = builder
-        .build(&log_name(&options.names, &places.name), &options, observer)
+        .build(&log_name(&options.names, &inputs.name), &options, observer)
         .map_err(|error| CliError::Dockerfile(Box::new(error)))?;
-    drop(places.brought);
+    drop(inputs.brought);
     let names: Vec<String> = options.names.iter().map(crate::image::ImageRef::familiar).collect();
     let name = if names.is_empty() { "<none>".to_owned() } else { names.join(" ") };
     let to_stdout = |output: &String| output == "-" || output.ends_with(":-");
@@ -75,7 +75,7 @@ fn options(
         shared_as: None,
         cache_scope: None,
         // Found when all else is known to be right.
-        context: ContextPlace::Empty,
+        context: ContextLocation::Empty,
         dockerfile: None,
         names: args.tag.iter().map(|name| name.parse()).collect::<Result<_, _>>()?,
         arguments: arguments(context, args),
@@ -112,7 +112,7 @@ fn secrets(
     context: &Context<'_>,
     base: &Path,
     args: &ImageBuildArgs,
-) -> Result<BTreeMap<String, SecretPlace>, CliError> {
+) -> Result<BTreeMap<String, SecretLocation>, CliError> {
     let mut secrets = BTreeMap::new();
     for text in &args.secret {
         let (mut id, mut kind, mut source, mut variable) = (None, None, None, None);
@@ -143,13 +143,13 @@ fn secrets(
         };
         let value = |name: &str| context.environment.get(name).map(str::to_owned);
         let place = match (file, variable) {
-            (_, Some(name)) => SecretPlace::Value(Hidden(value(&name).ok_or_else(|| {
+            (_, Some(name)) => SecretLocation::Value(Hidden(value(&name).ok_or_else(|| {
                 bad("--secret", text, &format!("the variable {name} is not set"))
             })?)),
-            (Some(path), None) => SecretPlace::File(base.join(path)),
+            (Some(path), None) => SecretLocation::File(base.join(path)),
             (None, None) => match value(&id).filter(|_| kind.is_none()) {
-                Some(value) => SecretPlace::Value(Hidden(value)),
-                None => SecretPlace::File(base.join(&id)),
+                Some(value) => SecretLocation::Value(Hidden(value)),
+                None => SecretLocation::File(base.join(&id)),
             },
         };
         secrets.insert(id, place);

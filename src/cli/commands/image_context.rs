@@ -14,13 +14,13 @@ use crate::dockerfile::builder::ImageBuilder;
 use crate::dockerfile::contexts::{
     BringError, Brought, BroughtContext, ContextSource, Watched, read_dockerfile,
 };
-use crate::dockerfile::options::{ContextPlace, DockerfilePlace, NamedContext};
-use crate::source::GitPlace;
+use crate::dockerfile::options::{ContextLocation, DockerfileLocation, NamedContext};
+use crate::source::GitSelection;
 
 /// Build context with its Dockerfile.
-pub(super) struct Places {
-    pub(super) context: ContextPlace,
-    pub(super) dockerfile: Option<DockerfilePlace>,
+pub(super) struct ContextInputs {
+    pub(super) context: ContextLocation,
+    pub(super) dockerfile: Option<DockerfileLocation>,
     /// Name for logs of an image without a name.
     pub(super) name: PathBuf,
     /// Goes when the build is over.
@@ -34,12 +34,12 @@ enum Meaning {
 }
 
 /// Finds a context, and fetches a remote one.
-pub(super) fn places(
+pub(super) fn context_inputs(
     context: &Context<'_>,
     args: &ImageBuildArgs,
     builder: &ImageBuilder<'_>,
     observer: &dyn Observer,
-) -> Result<Places, CliError> {
+) -> Result<ContextInputs, CliError> {
     let base = context.folder()?;
     let is_stdin = |path: &Path| path.as_os_str() == "-";
     let reads_file = args.file.as_deref().is_some_and(is_stdin);
@@ -51,39 +51,40 @@ pub(super) fn places(
         Some(_) if reads_file => {
             let stdin = Watched::new(stdin()?, &builder.runner.interrupt);
             let text = read_dockerfile(stdin, "stdin").map_err(bringing)?;
-            Some(DockerfilePlace::Text(text))
+            Some(DockerfileLocation::Text(text))
         }
-        Some(path) => Some(DockerfilePlace::File(path.clone())),
+        Some(path) => Some(DockerfileLocation::File(path.clone())),
     };
     let source = match meaning(&base, &args.context)? {
         Meaning::Folder(folder) => {
             let dockerfile = given.map(|given| match given {
-                DockerfilePlace::File(path) => DockerfilePlace::File(base.join(path)),
-                text @ DockerfilePlace::Text(_) => text,
+                DockerfileLocation::File(path) => DockerfileLocation::File(base.join(path)),
+                text @ DockerfileLocation::Text(_) => text,
             });
             let name = folder.clone();
-            let context = ContextPlace::Folder(folder);
-            return Ok(Places { context, dockerfile, name, brought: None });
+            let context = ContextLocation::Folder(folder);
+            return Ok(ContextInputs { context, dockerfile, name, brought: None });
         }
-        Meaning::Elsewhere(ContextSource::Git(place)) => {
-            ContextSource::Git(GitPlace { keep_git: place.keep_git || keeps_git(args), ..place })
-        }
+        Meaning::Elsewhere(ContextSource::Git(place)) => ContextSource::Git(GitSelection {
+            keep_git: place.keep_git || keeps_git(args),
+            ..place
+        }),
         Meaning::Elsewhere(source) => source,
     };
     let name = name(&args.context);
     match builder.bring(source, observer).map_err(bringing)? {
         Brought::Context(brought) => {
-            let context = ContextPlace::Brought(brought.folder().to_owned());
-            Ok(Places { context, dockerfile: given, name, brought: Some(brought) })
+            let context = ContextLocation::Brought(brought.folder().to_owned());
+            Ok(ContextInputs { context, dockerfile: given, name, brought: Some(brought) })
         }
         Brought::Dockerfile(_) if given.is_some() => {
             let text = args.context.display().to_string();
             let problem = "it is a Dockerfile alone, so that --file makes no sense";
             Err(bad("CONTEXT", &redact(&text), problem))
         }
-        Brought::Dockerfile(text) => Ok(Places {
-            context: ContextPlace::Empty,
-            dockerfile: Some(DockerfilePlace::Text(text)),
+        Brought::Dockerfile(text) => Ok(ContextInputs {
+            context: ContextLocation::Empty,
+            dockerfile: Some(DockerfileLocation::Text(text)),
             name,
             brought: None,
         }),
@@ -169,7 +170,7 @@ fn on_network(text: &str) -> Result<Option<ContextSource>, CliError> {
         format!("https://{path}.git{}", &text[end..])
     });
     let text = github.as_deref().unwrap_or(text);
-    match GitPlace::parse(text) {
+    match GitSelection::parse(text) {
         Some(Ok(place)) => return Ok(Some(ContextSource::Git(place))),
         Some(Err(error)) => return Err(bad("CONTEXT", &redact(text), &error.to_string())),
         None => {}

@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::super::args::{FormatArg, KeyCommand};
 use super::super::error::CliError;
-use super::super::places::user_file;
 use super::super::signing::{self, SigningError};
 use super::super::ui::Weight;
+use super::super::user_paths::user_file;
 use super::Context;
 use crate::store::signature::{SecretKeyFile, Signer, TrustedKey, public_path};
 

@@ -15,8 +15,8 @@ pub fn run(context: &Context<'_>, args: &ListArgs) -> Result<(), CliError> {
     let looked = at_hand::open(context, packages)?;
     let variant = args.variant.as_deref().map(typed_variant).transpose()?;
     let caches = &looked.settings.shared_caches;
-    let packages = list(&looked.site, variant.as_ref(), caches, &looked.progress)?;
-    let tree = looked.site.tree.root().to_owned();
+    let packages = list(&looked.project, variant.as_ref(), caches, &looked.progress)?;
+    let tree = looked.project.tree.root().to_owned();
     let listing = Listing { tree, packages, missing_upstream: looked.missing_upstream };
     match args.format {
         FormatArg::Json => context.print_json(&listing),

@@ -9,7 +9,7 @@ use super::super::ui::Weight;
 use super::{Context, fetch, tree};
 use crate::base::atomic;
 use crate::base::event::{Interruptible, Observer};
-use crate::build::site::{LockOptions, Relocked, Site, SiteError};
+use crate::build::project::{LockOptions, Project, ProjectError, Relocked};
 use crate::container::helper::Interrupt;
 use crate::tree::lock::{LockFaults, TreeLock};
 use crate::tree::{PackageKey, TreeError};
@@ -24,26 +24,26 @@ pub fn run(context: &Context<'_>, args: &LockArgs) -> Result<(), CliError> {
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
     let lock = || {
         let old = TreeLock::read(&packages).map_err(|report| TreeError::Problems(vec![report]));
-        let old = old.map_err(SiteError::Tree)?;
+        let old = old.map_err(ProjectError::Tree)?;
         let empty = || TreeLock { path: TreeLock::place(&packages), ..TreeLock::default() };
         let old = old.unwrap_or_else(empty);
-        let mut options = super::site_options(context, &settings, packages.clone(), &interrupt);
+        let mut options = super::project_options(context, &settings, packages.clone(), &interrupt);
         options.lock = None;
-        let site = Site::open(options, observer)?;
-        let all = site.lockable(observer);
+        let project = Project::open(options, observer)?;
+        let all = project.lockable(observer);
         let keys = match args.variants.as_slice() {
             [] => all.clone(),
-            variants => tree::keys(&site, variants, None, observer)?,
+            variants => tree::keys(&project, variants, None, observer)?,
         };
         if args.check {
-            return check(context, args, &site, &old, &keys, observer);
+            return check(context, args, &project, &old, &keys, observer);
         }
         let options = LockOptions {
             update: args.update.clone(),
             is_partial: !args.variants.is_empty(),
             jobs: fetch::jobs(args.jobs.or(settings.jobs)),
         };
-        let relocked = site.relock(&old, &keys, &all, &options, observer)?;
+        let relocked = project.relock(&old, &keys, &all, &options, observer)?;
         write(context, &old, relocked)
     };
     let result = lock();
@@ -54,16 +54,16 @@ pub fn run(context: &Context<'_>, args: &LockArgs) -> Result<(), CliError> {
 fn check(
     context: &Context<'_>,
     args: &LockArgs,
-    site: &Site,
+    project: &Project,
     lock: &TreeLock,
     keys: &[PackageKey],
     observer: &dyn Observer,
 ) -> Result<(), CliError> {
     let is_partial = !args.variants.is_empty();
-    let items = site.lock_differences(lock, keys, is_partial, observer)?;
+    let items = project.lock_differences(lock, keys, is_partial, observer)?;
     if !items.is_empty() {
         let path = lock.path.clone();
-        return Err(SiteError::Lock(Box::new(LockFaults { path, items })).into());
+        return Err(ProjectError::Lock(Box::new(LockFaults { path, items })).into());
     }
     context.printer.line(Weight::Progress, &format!("{} fits the tree", lock.path.display()));
     Ok(())

@@ -10,10 +10,10 @@ use super::super::ui::{self, Weight};
 use super::{Context, fetch, tree};
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Interruptible, Observer};
-use crate::build::site::{Site, SiteError, SupplyFailure};
+use crate::build::project::{Project, ProjectError, SupplyFailure};
 use crate::container::helper::Interrupt;
 use crate::image::store::ImageStore;
-use crate::mirror::{Contents, Existing, MirrorError, Written, verify, write};
+use crate::mirror::{Contents, Existing, MirrorError, MirrorSummary, verify, write};
 use crate::runner::home::Home;
 use crate::tree::PackageKey;
 
@@ -26,7 +26,7 @@ pub fn run(context: &Context<'_>, command: &MirrorCommand) -> Result<(), CliErro
 }
 
 /// A mirror under construction.
-struct Making<'m> {
+struct MirrorRun<'m> {
     args: &'m MirrorCreateArgs,
     existing: Existing,
     contents: Contents,
@@ -52,29 +52,29 @@ fn create(context: &Context<'_>, args: &MirrorCreateArgs) -> Result<(), CliError
     super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
     let home = Home::new(first.home.clone(), first.scratch.clone());
-    home.mark().map_err(SiteError::Home)?;
+    home.mark().map_err(ProjectError::Home)?;
     let task = format!("mirror {}", place.display());
     observer.event(Event::TaskBegan { task: task.clone() });
     let make = || {
         let existing = Existing::open(place, home.root(), &home.locks(), observer)?;
         let (contents, failures) = Default::default();
-        let mut making = Making { args, existing, contents, failures, observer };
+        let mut run = MirrorRun { args, existing, contents, failures, observer };
         let mut options = None;
         for tree in trees {
             let settings = context.settings(args.jobs, Some(&tree))?;
-            let site = super::open(context, &settings, tree, &interrupt, observer)?;
-            making.add(&site, &settings)?;
-            options = Some(site.fetch_options().clone());
+            let project = super::open(context, &settings, tree, &interrupt, observer)?;
+            run.add(&project, &settings)?;
+            options = Some(project.fetch_options().clone());
         }
         let options = options.unwrap_or_else(|| unreachable!("there is a tree"));
-        fetch::complete(making.failures)?;
-        let written = write(&making.existing, making.contents, args.prune, &options, observer)?;
-        Ok((making.existing.place().to_owned(), written))
+        fetch::complete(run.failures)?;
+        let written = write(&run.existing, run.contents, args.prune, &options, observer)?;
+        Ok((run.existing.place().to_owned(), written))
     };
-    let result: Result<(PathBuf, Written), CliError> = make();
+    let result: Result<(PathBuf, MirrorSummary), CliError> = make();
     observer.event(Event::TaskEnded { task });
     let result = result.map(|(place, written)| {
-        let Written { files, bytes, added, dropped } = written;
+        let MirrorSummary { files, bytes, added, dropped } = written;
         let text = format!(
             "{}: {files} files, {}; {added} written, {dropped} dropped",
             place.display(),
@@ -94,13 +94,13 @@ fn create(context: &Context<'_>, args: &MirrorCreateArgs) -> Result<(), CliError
     result
 }
 
-impl Making<'_> {
+impl MirrorRun<'_> {
     /// Adds everything that builds of a tree take from elsewhere.
-    fn add(&mut self, site: &Site, settings: &Settings) -> Result<(), CliError> {
+    fn add(&mut self, project: &Project, settings: &Settings) -> Result<(), CliError> {
         let Self { args, observer, .. } = *self;
-        let keys = tree::keys(site, &args.variant, None, observer)?;
-        site.check_lock(&keys)?;
-        let (have, wanted): (Vec<_>, Vec<_>) = site
+        let keys = tree::keys(project, &args.variant, None, observer)?;
+        project.check_lock(&keys)?;
+        let (have, wanted): (Vec<_>, Vec<_>) = project
             .source_requests(&keys)?
             .into_iter()
             .partition(|request| self.existing.has_source(request));
@@ -108,12 +108,12 @@ impl Making<'_> {
             self.contents.keep_source(request);
         }
         let jobs = fetch::jobs(args.jobs.or(settings.jobs));
-        let supplies = site.fetch_all(wanted, &keys, jobs, observer)?;
+        let supplies = project.fetch_all(wanted, &keys, jobs, observer)?;
         for (request, fetched) in &supplies.sources {
             self.contents.add_source(request, fetched);
         }
-        let store = ImageStore::open(site.home().root()).map_err(SiteError::Store)?;
-        let tree = settings_name(site);
+        let store = ImageStore::open(project.home().root()).map_err(ProjectError::Store)?;
+        let tree = settings_name(project);
         for image in &supplies.images {
             self.contents.add_image(&store, &image.name, &image.image, &tree)?;
         }
@@ -122,19 +122,19 @@ impl Making<'_> {
             observer.event(Event::Warning { subject: name.as_str().to_owned(), message });
         }
         self.failures.extend(supplies.failures);
-        if args.packages { self.add_packages(site, &keys) } else { Ok(()) }
+        if args.packages { self.add_packages(project, &keys) } else { Ok(()) }
     }
 
-    fn add_packages(&mut self, site: &Site, keys: &[PackageKey]) -> Result<(), CliError> {
-        let (known, pending) = site.identify_without_building(keys, self.observer)?;
+    fn add_packages(&mut self, project: &Project, keys: &[PackageKey]) -> Result<(), CliError> {
+        let (identified, pending) = project.identify_without_building(keys, self.observer)?;
         let mut absent = pending.len();
-        for identity in known.identities.iter() {
+        for identity in identified.identities.iter() {
             let id = &identity.id;
-            let archive = site.cache.archive(id);
+            let archive = project.cache.archive(id);
             if self.existing.has(&format!("packages/{}/{id}.tar.xz", id.name())) {
                 self.contents.keep_package(id)?;
-            } else if site.cache.has(id) {
-                let sum = Sha256Sum::of_file(&archive).map_err(SiteError::Cache)?;
+            } else if project.cache.has(id) {
+                let sum = Sha256Sum::of_file(&archive).map_err(ProjectError::Cache)?;
                 self.contents.add_package(id, archive, sum.as_str())?;
             } else {
                 absent += 1;
@@ -148,9 +148,9 @@ impl Making<'_> {
     }
 }
 
-/// Name of a site's tree for messages.
-fn settings_name(site: &Site) -> String {
-    site.cache.root().parent().unwrap_or(site.cache.root()).display().to_string()
+/// Name of a project's tree for messages.
+fn settings_name(project: &Project) -> String {
+    project.cache.root().parent().unwrap_or(project.cache.root()).display().to_string()
 }
 
 fn verify_place(context: &Context<'_>, place: &Path) -> Result<(), CliError> {
@@ -172,7 +172,7 @@ fn verify_place(context: &Context<'_>, place: &Path) -> Result<(), CliError> {
 impl From<MirrorError> for CliError {
     fn from(error: MirrorError) -> Self {
         match error {
-            MirrorError::Interrupted => Self::from(SiteError::Interrupted),
+            MirrorError::Interrupted => Self::from(ProjectError::Interrupted),
             error => Self::Mirror(Box::new(error)),
         }
     }

@@ -39,7 +39,9 @@ use crate::base::event::Observer;
 use crate::build::execute::Pace;
 use crate::build::jobserver::Style;
 use crate::build::plan::Plan;
-use crate::build::site::{BuildOptions, Known, Site, SiteError, SiteOptions};
+use crate::build::project::{
+    BuildOptions, IdentifiedPackages, Project, ProjectError, ProjectOptions,
+};
 use crate::container::helper::Interrupt;
 use crate::container::idmap::Tier;
 use crate::container::namespace::Network;
@@ -47,7 +49,7 @@ use crate::dockerfile::step::RunNetwork;
 use crate::image::registry::{Client, ImageMirrors};
 use crate::package::Variant;
 use crate::runner::home::Home;
-use crate::runner::isolation::Wanted;
+use crate::runner::isolation::TierRequest;
 use crate::runner::session::{RunLimits, RunnerSettings};
 use crate::source::FetchOptions;
 use crate::store::Store;
@@ -135,12 +137,12 @@ struct Outcome {
     /// Number of requested packages found in the cache.
     cached: usize,
     /// Requested artifacts in the order of their completion, for stdout.
-    paths: Vec<Made>,
+    paths: Vec<RequestedArtifact>,
 }
 
 /// Requested artifact.
 #[derive(Debug)]
-struct Made {
+struct RequestedArtifact {
     /// The variant of a package.
     variant: Option<Variant>,
     path: PathBuf,
@@ -159,7 +161,7 @@ impl Outcome {
         result: Result<(), CliError>,
     ) -> Result<(), CliError> {
         progress.finish(ending(&result), self.cached);
-        for Made { variant, path } in &self.paths {
+        for RequestedArtifact { variant, path } in &self.paths {
             match variant {
                 Some(variant) => context.printer.data(&format!("{variant}:{}\n", path.display())),
                 None => context.print_path(path),
@@ -176,12 +178,12 @@ fn open(
     packages: PathBuf,
     interrupt: &std::sync::Arc<Interrupt>,
     observer: &dyn Observer,
-) -> Result<Site, CliError> {
-    let mut options = site_options(context, settings, packages, interrupt);
+) -> Result<Project, CliError> {
+    let mut options = project_options(context, settings, packages, interrupt);
     let lock = TreeLock::read(&options.packages);
-    let lock = lock.map_err(|report| SiteError::Tree(TreeError::Problems(vec![report])))?;
+    let lock = lock.map_err(|report| ProjectError::Tree(TreeError::Problems(vec![report])))?;
     options.lock = lock.map(std::sync::Arc::new);
-    Ok(Site::open(options, observer)?)
+    Ok(Project::open(options, observer)?)
 }
 
 /// Network of the commands of Dockerfiles, which may download where no option says otherwise.
@@ -194,18 +196,18 @@ fn run_network(typed: Option<NetworkArg>) -> RunNetwork {
 }
 
 /// Options for opening a packages directory, without its lock.
-fn site_options(
+fn project_options(
     context: &Context<'_>,
     settings: &Settings,
     packages: PathBuf,
     interrupt: &std::sync::Arc<Interrupt>,
-) -> SiteOptions {
+) -> ProjectOptions {
     let runner = runner_settings(context, settings, interrupt);
     let fetch = fetch_options(context, settings, &runner.home);
-    SiteOptions {
+    ProjectOptions {
         packages,
         runner,
-        places: settings.images.clone(),
+        image_locations: settings.images.clone(),
         registry: registry_client(settings),
         fetch,
         source_date_epoch: settings.source_date_epoch,
@@ -226,19 +228,19 @@ fn site_options(
 /// its packages. Neither packages nor images are built.
 fn show_plan(
     context: &Context<'_>,
-    site: &Site,
+    project: &Project,
     order: &[PackageKey],
     options: &BuildOptions,
-    beside: impl FnOnce(&Known) -> String,
+    beside: impl FnOnce(&IdentifiedPackages) -> String,
     observer: &dyn Observer,
 ) -> Result<(), CliError> {
-    let (known, pending) = site.preview(order, observer)?;
-    let plan = site.plan(&known);
+    let (identified, pending) = project.preview(order, observer)?;
+    let plan = project.plan(&identified);
     let mut text = plan.to_string();
     text.extend(pending.iter().map(ToString::to_string));
-    text.push_str(&beside(&known));
+    text.push_str(&beside(&identified));
     if context.global.verbose > 0 {
-        text.push_str(&site.describe(&known, &plan, options));
+        text.push_str(&project.describe(&identified, &plan, options));
     }
     context.printer.data(&text);
     Ok(())
@@ -308,7 +310,7 @@ fn runner_settings(
 ) -> RunnerSettings {
     RunnerSettings {
         home: Home::new(settings.home.clone(), settings.scratch.clone()),
-        isolation: Wanted {
+        isolation: TierRequest {
             tier: settings.isolation.map(|tier| match tier {
                 IsolationArg::Ranges => Tier::Ranges,
                 IsolationArg::Single => Tier::Single,

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::super::args::PackageArgs;
 use super::super::error::CliError;
-use super::{Context, Made, Outcome};
+use super::{Context, Outcome, RequestedArtifact};
 use crate::base::event::{Interruptible, Observer};
 use crate::build::plan::Plan;
-use crate::build::site::{BuildOptions, Known, Site, SiteError};
+use crate::build::project::{BuildOptions, IdentifiedPackages, Project, ProjectError};
 use crate::container::helper::Interrupt;
 use crate::package::{PackageName, Variant};
 use crate::tree::PackageKey;
@@ -29,17 +29,17 @@ pub fn run(context: &Context<'_>, args: &PackageArgs) -> Result<(), CliError> {
     let settings = context.settings(args.build.jobs, Some(packages))?;
     let progress = context.progress(&settings);
     let interrupt = Arc::<Interrupt>::default();
-    let site = super::open(context, &settings, packages.to_owned(), &interrupt, &progress)?;
-    let wanted = site.tree.wanted(&name, variant.as_ref()).map_err(SiteError::Tree)?;
+    let project = super::open(context, &settings, packages.to_owned(), &interrupt, &progress)?;
+    let wanted = project.tree.wanted(&name, variant.as_ref()).map_err(ProjectError::Tree)?;
     if args.build.dry_run {
-        let set = site.tree.resolve_packages(&wanted).map_err(SiteError::Tree)?;
-        site.warn(&set.warnings, &progress);
+        let set = project.tree.resolve_packages(&wanted).map_err(ProjectError::Tree)?;
+        project.warn(&set.warnings, &progress);
         let options = super::build_options(&settings, &args.build);
-        site.check_lock(&set.packages)?;
-        site.check_offline(&set.packages, options.repository.as_ref(), &progress)?;
+        project.check_lock(&set.packages)?;
+        project.check_offline(&set.packages, options.repository.as_ref(), &progress)?;
         return super::show_plan(
             context,
-            &site,
+            &project,
             &set.packages,
             &options,
             |_| String::new(),
@@ -50,39 +50,39 @@ pub fn run(context: &Context<'_>, args: &PackageArgs) -> Result<(), CliError> {
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
     let mut outcome = Outcome::default();
     let options = super::build_options(&settings, &args.build);
-    let result = build(&site, &wanted, &options, observer, &mut outcome);
+    let result = build(&project, &wanted, &options, observer, &mut outcome);
     outcome.show(context, &progress, result)
 }
 
 fn plan(
-    site: &Site,
+    project: &Project,
     wanted: &[PackageKey],
     options: &BuildOptions,
     observer: &dyn Observer,
-) -> Result<(Known, Plan), CliError> {
-    let set = site.tree.resolve_packages(wanted).map_err(SiteError::Tree)?;
-    site.warn(&set.warnings, observer);
-    site.check_lock(&set.packages)?;
-    site.check_offline(&set.packages, options.repository.as_ref(), observer)?;
-    let known = site.identify(&set.packages, observer)?;
-    let plan = site.plan(&known);
-    Ok((known, plan))
+) -> Result<(IdentifiedPackages, Plan), CliError> {
+    let set = project.tree.resolve_packages(wanted).map_err(ProjectError::Tree)?;
+    project.warn(&set.warnings, observer);
+    project.check_lock(&set.packages)?;
+    project.check_offline(&set.packages, options.repository.as_ref(), observer)?;
+    let identified = project.identify(&set.packages, observer)?;
+    let plan = project.plan(&identified);
+    Ok((identified, plan))
 }
 
 fn build(
-    site: &Site,
+    project: &Project,
     wanted: &[PackageKey],
     options: &BuildOptions,
     observer: &dyn Observer,
     outcome: &mut Outcome,
 ) -> Result<(), CliError> {
-    let (known, plan) = plan(site, wanted, options, observer)?;
+    let (identified, plan) = plan(project, wanted, options, observer)?;
     outcome.count(&plan);
-    site.build(&known, &plan, options, observer)?;
+    project.build(&identified, &plan, options, observer)?;
     for key in wanted {
-        if let Some(identity) = known.identities.get(key) {
-            let (variant, path) = (Some(key.variant.clone()), site.cache.archive(&identity.id));
-            outcome.paths.push(Made { variant, path });
+        if let Some(identity) = identified.identities.get(key) {
+            let (variant, path) = (Some(key.variant.clone()), project.cache.archive(&identity.id));
+            outcome.paths.push(RequestedArtifact { variant, path });
         }
     }
     Ok(())

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use super::super::args::TreeArgs;
 use super::super::error::CliError;
 use super::package::parse_variant;
-use super::{Context, Made, Outcome};
+use super::{Context, Outcome, RequestedArtifact};
 use crate::artifact::repository::Repository;
 use crate::base::event::{Event, Interruptible, Observer};
 use crate::bootstrap::{self, BootstrapId, SupplyOptions, TreePackages};
 use crate::build::cache::is_file;
 use crate::build::plan::Plan;
-use crate::build::site::{BuildOptions, Known, Site, SiteError};
+use crate::build::project::{BuildOptions, IdentifiedPackages, Project, ProjectError};
 use crate::container::helper::Interrupt;
 use crate::package::{PackageId, Variant};
 use crate::tree::{PackageKey, TreeSet};
@@ -24,31 +24,31 @@ pub fn run(context: &Context<'_>, args: &TreeArgs) -> Result<(), CliError> {
     let settings = context.settings(args.build.jobs, Some(&packages))?;
     let progress = context.progress(&settings);
     let interrupt = Arc::<Interrupt>::default();
-    let site = super::open(context, &settings, packages, &interrupt, &progress)?;
+    let project = super::open(context, &settings, packages, &interrupt, &progress)?;
     let names: Vec<&String> = args.variants.iter().chain(&args.variant).collect();
     let options = super::build_options(&settings, &args.build);
-    let trees = Trees::resolve(&site, &names, options.repository.as_ref(), &progress)?;
+    let trees = Trees::resolve(&project, &names, options.repository.as_ref(), &progress)?;
     if args.build.dry_run {
-        let bootstraps = |known: &Known| {
+        let bootstraps = |identified: &IdentifiedPackages| {
             let wanted = if args.mkbootstrap { trees.sets.as_slice() } else { &[] };
-            wanted.iter().map(|set| planned_bootstrap(&site, set, known)).collect()
+            wanted.iter().map(|set| planned_bootstrap(&project, set, identified)).collect()
         };
-        return super::show_plan(context, &site, &trees.order, &options, bootstraps, &progress);
+        return super::show_plan(context, &project, &trees.order, &options, bootstraps, &progress);
     }
     super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
     let mut outcome = Outcome::default();
     let how = (&options, &interrupt, args.mkbootstrap);
-    let result = trees.build(&site, how, observer, &mut outcome).map(drop);
+    let result = trees.build(&project, how, observer, &mut outcome).map(drop);
     outcome.show(context, &progress, result)
 }
 
 /// The line of a plan for the bootstrap of a tree.
-fn planned_bootstrap(site: &Site, set: &TreeSet, known: &Known) -> String {
+fn planned_bootstrap(project: &Project, set: &TreeSet, identified: &IdentifiedPackages) -> String {
     let ids: Option<Vec<&PackageId>> = set
         .bootstrap
         .iter()
-        .map(|key| known.identities.get(key).map(|identity| &identity.id))
+        .map(|key| identified.identities.get(key).map(|identity| &identity.id))
         .collect();
     let variant = &set.variant;
     let Some(ids) = ids else {
@@ -57,7 +57,7 @@ fn planned_bootstrap(site: &Site, set: &TreeSet, known: &Known) -> String {
         );
     };
     let id = BootstrapId::of(ids);
-    let folder = site.cache.bootstraps();
+    let folder = project.cache.bootstraps();
     let is_there =
         [id.archive_name(), id.active_name()].iter().all(|name| is_file(&folder.join(name)));
     if is_there {
@@ -77,43 +77,50 @@ pub(super) struct Trees {
 impl Trees {
     /// Resolves tree variants, all of them by default, and checks the inputs of their builds.
     pub(super) fn resolve(
-        site: &Site,
+        project: &Project,
         names: &[&String],
         repository: Option<&Repository>,
         observer: &dyn Observer,
     ) -> Result<Self, CliError> {
-        let sets = resolve(site, &wanted(site, names)?)?;
+        let sets = resolve(project, &wanted(project, names)?)?;
         for set in &sets {
-            site.warn(&set.warnings, observer);
+            project.warn(&set.warnings, observer);
         }
         let keys: BTreeSet<PackageKey> =
             sets.iter().flat_map(|set| set.packages.iter().cloned()).collect();
-        let order = site.tree.order(&keys).map_err(SiteError::Tree)?;
-        site.check_lock(&order)?;
-        site.check_offline(&order, repository, observer)?;
+        let order = project.tree.order(&keys).map_err(ProjectError::Tree)?;
+        project.check_lock(&order)?;
+        project.check_offline(&order, repository, observer)?;
         Ok(Self { sets, order })
     }
 
     /// Builds missing packages, and bootstraps if requested.
     pub(super) fn build(
         &self,
-        site: &Site,
+        project: &Project,
         (options, interrupt, mkbootstrap): (&BuildOptions, &Arc<Interrupt>, bool),
         observer: &dyn Observer,
         outcome: &mut Outcome,
     ) -> Result<Vec<TreePackages>, CliError> {
-        let known = site.identify(&self.order, observer)?;
-        let plan = site.plan(&known);
+        let identified = project.identify(&self.order, observer)?;
+        let plan = project.plan(&identified);
         outcome.count(&plan);
-        let work = Work { site, known: &known, plan: &plan, sets: &self.sets, options, interrupt };
-        build(&work, mkbootstrap, observer, outcome)
+        let run = TreeRun {
+            project,
+            identified: &identified,
+            plan: &plan,
+            sets: &self.sets,
+            options,
+            interrupt,
+        };
+        build(&run, mkbootstrap, observer, outcome)
     }
 }
 
-/// Work of a run.
-struct Work<'a> {
-    site: &'a Site,
-    known: &'a Known,
+/// Inputs for building the trees of a run.
+struct TreeRun<'a> {
+    project: &'a Project,
+    identified: &'a IdentifiedPackages,
     plan: &'a Plan,
     sets: &'a [TreeSet],
     options: &'a BuildOptions,
@@ -121,28 +128,28 @@ struct Work<'a> {
 }
 
 fn build(
-    work: &Work<'_>,
+    run: &TreeRun<'_>,
     mkbootstrap: bool,
     observer: &dyn Observer,
     outcome: &mut Outcome,
 ) -> Result<Vec<TreePackages>, CliError> {
-    let Work { site, known, plan, sets, options, interrupt } = work;
-    site.build(known, plan, options, observer)?;
+    let TreeRun { project, identified, plan, sets, options, interrupt } = run;
+    project.build(identified, plan, options, observer)?;
     let mut trees = Vec::new();
     for set in *sets {
         let task = format!("bootstrap {}", set.variant);
         if mkbootstrap {
             observer.event(Event::TaskBegan { task: task.clone() });
         }
-        let finished = finish(work, mkbootstrap, set, observer);
+        let finished = finish(run, mkbootstrap, set, observer);
         if mkbootstrap {
             observer.event(Event::TaskEnded { task });
         }
         if interrupt.is_raised() {
-            return Err(SiteError::Interrupted.into());
+            return Err(ProjectError::Interrupted.into());
         }
         let (tree, bootstrap) = finished?;
-        outcome.paths.extend(bootstrap.map(|path| Made { variant: None, path }));
+        outcome.paths.extend(bootstrap.map(|path| RequestedArtifact { variant: None, path }));
         trees.push(tree);
     }
     Ok(trees)
@@ -150,14 +157,14 @@ fn build(
 
 /// Writes a tree's files beside its packages; returns the bootstrap as well, if requested.
 fn finish(
-    work: &Work<'_>,
+    run: &TreeRun<'_>,
     mkbootstrap: bool,
     set: &TreeSet,
     observer: &dyn Observer,
 ) -> Result<(TreePackages, Option<PathBuf>), CliError> {
-    let Work { site, known, options, .. } = work;
+    let TreeRun { project, identified, options, .. } = run;
     let ids = |keys: &[PackageKey]| -> Vec<PackageId> {
-        let found = keys.iter().filter_map(|key| known.identities.get(key));
+        let found = keys.iter().filter_map(|key| identified.identities.get(key));
         found.map(|identity| identity.id.clone()).collect()
     };
     let tree = TreePackages {
@@ -165,17 +172,17 @@ fn finish(
         packages: ids(&set.packages),
         bootstrap: ids(&set.bootstrap),
     };
-    let home = site.home();
+    let home = project.home();
     // Only what makes a bootstrap writes there.
     let scratch = if mkbootstrap { home.scratch() } else { Ok(home.root()) };
-    let scratch = scratch.map_err(SiteError::Home)?;
+    let scratch = scratch.map_err(ProjectError::Home)?;
     let how = SupplyOptions {
-        cache: &site.cache,
-        repository: site.reachable(options.repository.as_ref()),
-        shared_caches: &site.reachable_caches(&options.shared_caches),
+        cache: &project.cache,
+        repository: project.reachable(options.repository.as_ref()),
+        shared_caches: &project.reachable_caches(&options.shared_caches),
         trusted_keys: &options.trusted_keys,
-        limits: site.archive_limits(),
-        source_date_epoch: site.source_date_epoch(),
+        limits: project.archive_limits(),
+        source_date_epoch: project.source_date_epoch(),
         threads: u32::try_from(options.pace.cores).unwrap_or(1),
         scratch,
         home,
@@ -186,33 +193,33 @@ fn finish(
 
 /// Returns the packages of tree variants, all by default, in dependency order.
 pub(super) fn keys(
-    site: &Site,
+    project: &Project,
     variants: &[String],
     variant: Option<&String>,
     observer: &dyn Observer,
 ) -> Result<Vec<PackageKey>, CliError> {
     let names: Vec<&String> = variants.iter().chain(variant).collect();
-    let sets = resolve(site, &wanted(site, &names)?)?;
+    let sets = resolve(project, &wanted(project, &names)?)?;
     for set in &sets {
-        site.warn(&set.warnings, observer);
+        project.warn(&set.warnings, observer);
     }
     let keys = sets.iter().flat_map(|set| set.packages.iter().cloned()).collect();
-    Ok(site.tree.order(&keys).map_err(SiteError::Tree)?)
+    Ok(project.tree.order(&keys).map_err(ProjectError::Tree)?)
 }
 
 /// The tree variants that are asked for, each once.
-fn wanted(site: &Site, names: &[&String]) -> Result<Vec<Variant>, CliError> {
+fn wanted(project: &Project, names: &[&String]) -> Result<Vec<Variant>, CliError> {
     let mut wanted: Vec<Variant> =
         names.iter().map(|name| parse_variant(name)).collect::<Result<_, _>>()?;
     if wanted.is_empty() {
-        wanted = site.tree.tree_variants().map_err(SiteError::Tree)?;
+        wanted = project.tree.tree_variants().map_err(ProjectError::Tree)?;
     }
     let mut seen = BTreeSet::new();
     wanted.retain(|variant| seen.insert(variant.clone()));
     Ok(wanted)
 }
 
-fn resolve(site: &Site, wanted: &[Variant]) -> Result<Vec<TreeSet>, CliError> {
-    let sets = wanted.iter().map(|variant| site.tree.resolve(variant));
-    Ok(sets.collect::<Result<_, _>>().map_err(SiteError::Tree)?)
+fn resolve(project: &Project, wanted: &[Variant]) -> Result<Vec<TreeSet>, CliError> {
+    let sets = wanted.iter().map(|variant| project.tree.resolve(variant));
+    Ok(sets.collect::<Result<_, _>>().map_err(ProjectError::Tree)?)
 }

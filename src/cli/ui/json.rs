@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::state::State;
+use super::state::RunState;
 use super::summary::Ending;
 use super::ticker::Ticker;
 use super::{Printer, screen};
@@ -21,14 +21,14 @@ const HEARTBEAT: Duration = Duration::from_secs(60);
 /// Writes an object per event.
 #[derive(Debug)]
 pub struct Json {
-    said: Arc<Mutex<Said>>,
+    status: Arc<Mutex<JsonStatus>>,
     ticker: Mutex<Option<Ticker>>,
     quiet: bool,
 }
 
 #[derive(Debug)]
-struct Said {
-    state: State,
+struct JsonStatus {
+    state: RunState,
     /// Time of the last event of each running download.
     downloads: HashMap<String, Instant>,
 }
@@ -36,26 +36,26 @@ struct Said {
 impl Json {
     /// Writes all events, or warnings alone if the printer is quiet.
     pub fn new(printer: Printer) -> Self {
-        let said = Said { state: State::new(Instant::now()), downloads: HashMap::new() };
-        let said = Arc::new(Mutex::new(said));
+        let status = JsonStatus { state: RunState::new(Instant::now()), downloads: HashMap::new() };
+        let status = Arc::new(Mutex::new(status));
         let quiet = printer.is_quiet();
-        let its = Arc::clone(&said);
+        let its = Arc::clone(&status);
         let tick = move || {
-            let mut said = its.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(running) = said.running(Instant::now()) {
+            let mut status = its.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(running) = status.running(Instant::now()) {
                 emit("running", &running);
             }
         };
         let ticker = (!quiet).then(|| Ticker::start(HEARTBEAT, tick));
-        Self { said, ticker: Mutex::new(ticker), quiet }
+        Self { status, ticker: Mutex::new(ticker), quiet }
     }
 
     /// Emits the result of the run.
     pub fn finish(&self, ending: Ending, cached: usize) {
         drop(self.ticker.lock().unwrap_or_else(PoisonError::into_inner).take());
         if !self.quiet {
-            let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-            emit("summary", &said.summary(ending, cached, Instant::now()));
+            let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+            emit("summary", &status.summary(ending, cached, Instant::now()));
         }
     }
 }
@@ -85,7 +85,7 @@ fn seconds(time: Duration) -> Value {
     serde_json::from_str(&text).unwrap_or_default()
 }
 
-impl Said {
+impl JsonStatus {
     /// Name and fields of an event, if reported.
     fn tell(&mut self, event: &Event, now: Instant) -> Option<(&'static str, Value)> {
         if let Event::TransferEnded { subject } = event {
@@ -229,8 +229,8 @@ fn none_if_empty(text: &str) -> Option<&str> {
 
 impl Observer for Json {
     fn event(&self, event: Event) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = said.tell(&event, Instant::now());
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = status.tell(&event, Instant::now());
         let is_said = !self.quiet || matches!(event, Event::Warning { .. } | Event::Retry { .. });
         if let Some((name, fields)) = told.filter(|_| is_said) {
             emit(name, &fields);

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::state::State;
+use super::state::RunState;
 use super::summary::{self, Ending};
 use super::text::{Names, about, bytes, label, line, seconds};
 use super::ticker::Ticker;
@@ -27,13 +27,13 @@ const NAMED: usize = 4;
 #[derive(Debug)]
 pub struct Plain {
     printer: Printer,
-    said: Arc<Mutex<Said>>,
+    status: Arc<Mutex<PlainStatus>>,
     ticker: Mutex<Option<Ticker>>,
 }
 
 #[derive(Debug)]
-struct Said {
-    state: State,
+struct PlainStatus {
+    state: RunState,
     /// Time of the last line.
     last: Instant,
     /// Time of the last line about each running download.
@@ -43,41 +43,41 @@ struct Said {
 impl Plain {
     /// Writes through a printer.
     pub fn new(printer: Printer) -> Self {
-        let said = Arc::new(Mutex::new(Said::new(Instant::now())));
-        let its = Arc::clone(&said);
+        let status = Arc::new(Mutex::new(PlainStatus::new(Instant::now())));
+        let its = Arc::clone(&status);
         let tick = move || {
-            let mut said = its.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(text) = said.heartbeat(Instant::now()) {
+            let mut status = its.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(text) = status.heartbeat(Instant::now()) {
                 printer.line(Weight::Progress, &text);
             }
         };
         let ticker = (!printer.is_quiet()).then(|| Ticker::start(HEARTBEAT / 12, tick));
-        Self { printer, said, ticker: Mutex::new(ticker) }
+        Self { printer, status, ticker: Mutex::new(ticker) }
     }
 
     /// Writes the result of the run.
     pub fn finish(&self, ending: Ending, cached: usize) {
         drop(self.ticker.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        for line in summary::lines(&said.state, ending, cached, Instant::now()) {
+        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in summary::lines(&status.state, ending, cached, Instant::now()) {
             self.printer.styled(&line);
         }
     }
 }
 
-impl Said {
+impl PlainStatus {
     fn new(now: Instant) -> Self {
-        Self { state: State::new(now), last: now, downloads: HashMap::new() }
+        Self { state: RunState::new(now), last: now, downloads: HashMap::new() }
     }
 
     fn line(&mut self, event: &Event, now: Instant) -> Option<(Weight, String)> {
         self.state.apply(event, now);
-        let said = match event {
+        let shown = match event {
             Event::Download { subject, url, done, total }
             | Event::Upload { subject, url, done, total } => {
-                let said = self.downloads.get(subject);
-                let first = said.is_none();
-                if said.is_some_and(|said| now.duration_since(*said) < DOWNLOAD_INTERVAL) {
+                let last = self.downloads.get(subject);
+                let first = last.is_none();
+                if last.is_some_and(|last| now.duration_since(*last) < DOWNLOAD_INTERVAL) {
                     return None;
                 }
                 self.downloads.insert(subject.clone(), now);
@@ -98,10 +98,10 @@ impl Said {
             Event::Planned(_) => self.planned(now),
             other => line(other, &self.state, Names::Whole),
         };
-        if said.is_some() {
+        if shown.is_some() {
             self.last = now;
         }
-        said
+        shown
     }
 
     /// Line about the plan, if non-trivial.
@@ -146,8 +146,8 @@ impl Said {
 
 impl Observer for Plain {
     fn event(&self, event: Event) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((weight, text)) = said.line(&event, Instant::now()) {
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((weight, text)) = status.line(&event, Instant::now()) {
             self.printer.line(weight, &text);
         }
     }
@@ -161,26 +161,26 @@ mod tests {
     #[test]
     fn a_download_is_worth_a_line_when_it_begins() {
         let began = Instant::now();
-        let mut said = Said::new(began);
+        let mut status = PlainStatus::new(began);
         let (subject, url) = ("p/s".to_owned(), "http://x/f".to_owned());
         let mut at = |second, done| {
             let (subject, url) = (subject.clone(), url.clone());
             let event = Event::Download { subject, url, done, total: Some(2000) };
-            said.line(&event, began + Duration::from_secs(second)).map(|(_, text)| text)
+            status.line(&event, began + Duration::from_secs(second)).map(|(_, text)| text)
         };
         assert_eq!(at(0, 0).unwrap(), "   fetch p/s: http://x/f (2.0 KB)");
         assert_eq!(at(1, 1000), None);
         assert_eq!(at(11, 1100).unwrap(), "   fetch p/s: http://x/f (1.1 KB of 2.0 KB, 505 B/s)");
-        said.line(&Event::TransferEnded { subject }, began);
-        assert!(said.downloads.is_empty());
+        status.line(&Event::TransferEnded { subject }, began);
+        assert!(status.downloads.is_empty());
     }
 
     #[test]
     fn what_runs_for_long_says_so_after_a_silence() {
         let began = Instant::now();
         let at = |seconds| began + Duration::from_secs(seconds);
-        let mut said = Said::new(began);
-        assert_eq!(said.heartbeat(at(1000)), None, "nothing runs");
+        let mut status = PlainStatus::new(began);
+        assert_eq!(status.heartbeat(at(1000)), None, "nothing runs");
         let package = |id: &str| PlannedPackage {
             id: id.to_owned(),
             needs: Vec::new(),
@@ -189,15 +189,15 @@ mod tests {
         let packages = vec![package("a--1"), package("b--2")];
         let planned =
             Event::Planned(Arc::new(Planned { cached: 0, jobs: 2, keeps_going: true, packages }));
-        assert_eq!(said.line(&planned, at(0)).unwrap().1, "expected about 5 min");
+        assert_eq!(status.line(&planned, at(0)).unwrap().1, "expected about 5 min");
         let phase = |package: &str, phase| Event::Phase { package: package.to_owned(), phase };
-        said.line(&phase("a--1", Phase::Prepare), at(0));
-        said.line(&phase("a--1", Phase::Build), at(1));
-        said.line(&Event::TaskBegan { task: "bootstrap x".to_owned() }, at(41));
-        assert_eq!(said.heartbeat(at(60)), None, "less than a minute has passed since");
+        status.line(&phase("a--1", Phase::Prepare), at(0));
+        status.line(&phase("a--1", Phase::Build), at(1));
+        status.line(&Event::TaskBegan { task: "bootstrap x".to_owned() }, at(41));
+        assert_eq!(status.heartbeat(at(60)), None, "less than a minute has passed since");
         let running = " running build a--1 for 1 min 1 s, make bootstrap x for 20.0 s; 0 of 2 done, about 5 min left";
-        assert_eq!(said.heartbeat(at(61)).unwrap(), running);
-        assert_eq!(said.heartbeat(at(62)), None);
-        assert!(said.heartbeat(at(121)).is_some());
+        assert_eq!(status.heartbeat(at(61)).unwrap(), running);
+        assert_eq!(status.heartbeat(at(62)), None);
+        assert!(status.heartbeat(at(121)).is_some());
     }
 }

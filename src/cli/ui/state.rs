@@ -17,7 +17,7 @@ const FORECAST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// State of a run.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct RunState {
     pub(super) began: Instant,
     /// Running builds and tasks, in the order of their start.
     pub(super) running: BTreeMap<u64, Running>,
@@ -93,7 +93,7 @@ pub(super) struct Download {
     measured: (Instant, u64),
 }
 
-impl State {
+impl RunState {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             began: now,
@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn a_rate_is_that_of_the_last_seconds() {
         let began = Instant::now();
-        let mut state = State::new(began);
+        let mut state = RunState::new(began);
         let mut at = |millis: u64, done| {
             let (subject, url) = ("p/s".to_owned(), "u".to_owned());
             let event = Event::Download { subject, url, done, total: None };
@@ -319,7 +319,7 @@ mod tests {
     #[test]
     fn the_longest_are_kept() {
         let now = Instant::now();
-        let mut state = State::new(now);
+        let mut state = RunState::new(now);
         for (id, seconds) in [("a", 2), ("b", 9), ("c", 1), ("d", 5), ("e", 5)] {
             let took = Duration::from_secs(seconds);
             let package = id.to_owned();

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::span::{Line, Style};
-use super::state::State;
+use super::state::RunState;
 use super::text::{bytes, label, seconds, short};
 
 /// Minimum time of a build to be named among the longest.
@@ -32,7 +32,7 @@ impl Ending {
 
 /// The lines of a summary; none where the lines before have said it all, or the error that follows
 /// does. `cached` is how many packages were in the cache of a run that had nothing to build.
-pub(super) fn lines(state: &State, ending: Ending, cached: usize, now: Instant) -> Vec<Line> {
+pub(super) fn lines(state: &RunState, ending: Ending, cached: usize, now: Instant) -> Vec<Line> {
     let tally = &state.tally;
     if tally.planned == 0 {
         let worth = ending == Ending::Done && cached > 1 && state.longest.is_empty();
@@ -96,7 +96,7 @@ mod tests {
 
     fn summary(events: &[Event], ending: Ending, cached: usize) -> Vec<String> {
         let began = Instant::now();
-        let mut state = State::new(began);
+        let mut state = RunState::new(began);
         for event in events {
             state.apply(event, began);
         }

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::state::State;
+use super::state::RunState;
 use super::summary::{self, Ending};
 use super::text::{Names, line};
 use super::ticker::Ticker;
@@ -18,16 +18,16 @@ const FRAME: Duration = Duration::from_millis(100);
 /// Draws live lines.
 #[derive(Debug)]
 pub struct Terminal {
-    shared: Arc<Mutex<Shared>>,
+    status: Arc<Mutex<TerminalStatus>>,
     ticker: Mutex<Option<Ticker>>,
     printer: Printer,
 }
 
 #[derive(Debug)]
-struct Shared {
-    state: State,
+struct TerminalStatus {
+    state: RunState,
     /// Lines that are to scroll by with the next frame.
-    said: String,
+    scrolled: String,
 }
 
 impl Terminal {
@@ -35,55 +35,56 @@ impl Terminal {
     /// lines anew when it becomes narrower.
     pub fn new(printer: Printer, rewraps: bool) -> Self {
         screen::prepare(rewraps);
-        let shared = Shared { state: State::new(Instant::now()), said: String::new() };
-        let shared = Arc::new(Mutex::new(shared));
-        let its = Arc::clone(&shared);
+        let status =
+            TerminalStatus { state: RunState::new(Instant::now()), scrolled: String::new() };
+        let status = Arc::new(Mutex::new(status));
+        let its = Arc::clone(&status);
         let ticker = Ticker::start(FRAME, move || draw(&its, printer));
-        Self { shared, ticker: Mutex::new(Some(ticker)), printer }
+        Self { status, ticker: Mutex::new(Some(ticker)), printer }
     }
 
     /// Ends the drawing and reports the result of the run.
     pub fn finish(&self, ending: Ending, cached: usize) {
         self.stop();
-        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        for line in summary::lines(&shared.state, ending, cached, Instant::now()) {
+        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in summary::lines(&status.state, ending, cached, Instant::now()) {
             self.printer.styled(&line);
         }
     }
 
     fn stop(&self) {
         drop(self.ticker.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let said = {
-            let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut shared.said)
+        let scrolled = {
+            let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut status.scrolled)
         };
         // A line that is left when a run ends would stay on the screen as if it still ran.
-        screen::draw(&said, &[], false);
+        screen::draw(&scrolled, &[], false);
     }
 }
 
-fn draw(shared: &Mutex<Shared>, printer: Printer) {
+fn draw(status: &Mutex<TerminalStatus>, printer: Printer) {
     let now = Instant::now();
     let size = screen::size();
     // Not held while writing: a terminal may be stopped, and builds have events to tell.
-    let (said, lines) = {
-        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let remaining = shared.state.remaining(now);
-        let lines = layout::lines(&shared.state, remaining, now, size);
-        (std::mem::take(&mut shared.said), lines)
+    let (scrolled, lines) = {
+        let mut status = status.lock().unwrap_or_else(PoisonError::into_inner);
+        let remaining = status.state.remaining(now);
+        let lines = layout::lines(&status.state, remaining, now, size);
+        (std::mem::take(&mut status.scrolled), lines)
     };
-    screen::draw(&said, &lines, printer.has_colour());
+    screen::draw(&scrolled, &lines, printer.has_colour());
 }
 
 impl Observer for Terminal {
     fn event(&self, event: Event) {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.state.apply(&event, Instant::now());
-        let text = line(&event, &shared.state, Names::Short)
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        status.state.apply(&event, Instant::now());
+        let text = line(&event, &status.state, Names::Short)
             .and_then(|(weight, text)| self.printer.format(weight, &text));
         if let Some(text) = text {
-            shared.said.push_str(&text);
-            shared.said.push('\n');
+            status.scrolled.push_str(&text);
+            status.scrolled.push('\n');
         }
     }
 }

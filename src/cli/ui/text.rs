@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Weight;
-use super::state::{State, Tally};
+use super::state::{RunState, Tally};
 use crate::base::event::{Event, Outcome, Phase};
 
 /// Form of packages' names in lines.
@@ -17,7 +17,7 @@ pub(super) enum Names {
 }
 
 /// Returns the line about an event, if notable; `state` includes the event already.
-pub(super) fn line(event: &Event, state: &State, names: Names) -> Option<(Weight, String)> {
+pub(super) fn line(event: &Event, state: &RunState, names: Names) -> Option<(Weight, String)> {
     let progress = |text: String| Some((Weight::Progress, text));
     let name = |id: &str| if names == Names::Whole { id.to_owned() } else { short(id) };
     match event {
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn only_what_happened_is_worth_a_line() {
-        let mut state = State::new(std::time::Instant::now());
+        let mut state = RunState::new(std::time::Instant::now());
         state.tally = Tally { planned: 2, built: 1, ..Tally::default() };
         let finished =
             |how| Event::Finished { package: "a--1".to_owned(), how, took: Duration::from_secs(1) };

@@ -19,7 +19,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
 use super::call::{From, Named};
-use super::spoken::{Spoken, spoken};
+use super::chown_command::{NamedId, named_id};
 use crate::container::{namespace, sys};
 
 /// Upper limit of a path's bytes, including NUL.
@@ -100,11 +100,11 @@ impl Caller {
     }
 
     /// Ids that the caller's command line names.
-    pub(super) fn spoken(&self) -> Option<Spoken> {
+    pub(super) fn named_id(&self) -> Option<NamedId> {
         let file = fs_err::File::open(self.proc.join("cmdline")).ok()?;
         let mut line = [0; PAGE];
         let length = file.file().read_at(&mut line, 0).ok()?;
-        spoken(&line[..length])
+        named_id(&line[..length])
     }
 
     /// Opens the file of a call with `O_PATH`.

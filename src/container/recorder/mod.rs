@@ -17,8 +17,8 @@
 
 mod call;
 mod caller;
+mod chown_command;
 mod questions;
-mod spoken;
 
 pub(super) use questions::Questions;
 
@@ -34,7 +34,7 @@ use nix::unistd::{Gid, Uid, fchownat};
 
 use self::call::{Call, decode};
 use self::caller::{Caller, Missing, field, place};
-use self::spoken::Spoken;
+use self::chown_command::NamedId;
 use super::sandbox::User;
 use super::seccomp::table::{self, Row};
 use super::{namespace, sys};
@@ -45,7 +45,7 @@ const ORIGIN: &str = "user.overlay.origin";
 
 /// Owners set by a container's programs.
 #[derive(Debug, Default)]
-pub struct Recorded {
+pub struct RecordedOwners {
     /// Owners of files that cannot have extended attributes.
     pub notes: HashMap<FileIdentity, OwnerNote>,
     /// True if something may have been lost.
@@ -59,12 +59,12 @@ pub struct Recorder {
     user: User,
     /// Recorded system calls.
     calls: Vec<Row>,
-    state: RefCell<State>,
+    state: RefCell<RecorderState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    recorded: Recorded,
+struct RecorderState {
+    recorded: RecordedOwners,
     /// True if the container's programs can ask.
     has_begun: bool,
     /// Mount id of the container's root.
@@ -79,8 +79,8 @@ impl Recorder {
     }
 
     /// Returns the recorded owners.
-    pub fn finish(self) -> Recorded {
-        let State { mut recorded, has_begun, .. } = self.state.into_inner();
+    pub fn finish(self) -> RecordedOwners {
+        let RecorderState { mut recorded, has_begun, .. } = self.state.into_inner();
         // Users other than root cannot change owners: the kernel refuses, if this filter does not.
         recorded.is_incomplete |= !has_begun && self.user.uid == 0;
         recorded
@@ -116,12 +116,12 @@ impl Recorder {
                 let caller = Caller::of(asked.thread);
                 let found = caller.as_ref().ok_or(Missing::Unknown);
                 let found = found.and_then(|caller| Ok((caller.find(file)?, self.root(caller))));
-                let spoken = || caller.as_ref().and_then(Caller::spoken);
+                let named_id = || caller.as_ref().and_then(Caller::named_id);
                 if !sys::is_still_asked(questions, asked.id) {
                     return Ok(());
                 }
                 match found {
-                    Ok((file, Some(root))) => self.give(&file, root, (user, group), &spoken),
+                    Ok((file, Some(root))) => self.give(&file, root, (user, group), &named_id),
                     Ok((_, None)) => {
                         self.is_lost("the container's root was not found");
                         Ok(())
@@ -159,24 +159,24 @@ impl Recorder {
         file: &OwnedFd,
         root: u64,
         (user, group): (Option<u32>, Option<u32>),
-        spoken: &dyn Fn() -> Option<Spoken>,
+        named_id: &dyn Fn() -> Option<NamedId>,
     ) -> nix::Result<()> {
         let data = fstat(file)?;
         let is_ours = field(file.as_fd(), "mnt_id") == Some(root);
-        let mut known = Known { file, upper: &self.upper, data, is_copied_up: None };
+        let mut root_file = RootFile { file, upper: &self.upper, data, is_copied_up: None };
         if self.user.uid != 0 {
-            self.may_give(is_ours.then_some(&mut known), user, group)?;
+            self.may_give(is_ours.then_some(&mut root_file), user, group)?;
         }
         // After the copy-up by the following call, a new file can no longer be told from a copied
         // one.
-        if is_ours && !known.says_itself() {
-            known.is_copied_up();
+        if is_ours && !root_file.says_itself() {
+            root_file.is_copied_up();
         }
         let zero = |id: Option<u32>| id.map(|_| 0);
         let (uid, gid) = (zero(user).map(Uid::from_raw), zero(group).map(Gid::from_raw));
         fchownat(file, "", uid, gid, AtFlags::AT_EMPTY_PATH)?;
         let is_something = user.is_some() || group.is_some();
-        if is_ours && is_something && !self.note(&mut known, (user, group), spoken) {
+        if is_ours && is_something && !self.note(&mut root_file, (user, group), named_id) {
             self.is_lost("an owner can't be noted");
         }
         Ok(())
@@ -186,14 +186,15 @@ impl Recorder {
     /// groups of their own. Nothing is known about files in mounts.
     fn may_give(
         &self,
-        known: Option<&mut Known<'_>>,
+        root_file: Option<&mut RootFile<'_>>,
         user: Option<u32>,
         group: Option<u32>,
     ) -> nix::Result<()> {
-        let is_own = known.is_none_or(|known| match known.note().unwrap_or_default().user {
-            Noted::Is(id) => id == self.user.uid,
-            Noted::Same | Noted::Unset => !known.is_copied_up(),
-        });
+        let is_own =
+            root_file.is_none_or(|root_file| match root_file.note().unwrap_or_default().user {
+                Noted::Is(id) => id == self.user.uid,
+                Noted::Same | Noted::Unset => !root_file.is_copied_up(),
+            });
         let has_group = |group| group == self.user.gid || self.user.groups.contains(&group);
         let may = user.is_none_or(|user| user == self.user.uid) && group.is_none_or(has_group);
         let is_nothing = user.is_none() && group.is_none();
@@ -203,22 +204,22 @@ impl Recorder {
     /// Records the new owner of a file; returns false if the record cannot be written.
     fn note(
         &self,
-        known: &mut Known<'_>,
+        root_file: &mut RootFile<'_>,
         (mut user, mut group): (Option<u32>, Option<u32>),
-        spoken: &dyn Fn() -> Option<Spoken>,
+        named_id: &dyn Fn() -> Option<NamedId>,
     ) -> bool {
-        let identity = if known.says_itself() { None } else { known.identity() };
+        let identity = if root_file.says_itself() { None } else { root_file.identity() };
         let listed = |of: &FileIdentity| self.state.borrow().recorded.notes.get(of).copied();
-        let before = known.note().or_else(|| identity.as_ref().and_then(listed));
+        let before = root_file.note().or_else(|| identity.as_ref().and_then(listed));
         let before = before.unwrap_or_default();
         let seems = |given, before, shown| given == Some(shown) && matches!(before, Noted::Is(_));
-        if seems(user, before.user, self.user.uid) && spoken() == Some(Spoken::Group) {
+        if seems(user, before.user, self.user.uid) && named_id() == Some(NamedId::Group) {
             user = None;
         }
-        if seems(group, before.group, self.user.gid) && spoken() == Some(Spoken::User) {
+        if seems(group, before.group, self.user.gid) && named_id() == Some(NamedId::User) {
             group = None;
         }
-        let is_new = self.user.uid == 0 && (known.says_itself() || !known.is_copied_up());
+        let is_new = self.user.uid == 0 && (root_file.says_itself() || !root_file.is_copied_up());
         let part = |given: Option<u32>, before: Noted, shown: u32| match (given, before) {
             (None, before) => before,
             (Some(id), Noted::Unset | Noted::Same) if id == shown && is_new => Noted::Same,
@@ -228,8 +229,8 @@ impl Recorder {
             user: part(user, before.user, self.user.uid),
             group: part(group, before.group, self.user.gid),
         };
-        if known.says_itself() {
-            return note == before || note.write_through(&known.path()).is_ok();
+        if root_file.says_itself() {
+            return note == before || note.write_through(&root_file.path()).is_ok();
         }
         let Some(identity) = identity else { return false };
         self.state.borrow_mut().recorded.notes.insert(identity, note);
@@ -238,14 +239,14 @@ impl Recorder {
 }
 
 /// File on the container's root, with its recorded state.
-struct Known<'a> {
+struct RootFile<'a> {
     file: &'a OwnedFd,
     upper: &'a Path,
     data: FileStat,
     is_copied_up: Option<bool>,
 }
 
-impl Known<'_> {
+impl RootFile<'_> {
     /// True if the file can have extended attributes.
     fn says_itself(&self) -> bool {
         let kind = SFlag::from_bits_truncate(self.data.st_mode) & SFlag::S_IFMT;

@@ -38,7 +38,7 @@ pub struct BuildCache {
 
 /// Result of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Made {
+pub struct StepResult {
     /// The layer; nothing if no file changed.
     pub layer: Option<BuiltLayer>,
     /// True if owners set by the command may be lost.
@@ -61,7 +61,7 @@ pub struct Entry {
 pub struct Key(Sha256Sum);
 
 #[derive(Serialize, Deserialize)]
-struct Versioned<T> {
+struct VersionedValue<T> {
     version: u32,
     value: T,
 }
@@ -129,9 +129,9 @@ impl BuildCache {
         key: &Key,
         store: &ImageStore,
         claim: impl FnOnce(&BuiltLayer) -> Result<(), E>,
-    ) -> Result<Option<Made>, E> {
+    ) -> Result<Option<StepResult>, E> {
         let path = self.path("step", key);
-        let Some(made) = read::<Made>(&path) else { return Ok(None) };
+        let Some(made) = read::<StepResult>(&path) else { return Ok(None) };
         if let Some(layer) = &made.layer {
             claim(layer)?;
             if !store.has_layer(layer) {
@@ -143,7 +143,7 @@ impl BuildCache {
     }
 
     /// Records the result of a step.
-    pub fn put_step(&self, key: &Key, made: &Made) -> std::io::Result<()> {
+    pub fn put_step(&self, key: &Key, made: &StepResult) -> std::io::Result<()> {
         write(&self.path("step", key), made)
     }
 
@@ -169,7 +169,7 @@ impl BuildCache {
             let path = file?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let content = if name.starts_with("step-") {
-                read::<Made>(&path).map(|made| made.layer)
+                read::<StepResult>(&path).map(|made| made.layer)
             } else if name.starts_with("content-") {
                 read::<Sha256Sum>(&path).map(|_digest| None)
             } else {
@@ -199,13 +199,13 @@ fn touch(path: &Path) {
 
 fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
     let bytes = fs_err::read(path).ok()?;
-    let entry: Versioned<T> = serde_json::from_slice(&bytes).ok()?;
+    let entry: VersionedValue<T> = serde_json::from_slice(&bytes).ok()?;
     (entry.version == VERSION).then_some(entry.value)
 }
 
 fn write(path: &Path, value: &impl Serialize) -> std::io::Result<()> {
     use std::io::Write;
-    let text = serde_json::to_vec(&Versioned { version: VERSION, value })?;
+    let text = serde_json::to_vec(&VersionedValue { version: VERSION, value })?;
     let mut file = atomic::AtomicFile::create(path)?;
     file.write_all(&text)?;
     // An entry damaged by a power cut counts as missing.
@@ -249,7 +249,7 @@ mod tests {
         }
     }
 
-    fn find(cache: &BuildCache, key: &Key, store: &ImageStore) -> Option<Made> {
+    fn find(cache: &BuildCache, key: &Key, store: &ImageStore) -> Option<StepResult> {
         cache.step(key, store, |_layer| Ok::<_, ()>(())).unwrap()
     }
 
@@ -261,7 +261,7 @@ mod tests {
         let folder = Step::Folder(FolderStep { path: "/a".to_owned(), user: String::new() });
         let key = step_key(&[], &folder, &[], 0);
         assert_eq!(find(&cache, &key, &store), None);
-        let empty = Made { layer: None, flattened: false };
+        let empty = StepResult { layer: None, flattened: false };
         cache.put_step(&key, &empty).unwrap();
         assert_eq!(find(&cache, &key, &store), Some(empty));
         let sum = Sha256Sum::of(b"blob");
@@ -272,7 +272,7 @@ mod tests {
             diff_id: sum.into(),
         };
         let blob = store.blob_path(&layer.digest);
-        let made = Made { layer: Some(layer), flattened: true };
+        let made = StepResult { layer: Some(layer), flattened: true };
         cache.put_step(&key, &made).unwrap();
         assert_eq!(find(&cache, &key, &store), None);
         fs_err::create_dir_all(blob.parent().unwrap()).unwrap();

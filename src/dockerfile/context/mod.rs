@@ -23,7 +23,7 @@ pub use select::Selected;
 pub use walk::{Entries, Entry, Kind};
 
 use super::ignore::Patterns;
-use crate::base::within;
+use crate::base::confinement;
 use crate::package::{Problem, problem::Report};
 
 /// Name of the file with patterns to leave out.
@@ -222,9 +222,9 @@ pub fn file_within(root: &Path, path: &Path) -> Result<Option<PathBuf>, ContextE
 
 /// Reads a Dockerfile, or a text like it, which no symlink may lead to out of the root.
 pub fn read_below(root: &Path, path: &Path, what: &'static str) -> Result<String, ContextError> {
-    let file = match within::open_below(root, path.strip_prefix(root).unwrap_or(path)) {
+    let file = match confinement::open_below(root, path.strip_prefix(root).unwrap_or(path)) {
         Ok(file) => file,
-        Err(error) if within::leads_out(&error) => {
+        Err(error) if confinement::leads_out(&error) => {
             return Err(ContextError::LeadsOut { path: path.to_owned() });
         }
         Err(error) => {

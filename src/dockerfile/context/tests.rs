@@ -4,9 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 
-struct Place(tempfile::TempDir);
+struct ContextFolder(tempfile::TempDir);
 
-impl Place {
+impl ContextFolder {
     fn new(files: &[&str]) -> Self {
         let place = Self(tempfile::tempdir().unwrap());
         for file in files {
@@ -51,8 +51,14 @@ type Sha = crate::base::digest::Sha256Sum;
 
 #[test]
 fn sources_select_files_and_what_folders_hold() {
-    let place =
-        Place::new(&["a/x.txt", "a/y.md", "a/sub/z.txt", "b/x.txt", "top", "a/link=->x.txt"]);
+    let place = ContextFolder::new(&[
+        "a/x.txt",
+        "a/y.md",
+        "a/sub/z.txt",
+        "b/x.txt",
+        "top",
+        "a/link=->x.txt",
+    ]);
     for (source, exclude, parents, found) in [
         ("top", &[][..], false, &["top"][..]),
         ("a/x.txt", &[], false, &["x.txt"]),
@@ -100,7 +106,7 @@ fn sources_select_files_and_what_folders_hold() {
 
 #[test]
 fn links_in_sources_never_lead_out() {
-    let place = Place::new(&[
+    let place = ContextFolder::new(&[
         "etc/own",
         "in=->etc",
         "root=->/etc/own",
@@ -121,7 +127,7 @@ fn links_in_sources_never_lead_out() {
 
 #[test]
 fn what_the_ignore_file_leaves_out_is_not_there() {
-    let place = Place::new(&[
+    let place = ContextFolder::new(&[
         ".dockerignore=*.o\nnode\n!node/keep/this\nDockerfile\n",
         "Dockerfile",
         "a.o",
@@ -145,9 +151,9 @@ fn what_the_ignore_file_leaves_out_is_not_there() {
 
 #[test]
 fn the_digest_counts_content_names_modes_and_links_alone() {
-    let one = Place::new(&["a/x=1", "l=->a"]);
+    let one = ContextFolder::new(&["a/x=1", "l=->a"]);
     let sum = one.sum();
-    let same = Place::new(&["l=->a", "a/x=1"]);
+    let same = ContextFolder::new(&["l=->a", "a/x=1"]);
     let old = std::time::SystemTime::UNIX_EPOCH;
     let file = fs_err::File::options().write(true).open(same.path().join("a/x")).unwrap();
     file.file().set_modified(old).unwrap();
@@ -162,13 +168,13 @@ fn the_digest_counts_content_names_modes_and_links_alone() {
         &["a/x=1", "l=1"],
         &["a/x=1", "a/x2", "l=->a"],
     ] {
-        assert_ne!(Place::new(changed).sum(), sum, "{changed:?}");
+        assert_ne!(ContextFolder::new(changed).sum(), sum, "{changed:?}");
     }
     // Another name of a file counts where it is copied too, and nowhere else.
     let elsewhere = tempfile::tempdir_in(same.path().parent().unwrap()).unwrap();
     fs_err::hard_link(same.path().join("a/x"), elsewhere.path().join("x")).unwrap();
     assert_eq!(same.sum(), sum);
-    let apart = Place::new(&["l=->a", "a/x=1", "b=1"]);
+    let apart = ContextFolder::new(&["l=->a", "a/x=1", "b=1"]);
     fs_err::set_permissions(apart.path(), root_mode.clone()).unwrap();
     fs_err::hard_link(same.path().join("a/x"), same.path().join("b")).unwrap();
     assert_ne!(same.sum(), apart.sum());
@@ -188,7 +194,7 @@ proptest! {
     ) {
         // What is a folder for one name can't be a file for another.
         let files: Vec<String> = names.iter().map(|name| format!("{name}/file=x")).collect();
-        let place = Place::new(&files.iter().map(String::as_str).collect::<Vec<_>>());
+        let place = ContextFolder::new(&files.iter().map(String::as_str).collect::<Vec<_>>());
         fs_err::write(place.path().join(".dockerignore"), patterns.join("\n")).unwrap();
         let read = Patterns::parse(&patterns.join("\n")).unwrap();
         let found = place.places("", &[], false).unwrap();
@@ -201,9 +207,9 @@ proptest! {
 
 #[test]
 fn texts_behind_links_that_lead_out_are_not_read() {
-    let outside = Place::new(&["secret=CANARY"]);
+    let outside = ContextFolder::new(&["secret=CANARY"]);
     let secret = outside.path().join("secret");
-    let place = Place::new(&["in/Dockerfile=FROM x"]);
+    let place = ContextFolder::new(&["in/Dockerfile=FROM x"]);
     let link = |target: &Path, name: &str| {
         fs_err::os::unix::fs::symlink(target, place.path().join(name)).unwrap();
     };

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Applied, StageState, paths};
-use crate::dockerfile::model::{Command, Place};
+use crate::dockerfile::model::{Command, Position};
 use crate::package::Problem;
 
 /// Default SHELL, for commands in shell form.
@@ -16,12 +16,14 @@ impl StageState {
     pub(super) fn set_environment(
         &mut self,
         pairs: &[(String, String)],
-        place: &Place,
+        position: &Position,
     ) -> Result<Applied, Problem> {
-        let (pairs, shown) = self.expanded_pairs("ENV", pairs, place)?;
+        let (pairs, shown) = self.expanded_pairs("ENV", pairs, position)?;
         for (name, value) in pairs {
             if name.contains('\0') || value.contains('\0') {
-                return Err(place.problem(format!("the variable {name:?} has a NUL byte inside")));
+                return Err(
+                    position.problem(format!("the variable {name:?} has a NUL byte inside"))
+                );
             }
             self.document.set_variable(&name, &value);
         }
@@ -31,9 +33,9 @@ impl StageState {
     pub(super) fn set_labels(
         &mut self,
         pairs: &[(String, String)],
-        place: &Place,
+        position: &Position,
     ) -> Result<Applied, Problem> {
-        let (pairs, shown) = self.expanded_pairs("LABEL", pairs, place)?;
+        let (pairs, shown) = self.expanded_pairs("LABEL", pairs, position)?;
         self.document.config.labels.extend(pairs);
         Ok(Applied::nothing(shown))
     }
@@ -49,18 +51,18 @@ impl StageState {
         &self,
         keyword: &str,
         pairs: &[(String, String)],
-        place: &Place,
+        position: &Position,
     ) -> Result<(Vec<(String, String)>, String), Problem> {
         let mut shown = keyword.to_owned();
         let mut expanded = Vec::with_capacity(pairs.len());
         for (name, value) in pairs {
-            let name = self.expanded(name, place)?;
-            let value = self.expanded(value, place)?;
+            let name = self.expanded(name, position)?;
+            let value = self.expanded(value, position)?;
             if name.is_empty() {
-                return Err(place.problem(format!("{keyword} has an empty name")));
+                return Err(position.problem(format!("{keyword} has an empty name")));
             }
             if keyword == "ENV" && name.contains('=') {
-                return Err(place.problem(format!("the variable {name:?} has a = in its name")));
+                return Err(position.problem(format!("the variable {name:?} has a = in its name")));
             }
             _ = write!(shown, " {name}={value}");
             expanded.push((name, value));
@@ -68,10 +70,10 @@ impl StageState {
         Ok((expanded, shown))
     }
 
-    pub(super) fn set_user(&mut self, user: &str, place: &Place) -> Result<Applied, Problem> {
-        let user = self.expanded(user, place)?;
+    pub(super) fn set_user(&mut self, user: &str, position: &Position) -> Result<Applied, Problem> {
+        let user = self.expanded(user, position)?;
         if user.is_empty() || user.contains(char::is_whitespace) {
-            return Err(place.problem(format!("{user:?} is not a user"))
+            return Err(position.problem(format!("{user:?} is not a user"))
                 .hint("USER has a name or an id, and a group after a colon: app, 1000, app:users, 1000:100"));
         }
         let shown = format!("USER {user}");
@@ -79,14 +81,18 @@ impl StageState {
         Ok(Applied::nothing(shown))
     }
 
-    pub(super) fn expose(&mut self, ports: &[String], place: &Place) -> Result<Applied, Problem> {
+    pub(super) fn expose(
+        &mut self,
+        ports: &[String],
+        position: &Position,
+    ) -> Result<Applied, Problem> {
         let mut words = Vec::new();
         for text in ports {
-            words.extend(self.expanded_words(text, place)?);
+            words.extend(self.expanded_words(text, position)?);
         }
         for word in &words {
             let ports = parse_ports(word).ok_or_else(|| {
-                place
+                position
                     .problem(format!("{word:?} is not a port"))
                     .hint("a port is 80, 80/tcp, 53/udp or 8000-8010/sctp, up to 65535; what `docker run -p` has before a colon may stand there")
             })?;
@@ -98,13 +104,13 @@ impl StageState {
     pub(super) fn add_volumes(
         &mut self,
         volumes: &[String],
-        place: &Place,
+        position: &Position,
     ) -> Result<Applied, Problem> {
         let mut added = Vec::new();
         for volume in volumes {
-            let volume = self.expanded(volume, place)?;
+            let volume = self.expanded(volume, position)?;
             if volume.is_empty() {
-                return Err(place.problem("VOLUME has an empty path"));
+                return Err(position.problem("VOLUME has an empty path"));
             }
             added.push(volume);
         }
@@ -116,11 +122,11 @@ impl StageState {
     pub(super) fn set_stop_signal(
         &mut self,
         signal: &str,
-        place: &Place,
+        position: &Position,
     ) -> Result<Applied, Problem> {
-        let signal = self.expanded(signal, place)?;
+        let signal = self.expanded(signal, position)?;
         if !is_signal(&signal) {
-            return Err(place
+            return Err(position
                 .problem(format!("{signal:?} is not a signal"))
                 .hint("a signal is a name such as SIGTERM, or a number from 1 to 64"));
         }

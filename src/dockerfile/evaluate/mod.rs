@@ -27,7 +27,7 @@ pub use config::{ConfigDocument, Execution, HealthDocument, History};
 
 use super::expand::{ExpandError, Expander, expand, expand_words};
 use super::graph::{self, PlannedStage, Triggers};
-use super::model::{Argument, Dockerfile, Instruction, Place, Statement};
+use super::model::{Argument, Dockerfile, Instruction, Position, Statement};
 use super::options::Surroundings;
 use super::step::{CopySource, CopyStep, FolderStep, Origin, Step, Unpack};
 use super::syntax;
@@ -40,14 +40,14 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 /// Result of a stage, as a base for others.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finished {
+pub struct EvaluatedStage {
     /// The image's configuration.
     pub document: ConfigDocument,
     /// Arguments inherited by stages on top.
     arguments: BTreeMap<String, Option<String>>,
 }
 
-impl Finished {
+impl EvaluatedStage {
     /// An image that wasn't made of a stage.
     pub fn of_image(document: ConfigDocument) -> Self {
         Self { document, arguments: BTreeMap::new() }
@@ -86,8 +86,8 @@ pub struct Applied {
 
 impl StageState {
     /// Starts a stage from the result of its base.
-    pub fn new(scope: &Scope, planned: &PlannedStage, base: Finished) -> Self {
-        let Finished { mut document, arguments } = base;
+    pub fn new(scope: &Scope, planned: &PlannedStage, base: EvaluatedStage) -> Self {
+        let EvaluatedStage { mut document, arguments } = base;
         let triggers = std::mem::take(&mut document.config.on_build);
         if document.os.is_empty() {
             document.os.clone_from(&planned.platform.os);
@@ -115,19 +115,19 @@ impl StageState {
 
     /// Evaluates an instruction.
     pub fn apply(&mut self, statement: &Statement) -> Result<Applied, Problem> {
-        let place = &statement.place;
+        let position = &statement.position;
         match &statement.instruction {
-            Instruction::Arg(arguments) => self.declare(arguments, place),
-            Instruction::Env(pairs) => self.set_environment(pairs, place),
-            Instruction::Label(pairs) => self.set_labels(pairs, place),
-            Instruction::Run(run) => self.run(run, place),
-            Instruction::Copy(transfer) => self.transfer(transfer, place, false),
-            Instruction::Add(transfer) => self.transfer(transfer, place, true),
-            Instruction::Workdir(path) => self.enter(path, place),
-            Instruction::User(user) => self.set_user(user, place),
-            Instruction::Expose(ports) => self.expose(ports, place),
-            Instruction::Volume(paths) => self.add_volumes(paths, place),
-            Instruction::Stopsignal(signal) => self.set_stop_signal(signal, place),
+            Instruction::Arg(arguments) => self.declare(arguments, position),
+            Instruction::Env(pairs) => self.set_environment(pairs, position),
+            Instruction::Label(pairs) => self.set_labels(pairs, position),
+            Instruction::Run(run) => self.run(run, position),
+            Instruction::Copy(transfer) => self.transfer(transfer, position, false),
+            Instruction::Add(transfer) => self.transfer(transfer, position, true),
+            Instruction::Workdir(path) => self.enter(path, position),
+            Instruction::User(user) => self.set_user(user, position),
+            Instruction::Expose(ports) => self.expose(ports, position),
+            Instruction::Volume(paths) => self.add_volumes(paths, position),
+            Instruction::Stopsignal(signal) => self.set_stop_signal(signal, position),
             Instruction::Cmd(command) => Ok(self.set_cmd(command)),
             Instruction::Entrypoint(command) => Ok(self.set_entrypoint(command)),
             Instruction::Shell(words) => Ok(self.set_shell(words)),
@@ -159,19 +159,19 @@ impl StageState {
     }
 
     /// Ends the stage.
-    pub fn finish(mut self) -> Finished {
+    pub fn finish(mut self) -> EvaluatedStage {
         self.document.created = Some(self.scope.created);
-        Finished { document: self.document, arguments: self.arguments }
+        EvaluatedStage { document: self.document, arguments: self.arguments }
     }
 
-    fn declare(&mut self, declared: &[Argument], place: &Place) -> Result<Applied, Problem> {
+    fn declare(&mut self, declared: &[Argument], position: &Position) -> Result<Applied, Problem> {
         let mut shown = String::from("ARG");
         for argument in declared {
-            let name = self.expanded(&argument.name, place)?;
-            check_name(&name, argument, place)?;
+            let name = self.expanded(&argument.name, position)?;
+            check_name(&name, argument, position)?;
             let value = match (self.scope.given.get(&name), &argument.default) {
                 (Some(given), _) => Some(given.clone()),
-                (None, Some(default)) => Some(self.expanded(default, place)?),
+                (None, Some(default)) => Some(self.expanded(default, position)?),
                 (None, None) => self.scope.globals.get(&name).cloned(),
             };
             shown.push(' ');
@@ -194,27 +194,28 @@ impl StageState {
         set.or_else(|| self.arguments.get(name).cloned().flatten())
     }
 
-    fn expanded(&self, text: &str, place: &Place) -> Result<String, Problem> {
-        self.with_lookup(|expander| expand(text, expander), place)
+    fn expanded(&self, text: &str, position: &Position) -> Result<String, Problem> {
+        self.with_lookup(|expander| expand(text, expander), position)
     }
 
-    fn expanded_words(&self, text: &str, place: &Place) -> Result<Vec<String>, Problem> {
-        self.with_lookup(|expander| expand_words(text, expander), place)
+    fn expanded_words(&self, text: &str, position: &Position) -> Result<Vec<String>, Problem> {
+        self.with_lookup(|expander| expand_words(text, expander), position)
     }
 
     fn with_lookup<T>(
         &self,
         expand: impl FnOnce(&Expander<'_>) -> Result<T, ExpandError>,
-        place: &Place,
+        position: &Position,
     ) -> Result<T, Problem> {
         let lookup = |name: &str| self.lookup(name);
-        expand(&Expander::new(self.scope.escape, &lookup)).map_err(|error| place.problem(error.0))
+        expand(&Expander::new(self.scope.escape, &lookup))
+            .map_err(|error| position.problem(error.0))
     }
 
-    fn enter(&mut self, path: &str, place: &Place) -> Result<Applied, Problem> {
-        let path = self.expanded(path, place)?;
+    fn enter(&mut self, path: &str, position: &Position) -> Result<Applied, Problem> {
+        let path = self.expanded(path, position)?;
         if path.is_empty() {
-            return Err(place.problem("WORKDIR has no folder: it is empty"));
+            return Err(position.problem("WORKDIR has no folder: it is empty"));
         }
         let path = paths::joined(&self.workdir(), &path);
         self.document.config.working_dir.clone_from(&path);
@@ -259,10 +260,10 @@ pub fn check(
     text: &str,
     around: &Surroundings,
     see: &mut dyn FnMut(&Step),
-) -> Result<Vec<Finished>, Problem> {
+) -> Result<Vec<EvaluatedStage>, Problem> {
     let dockerfile = Dockerfile::parse(text)?;
     let scope = Scope::of(&dockerfile, around)?;
-    let mut finished: BTreeMap<usize, Finished> = BTreeMap::new();
+    let mut finished: BTreeMap<usize, EvaluatedStage> = BTreeMap::new();
     for stage in &dockerfile.stages {
         let plan =
             graph::plan(&dockerfile, &scope, Some(&stage.number.to_string()), &Triggers::new())?;
@@ -271,7 +272,7 @@ pub fn check(
             Base::Stage(number) => finished.get(&number).cloned(),
             _ => None,
         };
-        let base = base.unwrap_or_else(|| Finished::scratch(&planned.platform));
+        let base = base.unwrap_or_else(|| EvaluatedStage::scratch(&planned.platform));
         let mut state = StageState::new(&scope, planned, base);
         for statement in state.statements(&dockerfile)? {
             let applied = state.apply(&statement)?;

@@ -2,7 +2,7 @@
 
 use super::{StageState, paths};
 use crate::dockerfile::expand::{Expander, expand};
-use crate::dockerfile::model::{Mount, MountKind, Place};
+use crate::dockerfile::model::{Mount, MountKind, Position};
 use crate::dockerfile::step::{Origin, RunMount, Sharing};
 use crate::dockerfile::syntax::MountOptions;
 use crate::package::Problem;
@@ -17,18 +17,23 @@ const SECRET_MODE: u32 = 0o400;
 const DEFAULT_ID: &str = "default";
 
 impl StageState {
-    pub(super) fn mounts(&self, mounts: &[Mount], place: &Place) -> Result<Vec<RunMount>, Problem> {
-        mounts.iter().map(|mount| self.mount(mount, place)).collect()
+    pub(super) fn mounts(
+        &self,
+        mounts: &[Mount],
+        position: &Position,
+    ) -> Result<Vec<RunMount>, Problem> {
+        mounts.iter().map(|mount| self.mount(mount, position)).collect()
     }
 
-    fn mount(&self, written: &Mount, place: &Place) -> Result<RunMount, Problem> {
+    fn mount(&self, written: &Mount, position: &Position) -> Result<RunMount, Problem> {
         let lookup = |name: &str| self.lookup(name);
         let expander = Expander::new(self.scope.escape, &lookup);
         let mut value = |text: &str| expand(text, &expander).map(Some).map_err(|error| error.0);
-        let mount = MountOptions::parse(&written.written, &mut value)
-            .map_err(|message| place.problem(format!("--mount={}: {message}", written.written)))?;
+        let mount = MountOptions::parse(&written.written, &mut value).map_err(|message| {
+            position.problem(format!("--mount={}: {message}", written.written))
+        })?;
         let from = written.from.as_deref();
-        let origin = from.map(|from| self.scope.origin(from, self.number, place)).transpose()?;
+        let origin = from.map(|from| self.scope.origin(from, self.number, position)).transpose()?;
         let target = mount.target.clone();
         let id = mount.id.clone().filter(|id| !id.is_empty());
         let needed = || {
@@ -36,7 +41,7 @@ impl StageState {
             let target = self.place_in_image(&target.clone().unwrap_or_default());
             if target == "/" {
                 let hint = "give it a target, or choose a WORKDIR before it";
-                return Err(place.problem("a --mount can't be in the place of /").hint(hint));
+                return Err(position.problem("a --mount can't be in the place of /").hint(hint));
             }
             Ok(target)
         };
@@ -70,7 +75,7 @@ impl StageState {
                 }
             }
             MountKind::Tmpfs => RunMount::Tmpfs { target: needed()?, size: mount.size },
-            MountKind::Secret => self.secret(mount, place)?,
+            MountKind::Secret => self.secret(mount, position)?,
             MountKind::Ssh => RunMount::Ssh {
                 id: id.unwrap_or_else(|| DEFAULT_ID.to_owned()),
                 target: target.map(|target| self.place_in_image(&target)),
@@ -83,12 +88,12 @@ impl StageState {
 
     /// Evaluates a mount of a secret. Without an id, the id is the file's name; without a target
     /// and a variable, the file is named by the id.
-    fn secret(&self, mount: MountOptions, place: &Place) -> Result<RunMount, Problem> {
+    fn secret(&self, mount: MountOptions, position: &Position) -> Result<RunMount, Problem> {
         let last = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
         let named = mount.id.filter(|id| !id.is_empty());
         let id = named.or_else(|| mount.target.as_deref().map(last));
         let Some(id) = id.filter(|id| !id.is_empty()) else {
-            return Err(place.problem("a --mount of a secret has neither id nor target"));
+            return Err(position.problem("a --mount of a secret has neither id nor target"));
         };
         let target = match mount.target {
             Some(target) => Some(self.place_in_image(&target)),

@@ -5,7 +5,7 @@
 //! to the shell unchanged, with its documents.
 
 use super::{Applied, DEFAULT_PATH, StageState};
-use crate::dockerfile::model::{Command, HereDocument, Place, Run};
+use crate::dockerfile::model::{Command, HereDocument, Position, Run};
 use crate::dockerfile::scope::PROXIES;
 use crate::dockerfile::step::{Document, RunStep, Step};
 use crate::dockerfile::syntax::is_document;
@@ -16,13 +16,13 @@ use crate::package::Problem;
 const SCRIPTS: &str = "/dev/pipes";
 
 impl StageState {
-    pub(super) fn run(&mut self, run: &Run, place: &Place) -> Result<Applied, Problem> {
+    pub(super) fn run(&mut self, run: &Run, position: &Position) -> Result<Applied, Problem> {
         let mut documents = Vec::new();
         let command = match (&run.command, &*run.documents) {
             (Command::Shell(line), [script]) if is_document(line) => {
                 let text = script.text();
                 if text.starts_with("#!") {
-                    let file = script_file(script, text, place)?;
+                    let file = script_file(script, text, position)?;
                     let line = format!("{SCRIPTS}/{}", file.name);
                     documents.push(file);
                     self.in_shell(line)
@@ -34,10 +34,10 @@ impl StageState {
             (exec @ Command::Exec(_), _) => self.command_words(exec),
         };
         if command.iter().any(|word| word.contains('\0')) {
-            return Err(place.problem("the command has a NUL byte inside"));
+            return Err(position.problem("the command has a NUL byte inside"));
         }
-        self.check_base(place)?;
-        let mounts = self.mounts(&run.mounts, place)?;
+        self.check_base(position)?;
+        let mounts = self.mounts(&run.mounts, position)?;
         let created_by = format!("RUN {}{}", self.shown_arguments(), command.join(" "));
         let step = RunStep {
             command,
@@ -53,15 +53,15 @@ impl StageState {
     }
 
     /// Refuses to run a command with values of a base image that no process can be given.
-    fn check_base(&self, place: &Place) -> Result<(), Problem> {
+    fn check_base(&self, position: &Position) -> Result<(), Problem> {
         let config = &self.document.config;
         if let Some(fault) = fault_of_environment(&config.env) {
-            return Err(place.problem(fault));
+            return Err(position.problem(fault));
         }
         let Some(fault) = fault_of_working_dir(&config.working_dir) else { return Ok(()) };
         let named = self.workdir();
         let hint = format!("say where commands run by an instruction before: WORKDIR {named}");
-        Err(place.problem(fault).hint(hint))
+        Err(position.problem(fault).hint(hint))
     }
 
     /// Variables of ENV, and the arguments that ENV does not override.
@@ -106,10 +106,14 @@ impl StageState {
     }
 }
 
-fn script_file(script: &HereDocument, content: String, place: &Place) -> Result<Document, Problem> {
+fn script_file(
+    script: &HereDocument,
+    content: String,
+    position: &Position,
+) -> Result<Document, Problem> {
     let name = script.name.clone();
     if name.contains(['/', '\0']) || matches!(&*name, "." | "..") {
-        return Err(place.problem(format!("the here-document {name:?} can't be a file's name")));
+        return Err(position.problem(format!("the here-document {name:?} can't be a file's name")));
     }
     Ok(Document { name, content })
 }

@@ -17,12 +17,12 @@ fn evaluate_on(
     let dockerfile = Dockerfile::parse(text).unwrap();
     let scope = Scope::of(&dockerfile, &around).unwrap();
     let plan = graph::plan(&dockerfile, &scope, None, &Triggers::new()).unwrap();
-    let mut finished: BTreeMap<usize, Finished> = BTreeMap::new();
+    let mut finished: BTreeMap<usize, EvaluatedStage> = BTreeMap::new();
     let mut last = None;
     for planned in &plan.stages {
         let base = match planned.base {
             Base::Stage(number) => finished[&number].clone(),
-            _ => Finished::of_image(image.clone()),
+            _ => EvaluatedStage::of_image(image.clone()),
         };
         let mut state = StageState::new(&scope, planned, base);
         let mut steps = Vec::new();
@@ -133,7 +133,7 @@ fn triggers_run_first_and_once() {
     let dockerfile = Dockerfile::parse("FROM x").unwrap();
     let scope = Scope::of(&dockerfile, &Surroundings::default()).unwrap();
     let plan = graph::plan(&dockerfile, &scope, None, &Triggers::new()).unwrap();
-    let state = StageState::new(&scope, &plan.stages[0], Finished::of_image(image));
+    let state = StageState::new(&scope, &plan.stages[0], EvaluatedStage::of_image(image));
     let problem = state.statements(&dockerfile).unwrap_err();
     assert!(problem.message.starts_with("the base image's ONBUILD COPY a:"), "{problem:?}");
 }
@@ -237,7 +237,7 @@ fn what_no_command_can_be_given_is_refused_where_one_is_run() {
         let dockerfile = Dockerfile::parse(text).unwrap();
         let scope = Scope::of(&dockerfile, &Surroundings::default()).unwrap();
         let plan = graph::plan(&dockerfile, &scope, None, &Triggers::new()).unwrap();
-        let base = Finished::of_image(document.clone());
+        let base = EvaluatedStage::of_image(document.clone());
         let mut state = StageState::new(&scope, &plan.stages[0], base);
         let statements = state.statements(&dockerfile).unwrap();
         let problem = |statement: &Statement| state.apply(statement).err();
@@ -272,7 +272,7 @@ fn names_of_arguments_are_expanded() {
     let dockerfile = Dockerfile::parse("FROM x\nARG ${none}=1\n").unwrap();
     let scope = Scope::of(&dockerfile, &Surroundings::default()).unwrap();
     let plan = graph::plan(&dockerfile, &scope, None, &Triggers::new()).unwrap();
-    let base = Finished::scratch(&Platform::host());
+    let base = EvaluatedStage::scratch(&Platform::host());
     let mut state = StageState::new(&scope, &plan.stages[0], base);
     let statements = state.statements(&dockerfile).unwrap();
     assert!(state.apply(&statements[0]).is_err(), "a name that is empty");

@@ -6,10 +6,10 @@ use super::{Applied, StageState, paths};
 use crate::base::http::redact_text;
 use crate::dockerfile::chmod::Chmod;
 use crate::dockerfile::expand::{Expander, expand};
-use crate::dockerfile::model::{HereDocument, Place, Transfer, TransferSource};
+use crate::dockerfile::model::{HereDocument, Position, Transfer, TransferSource};
 use crate::dockerfile::step::{CopySource, CopyStep, Document, Origin, Step, Unpack};
 use crate::package::Problem;
-use crate::source::GitPlace;
+use crate::source::GitSelection;
 
 /// End of the part of a source that `--parents` leaves out.
 const PIVOT: &str = "/./";
@@ -18,27 +18,27 @@ impl StageState {
     pub(super) fn transfer(
         &mut self,
         transfer: &Transfer,
-        place: &Place,
+        position: &Position,
         add: bool,
     ) -> Result<Applied, Problem> {
         let from = match transfer.from.as_deref() {
-            Some(from) => self.scope.origin(from, self.number, place)?,
+            Some(from) => self.scope.origin(from, self.number, position)?,
             None => Origin::Context,
         };
-        let written = self.expanded(&transfer.destination, place)?;
+        let written = self.expanded(&transfer.destination, position)?;
         let destination = paths::joined_place(&self.workdir(), &written);
-        let checksum = self.optional_text(transfer.checksum.as_ref(), place)?;
+        let checksum = self.optional_text(transfer.checksum.as_ref(), position)?;
         let mut sources = Vec::with_capacity(transfer.sources.len());
         let mut shown = String::from(if add { "ADD" } else { "COPY" });
         for source in &transfer.sources {
             let source = match source {
                 TransferSource::Document(document) => {
-                    CopySource::Document(self.document_source(document, place)?)
+                    CopySource::Document(self.document_source(document, position)?)
                 }
-                TransferSource::Place(text) => {
-                    let text = self.expanded(text, place)?;
+                TransferSource::Location(text) => {
+                    let text = self.expanded(text, position)?;
                     _ = write!(shown, " {text}");
-                    place_source(&text, transfer, checksum.as_ref(), add, place)?
+                    location_source(&text, transfer, checksum.as_ref(), add, position)?
                 }
             };
             if let CopySource::Document(document) = &source {
@@ -48,19 +48,19 @@ impl StageState {
         }
         if checksum.is_some() && !matches!(&*sources, [CopySource::Url { .. } | CopySource::Git(_)])
         {
-            return Err(place.problem("--checksum is for one URL or one git repository"));
+            return Err(position.problem("--checksum is for one URL or one git repository"));
         }
         _ = write!(shown, " {written}");
         let mut exclude = Vec::new();
         for pattern in &transfer.exclude {
-            exclude.push(self.expanded(pattern, place)?);
+            exclude.push(self.expanded(pattern, position)?);
         }
         let step = CopyStep {
             from,
             sources,
             destination,
-            chown: self.optional_text(transfer.chown.as_ref(), place)?,
-            chmod: self.chmod(transfer, place)?,
+            chown: self.optional_text(transfer.chown.as_ref(), position)?,
+            chmod: self.chmod(transfer, position)?,
             link: transfer.link,
             parents: transfer.parents,
             exclude,
@@ -74,29 +74,36 @@ impl StageState {
         Ok(Applied { step: Some(Step::Copy(step)), created_by: redact_text(&shown) })
     }
 
-    fn chmod(&self, transfer: &Transfer, place: &Place) -> Result<Option<Chmod>, Problem> {
-        let Some(text) = self.optional_text(transfer.chmod.as_ref(), place)? else {
+    fn chmod(&self, transfer: &Transfer, position: &Position) -> Result<Option<Chmod>, Problem> {
+        let Some(text) = self.optional_text(transfer.chmod.as_ref(), position)? else {
             return Ok(None);
         };
         let mode = Chmod::parse(&text).ok_or_else(|| {
-            place
+            position
                 .problem(format!("{text:?} is not a mode"))
                 .hint("--chmod has 755 or 0755, or changes such as u=rwX,go=rX")
         })?;
         Ok(Some(mode))
     }
 
-    fn document_source(&self, document: &HereDocument, place: &Place) -> Result<Document, Problem> {
+    fn document_source(
+        &self,
+        document: &HereDocument,
+        position: &Position,
+    ) -> Result<Document, Problem> {
         let name = document.name.clone();
         let bad = |part: &str| matches!(part, "" | "." | "..");
         if name.split('/').any(bad) || name.contains('\0') {
-            return Err(place.problem(format!("the here-document {name:?} can't be a file's name")));
+            return Err(
+                position.problem(format!("the here-document {name:?} can't be a file's name"))
+            );
         }
         let text = document.text();
         let content = if document.expand {
             let lookup = |name: &str| self.lookup(name);
-            expand(&text, &Expander::of_document(&lookup))
-                .map_err(|error| place.problem(format!("in the here-document {name}: {error}")))?
+            expand(&text, &Expander::of_document(&lookup)).map_err(|error| {
+                position.problem(format!("in the here-document {name}: {error}"))
+            })?
         } else {
             text
         };
@@ -106,25 +113,25 @@ impl StageState {
     fn optional_text(
         &self,
         text: Option<&String>,
-        place: &Place,
+        position: &Position,
     ) -> Result<Option<String>, Problem> {
-        let text = text.map(|text| self.expanded(text, place)).transpose()?;
+        let text = text.map(|text| self.expanded(text, position)).transpose()?;
         Ok(text.filter(|text| !text.is_empty()))
     }
 }
 
-fn place_source(
+fn location_source(
     text: &str,
     transfer: &Transfer,
     checksum: Option<&String>,
     add: bool,
-    place: &Place,
+    position: &Position,
 ) -> Result<CopySource, Problem> {
     if text.contains('\0') {
-        return Err(place.problem("a source has a NUL byte inside"));
+        return Err(position.problem("a source has a NUL byte inside"));
     }
     if add && transfer.from.is_none() {
-        if let Some(git) = git_source(text, transfer.keep_git, checksum, place) {
+        if let Some(git) = git_source(text, transfer.keep_git, checksum, position) {
             return git;
         }
         if is_url(text) {
@@ -132,12 +139,12 @@ fn place_source(
                 && sum.parse::<crate::image::digest::BlobDigest>().is_err()
             {
                 let message = format!("the checksum {sum:?} is not sha256: and 64 hex digits");
-                return Err(place.problem(message));
+                return Err(position.problem(message));
             }
             return Ok(CopySource::Url { url: text.to_owned(), checksum: checksum.cloned() });
         }
     } else if is_url(text) && transfer.from.is_none() {
-        return Err(place
+        return Err(position
             .problem(format!("COPY can't download {text}"))
             .hint("ADD does; it takes --checksum=sha256:… too"));
     }
@@ -161,15 +168,15 @@ fn git_source(
     text: &str,
     keep_git: bool,
     checksum: Option<&String>,
-    place: &Place,
+    position: &Position,
 ) -> Option<Result<CopySource, Problem>> {
-    let read = GitPlace::parse(text)?.and_then(|git| match checksum {
+    let read = GitSelection::parse(text)?.and_then(|git| match checksum {
         Some(sum) => git.with_checksum(sum),
         None => Ok(git),
     });
     Some(match read {
-        Ok(git) => Ok(CopySource::Git(GitPlace { keep_git: git.keep_git || keep_git, ..git })),
-        Err(error) => Err(place.problem(error.to_string())),
+        Ok(git) => Ok(CopySource::Git(GitSelection { keep_git: git.keep_git || keep_git, ..git })),
+        Err(error) => Err(position.problem(error.to_string())),
     })
 }
 

@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::error::{DockerfileError, StepError};
-use super::shared::{BASES, Build, Done, FLATTENED, FOLDER, OWNERS};
+use super::shared::{BASES, Build, FLATTENED, FOLDER, FinishedStage, OWNERS};
 use super::stage::StageBuilder;
 use crate::base::event::{Event, Observer};
 use crate::base::http::redact_text;
 use crate::dockerfile::builder::ImageBuilder;
 use crate::dockerfile::context::{ContextError, Files, file_within, read_below, read_text};
-use crate::dockerfile::evaluate::{Applied, Base, Finished, Scope, StageState};
+use crate::dockerfile::evaluate::{Applied, Base, EvaluatedStage, Scope, StageState};
 use crate::dockerfile::graph::{self, Plan, PlannedStage, Triggers};
-use crate::dockerfile::model::{Dockerfile, Place};
-use crate::dockerfile::options::{BuildOptions, ContextPlace, DockerfilePlace};
+use crate::dockerfile::model::{Dockerfile, Position};
+use crate::dockerfile::options::{BuildOptions, ContextLocation, DockerfileLocation};
 use crate::image::digest::{BlobDigest, ImageId};
 use crate::image::store::{StoreError, StoredBuild};
 use crate::package::Problem;
@@ -52,12 +52,12 @@ impl ImageBuilder<'_> {
         let target = options.target.as_deref();
         let first =
             graph::plan(&dockerfile, &scope, target, &Triggers::default()).map_err(report)?;
-        let is_text = matches!(options.dockerfile, Some(DockerfilePlace::Text(_)));
+        let is_text = matches!(options.dockerfile, Some(DockerfileLocation::Text(_)));
         let beside = Some(path.as_path()).filter(|_| !is_text);
         let context = match &options.context {
-            ContextPlace::Folder(folder) => Some(Files::of_context(folder, beside)),
-            ContextPlace::Brought(folder) => Some(Files::of_brought_context(folder, beside)),
-            ContextPlace::Empty => None,
+            ContextLocation::Folder(folder) => Some(Files::of_context(folder, beside)),
+            ContextLocation::Brought(folder) => Some(Files::of_brought_context(folder, beside)),
+            ContextLocation::Empty => None,
         };
         let context = context.transpose().map_err(|source| DockerfileError::Context { source })?;
         let logs = self.runner.home.image_logs(name);
@@ -80,25 +80,25 @@ impl ImageBuilder<'_> {
 /// Reads the Dockerfile; returns its path for messages, and its text.
 pub(super) fn read(options: &BuildOptions) -> Result<(PathBuf, String), DockerfileError> {
     let path = match &options.dockerfile {
-        Some(DockerfilePlace::Text(text)) => {
+        Some(DockerfileLocation::Text(text)) => {
             return Ok((PathBuf::from("Dockerfile"), text.clone()));
         }
-        Some(DockerfilePlace::File(path)) => path.clone(),
+        Some(DockerfileLocation::File(path)) => path.clone(),
         None => PathBuf::from("Dockerfile"),
     };
     let (shown, place) = match &options.context {
-        ContextPlace::Brought(folder) => {
+        ContextLocation::Brought(folder) => {
             let found = file_within(folder, &path);
             let found = found.map_err(|source| DockerfileError::Context { source })?;
             let missing = || DockerfileError::NoDockerfile(path.display().to_string());
             (path.clone(), found.ok_or_else(missing)?)
         }
-        ContextPlace::Folder(folder) => (folder.join(&path), folder.join(&path)),
-        ContextPlace::Empty => (path.clone(), path),
+        ContextLocation::Folder(folder) => (folder.join(&path), folder.join(&path)),
+        ContextLocation::Empty => (path.clone(), path),
     };
     let text = match &options.context {
         // Messages quote it: a link must not lead to a file that is none of the context's.
-        ContextPlace::Folder(folder) if place.starts_with(folder) => {
+        ContextLocation::Folder(folder) if place.starts_with(folder) => {
             read_below(folder, &place, "the Dockerfile")
         }
         _ => read_text(&place, "the Dockerfile"),
@@ -124,8 +124,8 @@ impl Build<'_> {
         let mut triggers = Triggers::default();
         for stage in &plan.stages {
             if let Base::Image(name) = &stage.base {
-                let place = &self.dockerfile.stages[stage.number].place;
-                let done = self.image(name, &stage.platform, place, observer)?;
+                let position = &self.dockerfile.stages[stage.number].position;
+                let done = self.image(name, &stage.platform, position, observer)?;
                 let on_build = done.finished.document.config.on_build;
                 if !on_build.is_empty() {
                     triggers.insert(name.clone(), on_build);
@@ -176,7 +176,11 @@ impl Build<'_> {
         Ok(BuiltImage { id, manifest, flattened: done.flattened, steps, cached })
     }
 
-    fn store(&self, done: &Done, observer: &dyn Observer) -> Result<StoredBuild, DockerfileError> {
+    fn store(
+        &self,
+        done: &FinishedStage,
+        observer: &dyn Observer,
+    ) -> Result<StoredBuild, DockerfileError> {
         let stored = |source| DockerfileError::Store { source: Box::new(source) };
         let config = done
             .finished
@@ -215,18 +219,18 @@ impl Build<'_> {
         planned: &PlannedStage,
         is_target: bool,
         observer: &dyn Observer,
-    ) -> Result<Done, DockerfileError> {
-        let place = &self.dockerfile.stages[planned.number].place;
+    ) -> Result<FinishedStage, DockerfileError> {
+        let position = &self.dockerfile.stages[planned.number].position;
         let base = match &planned.base {
-            Base::Scratch | Base::Named(_) => Done {
-                finished: Finished::scratch(&planned.platform),
+            Base::Scratch | Base::Named(_) => FinishedStage {
+                finished: EvaluatedStage::scratch(&planned.platform),
                 layers: Vec::new(),
                 flattened: false,
             },
-            Base::Image(name) => self.image(name, &planned.platform, place, observer)?,
-            Base::Stage(number) => {
-                self.wait_for(*number).map_err(|problem| self.at(place, &place.text, problem))?
-            }
+            Base::Image(name) => self.image(name, &planned.platform, position, observer)?,
+            Base::Stage(number) => self
+                .wait_for(*number)
+                .map_err(|problem| self.at(position, &position.text, problem))?,
         };
         let mut state = StageState::new(&self.scope, planned, base.finished.clone());
         let report = |problem: Problem| self.report(problem);
@@ -237,24 +241,25 @@ impl Build<'_> {
             let layer = applied.step.as_ref().map(|step| {
                 builder
                     .carry_out(step, &applied.created_by, observer)
-                    .map_err(|problem| self.at(place, &place.text, problem))
+                    .map_err(|problem| self.at(position, &position.text, problem))
             });
             state.record(&applied, layer.transpose()?.flatten().map(|layer| layer.diff_id));
         }
         for statement in &statements {
             if self.shared().has_failed {
-                return Err(self.at(&statement.place, "", StepError::Needed));
+                return Err(self.at(&statement.position, "", StepError::Needed));
             }
             if self.builder.runner.interrupt.is_raised() {
                 return Err(DockerfileError::Interrupted);
             }
             let applied = state.apply(statement).map_err(report)?;
-            let layer = match &applied.step {
-                None => None,
-                Some(step) => builder
-                    .carry_out(step, &applied.created_by, observer)
-                    .map_err(|problem| self.at(&statement.place, &statement.place.text, problem))?,
-            };
+            let layer =
+                match &applied.step {
+                    None => None,
+                    Some(step) => builder.carry_out(step, &applied.created_by, observer).map_err(
+                        |problem| self.at(&statement.position, &statement.position.text, problem),
+                    )?,
+                };
             state.record(&applied, layer.map(|layer| layer.diff_id));
         }
         if !self.options.labels.is_empty() {
@@ -272,9 +277,9 @@ impl Build<'_> {
         DockerfileError::Problem(Box::new(problem.in_file(&self.path, &self.text)))
     }
 
-    fn at(&self, place: &Place, instruction: &str, problem: StepError) -> DockerfileError {
+    fn at(&self, position: &Position, instruction: &str, problem: StepError) -> DockerfileError {
         DockerfileError::Step {
-            place: format!("{}:{}", self.path.display(), place.line),
+            place: format!("{}:{}", self.path.display(), position.line),
             instruction: redact_text(instruction),
             problem: Box::new(problem),
         }

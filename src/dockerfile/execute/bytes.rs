@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Written {
+enum EncodedPath {
     Text(String),
     Bytes(Vec<u8>),
 }
@@ -21,9 +21,9 @@ pub(super) fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::
 }
 
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
-    Ok(match Written::deserialize(deserializer)? {
-        Written::Text(text) => text.into(),
-        Written::Bytes(bytes) => OsString::from_vec(bytes).into(),
+    Ok(match EncodedPath::deserialize(deserializer)? {
+        EncodedPath::Text(text) => text.into(),
+        EncodedPath::Bytes(bytes) => OsString::from_vec(bytes).into(),
     })
 }
 

@@ -14,12 +14,12 @@ use crate::container::uplink::Uplink;
 use crate::dockerfile::cache;
 use crate::dockerfile::context::Files;
 use crate::dockerfile::git::check_out_git;
-use crate::dockerfile::options::{NamedContext, SecretPlace};
+use crate::dockerfile::options::{NamedContext, SecretLocation};
 use crate::dockerfile::step::{CopySource, CopyStep, Origin, RunMount, RunNetwork, RunStep, Step};
 use crate::image::digest::DiffId;
 use crate::image::store::BuiltLayer;
 use crate::package::CommitId;
-use crate::source::GitPlace;
+use crate::source::GitSelection;
 
 fn file(what: &'static str) -> impl Fn(std::io::Error) -> StepError {
     move |source| StepError::File { what, source }
@@ -236,10 +236,10 @@ impl StageBuilder<'_, '_> {
     fn secret(&self, id: &str) -> Result<Option<Vec<u8>>, StepError> {
         Ok(match self.build.options.secrets.get(id) {
             None => None,
-            Some(SecretPlace::File(path)) => {
+            Some(SecretLocation::File(path)) => {
                 Some(fs_err::read(path).map_err(file("read a secret"))?)
             }
-            Some(SecretPlace::Value(value)) => Some(value.0.clone().into_bytes()),
+            Some(SecretLocation::Value(value)) => Some(value.0.clone().into_bytes()),
         })
     }
 
@@ -326,7 +326,7 @@ impl StageBuilder<'_, '_> {
     /// submodules.
     fn git(
         &mut self,
-        place: &GitPlace,
+        place: &GitSelection,
         observer: &dyn Observer,
     ) -> Result<(CopyInput, Sha256Sum), StepError> {
         let known = place.reference.as_deref().and_then(|text| text.parse::<CommitId>().ok());
@@ -340,7 +340,7 @@ impl StageBuilder<'_, '_> {
 
     fn check_out(
         &self,
-        place: &GitPlace,
+        place: &GitSelection,
         observer: &dyn Observer,
     ) -> Result<(PathBuf, CommitId), StepError> {
         let fetch = self.build.builder.fetch;

@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use crate::container::uplink::Uplink;
 use crate::dockerfile::step::{CopySource, Step};
 use crate::image::store::{BuiltLayer, LayerBlob};
-use crate::runner::workspace::JobPlace;
+use crate::runner::workspace::JobFolders;
 
 /// Job that makes a layer of the changes of a step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LayerJob {
     /// Folders and conditions of the job.
-    pub place: JobPlace,
+    pub place: JobFolders,
     /// Layers below, the lowest first.
     pub below: Vec<LayerBlob>,
     /// Step.
@@ -42,7 +42,7 @@ pub struct LayerJob {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DigestJob {
     /// Folders and conditions of the job.
-    pub place: JobPlace,
+    pub place: JobFolders,
     /// Layers, the lowest first.
     pub layers: Vec<LayerBlob>,
     /// Sources of the COPY.

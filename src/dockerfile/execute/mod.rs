@@ -20,7 +20,7 @@ mod choose;
 mod error;
 mod inputs;
 pub mod job;
-mod place;
+mod placement;
 mod provision;
 mod provision_error;
 mod readable;

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use super::error::{DockerfileError, StepError};
 use super::provision_error::ProvisionError;
-use super::shared::{Build, Done, is_flattened};
+use super::shared::{Build, FinishedStage, is_flattened};
 use crate::base::event::Observer;
-use crate::container::helper::HelperPlace;
-use crate::dockerfile::evaluate::{ConfigDocument, Finished};
-use crate::dockerfile::model::Place;
+use crate::container::helper::HelperSlot;
+use crate::dockerfile::evaluate::{ConfigDocument, EvaluatedStage};
+use crate::dockerfile::model::Position;
 use crate::image::digest::ImageId;
 use crate::image::pins::{ImageKey, ImagePin, PinError};
 use crate::image::platform::Platform;
@@ -37,11 +37,11 @@ impl Build<'_> {
         &self,
         name: &str,
         platform: &Platform,
-        place: &Place,
+        position: &Position,
         observer: &dyn Observer,
-    ) -> Result<Done, DockerfileError> {
+    ) -> Result<FinishedStage, DockerfileError> {
         self.found_image(name, platform, observer).map_err(|error| DockerfileError::Image {
-            place: format!("{}:{}", self.path.display(), place.line),
+            place: format!("{}:{}", self.path.display(), position.line),
             source: Box::new(error),
         })
     }
@@ -52,7 +52,7 @@ impl Build<'_> {
         name: &str,
         platform: &Platform,
         observer: &dyn Observer,
-    ) -> Result<Done, ProvisionError> {
+    ) -> Result<FinishedStage, ProvisionError> {
         let key = format!("{platform} {name}");
         if let Some(done) = self.shared().images.get(&key) {
             return Ok(done.clone());
@@ -68,7 +68,7 @@ impl Build<'_> {
         Ok(done)
     }
 
-    fn done_image(&self, name: &str, image: &Image) -> Result<Done, ProvisionError> {
+    fn done_image(&self, name: &str, image: &Image) -> Result<FinishedStage, ProvisionError> {
         let store = self.builder.store;
         let name = || name.to_owned();
         let config = fs_err::read(store.blob_path(&image.id.sum().clone().into()))
@@ -82,7 +82,11 @@ impl Build<'_> {
             diff_id: layer.diff_id.clone(),
         });
         let flattened = is_flattened(store, image).map_err(|error| store_error(&name(), error))?;
-        Ok(Done { finished: Finished::of_image(document), layers: layers.collect(), flattened })
+        Ok(FinishedStage {
+            finished: EvaluatedStage::of_image(document),
+            layers: layers.collect(),
+            flattened,
+        })
     }
 
     /// The image that a FROM or `--from` names, in the store.
@@ -242,7 +246,7 @@ impl Build<'_> {
     pub(super) fn session(
         &self,
         observer: &dyn Observer,
-    ) -> Result<(Arc<Session>, HelperPlace), ProvisionError> {
+    ) -> Result<(Arc<Session>, HelperSlot), ProvisionError> {
         // The other threads wait meanwhile: there is one answer for all.
         let mut shared = self.shared();
         if let Some(session) = &shared.session {

@@ -7,8 +7,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use super::job::{CopyInput, Match, MountInput};
-use super::place::{With, link, put};
-use crate::base::within::open_parent_of_listed;
+use super::placement::{With, link, put};
+use crate::base::confinement::open_parent_of_listed;
 use crate::container::idmap::IdMap;
 use crate::container::namespace::fd_path;
 use crate::container::within_root::{Ownership, make_folders_with};

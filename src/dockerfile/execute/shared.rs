@@ -12,7 +12,7 @@ use crate::base::event::Observer;
 use crate::dockerfile::builder::ImageBuilder;
 use crate::dockerfile::cache::BuildCache;
 use crate::dockerfile::context::Files;
-use crate::dockerfile::evaluate::{Finished, Scope};
+use crate::dockerfile::evaluate::{EvaluatedStage, Scope};
 use crate::dockerfile::graph::PlannedStage;
 use crate::dockerfile::model::Dockerfile;
 use crate::dockerfile::options::BuildOptions;
@@ -69,19 +69,19 @@ pub fn is_flattened(store: &ImageStore, image: &Image) -> Result<bool, StoreErro
 
 /// A finished stage.
 #[derive(Debug, Clone)]
-pub(super) struct Done {
-    pub(super) finished: Finished,
+pub(super) struct FinishedStage {
+    pub(super) finished: EvaluatedStage,
     pub(super) layers: Vec<BuiltLayer>,
     pub(super) flattened: bool,
 }
 
 /// Source in the build context: pattern, exclusions, and true if parent folders are kept.
-pub(super) type Chosen = (String, Vec<String>, bool);
+pub(super) type SourcePattern = (String, Vec<String>, bool);
 
 #[derive(Debug, Default)]
-pub(super) struct Shared {
-    pub(super) done: BTreeMap<usize, Done>,
-    pub(super) images: BTreeMap<String, Done>,
+pub(super) struct BuildState {
+    pub(super) done: BTreeMap<usize, FinishedStage>,
+    pub(super) images: BTreeMap<String, FinishedStage>,
     /// The ids of these images, by their names in the Dockerfile.
     pub(super) bases: BTreeMap<String, String>,
     /// True if a base image came from a location without names in the store.
@@ -91,7 +91,7 @@ pub(super) struct Shared {
     pub(super) failed: Option<DockerfileError>,
     /// Matches of sources in the build context, with their digests: several instructions may use
     /// the same source.
-    pub(super) chosen: BTreeMap<Chosen, (Vec<Match>, Sha256Sum)>,
+    pub(super) chosen: BTreeMap<SourcePattern, (Vec<Match>, Sha256Sum)>,
     pub(super) has_failed: bool,
     pub(super) session: Option<Arc<Session>>,
     /// Folder for downloads and copies, made when it is first needed.
@@ -113,7 +113,7 @@ pub(super) struct Build<'a> {
     pub(super) path: PathBuf,
     pub(super) text: String,
     logs: PathBuf,
-    shared: Mutex<Shared>,
+    shared: Mutex<BuildState>,
     registration: Mutex<Option<Registration>>,
     pub(super) changed: Condvar,
     pub(super) blobs: OnceLock<BlobRoom>,
@@ -151,7 +151,7 @@ impl<'a> Build<'a> {
         }
     }
 
-    pub(super) fn shared(&self) -> MutexGuard<'_, Shared> {
+    pub(super) fn shared(&self) -> MutexGuard<'_, BuildState> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -166,7 +166,7 @@ impl<'a> Build<'a> {
     }
 
     /// Waits until a stage is done.
-    pub(super) fn wait_for(&self, number: usize) -> Result<Done, StepError> {
+    pub(super) fn wait_for(&self, number: usize) -> Result<FinishedStage, StepError> {
         let mut shared = self.shared();
         loop {
             if let Some(done) = shared.done.get(&number) {

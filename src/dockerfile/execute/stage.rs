@@ -10,13 +10,13 @@ use super::error::StepError;
 use super::job::{CopyInput, DigestJob, LayerJob, MountInput, StepLayer, StepNetwork};
 use super::provision_error::ProvisionError;
 use super::readable::make_readable;
-use super::shared::{Build, Done};
+use super::shared::{Build, FinishedStage};
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
-use crate::container::helper::HelperPlace;
-use crate::dockerfile::cache::{Made, step_key};
-use crate::dockerfile::evaluate::Finished;
+use crate::container::helper::HelperSlot;
+use crate::dockerfile::cache::{StepResult, step_key};
+use crate::dockerfile::evaluate::EvaluatedStage;
 use crate::dockerfile::graph::PlannedStage;
 use crate::dockerfile::step::{CopySource, Step};
 use crate::image::digest::DiffId;
@@ -28,7 +28,7 @@ use crate::runner::job::Job;
 use crate::runner::log_tail::last_lines;
 use crate::runner::scratch::{Leftovers, ScratchDir};
 use crate::runner::session::Session;
-use crate::runner::workspace::JobPlace;
+use crate::runner::workspace::JobFolders;
 
 /// Carries out the steps of a stage.
 pub(super) struct StageBuilder<'b, 'a> {
@@ -36,7 +36,7 @@ pub(super) struct StageBuilder<'b, 'a> {
     planned: &'b PlannedStage,
     layers: Vec<BuiltLayer>,
     flattened: bool,
-    helper: Option<(Arc<Session>, HelperPlace)>,
+    helper: Option<(Arc<Session>, HelperSlot)>,
     /// Leftovers of the step before, which are cleared up meanwhile.
     left: Option<Leftovers>,
     /// Locks on caches, held while a command has them.
@@ -69,7 +69,11 @@ fn stored(error: StoreError) -> StepError {
 }
 
 impl<'b, 'a> StageBuilder<'b, 'a> {
-    pub(super) fn new(build: &'b Build<'a>, planned: &'b PlannedStage, base: Done) -> Self {
+    pub(super) fn new(
+        build: &'b Build<'a>,
+        planned: &'b PlannedStage,
+        base: FinishedStage,
+    ) -> Self {
         Self {
             build,
             planned,
@@ -85,8 +89,8 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
     }
 
     /// Returns the result of the stage.
-    pub(super) fn done(self, finished: Finished) -> Done {
-        Done { finished, layers: self.layers.clone(), flattened: self.flattened }
+    pub(super) fn done(self, finished: EvaluatedStage) -> FinishedStage {
+        FinishedStage { finished, layers: self.layers.clone(), flattened: self.flattened }
     }
 
     pub(super) fn stage_label(&self) -> &str {
@@ -144,7 +148,7 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
         gathered: &mut Gathered,
         below: &[BuiltLayer],
         observer: &dyn Observer,
-    ) -> Result<Made, StepError> {
+    ) -> Result<StepResult, StepError> {
         let mut network = StepNetwork::None;
         match step {
             Step::Run(run) => {
@@ -199,7 +203,7 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
             }
         }
         self.left = Some(left);
-        Ok(Made { layer, flattened })
+        Ok(StepResult { layer, flattened })
     }
 
     fn use_layer(&self, layer: &BuiltLayer, observer: &dyn Observer) -> Result<(), StepError> {
@@ -228,7 +232,7 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
     pub(super) fn helper(
         &mut self,
         observer: &dyn Observer,
-    ) -> Result<&mut (Arc<Session>, HelperPlace), StepError> {
+    ) -> Result<&mut (Arc<Session>, HelperSlot), StepError> {
         let helper = if let Some(helper) = self.helper.take() {
             helper
         } else {
@@ -241,10 +245,10 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
     fn scratch_dir(
         &mut self,
         observer: &dyn Observer,
-    ) -> Result<(ScratchDir, JobPlace), StepError> {
+    ) -> Result<(ScratchDir, JobFolders), StepError> {
         let session = &self.helper(observer)?.0;
         let scratch = session.scratch_dir("step-").map_err(file("make a scratch folder"))?;
-        let place = session.job_place(&scratch);
+        let place = session.job_folders(&scratch);
         Ok((scratch, place))
     }
 

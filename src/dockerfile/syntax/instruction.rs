@@ -299,7 +299,7 @@ fn transfer(
         });
         read.push(match document {
             Some(document) => TransferSource::Document(document.clone()),
-            None => TransferSource::Place(source.clone()),
+            None => TransferSource::Location(source.clone()),
         });
     }
     Ok(Transfer {

@@ -24,7 +24,7 @@ mod tests;
 
 pub use mount::MountOptions;
 
-use super::model::{Dockerfile, HereDocument, Instruction, Place, Stage, Statement, Trigger};
+use super::model::{Dockerfile, HereDocument, Instruction, Position, Stage, Statement, Trigger};
 use crate::package::Problem;
 use instruction::{LineError, Parsed};
 use lines::{Logical, Reader};
@@ -37,22 +37,22 @@ impl Dockerfile {
         let mut stages: Vec<Stage> = Vec::new();
         while let Some(line) = reader.next() {
             let documents = documents(&mut reader, &line)?;
-            let place =
-                Place { offset: Some(line.offset), line: line.line, text: line.text.clone() };
+            let position =
+                Position { offset: Some(line.offset), line: line.line, text: line.text.clone() };
             let parsed = instruction::parse(&line.text, documents.clone(), reader.escape)
                 .map_err(|error| problem(text, &line, error))?;
             let instruction = match parsed {
                 Parsed::From { base, name, platform } => {
                     let statements = Vec::new();
                     let number = stages.len();
-                    stages.push(Stage { number, name, base, platform, place, statements });
+                    stages.push(Stage { number, name, base, platform, position, statements });
                     continue;
                 }
-                Parsed::Onbuild(inner) => onbuild(&inner, &documents, &place, reader.escape)
+                Parsed::Onbuild(inner) => onbuild(&inner, &documents, &position, reader.escape)
                     .map_err(|error| problem(text, &line, error))?,
                 Parsed::Other(instruction) => instruction,
             };
-            let statement = Statement { place, instruction };
+            let statement = Statement { position, instruction };
             match stages.last_mut() {
                 Some(stage) => stage.statements.push(statement),
                 None if matches!(statement.instruction, Instruction::Arg(_)) => {
@@ -60,7 +60,7 @@ impl Dockerfile {
                 }
                 None => {
                     return Err(statement
-                        .place
+                        .position
                         .problem("only ARG may stand before the first FROM")
                         .hint("begin with FROM image, or FROM scratch"));
                 }
@@ -77,21 +77,21 @@ impl Dockerfile {
 
 /// Reads an instruction that a base image's ONBUILD kept.
 pub(super) fn parse_trigger(text: &str) -> Result<Statement, Problem> {
-    let place = Place { offset: None, line: 0, text: text.to_owned() };
-    let wrong = |message: &str| place.problem(message);
+    let position = Position { offset: None, line: 0, text: text.to_owned() };
+    let wrong = |message: &str| position.problem(message);
     let (mut reader, _) = Reader::new(text)?;
     let line = reader.next().ok_or_else(|| wrong("it is empty"))?;
-    let place = Place { offset: None, line: 0, text: line.text.clone() };
+    let position = Position { offset: None, line: 0, text: line.text.clone() };
     let documents = read_documents(&mut reader, &line.text)
-        .map_err(|name| place.problem(format!("the here-document {name} has no end")))?;
+        .map_err(|name| position.problem(format!("the here-document {name} has no end")))?;
     if reader.next().is_some() {
-        return Err(place.problem("it is more than one instruction"));
+        return Err(position.problem("it is more than one instruction"));
     }
     let parsed = instruction::parse(&line.text, documents, reader.escape);
-    match parsed.map_err(|error| place.problem(error.message))? {
-        Parsed::Other(instruction) => Ok(Statement { place, instruction }),
+    match parsed.map_err(|error| position.problem(error.message))? {
+        Parsed::Other(instruction) => Ok(Statement { position, instruction }),
         Parsed::From { .. } | Parsed::Onbuild(_) => {
-            Err(place.problem("neither FROM nor ONBUILD can be kept"))
+            Err(position.problem("neither FROM nor ONBUILD can be kept"))
         }
     }
 }
@@ -104,7 +104,7 @@ pub(super) fn is_document(line: &str) -> bool {
 fn onbuild(
     inner: &str,
     documents: &[HereDocument],
-    place: &Place,
+    position: &Position,
     escape: char,
 ) -> Result<Instruction, LineError> {
     let parsed = instruction::parse(inner, documents.to_vec(), escape)?;
@@ -114,7 +114,7 @@ fn onbuild(
     let text = documents.iter().fold(inner.to_owned(), |text, document| {
         format!("{text}\n{}{}", document.content, document.name)
     });
-    let statement = Box::new(Statement { place: place.clone(), instruction });
+    let statement = Box::new(Statement { position: position.clone(), instruction });
     Ok(Instruction::Onbuild(Trigger { text, statement }))
 }
 

@@ -31,8 +31,8 @@ fn stages_have_names_platforms_and_places() {
     assert_eq!(*arguments, [argument("A", Some("1")), argument("B", None)]);
     let stage = &dockerfile.stages[0];
     assert_eq!((stage.name.as_deref(), &*stage.base), (Some("name"), "img:$A"));
-    assert_eq!((stage.platform.as_deref(), stage.place.line), (Some("$P"), 4));
-    assert_eq!(stage.statements[0].place.line, 5);
+    assert_eq!((stage.platform.as_deref(), stage.position.line), (Some("$P"), 4));
+    assert_eq!(stage.statements[0].position.line, 5);
     assert_eq!(dockerfile.stages[1].label(), "1");
 }
 
@@ -81,7 +81,7 @@ fn here_documents_belong_to_their_words() {
         .sources
         .iter()
         .map(|source| match source {
-            TransferSource::Place(place) => place.clone(),
+            TransferSource::Location(text) => text.clone(),
             TransferSource::Document(document) => format!("{}:{}", document.name, document.content),
         })
         .collect();

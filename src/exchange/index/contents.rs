@@ -42,14 +42,14 @@ pub(super) struct PackageVersion {
     pub(super) size: u64,
     pub(super) is_signed: bool,
     /// Statements of the record, if there is one.
-    pub(super) recorded: Option<Recorded>,
+    pub(super) recorded: Option<RecordedPackage>,
     /// Ids of the bootstraps that have the package.
     pub(super) bootstraps: BTreeSet<String>,
 }
 
 /// Statements of a record about a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Recorded {
+pub(super) struct RecordedPackage {
     pub(super) sha256: Sha256Sum,
     pub(super) variant: Option<String>,
     /// All packages that the package requires, by way of others, too.
@@ -156,10 +156,14 @@ fn list_of(
     (BootstrapId::of(&ids).as_str() == id).then_some(ids)
 }
 
-fn recorded_of(backend: &dyn Backend, id: &PackageId, observer: &dyn Observer) -> Option<Recorded> {
+fn recorded_of(
+    backend: &dyn Backend,
+    id: &PackageId,
+    observer: &dyn Observer,
+) -> Option<RecordedPackage> {
     let text = small(backend, &record_path(id), record::LONGEST, observer)?;
     let record = PackageRecord::parse(&text, id)?;
-    Some(Recorded {
+    Some(RecordedPackage {
         sha256: record.sha256.clone(),
         variant: record.variant().map(str::to_owned),
         requires: record.requires().iter().filter_map(|id| id.parse().ok()).collect(),

@@ -202,7 +202,7 @@ fn list(text: &mut String, items: &[String]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::contents::Recorded;
+    use super::super::contents::RecordedPackage;
     use super::*;
     use crate::base::digest::Sha256Sum;
 
@@ -211,7 +211,7 @@ mod tests {
             id: id.parse().unwrap(),
             size: 1_250_000,
             is_signed: true,
-            recorded: Some(Recorded {
+            recorded: Some(RecordedPackage {
                 sha256: Sha256Sum::of(b""),
                 variant: Some(variant.to_owned()),
                 requires: requires.iter().map(|id| id.parse().unwrap()).collect(),

@@ -21,7 +21,7 @@ use crate::store::signature::{Claim, LONGEST, SUFFIX, SignatureError, TrustedKey
 use crate::store::{Key, StoreError};
 
 /// Result of one check of an archive.
-enum Found {
+enum CheckResult {
     /// Digests of the archive and of its tar; the archive was read completely.
     Sums(Result<PackageRecord, io::Error>),
     /// Reason why the contents are not those of the artifact.
@@ -104,16 +104,16 @@ fn archive<'l>(
     let signature = signature_text(look, parts, findings);
     let keys = look.rules.required.unwrap_or(look.rules.trusted);
     let claim = signature.and_then(|text| claim(look, &text, keys, findings));
-    let mut checks: Vec<Check<'_, Found>> = vec![
+    let mut checks: Vec<Check<'_, CheckResult>> = vec![
         Box::new(|from: &mut dyn io::Read| {
-            Found::Sums(PackageRecord::of_reader(id, from, serde_json::Value::Null))
+            CheckResult::Sums(PackageRecord::of_reader(id, from, serde_json::Value::Null))
         }),
-        Box::new(|from: &mut dyn io::Read| Found::Contents(contents(from))),
+        Box::new(|from: &mut dyn io::Read| CheckResult::Contents(contents(from))),
     ];
     if let Some(claim) = claim {
         let what = what.clone();
         checks.push(Box::new(move |from: &mut dyn io::Read| {
-            Found::Signature(claim.verify(from, signed_id(&what)).map(drop))
+            CheckResult::Signature(claim.verify(from, signed_id(&what)).map(drop))
         }));
     }
     let key: Key = match what.parse() {
@@ -131,14 +131,16 @@ fn archive<'l>(
     let mut is_readable = true;
     for result in results {
         match result {
-            Found::Sums(Ok(record)) => sums = Some(record),
+            CheckResult::Sums(Ok(record)) => sums = Some(record),
             // The contents say why.
-            Found::Sums(Err(_)) | Found::Contents(None) | Found::Signature(Ok(())) => {}
-            Found::Contents(Some(reason)) => {
+            CheckResult::Sums(Err(_))
+            | CheckResult::Contents(None)
+            | CheckResult::Signature(Ok(())) => {}
+            CheckResult::Contents(Some(reason)) => {
                 is_readable = false;
                 findings.add(FaultKind::Damaged, reason);
             }
-            Found::Signature(Err(error)) => {
+            CheckResult::Signature(Err(error)) => {
                 findings.add(FaultKind::Untrusted, with_causes(&error));
             }
         }

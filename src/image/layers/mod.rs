@@ -17,11 +17,11 @@
 mod error;
 mod implied;
 mod look;
-mod made;
+mod new_layer;
 mod under;
 
 pub use error::LayerError;
-pub use made::{KnownOwners, MadeLayer, Making, adopt, write_layer};
+pub use new_layer::{KnownOwners, NewLayer, StepOwners, adopt, write_layer};
 
 pub use implied::restore_implied_folders;
 pub use under::with_merged_whiteouts;

@@ -8,7 +8,8 @@ use super::select::{Called, by_name, check_count};
 use super::source::Archive;
 use super::staging::{Blob, Staging};
 use super::{
-    Found, LoadOptions, LoadProblem, Wanted, check_count_of_layers, check_layers, check_platform,
+    LoadOptions, LoadProblem, SelectedImages, StagedImage, check_count_of_layers, check_layers,
+    check_platform,
 };
 use crate::base::go_json::{self, Shape};
 use crate::image::compression::Compression;
@@ -50,7 +51,7 @@ pub(super) fn read(
     archive: &Archive,
     options: &LoadOptions,
     staging: &mut Staging<'_>,
-) -> Result<Wanted, LoadProblem> {
+) -> Result<SelectedImages, LoadProblem> {
     let what = "manifest.json";
     let bytes = staging.document(archive.file(staging, what, what)?, what)?;
     let entries: Vec<Entry> = go_json::parse(&bytes, &MANIFEST).map_err(|error| {
@@ -58,7 +59,7 @@ pub(super) fn read(
     })?;
     let entries = by_name(entries, &options.selection)?;
     check_count(&entries, &options.selection)?;
-    let (mut wanted, mut problems) = (Wanted::default(), Vec::new());
+    let (mut wanted, mut problems) = (SelectedImages::default(), Vec::new());
     for entry in entries {
         let called = entry.called();
         wanted.take(&called, read_image(archive, entry, options, staging), &mut problems)?;
@@ -71,7 +72,7 @@ fn read_image(
     entry: Entry,
     options: &LoadOptions,
     staging: &mut Staging<'_>,
-) -> Result<Found, LoadProblem> {
+) -> Result<StagedImage, LoadProblem> {
     let what = "the configuration";
     let config = archive.file(staging, &entry.config, what)?.clone();
     if let Some(expected) = digest_in_name(&entry.config)
@@ -92,7 +93,7 @@ fn read_image(
     let manifest = staging.add_bytes(&make_manifest(&config, &content))?;
     content.push(config.clone());
     let tags = entry.repo_tags.unwrap_or_default();
-    Ok(Found {
+    Ok(StagedImage {
         names: names(&tags)?,
         called: tags,
         id: ImageId::from(config.digest.sum().clone()),

@@ -6,8 +6,8 @@ use super::select::{Called, by_name, check_count};
 use super::source::Source;
 use super::staging::Staging;
 use super::{
-    Found, LoadOptions, LoadProblem, PassedOver, Wanted, check_count_of_layers, check_layers,
-    check_platform,
+    LoadOptions, LoadProblem, PassedOver, SelectedImages, StagedImage, check_count_of_layers,
+    check_layers, check_platform,
 };
 use crate::image::config::ImageConfig;
 use crate::image::digest::ImageId;
@@ -37,7 +37,7 @@ pub(super) fn read(
     source: &Source<'_>,
     options: &LoadOptions,
     staging: &mut Staging<'_>,
-) -> Result<Wanted, LoadProblem> {
+) -> Result<SelectedImages, LoadProblem> {
     check_layout_version(&source.document(staging, "oci-layout")?)
         .map_err(document("oci-layout"))?;
     let index = source.document(staging, "index.json")?;
@@ -47,7 +47,7 @@ pub(super) fn read(
     let mut search =
         Search { source, staging, options, looked_at: 0, others: odd, problems: Vec::new() };
     let mut choices = Vec::new();
-    let mut wanted = Wanted::default();
+    let mut wanted = SelectedImages::default();
     for unit in units {
         let before = search.problems.len();
         let candidates = search.candidates(&unit.entries)?;
@@ -86,7 +86,7 @@ fn read_first(
     options: &LoadOptions,
     staging: &mut Staging<'_>,
     passed_over: &mut Vec<PassedOver>,
-) -> Result<Found, LoadProblem> {
+) -> Result<StagedImage, LoadProblem> {
     let mut problems = Vec::new();
     for manifest in &choice.candidates {
         match read_image(source, &choice.unit, manifest, options, staging) {
@@ -220,7 +220,7 @@ fn read_image(
     chosen: &Target,
     options: &LoadOptions,
     staging: &mut Staging<'_>,
-) -> Result<Found, LoadProblem> {
+) -> Result<StagedImage, LoadProblem> {
     let Target { digest, size, media_type, .. } = chosen;
     let manifest = source.blob(staging, digest, *size, "the manifest")?;
     let bytes = staging.document(&manifest, "the manifest")?;
@@ -238,7 +238,7 @@ fn read_image(
     }
     check_layers(&image, &content)?;
     content.push(config);
-    Ok(Found {
+    Ok(StagedImage {
         names: names(&unit.entries[0]),
         called: unit.called(),
         id: ImageId::from(parsed.config.digest.sum().clone()),

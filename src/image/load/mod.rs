@@ -128,7 +128,7 @@ impl LoadOptions {
 
 /// An image that has been checked and lies in the staging folder.
 #[derive(Debug, Clone)]
-pub(super) struct Found {
+pub(super) struct StagedImage {
     pub(super) names: Vec<ImageRef>,
     /// Names in the input, for selection and messages.
     pub(super) called: Vec<String>,
@@ -144,8 +144,8 @@ pub(super) struct Found {
 
 /// The wanted images of an input.
 #[derive(Debug, Default)]
-pub(super) struct Wanted {
-    pub(super) found: Vec<Found>,
+pub(super) struct SelectedImages {
+    pub(super) found: Vec<StagedImage>,
     /// Other entries that were asked for and cannot be used.
     pub(super) passed_over: Vec<PassedOver>,
 }
@@ -166,12 +166,12 @@ impl PassedOver {
     }
 }
 
-impl Wanted {
+impl SelectedImages {
     /// Takes in an image, or adds the problem for which it is passed over; others are the input's.
     fn take(
         &mut self,
         called: &[String],
-        image: Result<Found, LoadProblem>,
+        image: Result<StagedImage, LoadProblem>,
         problems: &mut Vec<(String, LoadProblem)>,
     ) -> Result<(), LoadProblem> {
         match image {
@@ -200,8 +200,8 @@ pub(super) fn read(
     input: LoadInput<'_>,
     options: &LoadOptions,
     staging: &mut Staging<'_>,
-) -> Result<Wanted, LoadProblem> {
-    let Wanted { found, passed_over } = match input {
+) -> Result<SelectedImages, LoadProblem> {
+    let SelectedImages { found, passed_over } = match input {
         LoadInput::Path(path) if path.is_dir() => match options.form {
             Some(form @ (Form::OciArchive | Form::DockerArchive)) => {
                 return Err(LoadProblem::Folder { form });
@@ -226,14 +226,14 @@ pub(super) fn read(
     if found.len() + found.iter().map(|image| image.names.len()).sum::<usize>() > MOST_NAMES {
         return Err(LoadProblem::Many { most: MOST_NAMES });
     }
-    Ok(Wanted { found: rename(found, &options.naming)?, passed_over })
+    Ok(SelectedImages { found: rename(found, &options.naming)?, passed_over })
 }
 
 fn read_archive(
     input: &mut dyn Read,
     options: &LoadOptions,
     staging: &mut Staging<'_>,
-) -> Result<Wanted, LoadProblem> {
+) -> Result<SelectedImages, LoadProblem> {
     let input = decompressed(input).map_err(ReadError::Stream)?;
     let archive = Archive::read(input, options.limits, staging)?;
     let (oci, docker) = (archive.has("index.json"), archive.has("manifest.json"));
@@ -250,7 +250,7 @@ fn read_archive(
     }
 }
 
-fn rename(mut found: Vec<Found>, naming: &Naming) -> Result<Vec<Found>, LoadProblem> {
+fn rename(mut found: Vec<StagedImage>, naming: &Naming) -> Result<Vec<StagedImage>, LoadProblem> {
     match naming {
         Naming::Own => {}
         Naming::Nameless => found.iter_mut().for_each(|image| image.names.clear()),
@@ -262,7 +262,7 @@ fn rename(mut found: Vec<Found>, naming: &Naming) -> Result<Vec<Found>, LoadProb
     Ok(found)
 }
 
-fn called(found: &[Found]) -> Vec<String> {
+fn called(found: &[StagedImage]) -> Vec<String> {
     found
         .iter()
         .map(|image| match image.called.as_slice() {

@@ -15,11 +15,11 @@ use fs_err::File;
 use super::LoadProblem;
 use super::limit::{Limited, exceeded};
 use crate::archive::compression::read_start;
-use crate::archive::{Compression as Found, LimitExceeded, Limits, ReadError};
+use crate::archive::{Compression as ArchiveCompression, LimitExceeded, Limits, ReadError};
 use crate::image::compression::Compression;
 use crate::image::digest::{BlobDigest, DiffId};
 use crate::image::document::LONGEST_DOCUMENT;
-use crate::image::threads::Summing;
+use crate::image::threads::ThreadedHasher;
 
 const BUFFER: usize = 128 * 1024;
 
@@ -162,12 +162,14 @@ pub(in crate::image) fn measure(
 ) -> Result<Measured, LoadProblem> {
     let mut recorder = Recorder::new(Limited::new(input, limit, left), file);
     let start = read_start(&mut recorder).map_err(|error| recorder.problem(error))?;
-    let found = Found::of(&start);
+    let found = ArchiveCompression::of(&start);
     let compression = Compression::of(found).unwrap_or(Compression::None);
     let (unpacked, unpacked_bytes) = match found {
-        Found::None => (Ok(None), 0),
-        Found::Bzip2 | Found::Xz => (Err(format!("it is compressed by {}", found.as_str())), 0),
-        Found::Gzip | Found::Zstd => {
+        ArchiveCompression::None => (Ok(None), 0),
+        ArchiveCompression::Bzip2 | ArchiveCompression::Xz => {
+            (Err(format!("it is compressed by {}", found.as_str())), 0)
+        }
+        ArchiveCompression::Gzip | ArchiveCompression::Zstd => {
             match hash_unpacked(compression, &start, &mut recorder, limit, left)? {
                 Ok((sum, bytes)) => (Ok(Some(sum)), bytes),
                 Err(reason) => (Err(reason), 0),
@@ -190,7 +192,7 @@ pub(in crate::image) fn measure_stored(input: impl Read) -> Result<Measured, Loa
     let start = read_start(&mut recorder).map_err(|error| recorder.problem(error))?;
     io::copy(&mut recorder, &mut io::sink()).map_err(|error| recorder.problem(error))?;
     let (size, digest) = (recorder.bytes, BlobDigest::from(recorder.sum.finish()));
-    let compression = Compression::of(Found::of(&start)).unwrap_or(Compression::None);
+    let compression = Compression::of(ArchiveCompression::of(&start)).unwrap_or(Compression::None);
     Ok(Measured::unread(digest, size, compression))
 }
 
@@ -206,7 +208,7 @@ fn hash_unpacked<R: Read>(
     let input = BufReader::with_capacity(BUFFER, start.chain(&mut *recorder));
     let decoder = compression.reader(input).map_err(LoadProblem::Read)?;
     let mut limited = Limited::new(decoder, limit, left);
-    let mut sum = Summing::new();
+    let mut sum = ThreadedHasher::new();
     let mut buffer = vec![0; BUFFER];
     let mut bytes = 0;
     let outcome = loop {
@@ -236,7 +238,7 @@ fn hash_unpacked<R: Read>(
 struct Recorder<R> {
     input: R,
     file: Option<File>,
-    sum: Summing,
+    sum: ThreadedHasher,
     bytes: u64,
     failure: Option<Failure>,
 }
@@ -249,7 +251,7 @@ enum Failure {
 
 impl<R> Recorder<R> {
     fn new(input: R, file: Option<File>) -> Self {
-        Self { input, file, sum: Summing::new(), bytes: 0, failure: None }
+        Self { input, file, sum: ThreadedHasher::new(), bytes: 0, failure: None }
     }
 
     fn problem(&self, error: io::Error) -> LoadProblem {

@@ -30,13 +30,13 @@ const AT_ONCE: usize = 4;
 pub(super) struct Layers<'p> {
     pull: &'p Pull<'p>,
     partials: &'p Partials,
-    items: Vec<Item>,
+    items: Vec<LayerDownload>,
     /// Indexes of the image's layers among the items, lowest layer first.
     order: Vec<usize>,
 }
 
 /// A layer's blob.
-struct Item {
+struct LayerDownload {
     wanted: BlobRequest,
     diff_id: DiffId,
     /// Path of the finished blob until the store takes over.
@@ -69,11 +69,11 @@ impl<'p> Layers<'p> {
         let known = pull.store.layers()?;
         let fifos = folder.join("fifos");
         make_folder(&fifos).map_err(RegistryProblem::Keep)?;
-        let mut items: Vec<Item> = Vec::new();
+        let mut items: Vec<LayerDownload> = Vec::new();
         let mut order = Vec::new();
         for (index, (layer, diff_id)) in manifest.layers.iter().zip(&image.diff_ids).enumerate() {
             let content = &layer.content;
-            let same = |item: &Item| item.wanted.digest == content.digest;
+            let same = |item: &LayerDownload| item.wanted.digest == content.digest;
             if let Some(place) = items.iter().position(same) {
                 order.push(place);
                 continue;
@@ -96,7 +96,7 @@ impl<'p> Layers<'p> {
                 tail::make(fifo).map_err(RegistryProblem::Keep)?;
             }
             order.push(items.len());
-            items.push(Item {
+            items.push(LayerDownload {
                 wanted,
                 diff_id: diff_id.clone(),
                 staged,
@@ -169,7 +169,7 @@ impl<'p> Layers<'p> {
     }
 
     fn to_unpack(&self) -> Vec<LayerBlob> {
-        let blob = |item: &Item| {
+        let blob = |item: &LayerDownload| {
             Some(LayerBlob { path: item.fifo.clone()?, diff_id: item.diff_id.clone() })
         };
         self.items.iter().filter_map(blob).collect()
@@ -224,7 +224,7 @@ impl<'p> Layers<'p> {
 
     fn item(
         &self,
-        item: &Item,
+        item: &LayerDownload,
         wire: &Wire<'_>,
         failed: &AtomicBool,
     ) -> Result<Fetched, RegistryProblem> {
@@ -241,7 +241,7 @@ impl<'p> Layers<'p> {
         fetch(&wire, item, self.partials, self.pull.options.limits.max_bytes)
     }
 
-    fn measure_file(&self, item: &Item) -> Result<Blob, RegistryProblem> {
+    fn measure_file(&self, item: &LayerDownload) -> Result<Blob, RegistryProblem> {
         let file = fs_err::File::open(&item.staged).map_err(RegistryProblem::Keep)?;
         let limit = self.pull.options.limits.max_bytes;
         let blob = measure(file, None, limit, limit)?.at(item.staged.clone());
@@ -256,7 +256,7 @@ impl<'p> Layers<'p> {
 /// Fetches a blob that the store doesn't have.
 fn fetch(
     wire: &Wire<'_>,
-    item: &Item,
+    item: &LayerDownload,
     partials: &Partials,
     limit: u64,
 ) -> Result<Fetched, RegistryProblem> {

@@ -13,7 +13,7 @@ use crate::base::event::{Event, Observer};
 use crate::image::config::ImageConfig;
 use crate::image::digest::BlobDigest;
 use crate::image::load::{
-    Blob, Found, LoadProblem, Staging, check_count_of_layers, check_layers, check_platform,
+    Blob, LoadProblem, StagedImage, Staging, check_count_of_layers, check_layers, check_platform,
 };
 use crate::image::manifest::{Manifest, parse_manifest};
 use crate::image::platform::Platform;
@@ -179,7 +179,7 @@ impl Pull<'_> {
         check_layers(&image, &content)?;
         content.push(config);
         let blobs: Vec<BlobDigest> = content.iter().map(|blob| blob.digest.clone()).collect();
-        let found = Found {
+        let found = StagedImage {
             names,
             called: Vec::new(),
             id: parsed.config.digest.sum().clone().into(),

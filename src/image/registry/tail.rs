@@ -16,12 +16,12 @@ const BUFFER: usize = 256 << 10;
 /// Progress of a blob's download.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    state: Mutex<State>,
+    state: Mutex<TailState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
-struct State {
+struct TailState {
     bytes: u64,
     end: Option<End>,
     /// The FIFO has no reader any more.
@@ -56,17 +56,17 @@ impl Progress {
         self.change(|state| state.unread = true);
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    fn change(&self, change: impl FnOnce(&mut TailState)) {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
         self.changed.notify_all();
     }
 
-    fn now(&self) -> State {
+    fn now(&self) -> TailState {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until there is more than so many bytes, or an end.
-    fn beyond(&self, bytes: u64) -> State {
+    fn beyond(&self, bytes: u64) -> TailState {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         *self
             .changed

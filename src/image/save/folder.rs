@@ -11,10 +11,10 @@ use serde_json::{Map, Value, json};
 
 use super::{SaveError, Saving, open};
 use crate::base::atomic::{self, AtomicFile};
+use crate::base::confinement;
 use crate::base::go_json;
 use crate::base::lock::FileLock;
 use crate::base::regular::open_regular;
-use crate::base::within;
 use crate::image::digest::BlobDigest;
 use crate::image::document::{
     CONTAINERD_NAME, DocumentError, INDEX, LONGEST_DOCUMENT, REF_NAME, annotation,
@@ -62,7 +62,7 @@ pub(super) fn write(saving: &Saving<'_>, folder: &Path) -> Result<(), SaveError>
 /// Refuses a folder with symlinks where files are written: they could lead anywhere.
 fn refuse_links(folder: &Path) -> Result<(), SaveError> {
     for name in ["oci-layout", "index.json", "blobs/sha256"] {
-        within::without_links(folder, Path::new(name)).map_err(|error| {
+        confinement::without_links(folder, Path::new(name)).map_err(|error| {
             match error.raw_os_error() {
                 Some(libc::ELOOP) => SaveError::Link(folder.join(name)),
                 _ => SaveError::Write(error),

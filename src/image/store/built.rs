@@ -17,7 +17,7 @@ use crate::base::event::Observer;
 use crate::image::compression::Compression;
 use crate::image::config::ImageConfig;
 use crate::image::digest::{BlobDigest, DiffId, ImageId};
-use crate::image::load::{Blob, Found, LoadProblem, Staging};
+use crate::image::load::{Blob, LoadProblem, StagedImage, Staging};
 use crate::image::reference::ImageRef;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -153,7 +153,7 @@ impl BlobRoom {
         for layer in layers {
             content.push(blob(layer, self.store.blob_path(&layer.digest)));
         }
-        let image = Found {
+        let image = StagedImage {
             names: names.to_vec(),
             called: Vec::new(),
             id,

@@ -15,7 +15,7 @@ use crate::base::removal::remove_all_closed;
 use crate::image::digest::{BlobDigest, ImageId};
 use crate::image::document::INDEX_DIGEST;
 use crate::image::load::{
-    self, Blob, Found, LoadError, LoadInput, LoadOptions, PassedOver, Staging,
+    self, Blob, LoadError, LoadInput, LoadOptions, PassedOver, StagedImage, Staging,
 };
 use crate::image::reference::ImageRef;
 
@@ -59,7 +59,8 @@ impl ImageStore {
         let found = (|| {
             let staged = self.staging_folder(observer)?;
             let mut staging = Staging::new(staged.folder.path(), options.limits);
-            let load::Wanted { found, passed_over } = load::read(input, options, &mut staging)?;
+            let load::SelectedImages { found, passed_over } =
+                load::read(input, options, &mut staging)?;
             self.commit(&found, observer)?;
             for PassedOver { message, is_damaged } in passed_over {
                 let message = format!("left out: {message}");
@@ -142,7 +143,7 @@ impl ImageStore {
     /// Moves checked blobs into the store.
     pub(in crate::image) fn commit(
         &self,
-        found: &[Found],
+        found: &[StagedImage],
         observer: &dyn Observer,
     ) -> Result<(), StoreError> {
         let _store = self.lock(observer)?;
@@ -202,7 +203,7 @@ impl ImageStore {
     }
 }
 
-fn entry(image: &Found) -> Value {
+fn entry(image: &StagedImage) -> Value {
     let mut entry = json!({
         "mediaType": image.media_type,
         "digest": image.manifest.digest,
@@ -224,8 +225,8 @@ fn entry(image: &Found) -> Value {
     entry
 }
 
-fn loaded(image: Found) -> Vec<LoadedImage> {
-    let Found { names, id, manifest, .. } = image;
+fn loaded(image: StagedImage) -> Vec<LoadedImage> {
+    let StagedImage { names, id, manifest, .. } = image;
     let loaded =
         |reference| LoadedImage { reference, id: id.clone(), manifest: manifest.digest.clone() };
     if names.is_empty() {

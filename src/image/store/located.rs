@@ -24,13 +24,13 @@ const LOCATIONS: &str = "locations.json";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Located {
     file: PathBuf,
-    stamp: Stamp,
+    stamp: FileStamp,
     manifest: BlobDigest,
 }
 
 /// Metadata that changes when a file is rewritten or replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Stamp {
+struct FileStamp {
     device: u64,
     inode: u64,
     size: u64,
@@ -50,7 +50,7 @@ impl ImageStore {
     ) -> Result<Image, LoadError> {
         let fail = |problem| LoadError { input: place.to_string(), problem };
         let (file, stamp) = fs_err::canonicalize(changing_file(place))
-            .and_then(|file| Stamp::read(&file).map(|stamp| (file, stamp)))
+            .and_then(|file| FileStamp::read(&file).map(|stamp| (file, stamp)))
             .map_err(|error| fail(LoadProblem::Read(error)))?;
         let key = key(place, &file, name);
         let known = self.locations().map_err(|error| fail(error.into()))?.remove(&key);
@@ -72,7 +72,8 @@ impl ImageStore {
     /// The manifests that configured places gave and still would; forgets the other places.
     pub fn located_manifests(&self) -> Result<BTreeSet<BlobDigest>, StoreError> {
         let mut locations = self.locations()?;
-        locations.retain(|_, located| Stamp::of_file(&located.file).as_ref() == Ok(&located.stamp));
+        locations
+            .retain(|_, located| FileStamp::of_file(&located.file).as_ref() == Ok(&located.stamp));
         self.write_locations(&locations)?;
         Ok(locations.into_values().map(|located| located.manifest).collect())
     }
@@ -113,7 +114,7 @@ impl ImageStore {
     }
 }
 
-impl Stamp {
+impl FileStamp {
     fn of_file(path: &Path) -> Result<Self, io::ErrorKind> {
         Self::read(path).map_err(|error| error.kind())
     }

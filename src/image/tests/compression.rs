@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::archive::tests::variants::variants;
-use crate::archive::{Compression as Found, Limits};
+use crate::archive::{Compression as ArchiveCompression, Limits};
 use crate::image::compression::Compression;
 use crate::image::layers::{UnpackOptions, ensure_unpacked};
 use crate::image::store::LayerBlob;
@@ -51,7 +51,13 @@ fn an_image_and_a_layer_that_unpack_to_more_than_they_may_are_refused() {
     let limits = Limits { max_bytes: 1 << 19, ..Limits::default() };
     let options = LoadOptions { limits, ..LoadOptions::default() };
     let mut files = docker_files(&["a:1"], std::slice::from_ref(&layer));
-    for compression in [Found::None, Found::Gzip, Found::Bzip2, Found::Xz, Found::Zstd] {
+    for compression in [
+        ArchiveCompression::None,
+        ArchiveCompression::Gzip,
+        ArchiveCompression::Bzip2,
+        ArchiveCompression::Xz,
+        ArchiveCompression::Zstd,
+    ] {
         let squeeze =
             |bytes: &[u8]| crate::archive::tests::variants::compressed(compression, bytes);
         let whole = squeeze(&docker_archive(&["a:1"], std::slice::from_ref(&layer)));

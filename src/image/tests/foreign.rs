@@ -10,12 +10,12 @@ use crate::image::store::{Removed, StoreError};
 const ARTIFACT: &str = "application/vnd.oci.artifact.manifest.v1+json";
 
 /// A store with the image `a:1`, into which another tool writes.
-struct Shared {
+struct ForeignStore {
     home: Home,
     told: Events,
 }
 
-impl Shared {
+impl ForeignStore {
     fn new() -> Self {
         let home = Home::new();
         home.load_bytes(&docker_archive(&["a:1"], &[tar(&[("f", b"a")])])).unwrap();
@@ -71,81 +71,81 @@ fn an_entry_that_cannot_be_understood_keeps_all_blobs() {
         json!([]),
         Value::Null,
     ] {
-        let shared = Shared::new();
-        shared.enter(entry.clone());
-        let blobs = shared.home.blobs();
-        let broken = shared.home.store.list().unwrap().broken;
+        let foreign = ForeignStore::new();
+        foreign.enter(entry.clone());
+        let blobs = foreign.home.blobs();
+        let broken = foreign.home.store.list().unwrap().broken;
         assert!(matches!(broken[0].1, StoreError::OddEntry { number: 2, .. }), "{broken:?}");
-        let removed = shared.remove("a:1");
+        let removed = foreign.remove("a:1");
         assert_eq!((removed.names.len(), removed.blobs), (1, 0), "{entry}");
-        shared.home.store.remove_manifests(&BTreeSet::new(), &BTreeSet::new(), &Silent).unwrap();
-        assert_eq!(shared.home.blobs(), blobs, "{entry}");
-        let warnings = shared.warnings();
+        foreign.home.store.remove_manifests(&BTreeSet::new(), &BTreeSet::new(), &Silent).unwrap();
+        assert_eq!(foreign.home.blobs(), blobs, "{entry}");
+        let warnings = foreign.warnings();
         assert!(warnings[0].contains("no blob was deleted: entry 1 of "), "{warnings:?}");
         if let Some(digest) = entry.get("digest") {
             assert!(warnings[0].contains("mkpanda image rm"), "{warnings:?}");
-            assert_eq!(shared.remove(digest.as_str().unwrap()).blobs, 3, "{entry}");
+            assert_eq!(foreign.remove(digest.as_str().unwrap()).blobs, 3, "{entry}");
         }
     }
 }
 
 #[test]
 fn an_odd_entry_is_removed_by_its_name() {
-    let shared = Shared::new();
+    let foreign = ForeignStore::new();
     let annotations = json!({"org.opencontainers.image.ref.name": "example.org/odd:1"});
-    shared.enter(json!({"mediaType": MANIFEST, "annotations": annotations}));
-    assert_eq!(shared.home.store.list().unwrap().broken[0].0, "example.org/odd:1");
-    assert_eq!(shared.remove("example.org/odd:1").names.len(), 1);
-    assert_eq!(shared.remove("a:1").blobs, 3);
+    foreign.enter(json!({"mediaType": MANIFEST, "annotations": annotations}));
+    assert_eq!(foreign.home.store.list().unwrap().broken[0].0, "example.org/odd:1");
+    assert_eq!(foreign.remove("example.org/odd:1").names.len(), 1);
+    assert_eq!(foreign.remove("a:1").blobs, 3);
 }
 
 #[test]
 fn an_odd_entry_of_an_inner_index_keeps_all_blobs() {
-    let shared = Shared::new();
+    let foreign = ForeignStore::new();
     let inner = json!({"schemaVersion": 2, "manifests": [{"mediaType": MANIFEST, "size": 1}]});
-    let outer = shared.document(INDEX, &inner);
+    let outer = foreign.document(INDEX, &inner);
     let outer = json!({"schemaVersion": 2, "manifests": [outer]});
-    shared.enter(shared.document(INDEX, &outer));
-    let blobs = shared.home.blobs();
-    assert_eq!(shared.remove("a:1").blobs, 0);
-    assert_eq!(shared.home.blobs(), blobs);
-    assert!(shared.warnings()[0].contains("no blob was deleted"), "{:?}", shared.warnings());
+    foreign.enter(foreign.document(INDEX, &outer));
+    let blobs = foreign.home.blobs();
+    assert_eq!(foreign.remove("a:1").blobs, 0);
+    assert_eq!(foreign.home.blobs(), blobs);
+    assert!(foreign.warnings()[0].contains("no blob was deleted"), "{:?}", foreign.warnings());
 }
 
 #[test]
 fn all_that_documents_of_other_tools_name_is_kept() {
-    let shared = Shared::new();
-    let config = shared.blob("application/vnd.oci.empty.v1+json", b"{}");
-    let layer = shared.blob("application/vnd.example", b"layer");
-    let subject = shared.blob("application/vnd.example", b"subject");
+    let foreign = ForeignStore::new();
+    let config = foreign.blob("application/vnd.oci.empty.v1+json", b"{}");
+    let layer = foreign.blob("application/vnd.example", b"layer");
+    let subject = foreign.blob("application/vnd.example", b"subject");
     let image = json!({"config": config, "layers": [layer], "subject": subject});
-    let image = shared.document(MANIFEST, &image);
-    let blob = shared.blob("application/vnd.example", b"blob");
-    let bare = shared.blob("", b"bare");
-    let summed = shared.blob("", b"an old manifest's");
+    let image = foreign.document(MANIFEST, &image);
+    let blob = foreign.blob("application/vnd.example", b"blob");
+    let bare = foreign.blob("", b"bare");
+    let summed = foreign.blob("", b"an old manifest's");
     let sums = json!([{"blobSum": summed["digest"]}]);
     let artifact = json!({"blobs": [blob, bare], "inner": [image], "fsLayers": sums});
-    shared.enter(shared.document(ARTIFACT, &artifact));
-    shared.enter(shared.blob("application/vnd.example.text", b"not JSON"));
-    let kept = shared.home.blobs().len() - 3;
-    assert_eq!(shared.remove("a:1").blobs, 3);
-    assert_eq!(shared.home.blobs().len(), kept);
-    assert_eq!(shared.warnings(), Vec::<String>::new());
-    let artifact = shared.home.store.list().unwrap().broken[0].0.clone();
-    shared.remove(&artifact);
-    let text = shared.home.store.list().unwrap().broken[0].0.clone();
-    shared.remove(&text);
-    assert_eq!(shared.home.blobs(), Vec::<String>::new());
+    foreign.enter(foreign.document(ARTIFACT, &artifact));
+    foreign.enter(foreign.blob("application/vnd.example.text", b"not JSON"));
+    let kept = foreign.home.blobs().len() - 3;
+    assert_eq!(foreign.remove("a:1").blobs, 3);
+    assert_eq!(foreign.home.blobs().len(), kept);
+    assert_eq!(foreign.warnings(), Vec::<String>::new());
+    let artifact = foreign.home.store.list().unwrap().broken[0].0.clone();
+    foreign.remove(&artifact);
+    let text = foreign.home.store.list().unwrap().broken[0].0.clone();
+    foreign.remove(&text);
+    assert_eq!(foreign.home.blobs(), Vec::<String>::new());
 }
 
 #[test]
 fn an_index_without_a_list_of_entries_is_not_written_to() {
-    let shared = Shared::new();
+    let foreign = ForeignStore::new();
     let text = r#"{"schemaVersion": 2, "manifests": {"0": {}}}"#;
-    fs_err::write(shared.index(), text).unwrap();
-    let blobs = shared.home.blobs();
+    fs_err::write(foreign.index(), text).unwrap();
+    let blobs = foreign.home.blobs();
     let none = BTreeSet::new();
-    shared.home.store.remove_manifests(&none, &none, &Silent).unwrap_err();
-    assert_eq!(shared.home.blobs(), blobs);
-    assert_eq!(fs_err::read_to_string(shared.index()).unwrap(), text);
+    foreign.home.store.remove_manifests(&none, &none, &Silent).unwrap_err();
+    assert_eq!(foreign.home.blobs(), blobs);
+    assert_eq!(fs_err::read_to_string(foreign.index()).unwrap(), text);
 }

@@ -8,7 +8,7 @@ mod hostile;
 mod interop;
 mod layers;
 mod layouts;
-mod made;
+mod new_layer;
 mod store;
 
 use std::path::Path;

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::base::causes::with_causes;
-use crate::build::site::{Site, SiteError, SiteOptions};
+use crate::build::project::{Project, ProjectError, ProjectOptions};
 use crate::build::upstream::{self, UpstreamError};
 use crate::graph;
 use crate::package::{PackageName, Problem, Report};
@@ -44,7 +44,7 @@ impl Checked {
 
 /// Checks a tree, or the named packages with their requirements. `settings` has the faults of configuration files.
 pub fn check(
-    mut options: SiteOptions,
+    mut options: ProjectOptions,
     wanted: &[PackageName],
     settings: Vec<Report>,
 ) -> Result<Checked, TreeError> {
@@ -104,7 +104,7 @@ fn checked(findings: Findings, packages: usize) -> Checked {
 }
 
 /// The packages folders of upstreams; `false` if one is not expanded.
-fn upstreams(options: &SiteOptions, findings: &mut Findings) -> (Vec<PathBuf>, bool) {
+fn upstreams(options: &ProjectOptions, findings: &mut Findings) -> (Vec<PathBuf>, bool) {
     let file = options.packages.join("upstream.json");
     let (home, local) = (&options.runner.home, &options.local_sources);
     match upstream::expanded(&options.packages, home, &options.fetch, local) {
@@ -197,15 +197,15 @@ fn oddities(
 }
 
 /// Adds the differences between the tree and its lock.
-fn lock(options: SiteOptions, keys: &BTreeSet<PackageKey>, findings: &mut Findings) {
+fn lock(options: ProjectOptions, keys: &BTreeSet<PackageKey>, findings: &mut Findings) {
     let packages = options.packages.clone();
-    let checked = Site::open_at_hand(options).and_then(|(site, _)| {
-        let order = site.tree.order(keys).map_err(SiteError::Tree)?;
-        site.check_lock(&order)
+    let checked = Project::open_at_hand(options).and_then(|(project, _)| {
+        let order = project.tree.order(keys).map_err(ProjectError::Tree)?;
+        project.check_lock(&order)
     });
     match checked {
         Ok(()) => {}
-        Err(SiteError::Lock(faults)) => {
+        Err(ProjectError::Lock(faults)) => {
             for item in &faults.items {
                 let report = whole(&faults.path, item.to_string(), &faults.hint());
                 findings.error(Rule::Lock, report);

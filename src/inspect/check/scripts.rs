@@ -4,8 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::finding::{Findings, Rule, whole};
+use crate::base::confinement;
 use crate::base::text::shell_argument;
-use crate::base::within;
 use crate::package::{PackageName, Problem, Report};
 use crate::tree::{Package, PackageTree};
 
@@ -14,7 +14,7 @@ const LONGEST: u64 = 1 << 20;
 
 /// Text of a package's build script; `None` for binary or long files.
 pub(super) fn text_of(package: &Package) -> Option<String> {
-    within::read_text(&package.folder, Path::new(&package.info.build_script), LONGEST).ok()
+    confinement::read_text(&package.folder, Path::new(&package.info.build_script), LONGEST).ok()
 }
 
 /// Looks at a package's build script.

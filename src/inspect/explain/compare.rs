@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::inputs::{REQUIRES, flat, rank};
 use super::records::{KnownBuild, Records};
 use crate::build::id::PackageIdentity;
-use crate::build::site::{AtHand, Site};
+use crate::build::project::{AtHand, Project};
 use crate::package::{PackageId, PackageName, Requirement, Variant};
 use crate::tree::PackageKey;
 
@@ -58,7 +58,7 @@ pub struct Change {
 
 /// Compares a package with another build; `None` if the package has no id.
 pub fn compare(
-    site: &Site,
+    project: &Project,
     known: &AtHand,
     key: &PackageKey,
     other: &KnownBuild,
@@ -78,7 +78,7 @@ pub fn compare(
     let mut build = Some(other.clone());
     let mut from = other.id.clone();
     loop {
-        let (step, next) = step(site, known, &at, &from, build.as_ref())?;
+        let (step, next) = step(project, known, &at, &from, build.as_ref())?;
         comparison.chain.push(step);
         let Some((key, id)) = next else { break };
         build = records.find(&id);
@@ -89,13 +89,13 @@ pub fn compare(
 
 /// Compares a package of the chain; returns the next package with the id in the other build, too.
 fn step(
-    site: &Site,
+    project: &Project,
     known: &AtHand,
     key: &PackageKey,
     from: &PackageId,
     build: Option<&KnownBuild>,
 ) -> Option<(Step, Option<(PackageKey, PackageId)>)> {
-    let (package, identity) = (site.tree.package(key)?, known.identities.get(key)?);
+    let (package, identity) = (project.tree.package(key)?, known.identities.get(key)?);
     let mut step = Step {
         name: key.name.clone(),
         variant: key.variant.clone(),

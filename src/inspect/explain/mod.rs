@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::base::event::Observer;
-use crate::build::site::{AtHand, Site, SiteError};
+use crate::build::project::{AtHand, Project, ProjectError};
 use crate::graph;
 use crate::package::{PackageId, PackageName, Variant};
 use crate::tree::PackageKey;
@@ -56,17 +56,18 @@ pub struct Dependency {
 
 /// Finds the ids of a package and of all requirements.
 pub fn identify(
-    site: &Site,
+    project: &Project,
     key: &PackageKey,
     observer: &dyn Observer,
-) -> Result<AtHand, SiteError> {
-    let keys: BTreeSet<PackageKey> = graph::closure([key.clone()], |key| site.tree.requires(key));
-    site.identify_at_hand(&keys, observer)
+) -> Result<AtHand, ProjectError> {
+    let keys: BTreeSet<PackageKey> =
+        graph::closure([key.clone()], |key| project.tree.requires(key));
+    project.identify_at_hand(&keys, observer)
 }
 
 /// Lists the inputs of a package's id; `None` without an id.
-pub fn explain(site: &Site, known: &AtHand, key: &PackageKey) -> Option<Explanation> {
-    let package = site.tree.package(key)?;
+pub fn explain(project: &Project, known: &AtHand, key: &PackageKey) -> Option<Explanation> {
+    let package = project.tree.package(key)?;
     let identity = known.identities.get(key)?;
     let dependencies = known.identities.dependencies(identity).map(|needed| Dependency {
         id: needed.id.clone(),
@@ -77,7 +78,7 @@ pub fn explain(site: &Site, known: &AtHand, key: &PackageKey) -> Option<Explanat
         name: key.name.clone(),
         variant: key.variant.clone(),
         id: identity.id.clone(),
-        built: site.cache.has(&identity.id),
+        built: project.cache.has(&identity.id),
         inputs: inputs::of_package(package, &known.identities.build_ids(package, identity)),
         dependencies: dependencies.collect(),
         comparison: None,

@@ -2,12 +2,12 @@
 //! it. Every feature is tried by the code by which builds use it; nothing follows from a version number.
 //!
 //! ```text
-//! try_all ─► places    the builder's own folder and the scratch folder: written to, executed from
+//! try_all ─► folders   the builder's own folder and the scratch folder: written to, executed from
 //!         ─► tiers     user namespaces and both id maps; what containers have in them
 //!         ─► programs  git, git-lfs, and the programs that connect networks
 //! ```
 
-mod places;
+mod folders;
 mod programs;
 pub mod system;
 mod tiers;
@@ -134,7 +134,7 @@ impl FromStr for Feature {
 /// Result of a trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum TrialResult {
     /// The feature is there.
     Works,
     /// Builds use something in its place.
@@ -145,7 +145,7 @@ pub enum State {
     Untried,
 }
 
-impl fmt::Display for State {
+impl fmt::Display for TrialResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Works => "works",
@@ -162,7 +162,7 @@ pub struct Finding {
     /// Feature.
     pub feature: Feature,
     /// Result.
-    pub state: State,
+    pub state: TrialResult,
     /// Description of what is there, or the reason why it is not.
     pub detail: String,
     /// Alternative commands or changes, of which one mends it.
@@ -171,20 +171,20 @@ pub struct Finding {
 
 impl Finding {
     fn works(feature: Feature, detail: impl Into<String>) -> Self {
-        Self { feature, state: State::Works, detail: detail.into(), remedies: Vec::new() }
+        Self { feature, state: TrialResult::Works, detail: detail.into(), remedies: Vec::new() }
     }
 
     fn limited(feature: Feature, detail: impl Into<String>, remedies: Vec<String>) -> Self {
-        Self { feature, state: State::Limited, detail: detail.into(), remedies }
+        Self { feature, state: TrialResult::Limited, detail: detail.into(), remedies }
     }
 
     fn missing(feature: Feature, detail: impl Into<String>, remedies: Vec<String>) -> Self {
-        Self { feature, state: State::Missing, detail: detail.into(), remedies }
+        Self { feature, state: TrialResult::Missing, detail: detail.into(), remedies }
     }
 
     fn untried(feature: Feature, needs: Feature) -> Self {
         let detail = format!("not tried, since it needs {needs}");
-        Self { feature, state: State::Untried, detail, remedies: Vec::new() }
+        Self { feature, state: TrialResult::Untried, detail, remedies: Vec::new() }
     }
 }
 
@@ -203,7 +203,7 @@ impl Report {
     /// True if a feature is there.
     pub fn has(&self, feature: Feature) -> bool {
         let found = self.features.iter().find(|finding| finding.feature == feature);
-        found.is_some_and(|finding| finding.state == State::Works)
+        found.is_some_and(|finding| finding.state == TrialResult::Works)
     }
 }
 
@@ -229,7 +229,7 @@ pub fn try_all(settings: &RunnerSettings, system: System) -> Report {
         None
     };
     features.extend(programs::try_git(&settings.isolation.search_path, &system));
-    features.extend(places::try_places(&settings.home, run.as_ref()));
+    features.extend(folders::try_folders(&settings.home, run.as_ref()));
     features.sort_by_key(|finding| finding.feature);
     Report { system, tier, features }
 }

@@ -63,11 +63,11 @@ pub(super) struct Exchange {
     /// Longest silence of the server.
     pub(super) stall_timeout: Duration,
     pub(super) upload: UploadParts,
-    state: Mutex<State>,
+    state: Mutex<AttemptState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct AttemptState {
     content: Option<(File, u64)>,
     noted: Option<Noted>,
 }
@@ -90,7 +90,7 @@ impl Exchange {
 
     /// Creates the state of an attempt that sends a file's next bytes instead of the request's body.
     pub(super) fn sending(stall_timeout: Duration, file: File, length: u64) -> Self {
-        let state = Mutex::new(State { content: Some((file, length)), noted: None });
+        let state = Mutex::new(AttemptState { content: Some((file, length)), noted: None });
         Self { state, ..Self::new(stall_timeout) }
     }
 
@@ -125,7 +125,7 @@ impl Exchange {
         state.content.take_if(|(_, announced)| *announced == length).map(|(file, _)| file)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, AttemptState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat, mkdirat};
 
-use crate::base::within::open_within;
+use crate::base::confinement::open_within;
 use crate::store::key::Key;
 
 /// Opens the folder itself, for what is below.

@@ -31,9 +31,11 @@ pub(crate) fn parse(header: &str) -> Vec<Challenge> {
     let mut rest = header;
     while let Some(item) = next_item(&mut rest) {
         match (item, found.last_mut()) {
-            (Item::Scheme(name), _) => found.push(Scheme { name, parameters: Vec::new() }),
-            (Item::Parameter(name, value), Some(scheme)) => scheme.parameters.push((name, value)),
-            (Item::Parameter(..), None) => return Vec::new(),
+            (ChallengePart::Scheme(name), _) => found.push(Scheme { name, parameters: Vec::new() }),
+            (ChallengePart::Parameter(name, value), Some(scheme)) => {
+                scheme.parameters.push((name, value));
+            }
+            (ChallengePart::Parameter(..), None) => return Vec::new(),
         }
     }
     found.into_iter().filter_map(Scheme::understood).collect()
@@ -63,13 +65,13 @@ impl Scheme {
     }
 }
 
-enum Item {
+enum ChallengePart {
     Scheme(String),
     Parameter(String, String),
 }
 
 /// Takes the next scheme or parameter off the text; `None` at its end, or where it makes no sense.
-fn next_item(rest: &mut &str) -> Option<Item> {
+fn next_item(rest: &mut &str) -> Option<ChallengePart> {
     *rest = rest.trim_start_matches([' ', '\t', ',']);
     let end = rest.find(|letter| !is_token(letter)).unwrap_or(rest.len());
     if end == 0 {
@@ -79,7 +81,7 @@ fn next_item(rest: &mut &str) -> Option<Item> {
     let after = behind.trim_start_matches([' ', '\t']);
     let Some(value) = after.strip_prefix('=') else {
         *rest = behind;
-        return Some(Item::Scheme(word.to_owned()));
+        return Some(ChallengePart::Scheme(word.to_owned()));
     };
     let value = value.trim_start_matches([' ', '\t']);
     let (value, behind) = if let Some(quoted) = value.strip_prefix('"') {
@@ -89,7 +91,7 @@ fn next_item(rest: &mut &str) -> Option<Item> {
         (value[..end].to_owned(), &value[end..])
     };
     *rest = behind;
-    Some(Item::Parameter(word.to_owned(), value))
+    Some(ChallengePart::Parameter(word.to_owned(), value))
 }
 
 fn is_token(letter: char) -> bool {

@@ -44,7 +44,7 @@ pub struct Connections {
     hasty_http: HttpOptions,
     /// True if all requests soon give up.
     is_hasty: bool,
-    shared: Arc<Shared>,
+    shared: Arc<SharedConnections>,
 }
 
 /// The file with the trusted CAs, the haste, and the servers to which redirects may lead.
@@ -61,7 +61,7 @@ enum Leads {
 
 /// State that hasty connections share with the others.
 #[derive(Default)]
-struct Shared {
+struct SharedConnections {
     /// HTTP clients.
     clients: Mutex<HashMap<ClientKey, HttpClient>>,
     tokens: Proofs,

@@ -276,7 +276,7 @@ impl Signer {
     ) -> Result<String, SignError> {
         let statement = Statement { id: id.parse::<Key>()?, sha256: sha256.clone() }.to_string();
         let comment = format!("signature from mkpanda key {}", self.key.id());
-        let mut artifact = Summed { inner: artifact, sum: Sha256::new() };
+        let mut artifact = HashingReader { inner: artifact, sum: Sha256::new() };
         let signature = minisign::sign(
             Some(&self.public),
             &self.secret,
@@ -294,12 +294,12 @@ impl Signer {
 }
 
 /// Reader that hashes its output.
-struct Summed<R> {
+struct HashingReader<R> {
     inner: R,
     sum: Sha256,
 }
 
-impl<R: Read> Read for Summed<R> {
+impl<R: Read> Read for HashingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.sum.update(&buffer[..count]);

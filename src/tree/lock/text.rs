@@ -21,7 +21,7 @@ use crate::source::FilePin;
 const VERSION: u32 = 1;
 
 #[derive(Deserialize)]
-struct Versioned {
+struct VersionField {
     version: Spanned<u32>,
 }
 
@@ -82,7 +82,7 @@ impl SourceLine {
 impl TreeLock {
     /// Reads the text of a lock.
     pub fn parse(text: &str) -> Result<Self, Problem> {
-        let Versioned { version } = from_toml(text)?;
+        let VersionField { version } = from_toml(text)?;
         if *version.as_ref() != VERSION {
             let message = format!("this is version {} of the format", version.as_ref());
             return Err(Problem::at(version.span().start, message).hint(format!(

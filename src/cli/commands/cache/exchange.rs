@@ -13,10 +13,10 @@ use super::caches;
 use crate::artifact::shared_cache::SharedCache;
 use crate::base::causes::with_causes;
 use crate::base::event::{Event, Interruptible, Observer};
-use crate::build::site::{Site, SiteError};
+use crate::build::project::{Project, ProjectError};
 use crate::build::upload::Evidence;
 use crate::container::helper::Interrupt;
-use crate::exchange::{self, Failure, Pulled, Pushed, Selection, Wanted};
+use crate::exchange::{self, Failure, Pulled, Pushed, Selection, WantedArtifacts};
 
 /// Uploads the artifacts of a tree's cache to caches.
 pub(super) fn push(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), CliError> {
@@ -28,16 +28,16 @@ pub(super) fn push(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), Cli
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
     let keys = vouching_keys(&settings);
     let push = || -> Result<Vec<Pushed>, CliError> {
-        let site = open(context, &settings, packages, &interrupt, observer)?;
-        let reachable = site.reachable_caches(&settings.shared_caches);
+        let project = open(context, &settings, packages, &interrupt, observer)?;
+        let reachable = project.reachable_caches(&settings.shared_caches);
         caches(&reachable, "can be written to", SharedCache::writes)?;
-        let wanted = Wanted::of(&site, &selection(args)?, observer)?;
-        note_absent(&site, &wanted, observer);
-        let run = site.home().start_run().map_err(SiteError::Home)?;
-        let evidence = Evidence { home: site.home(), keys: &keys };
+        let wanted = WantedArtifacts::of(&project, &selection(args)?, observer)?;
+        note_absent(&project, &wanted, observer);
+        let run = project.home().start_run().map_err(ProjectError::Home)?;
+        let evidence = Evidence { home: project.home(), keys: &keys };
         let threads = fetch::jobs(args.store.jobs.or(settings.jobs));
         let scratch = run.folder();
-        Ok(exchange::push(&site, &wanted, &reachable, evidence, (threads, scratch), observer))
+        Ok(exchange::push(&project, &wanted, &reachable, evidence, (threads, scratch), observer))
     };
     let pushed = push();
     let is_whole = |at: &Pushed| at.failures.is_empty() && at.skipped == 0;
@@ -52,7 +52,7 @@ pub(super) fn push(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), Cli
         FormatArg::Text => pushed.iter().for_each(|at| context.printer.data(&pushed_text(at))),
     }
     if interrupt.is_raised() {
-        return Err(SiteError::Interrupted.into());
+        return Err(ProjectError::Interrupted.into());
     }
     let skipped: usize = pushed.iter().map(|at| at.skipped).sum();
     failed(pushed.into_iter().flat_map(|at| at.failures).collect())?;
@@ -68,10 +68,10 @@ pub(super) fn pull(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), Cli
     super::super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
     let pull = || -> Result<Pulled, CliError> {
-        let site = open(context, &settings, packages, &interrupt, observer)?;
-        let reachable = site.reachable_caches(&settings.shared_caches);
+        let project = open(context, &settings, packages, &interrupt, observer)?;
+        let reachable = project.reachable_caches(&settings.shared_caches);
         caches(&reachable, "is read", SharedCache::reads)?;
-        let wanted = Wanted::of(&site, &selection(args)?, observer)?;
+        let wanted = WantedArtifacts::of(&project, &selection(args)?, observer)?;
         if !wanted.unknown.is_empty() {
             let count = wanted.unknown.len();
             let message = format!(
@@ -80,7 +80,7 @@ pub(super) fn pull(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), Cli
             observer.event(Event::Warning { subject: String::new(), message });
         }
         let threads = fetch::jobs(args.store.jobs.or(settings.jobs));
-        Ok(exchange::pull(&site, &wanted, &reachable, threads, observer))
+        Ok(exchange::pull(&project, &wanted, &reachable, threads, observer))
     };
     let pulled = pull();
     let is_whole = |pulled: &Pulled| pulled.failures.is_empty() && pulled.skipped == 0;
@@ -113,7 +113,7 @@ pub(super) fn pull(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), Cli
         }
     }
     if interrupt.is_raised() {
-        return Err(SiteError::Interrupted.into());
+        return Err(ProjectError::Interrupted.into());
     }
     failed(pulled.failures)?;
     if pulled.skipped > 0 { Err(CliError::NotFetched(pulled.skipped)) } else { Ok(()) }
@@ -132,8 +132,8 @@ fn selection(args: &ExchangeArgs) -> Result<Selection, CliError> {
     Ok(Selection { packages: args.package.clone(), variant })
 }
 
-fn note_absent(site: &Site, wanted: &Wanted, observer: &dyn Observer) {
-    let count = wanted.not_built(&site.cache);
+fn note_absent(project: &Project, wanted: &WantedArtifacts, observer: &dyn Observer) {
+    let count = wanted.not_built(&project.cache);
     if count > 0 {
         let verb = if count == 1 { "package is" } else { "packages are" };
         let message = format!("{count} {verb} not built here, and so not sent");

@@ -29,12 +29,12 @@ pub(super) struct Transfer<'t> {
 }
 
 /// Destination as typed: with a form before it, or a bare reference.
-enum Place {
+enum TypedDestination {
     Registry(ImageRef),
     Stored(StoredImage),
 }
 
-impl Place {
+impl TypedDestination {
     fn parse(text: &str) -> Result<Self, CliError> {
         let forms = [Form::Oci, Form::OciArchive, Form::DockerArchive];
         let has_form = |form: &Form| {
@@ -54,9 +54,9 @@ impl Place {
 
 impl Transfer<'_> {
     pub(super) fn pull(&self, text: &str, platform: Option<&Platform>) -> Result<(), CliError> {
-        let reference = match Place::parse(text)? {
-            Place::Registry(reference) => reference,
-            Place::Stored(image) => return self.load_stored(&image, None, platform),
+        let reference = match TypedDestination::parse(text)? {
+            TypedDestination::Registry(reference) => reference,
+            TypedDestination::Stored(image) => return self.load_stored(&image, None, platform),
         };
         let options = PullOptions {
             platform: platform.cloned().unwrap_or_else(Platform::host),
@@ -77,12 +77,12 @@ impl Transfer<'_> {
     pub(super) fn push(&self, image: &str, to: Option<&str>) -> Result<(), CliError> {
         let found = self.store.find_any(image)?;
         let to = match to {
-            Some(to) => Place::parse(to)?,
-            None => Place::Registry(image.parse()?),
+            Some(to) => TypedDestination::parse(to)?,
+            None => TypedDestination::Registry(image.parse()?),
         };
         let reference = match to {
-            Place::Registry(reference) => reference,
-            Place::Stored(place) => return self.save_stored(image, &found, &place),
+            TypedDestination::Registry(reference) => reference,
+            TypedDestination::Stored(place) => return self.save_stored(image, &found, &place),
         };
         if is_flattened(self.store, &found)? {
             return Err(CliError::Flattened(image.to_owned()));
@@ -96,10 +96,10 @@ impl Transfer<'_> {
 
     pub(super) fn save(&self, image: &str, output: &str) -> Result<(), CliError> {
         let found = self.store.find_any(image)?;
-        let place = match output.split_once(':').map(|_| Place::parse(output)) {
-            Some(Ok(Place::Stored(place))) => place,
+        let place = match output.split_once(':').map(|_| TypedDestination::parse(output)) {
+            Some(Ok(TypedDestination::Stored(place))) => place,
             Some(Err(error)) if is_placed(output) => return Err(error),
-            Some(Ok(Place::Registry(_))) if output.starts_with(REGISTRY_PREFIX) => {
+            Some(Ok(TypedDestination::Registry(_))) if output.starts_with(REGISTRY_PREFIX) => {
                 return self.push(image, Some(output));
             }
             _ => StoredImage {
@@ -128,9 +128,9 @@ impl Transfer<'_> {
 
     pub(super) fn load(&self, input: &Path, name: Option<&str>) -> Result<(), CliError> {
         if let Some(text) = input.to_str().filter(|text| is_placed(text)) {
-            return match Place::parse(text)? {
-                Place::Stored(image) => self.load_stored(&image, name, None),
-                Place::Registry(_) => {
+            return match TypedDestination::parse(text)? {
+                TypedDestination::Stored(image) => self.load_stored(&image, name, None),
+                TypedDestination::Registry(_) => {
                     let (option, place) = ("`image load`", format!("{text}: `image pull` it"));
                     Err(CliError::Useless { option, place })
                 }

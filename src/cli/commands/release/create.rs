@@ -21,7 +21,7 @@ use crate::release::channel::{ChannelParts, Providers};
 use crate::release::installers::{InstallerSource, MadeInstaller};
 use crate::release::trees::{Completes, completes, copied, core_artifacts};
 use crate::release::{
-    Metadata, Plan, ReleaseError, ReleasePlace, StaticPkgpanda, Storage, Survey, TESTING,
+    Metadata, Plan, ReleaseError, ReleaseLocation, StaticPkgpanda, Storage, Survey, TESTING,
     check_channel, describe, execute, fetch_core, plan_json, plan_text, read_release, sign,
 };
 
@@ -36,17 +36,18 @@ pub(super) fn create(
     let desk = Desk::open(context, args)?;
     let format = args.format_without_page("what is stored")?;
     let commit = desk.commit(context)?;
-    let place = ReleasePlace::new(TESTING, Some(channel), commit).map_err(ReleaseError::from)?;
+    let location =
+        ReleaseLocation::new(TESTING, Some(channel), commit).map_err(ReleaseError::from)?;
     let url = desk.cloudformation_s3_url()?.to_owned();
-    run(context, args, &desk, |work| {
-        let parts = Work::parts(context, args, &desk)?;
-        work.check_channel(args, &desk, &place)?;
-        let completes = work.build(context, &desk, args, variants)?;
+    run(context, args, &desk, |run| {
+        let parts = ReleaseRun::parts(context, args, &desk)?;
+        run.check_channel(args, &desk, &location)?;
+        let completes = run.build(context, &desk, args, variants)?;
         let cache = Cache::of(&desk.packages);
         let core = core_artifacts(&completes, &cache)?;
-        let metadata = describe(&place, tag, completes, &core, &desk.storages, &url);
-        let release = Release { place, metadata, core, cache };
-        work.finish(context, args, &desk, release, &parts, format)
+        let metadata = describe(&location, tag, completes, &core, &desk.storages, &url);
+        let release = Release { location, metadata, core, cache };
+        run.finish(context, args, &desk, release, &parts, format)
     })
 }
 
@@ -61,25 +62,26 @@ pub(super) fn promote(
     let desk = Desk::open(context, args)?;
     let format = args.format_without_page("what is stored")?;
     let commit = desk.commit(context)?;
-    let place = ReleasePlace::new(destination, channel, commit).map_err(ReleaseError::from)?;
+    let location =
+        ReleaseLocation::new(destination, channel, commit).map_err(ReleaseError::from)?;
     let url = desk.cloudformation_s3_url()?.to_owned();
-    run(context, args, &desk, |work| {
-        let parts = Work::parts(context, args, &desk)?;
-        let from = read_release(desk.storages.preferred(), source, work.observer)?;
-        if from.commit != *place.commit() {
-            let (theirs, ours) = (from.commit, place.commit().clone());
+    run(context, args, &desk, |run| {
+        let parts = ReleaseRun::parts(context, args, &desk)?;
+        let from = read_release(desk.storages.preferred(), source, run.observer)?;
+        if from.commit != *location.commit() {
+            let (theirs, ours) = (from.commit, location.commit().clone());
             let path = source.to_owned();
             let is_named = super::names_commit(context);
             return Err(ReleaseError::OtherCommit { path, theirs, ours, is_named }.into());
         }
-        work.check_channel(args, &desk, &place)?;
-        let cache = work.fetch(&desk, &from)?;
+        run.check_channel(args, &desk, &location)?;
+        let cache = run.fetch(&desk, &from)?;
         let core = core_artifacts(&from.all_completes, &cache)?;
         let core = copied(core, &from.repository_path, &from.reproducible_artifact_path)?;
         let completes = from.all_completes;
-        let metadata = describe(&place, &from.tag, completes, &core, &desk.storages, &url);
-        let release = Release { place, metadata, core, cache };
-        work.finish(context, args, &desk, release, &parts, format)
+        let metadata = describe(&location, &from.tag, completes, &core, &desk.storages, &url);
+        let release = Release { location, metadata, core, cache };
+        run.finish(context, args, &desk, release, &parts, format)
     })
 }
 
@@ -90,12 +92,12 @@ pub(super) fn create_installer(
     source: &str,
 ) -> Result<(), CliError> {
     let desk = Desk::open(context, args)?;
-    run(context, args, &desk, |work| {
-        let parts = Work::parts(context, args, &desk)?;
-        let from = read_release(desk.storages.preferred(), source, work.observer)?;
-        let cache = work.fetch(&desk, &from)?;
+    run(context, args, &desk, |run| {
+        let parts = ReleaseRun::parts(context, args, &desk)?;
+        let from = read_release(desk.storages.preferred(), source, run.observer)?;
+        let cache = run.fetch(&desk, &from)?;
         let version = desk.config.version.clone().unwrap_or_else(|| from.tag.clone());
-        for installer in work.installers((&from, &cache, &version), &parts)? {
+        for installer in run.installers((&from, &cache, &version), &parts)? {
             context.print_path(&installer.path);
         }
         Ok(())
@@ -104,7 +106,7 @@ pub(super) fn create_installer(
 
 /// Complete release, except for its channel.
 struct Release {
-    place: ReleasePlace,
+    location: ReleaseLocation,
     metadata: Metadata,
     core: Vec<Artifact>,
     cache: Cache,
@@ -121,25 +123,29 @@ fn run(
     context: &Context<'_>,
     args: &ReleaseArgs,
     desk: &Desk,
-    command: impl FnOnce(&mut Work<'_>) -> Result<(), CliError>,
+    command: impl FnOnce(&mut ReleaseRun<'_>) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
     let progress = context.progress(&desk.settings);
     let interrupt = Arc::<Interrupt>::default();
     interrupt_on_signals(&interrupt)?;
     let observer = Interruptible::new(&progress, || interrupt.is_raised());
     let stores = !args.noop && !args.local;
-    let mut work =
-        Work { observer: &observer, interrupt: &interrupt, outcome: Outcome::default(), stores };
-    let result = command(&mut work);
+    let mut run = ReleaseRun {
+        observer: &observer,
+        interrupt: &interrupt,
+        outcome: Outcome::default(),
+        stores,
+    };
+    let result = command(&mut run);
     let result = match result {
         Err(_) if interrupt.is_raised() => Err(ReleaseError::Interrupted.into()),
         result => result,
     };
-    progress.finish(ending(&result), work.outcome.cached);
+    progress.finish(ending(&result), run.outcome.cached);
     result
 }
 
-struct Work<'w> {
+struct ReleaseRun<'w> {
     observer: &'w dyn Observer,
     interrupt: &'w Arc<Interrupt>,
     outcome: Outcome,
@@ -147,7 +153,7 @@ struct Work<'w> {
     stores: bool,
 }
 
-impl Work<'_> {
+impl ReleaseRun<'_> {
     /// Reads a release's parts beside its trees, before any build.
     fn parts(context: &Context<'_>, args: &ReleaseArgs, desk: &Desk) -> Result<Parts, CliError> {
         let pkgpanda = desk.pkgpanda(context, args)?;
@@ -163,14 +169,14 @@ impl Work<'_> {
         &self,
         args: &ReleaseArgs,
         desk: &Desk,
-        place: &ReleasePlace,
+        location: &ReleaseLocation,
     ) -> Result<(), CliError> {
         if !self.stores {
             return Ok(());
         }
         desk.check_written(self.observer)?;
         for storage in desk.storages.written() {
-            check_channel(storage, place, args.replace, self.observer)?;
+            check_channel(storage, location, args.replace, self.observer)?;
         }
         Ok(())
     }
@@ -190,7 +196,7 @@ impl Work<'_> {
             dont_clean_after_build: false,
         };
         let (settings, packages) = (&desk.settings, desk.packages.clone());
-        let site = open(context, settings, packages, self.interrupt, self.observer)?;
+        let project = open(context, settings, packages, self.interrupt, self.observer)?;
         let mut options = build_options(settings, &build);
         if options.repository.is_none() && self.stores {
             // Earlier releases' packages lie where the new ones go.
@@ -201,9 +207,9 @@ impl Work<'_> {
             });
         }
         let names: Vec<&String> = variants.iter().collect();
-        let trees = Trees::resolve(&site, &names, options.repository.as_ref(), self.observer)?;
+        let trees = Trees::resolve(&project, &names, options.repository.as_ref(), self.observer)?;
         let how = (&options, self.interrupt, true);
-        let built = trees.build(&site, how, self.observer, &mut self.outcome)?;
+        let built = trees.build(&project, how, self.observer, &mut self.outcome)?;
         Ok(completes(&built)?)
     }
 
@@ -211,7 +217,7 @@ impl Work<'_> {
     fn fetch(&self, desk: &Desk, release: &Metadata) -> Result<Cache, CliError> {
         let cache = Cache::of(&desk.packages);
         if let Some(link) = cache.linked() {
-            return Err(crate::build::site::SiteError::CacheLink(link).into());
+            return Err(crate::build::project::ProjectError::CacheLink(link).into());
         }
         let limits = desk.settings.archive_limits();
         let keys = desk.settings.required_keys.as_ref();
@@ -230,7 +236,7 @@ impl Work<'_> {
         parts: &Parts,
         format: FormatArg,
     ) -> Result<(), CliError> {
-        let Release { place, mut metadata, core, cache } = release;
+        let Release { location, mut metadata, core, cache } = release;
         let version = desk.config.version.clone().unwrap_or_else(|| metadata.tag.clone());
         let signer = desk.settings.shared_caches.signer();
         let mut channel = ChannelParts {
@@ -255,7 +261,7 @@ impl Work<'_> {
         if let Some(signer) = signer {
             artifacts = sign(artifacts, signer)?;
         }
-        let plan = Plan::new(place, &metadata, &artifacts).map_err(ReleaseError::from)?;
+        let plan = Plan::new(location, &metadata, &artifacts).map_err(ReleaseError::from)?;
         if args.noop {
             context.printer.data(&match format {
                 FormatArg::Text => plan_text(&plan, &desk.storages),
@@ -286,7 +292,7 @@ impl Work<'_> {
         plan: &Plan,
         format: FormatArg,
     ) -> Result<(), CliError> {
-        let task = format!("release {}", plan.place.channel_path());
+        let task = format!("release {}", plan.location.channel_path());
         self.observer.event(Event::TaskBegan { task: task.clone() });
         let storages = desk.storages.written();
         let (preferred, replaces) = (desk.storages.preferred(), args.replace);
@@ -300,20 +306,20 @@ impl Work<'_> {
         let stored = stored?;
         let text = format!(
             "release of {} in {}: {} objects stored, {} were there",
-            plan.place.commit(),
-            plan.place.channel_path(),
+            plan.location.commit(),
+            plan.location.channel_path(),
             stored.written,
             stored.left
         );
         context.printer.line(Weight::Progress, &text);
-        let url = |storage: &&Storage| format!("{}{}", storage.url, plan.place.channel_path());
+        let url = |storage: &&Storage| format!("{}{}", storage.url, plan.location.channel_path());
         let urls: Vec<String> = storages.iter().map(url).collect();
         context.printer.data(&match format {
             FormatArg::Text => format!("{}\n", urls.join("\n")),
             FormatArg::Json => {
                 let result = json!({
-                    "channel": plan.place.channel_path(),
-                    "commit": plan.place.commit(),
+                    "channel": plan.location.channel_path(),
+                    "commit": plan.location.commit(),
                     "urls": urls,
                     "stored": stored.written,
                     "left": stored.left,

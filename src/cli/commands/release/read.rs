@@ -9,7 +9,7 @@ use super::super::{Context, ending};
 use super::Desk;
 use crate::base::event::{Interruptible, Observer};
 use crate::build::cache::Cache;
-use crate::build::site::SiteError;
+use crate::build::project::ProjectError;
 use crate::container::helper::Interrupt;
 use crate::release::view::{self, show_json, show_page, show_text};
 use crate::release::{Diff, Means, ReleaseError, Side, read_release};
@@ -61,8 +61,8 @@ pub(super) fn diff(
             [read_release(storage, first, observer)?, read_release(storage, second, observer)?];
         let sides = [&releases[0], &releases[1]].map(|metadata| Side { metadata, storage });
         let home = Home::new(desk.settings.home.clone(), desk.settings.scratch.clone());
-        home.mark().map_err(SiteError::Home)?;
-        let scratch = home.scratch().map_err(SiteError::Home)?;
+        home.mark().map_err(ProjectError::Home)?;
+        let scratch = home.scratch().map_err(ProjectError::Home)?;
         let limits = desk.settings.archive_limits();
         let means = Means {
             cache: &Cache::of(&desk.packages),

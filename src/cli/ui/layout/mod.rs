@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::span::{Line, Style, clip, width};
-use super::state::{Download, Running, State};
+use super::state::{Download, RunState, Running};
 use super::text::{bytes, clock, name_of, seconds, short};
 use crate::base::event::Phase;
 use crate::build::estimate::Remaining;
@@ -40,7 +40,7 @@ struct Row {
 
 /// The live lines for a window of so many columns and rows; none if nothing is going on.
 pub(super) fn lines(
-    state: &State,
+    state: &RunState,
     remaining: Option<Remaining>,
     now: Instant,
     (columns, rows): (usize, usize),
@@ -63,7 +63,7 @@ pub(super) fn lines(
     lines.into_iter().map(|line| line.clip(columns)).collect()
 }
 
-fn all_rows(state: &State, now: Instant) -> Vec<Row> {
+fn all_rows(state: &RunState, now: Instant) -> Vec<Row> {
     let mut same_name: HashMap<&str, usize> = HashMap::new();
     for running in state.running.values() {
         *same_name.entry(name_of(&running.name)).or_default() += 1;

@@ -10,8 +10,8 @@ fn at(began: Instant, seconds: u64) -> Instant {
 }
 
 /// Six packages, of which one is built, one builds, one packs and one fetches, at 100 seconds.
-fn busy(began: Instant) -> State {
-    let mut state = State::new(began);
+fn busy(began: Instant) -> RunState {
+    let mut state = RunState::new(began);
     let package = |name: &str, needs: &[usize], seconds: Option<u64>| PlannedPackage {
         id: format!("{name}--{HASH}"),
         needs: needs.to_vec(),
@@ -50,7 +50,7 @@ fn busy(began: Instant) -> State {
     state
 }
 
-fn drawn(state: &mut State, now: Instant, size: (usize, usize)) -> Vec<String> {
+fn drawn(state: &mut RunState, now: Instant, size: (usize, usize)) -> Vec<String> {
     let remaining = state.remaining(now);
     lines(state, remaining, now, size).iter().map(|line| line.render(false)).collect()
 }
@@ -115,7 +115,7 @@ fn no_line_is_ever_wider_than_the_window() {
 #[test]
 fn there_are_never_more_lines_than_rows() {
     let began = Instant::now();
-    let mut state = State::new(began);
+    let mut state = RunState::new(began);
     for count in 0..100 {
         let package = format!("p{count:02}--{HASH}");
         state.apply(&Event::Phase { package, phase: Phase::Build }, began);
@@ -131,7 +131,7 @@ fn there_are_never_more_lines_than_rows() {
 #[test]
 fn two_variants_are_told_apart_and_tasks_have_their_own_names() {
     let began = Instant::now();
-    let mut state = State::new(began);
+    let mut state = RunState::new(began);
     assert!(drawn(&mut state, began, (80, 24)).is_empty(), "nothing is going on");
     for package in [format!("p--{HASH}"), format!("p--{}", HASH.replace('4', "5")), "q--1".into()] {
         state.apply(&Event::Phase { package, phase: Phase::Prepare }, began);

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::super::span::{Line, Style, width};
-use super::super::state::State;
+use super::super::state::RunState;
 use super::super::text::{about, clock};
 use crate::build::estimate::Remaining;
 
@@ -43,7 +43,7 @@ const WISHES: [(usize, usize); 8] = [
 const BAR: usize = 20;
 
 pub(super) fn line(
-    state: &State,
+    state: &RunState,
     remaining: Option<Remaining>,
     now: Instant,
     columns: usize,
@@ -79,7 +79,7 @@ fn joined(parts: &[Part], chosen: &[usize]) -> usize {
     shown.iter().sum::<usize>() + 2 * shown.len().saturating_sub(1)
 }
 
-fn parts(state: &State, remaining: Option<Remaining>, now: Instant) -> [Part; 5] {
+fn parts(state: &RunState, remaining: Option<Remaining>, now: Instant) -> [Part; 5] {
     let tally = &state.tally;
     let (done, planned) = (tally.done(), tally.planned);
     let running = state.running.len();

@@ -18,7 +18,7 @@ use crate::runner::job::Failure;
 const DOWNLOADED: u32 = 0o600;
 
 /// Something to be copied, found.
-pub(super) struct Item {
+pub(super) struct CopyItem {
     /// Where it lies in the view.
     pub(super) root: PathBuf,
     pub(super) found: Match,
@@ -59,9 +59,9 @@ pub(super) fn find(
     step: &CopyStep,
     input: &CopyInput,
     index: usize,
-) -> Result<Vec<Item>, Failure> {
+) -> Result<Vec<CopyItem>, Failure> {
     let may_unpack = step.unpack != Unpack::Nothing;
-    let item = |root, found, owners, modes| Item { root, found, owners, modes, may_unpack };
+    let item = |root, found, owners, modes| CopyItem { root, found, owners, modes, may_unpack };
     match input {
         CopyInput::Document => Ok(Vec::new()),
         CopyInput::Listed { folder, matches } => {
@@ -88,7 +88,7 @@ pub(super) fn find(
             let root = place.parent().unwrap_or(&place).to_owned();
             let may_unpack = step.unpack == Unpack::All;
             let item = item(root, found, Owners::Root, Modes::All(DOWNLOADED));
-            Ok(vec![Item { may_unpack, ..item }])
+            Ok(vec![CopyItem { may_unpack, ..item }])
         }
         CopyInput::CheckOut { folder } => {
             let root = maker.workspace.in_view(folder);

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::super::choose::{choose, folders_above, model_of};
 use super::super::job::CopyEntry;
-use super::super::place::{With, link, put, put_text};
-use super::copy_source::{Item, Modes, owners};
+use super::super::placement::{With, link, put, put_text};
+use super::copy_source::{CopyItem, Modes, owners};
 use super::linked::Linked;
 use super::{LayerMaker, from_context};
 use crate::archive::{is_tar, unpack_tar};
@@ -45,7 +45,10 @@ impl Copying<'_> {
     }
 
     /// Refuses several things for one name, of which only the last would be left.
-    pub(super) fn check_count(&self, items: &[(&CopySource, Vec<Item>)]) -> Result<(), Failure> {
+    pub(super) fn check_count(
+        &self,
+        items: &[(&CopySource, Vec<CopyItem>)],
+    ) -> Result<(), Failure> {
         let is_text = |source: &CopySource| matches!(source, CopySource::Document(_));
         let count: usize =
             items.iter().map(|(source, found)| found.len() + usize::from(is_text(source))).sum();
@@ -84,7 +87,7 @@ impl Copying<'_> {
 
     /// Makes the folders that an entry is in below the destination, if they are missing: like those that
     /// it is in where it is taken from.
-    fn make_parents(&self, item: &Item, entry: &CopyEntry) -> Result<(), Failure> {
+    fn make_parents(&self, item: &CopyItem, entry: &CopyEntry) -> Result<(), Failure> {
         for (place, source) in folders_above(&entry.path, &entry.place) {
             let whole = self.destination.join(place);
             let below = whole.strip_prefix(&self.root).unwrap_or(&whole);
@@ -121,7 +124,7 @@ impl Copying<'_> {
         self.step.chmod.as_ref().map_or(mode, |chmod| chmod.apply(mode, is_folder))
     }
 
-    pub(super) fn item(&mut self, item: &Item) -> Result<(), Failure> {
+    pub(super) fn item(&mut self, item: &CopyItem) -> Result<(), Failure> {
         let shown = |place: &Path| place.display().to_string();
         if item.found.is_folder {
             self.make_folders(&self.destination)?;
@@ -160,7 +163,7 @@ impl Copying<'_> {
 
     /// Returns the destination of an entry below a copied folder, or below the destination. Symlinks on the way to
     /// it are followed within the root: the kernel would follow them on the machine.
-    fn within(&self, item: &Item, entry: &CopyEntry) -> Result<PathBuf, Failure> {
+    fn within(&self, item: &CopyItem, entry: &CopyEntry) -> Result<PathBuf, Failure> {
         self.make_parents(item, entry)?;
         let whole = self.destination.join(&entry.place);
         let path = whole.strip_prefix(&self.root).unwrap_or(&whole);
@@ -174,7 +177,7 @@ impl Copying<'_> {
 
     /// True if a folder of an archive leaves alone what is in its place: a folder that the archive
     /// doesn't describe, or a symlink to a folder of the root, into which the archive is unpacked.
-    fn keeps_folder(&self, item: &Item, entry: &CopyEntry, to: &Path) -> Result<bool, Failure> {
+    fn keeps_folder(&self, item: &CopyItem, entry: &CopyEntry, to: &Path) -> Result<bool, Failure> {
         let Modes::Unpacked { implied } = &item.modes else { return Ok(false) };
         let Ok(there) = fs_err::symlink_metadata(to) else { return Ok(false) };
         if there.is_dir() {
@@ -188,7 +191,7 @@ impl Copying<'_> {
         Ok(fs_err::symlink_metadata(end).is_ok_and(|data| data.is_dir()))
     }
 
-    fn one(&self, item: &Item, entry: &CopyEntry, to: &Path) -> io::Result<()> {
+    fn one(&self, item: &CopyItem, entry: &CopyEntry, to: &Path) -> io::Result<()> {
         let from = item.root.join(&entry.path);
         let data = fs_err::symlink_metadata(&from)?;
         let unpacked = matches!(item.modes, Modes::Unpacked { .. });
@@ -241,7 +244,7 @@ impl Copying<'_> {
         for found in matches {
             let owners = owners(self.maker, std::slice::from_ref(&folder))?;
             let (root, modes) = (folder.clone(), Modes::Unpacked { implied: implied.clone() });
-            self.item(&Item { root, found, owners, modes, may_unpack: false })?;
+            self.item(&CopyItem { root, found, owners, modes, may_unpack: false })?;
         }
         // The numbers of its files may be those of others soon.
         *self.linked.borrow_mut() = Linked::default();

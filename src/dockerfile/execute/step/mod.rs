@@ -30,7 +30,7 @@ use crate::container::namespace::Network;
 use crate::container::uplink::Waiting;
 use crate::dockerfile::context::ContextError;
 use crate::dockerfile::step::{Origin, Step};
-use crate::image::layers::{KnownOwners, Making, write_layer};
+use crate::image::layers::{KnownOwners, StepOwners, write_layer};
 use crate::runner::command::{Point, make_root, no_overlay};
 use crate::runner::job::{Failure, Job, Performed, enter_phase};
 use crate::runner::workspace::Workspace;
@@ -114,7 +114,7 @@ struct LayerMaker<'a> {
     /// Owners of files that cannot have extended attributes, in the single-id tier.
     told: RefCell<Vec<(PathBuf, (u32, u32))>>,
     /// In the single tier: owners recorded while a command ran; true if the record may be incomplete.
-    recorded: RefCell<(Making, bool)>,
+    recorded: RefCell<(StepOwners, bool)>,
 }
 
 impl LayerMaker<'_> {

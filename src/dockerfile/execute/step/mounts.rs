@@ -11,7 +11,7 @@ use nix::mount::{MsFlags, mount};
 use super::super::caches::sharing_of;
 use super::super::choose::{choice, choose};
 use super::super::job::{CopyInput, Match, MountInput, SecretBytes};
-use super::super::place::{With, put};
+use super::super::placement::{With, put};
 use super::{LayerMaker, from_context};
 use crate::base::removal::remove_all;
 use crate::container::within_root::{Ownership, locate, make_folders, make_folders_with};

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use super::super::job::StepNetwork;
 use super::LayerMaker;
 use crate::base::event::Phase;
-use crate::container::recorder::{Recorded, Recorder};
+use crate::container::recorder::{RecordedOwners, Recorder};
 use crate::dockerfile::step::RunStep;
-use crate::image::layers::Making;
+use crate::image::layers::StepOwners;
 use crate::runner::command::{
     Attachments, Command, CommandRoot, Names, TextFile, names_files, no_overlay, prepare,
 };
@@ -65,9 +65,9 @@ impl LayerMaker<'_> {
             recorder: recorder.as_ref(),
         })?;
         if let Some(recorder) = recorder {
-            let Recorded { notes, is_incomplete } = recorder.finish();
-            let making = Making { maker: prepared.ids(), notes };
-            self.recorded.replace((making, is_incomplete));
+            let RecordedOwners { notes, is_incomplete } = recorder.finish();
+            let step_owners = StepOwners { maker: prepared.ids(), notes };
+            self.recorded.replace((step_owners, is_incomplete));
         }
         Ok((prepared.layers().to_vec(), upper))
     }

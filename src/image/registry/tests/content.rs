@@ -20,7 +20,7 @@ fn of_an_index_without_platforms_the_image_for_this_machine_is_taken() {
         let others = format!("{{\"schemaVersion\":2,\"manifests\":[{}]}}", entries[..2].join(","));
         contents.document(INDEX, &others, Some("others"));
         let server = serve(&contents, |_, _| None);
-        let place = Place::new(&[&server]);
+        let place = TestClient::new(&[&server]);
         place.pull(&format!("{}/r:1", server.host()));
         let error = place.fails(&format!("{}/r:others", server.host()));
         assert!(error.contains("only for linux/pdp11, linux/vax"), "{error}");
@@ -50,11 +50,11 @@ fn an_entry_that_cannot_be_used_leaves_the_image_beside_it() {
     contents.document(INDEX, &index(&all), Some("bad"));
     let server = serve(&contents, |_, _| None);
     for number in 0..odd.len() {
-        let place = Place::new(&[&server]);
+        let place = TestClient::new(&[&server]);
         place.pull(&format!("{}/r:good{number}", server.host()));
         assert!(place.said().contains("of its index was passed over"), "{number}");
     }
-    let error = Place::new(&[&server]).fails(&format!("{}/r:bad", server.host()));
+    let error = TestClient::new(&[&server]).fails(&format!("{}/r:bad", server.host()));
     for reason in ["isn't there", "invalid type", "should have 1", "no config"] {
         assert!(error.contains(reason), "{reason}: {error}");
     }
@@ -72,7 +72,7 @@ fn a_fault_that_may_go_away_chooses_no_other_image() {
         let is_first = request.path.ends_with(&digest);
         is_first.then(|| answer("500 x\r\nContent-Length: 0", b""))
     });
-    let error = Place::new(&[&server]).fails(&format!("{}/r:1", server.host()));
+    let error = TestClient::new(&[&server]).fails(&format!("{}/r:1", server.host()));
     assert!(error.contains("answers 500"), "{error}");
 }
 
@@ -90,7 +90,7 @@ fn a_mirror_gives_the_entry_that_can_be_used() {
     for (name, bytes) in documents.chain(&contents.blobs) {
         fs_err::write(blobs.join(&name["sha256:".len()..]), bytes).unwrap();
     }
-    let place = Place::new(&[]);
+    let place = TestClient::new(&[]);
     let name = "h.invalid/r:1".parse().unwrap();
     let named = "\"annotations\":{\"org.opencontainers.image.ref.name\":\"h.invalid/r:1\"}";
     let missing =
@@ -120,14 +120,14 @@ fn layers_that_may_come_from_elsewhere_are_asked_for_here() {
         text.replacen(&format!("{LAYER}\""), foreign, 1)
     });
     let server = serve(&contents, |_, _| None);
-    Place::new(&[&server]).pull(&format!("{}/r:1", server.host()));
+    TestClient::new(&[&server]).pull(&format!("{}/r:1", server.host()));
 }
 use crate::image::platform::Platform;
 
 #[test]
 fn an_image_comes_once_and_is_asked_for_once_more() {
     let server = serve(&Contents::simple(), |_, _| None);
-    let place = Place::new(&[&server]);
+    let place = TestClient::new(&[&server]);
     let name = format!("{}/r:1", server.host());
     let pulled = place.pull(&name);
     assert!(!pulled.was_there);
@@ -165,7 +165,7 @@ fn what_changed_is_fetched_and_what_is_there_is_not() {
             answer(&head, if request.method == "HEAD" { b"" } else { bytes })
         })
     });
-    let place = Place::new(&[&server]);
+    let place = TestClient::new(&[&server]);
     let name = format!("{}/r:1", server.host());
     let first = place.pull(&name);
     let asked_before = server.requests().len();
@@ -194,7 +194,7 @@ fn an_index_leads_to_the_platform() {
     );
     contents.document(INDEX, &text, Some("1"));
     let server = serve(&contents, |_, _| None);
-    let place = Place::new(&[&server]);
+    let place = TestClient::new(&[&server]);
     let name = format!("{}/r:1", server.host());
     let pull = |platform: &str| {
         let options = PullOptions { platform: platform.parse().unwrap(), ..PullOptions::default() };
@@ -217,7 +217,7 @@ fn an_index_leads_to_the_platform() {
         platform: Platform { os: "plan9".to_owned(), ..Platform::host() },
         ..PullOptions::default()
     };
-    let other = Place::new(&[&server]);
+    let other = TestClient::new(&[&server]);
     let error = other.try_pull(&name, &options).unwrap_err();
     let text = with_causes(&error);
     assert!(
@@ -251,7 +251,7 @@ fn what_a_manifest_says_has_to_be_so() {
             _ => text.replace(&size, &other),
         });
         let server = serve(&contents, |_, _| None);
-        let text = Place::new(&[&server]).fails(&format!("{}/r:1", server.host()));
+        let text = TestClient::new(&[&server]).fails(&format!("{}/r:1", server.host()));
         assert!(text.contains(message), "{tag}: {text}");
     }
 }
@@ -285,7 +285,7 @@ fn what_comes_has_to_be_what_was_asked_for() {
                 answer(&head, &bytes)
             })
         });
-        let place = Place::new(&[&server]);
+        let place = TestClient::new(&[&server]);
         let text = place.fails(&format!("{}/r:1", server.host()));
         assert!(text.contains(message) && text.contains("nothing of it was taken"), "{text}");
         // What is wrong is no beginning of what is right.
@@ -293,7 +293,7 @@ fn what_comes_has_to_be_what_was_asked_for() {
         assert!(second.contains(message), "{second}");
     }
     let server = serve(&contents, |_, _| None);
-    let place = Place::new(&[&server]);
+    let place = TestClient::new(&[&server]);
     let wrong = format!("{}/r@sha256:{}", server.host(), "0".repeat(64));
     assert!(place.fails(&wrong).contains("the image isn't there"));
 }
@@ -311,7 +311,7 @@ fn what_is_no_image_is_refused() {
         let mut contents = Contents::default();
         contents.document(kind, text, Some("1"));
         let server = serve(&contents, |_, _| None);
-        let error = Place::new(&[&server]).fails(&format!("{}/r:1", server.host()));
+        let error = TestClient::new(&[&server]).fails(&format!("{}/r:1", server.host()));
         assert!(error.contains(message), "{error}");
     }
     for (config, message) in
@@ -325,7 +325,7 @@ fn what_is_no_image_is_refused() {
             format!("{}{blob}{}", &text[..start], &text[end..])
         });
         let server = serve(&contents, |_, _| None);
-        let error = Place::new(&[&server]).fails(&format!("{}/r:1", server.host()));
+        let error = TestClient::new(&[&server]).fails(&format!("{}/r:1", server.host()));
         assert!(error.contains(message) && error.contains("push it again"), "{error}");
     }
     let mut contents = Contents::default();
@@ -339,7 +339,7 @@ fn what_is_no_image_is_refused() {
         )
     });
     let server = serve(&contents, |_, _| None);
-    let error = Place::new(&[&server]).fails(&format!("{}/r:1", server.host()));
+    let error = TestClient::new(&[&server]).fails(&format!("{}/r:1", server.host()));
     assert!(error.contains("has 2 layers, but its configuration names 1"), "{error}");
 }
 
@@ -353,12 +353,12 @@ fn a_layer_that_unpacks_to_something_else_is_refused() {
     };
     contents.image(&[b"one"], host_architecture(), Some("1"), |text| text.replace(&mine, &other));
     let server = serve(&contents, |_, _| None);
-    let error = Place::new(&[&server]).fails(&format!("{}/r:1", server.host()));
+    let error = TestClient::new(&[&server]).fails(&format!("{}/r:1", server.host()));
     assert!(error.contains("layer 1 unpacks to"), "{error}");
     // Nor is it believed of a layer that the store has.
     contents.image(&[b"other"], host_architecture(), Some("2"), |text| text);
     let server = serve(&contents, |_, _| None);
-    let place = Place::new(&[&server]);
+    let place = TestClient::new(&[&server]);
     place.pull(&format!("{}/r:2", server.host()));
     let error = place.fails(&format!("{}/r:1", server.host()));
     assert!(error.contains("layer 1 unpacks to"), "{error}");

@@ -11,7 +11,7 @@ fn what_breaks_off_goes_on_where_it_was() {
             answer(&format!("200 OK\r\nContent-Length: {}", packed.len()), &packed[..1000])
         })
     });
-    let place = Place::new(&[&server]);
+    let place = TestClient::new(&[&server]);
     place.pull(&format!("{}/r:1", server.host()));
     let ranges: Vec<_> = server
         .requests()
@@ -46,7 +46,7 @@ fn a_later_run_goes_on_too_and_what_was_damaged_meanwhile_starts_over() {
                 )
             })
         });
-        let place = Place::new(&[&server]);
+        let place = TestClient::new(&[&server]);
         let name = format!("{}/r:1", server.host());
         let error = place.fails(&name);
         assert!(
@@ -79,7 +79,7 @@ fn a_registry_without_ranges_is_read_from_the_start() {
             .ends_with(&long)
             .then(|| answer(&format!("200 OK\r\nContent-Length: {}", packed.len()), &packed[..end]))
     });
-    Place::new(&[&server]).pull(&format!("{}/r:1", server.host()));
+    TestClient::new(&[&server]).pull(&format!("{}/r:1", server.host()));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_registry_that_refuses_ranges_is_read_from_the_start_by_this_run_or_the_next
                 answer(&whole, &packed)
             })
         });
-        let place = Place::new(&[&server]);
+        let place = TestClient::new(&[&server]);
         let name = format!("{}/r:1", server.host());
         let first = place.try_pull(&name, &PullOptions::default());
         assert_eq!(first.is_ok(), by_this_run, "{refusal}: {first:?}");
@@ -127,7 +127,7 @@ fn a_registry_that_refuses_head_is_asked_by_get() {
         let server = serve(&contents, move |request, _| {
             (request.method == "HEAD").then(|| answer(status, b""))
         });
-        let place = Place::new(&[&server]);
+        let place = TestClient::new(&[&server]);
         let name = format!("{}/r:1", server.host());
         place.pull(&name);
         assert!(!place.said().contains("HEAD"), "{}", place.said());
@@ -158,7 +158,7 @@ fn a_registry_that_says_nothing_is_given_up() {
                 steps
             })
         });
-        let error = Place::new(&[&server]).fails(&format!("{}/r:1", server.host()));
+        let error = TestClient::new(&[&server]).fails(&format!("{}/r:1", server.host()));
         assert!(error.contains("for 0.3 s") && error.contains("attempt 2, the last"), "{error}");
     }
 }
@@ -170,7 +170,7 @@ fn a_busy_registry_is_left_alone_as_long_as_it_says() {
         (before == 0 && request.path.contains("blobs"))
             .then(|| answer("429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0", b""))
     });
-    let place = Place::new(&[&server]);
+    let place = TestClient::new(&[&server]);
     let began = std::time::Instant::now();
     place.pull(&format!("{}/r:1", server.host()));
     assert!(began.elapsed() >= Duration::from_secs(1));
@@ -179,7 +179,7 @@ fn a_busy_registry_is_left_alone_as_long_as_it_says() {
         let server = serve(&contents, move |_, _| {
             Some(answer(&format!("{status}\r\nRetry-After: {wait}\r\nContent-Length: 0"), b""))
         });
-        let error = Place::new(&[&server]).fails(&format!("{}/r:1", server.host()));
+        let error = TestClient::new(&[&server]).fails(&format!("{}/r:1", server.host()));
         assert!(error.contains("wants none for") && error.contains("mirrors"), "{error}");
         assert_eq!(server.requests().len(), 1);
     }
@@ -192,15 +192,15 @@ fn a_broken_registry_is_tried_again_and_then_named() {
         (before == 0 && request.path.contains("blobs"))
             .then(|| answer("502 x\r\nContent-Length: 0", b""))
     });
-    Place::new(&[&server]).pull(&format!("{}/r:1", server.host()));
+    TestClient::new(&[&server]).pull(&format!("{}/r:1", server.host()));
     let server = serve(&contents, |_, _| Some(answer("500 x\r\nContent-Length: 0", b"")));
-    let error = Place::new(&[&server]).fails(&format!("{}/r:1", server.host()));
+    let error = TestClient::new(&[&server]).fails(&format!("{}/r:1", server.host()));
     assert!(error.contains("answers 500") && error.contains("attempt 2, the last"), "{error}");
     let body = br#"{"errors":[{"code":"X","message":"go\u001b[31m away"}]}"#;
     let server = serve(&contents, move |_, _| {
         Some(answer(&format!("405 x\r\nContent-Length: {}", body.len()), body))
     });
-    let error = Place::new(&[&server]).fails(&format!("{}/r:1", server.host()));
+    let error = TestClient::new(&[&server]).fails(&format!("{}/r:1", server.host()));
     assert!(error.contains("405") && error.contains("go [31m away"), "{error}");
 }
 
@@ -215,14 +215,14 @@ fn documents_without_an_end_are_not_read_to_it() {
             steps
         })
     });
-    let error = Place::new(&[&server]).fails(&format!("{}/r:1", server.host()));
+    let error = TestClient::new(&[&server]).fails(&format!("{}/r:1", server.host()));
     assert!(error.contains("documents may have"), "{error}");
 }
 
 #[test]
 fn offline_nothing_is_opened() {
     let server = serve(&Contents::simple(), |_, _| None);
-    let mut place = Place::new(&[&server]);
+    let mut place = TestClient::new(&[&server]);
     place.options.offline = true;
     let error = place.fails(&format!("{}/r:1", server.host()));
     assert!(error.contains("--offline") && error.contains("mkpanda image load"), "{error}");
@@ -233,7 +233,7 @@ fn offline_nothing_is_opened() {
 fn runs_at_once_wait_for_each_other_and_all_get_the_image() {
     let contents = Contents::simple();
     let server = serve(&contents, |_, _| None);
-    let place = Place::new(&[&server]);
+    let place = TestClient::new(&[&server]);
     let name = format!("{}/r:1", server.host());
     std::thread::scope(|scope| {
         for _ in 0..3 {

@@ -46,7 +46,7 @@ fn ok_json(text: &str) -> Vec<Step> {
 fn a_password_is_given_where_it_is_wanted() {
     let server = serve(&Contents::simple(), |request, _| basic_only(request));
     let name = format!("{}/r:1", server.host());
-    let mut place = Place::new(&[&server]);
+    let mut place = TestClient::new(&[&server]);
     let error = place.fails(&name);
     assert!(error.contains("there are none for it") && error.contains("podman login"), "{error}");
     place.log_in(&server.host(), "anna:falsch");
@@ -67,7 +67,7 @@ fn a_token_is_fetched_once_for_all_of_an_image() {
     let contents = Contents::simple();
     let server = with_tokens(&contents, |host| format!("http://{host}/token"));
     let name = format!("{}/r:1", server.host());
-    let mut place = Place::new(&[&server]);
+    let mut place = TestClient::new(&[&server]);
     let error = place.fails(&name);
     assert!(error.contains("wants credentials: there are none for it"), "{error}");
     place.log_in(&server.host(), AUTH);
@@ -101,7 +101,7 @@ fn token_servers_that_make_no_sense_are_named() {
                 b"",
             ))
         });
-        let error = Place::new(&[&server]).fails(&format!("{}/r:1", server.host()));
+        let error = TestClient::new(&[&server]).fails(&format!("{}/r:1", server.host()));
         assert!(error.contains(message), "{error}");
     }
 }
@@ -127,11 +127,11 @@ fn credentials_stay_with_whom_they_are_for() {
                 .then(|| answer(&format!("307 x\r\nLocation: {to}\r\nContent-Length: 0"), b""))
         })
     });
-    let mut place = Place::new(&[&server]);
+    let mut place = TestClient::new(&[&server]);
     place.log_in(&server.host(), AUTH);
     let name = format!("{}/r:1", server.host());
     place.pull(&name);
-    let other = Place { options: place.options.clone(), ..Place::new(&[]) };
+    let other = TestClient { options: place.options.clone(), ..TestClient::new(&[]) };
     let error = other.fails(&name);
     assert!(error.contains("wants credentials"), "{error}");
     for request in thief.requests() {
@@ -184,7 +184,7 @@ fn a_redirect_in_a_circle_ends() {
     let server = serve(&Contents::simple(), |request, _| {
         Some(answer(&format!("302 x\r\nLocation: {}\r\nContent-Length: 0", request.path), b""))
     });
-    let error = Place::new(&[&server]).fails(&format!("{}/r:1", server.host()));
+    let error = TestClient::new(&[&server]).fails(&format!("{}/r:1", server.host()));
     assert!(error.contains("redirects in a circle"), "{error}");
 }
 
@@ -194,7 +194,7 @@ fn who_may_not_is_told_so() {
     let server = serve(&Contents::simple(), move |_, _| {
         Some(answer(&format!("403 x\r\nContent-Length: {}", body.len()), body))
     });
-    let error = Place::new(&[&server]).fails(&format!("{}/r:1", server.host()));
+    let error = TestClient::new(&[&server]).fails(&format!("{}/r:1", server.host()));
     assert!(error.contains("doesn't allow it: requested access is denied"), "{error}");
     assert!(error.contains("may read"), "{error}");
 }
@@ -221,7 +221,7 @@ fn credentials_are_asked_for_at_the_registrys_own_url_where_nothing_else_asks() 
             let head = if request.path == "/v2/" { base } else { elsewhere };
             (request.header("authorization") != Some(BASIC)).then(|| answer(head, b""))
         });
-        let mut place = Place::new(&[&server]);
+        let mut place = TestClient::new(&[&server]);
         let name = format!("{}/r:1", server.host());
         place.fails(&name);
         assert!(!asked(&server).contains(&"GET /v2/".to_owned()) || elsewhere.starts_with("401"));
@@ -254,7 +254,7 @@ fn a_token_for_too_little_is_followed_by_one_for_what_the_registry_names() {
                 b"",
             ))
         });
-        let place = Place::new(&[&server]);
+        let place = TestClient::new(&[&server]);
         place.pull(&format!("{}/r:1", server.host()));
         let tokens = asked(&server).into_iter().filter(|path| path.contains("/token")).count();
         assert_eq!(tokens, 2, "the wide one is kept: {:?}", asked(&server));
@@ -272,6 +272,6 @@ fn a_token_for_too_little_is_followed_by_one_for_what_the_registry_names() {
             b"",
         ))
     });
-    Place::new(&[&server]).fails(&format!("{}/r:1", server.host()));
+    TestClient::new(&[&server]).fails(&format!("{}/r:1", server.host()));
     assert!(asked(&server).len() <= 5, "{:?}", asked(&server));
 }

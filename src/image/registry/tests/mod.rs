@@ -143,14 +143,14 @@ fn host_architecture() -> &'static str {
 }
 
 /// A store, a client's options, and what was said.
-struct Place {
+struct TestClient {
     folder: tempfile::TempDir,
     store: ImageStore,
     options: RegistryOptions,
     told: Events,
 }
 
-impl Place {
+impl TestClient {
     fn new(servers: &[&TestServer]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = ImageStore::open(folder.path()).unwrap();

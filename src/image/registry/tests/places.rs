@@ -14,7 +14,7 @@ fn a_mirror_goes_before_and_the_registry_after() {
     let own = serve(&contents, |_, _| None);
     let name = format!("{}/library/r:1", own.host());
     let host: RegistryHost = own.host().parse().unwrap();
-    let mut place = Place::new(&[&mirror, &broken, &own]);
+    let mut place = TestClient::new(&[&mirror, &broken, &own]);
     let mirrors = [format!("{}/some/where", broken.host()), mirror.host()];
     let config = place.options.registries.get_mut(&host).unwrap();
     config.mirrors = mirrors.iter().map(|mirror| mirror.parse().unwrap()).collect();
@@ -35,21 +35,21 @@ fn a_mirror_goes_before_and_the_registry_after() {
 fn nobody_there_is_said_with_what_to_do() {
     let closed = ClosedAddress::new();
     let host = closed.host();
-    let mut place = Place::new(&[]);
+    let mut place = TestClient::new(&[]);
     let insecure = RegistryConfig { insecure: true, ..RegistryConfig::default() };
     place.options.registries = Registries::from([(host.parse().unwrap(), insecure)]);
     let error = place.fails(&format!("{host}/r:1"));
     assert!(error.contains("refused") && error.contains("check the network"), "{error}");
     // Plain HTTP is spoken to whom the configuration names alone.
     let server = serve(&Contents::simple(), |_, _| None);
-    let place = Place::new(&[]);
+    let place = TestClient::new(&[]);
     let error = place.fails(&format!("{}/r:1", server.host()));
     assert!(error.contains("insecure = true"), "{error}");
 }
 
 #[test]
 fn a_ca_file_has_to_be_one() {
-    let mut place = Place::new(&[]);
+    let mut place = TestClient::new(&[]);
     for (text, message) in [(None, "No such file"), (Some("x"), "no certificate")] {
         let path = place.folder.path().join("ca.pem");
         if let Some(text) = text {

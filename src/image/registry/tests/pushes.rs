@@ -4,18 +4,18 @@ use super::*;
 use crate::image::store::Image;
 
 /// A place with the simple image in its store, and what it is called.
-fn stored(servers: &[&TestServer]) -> (Place, Image) {
+fn stored(servers: &[&TestServer]) -> (TestClient, Image) {
     let source = serve(&Contents::simple(), |_, _| None);
     let mut all = vec![&source];
     all.extend(servers);
-    let place = Place::new(&all);
+    let place = TestClient::new(&all);
     let name = format!("{}/r:1", source.host());
     place.pull(&name);
     let image = place.store.find(&name.parse().unwrap()).unwrap().unwrap();
     (place, image)
 }
 
-fn push(place: &Place, image: &Image, to: &str) -> Result<u64, String> {
+fn push(place: &TestClient, image: &Image, to: &str) -> Result<u64, String> {
     let client = Client::new(place.options.clone());
     let pushed = client.push(&place.store, image, &to.parse().unwrap(), &place.told);
     pushed

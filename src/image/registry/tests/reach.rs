@@ -9,20 +9,20 @@ fn silent() -> TestServer {
     TestServer::start(|_, _| Vec::new())
 }
 
-fn with_mirrors(place: &mut Place, host: &str, mirrors: &[String]) {
+fn with_mirrors(place: &mut TestClient, host: &str, mirrors: &[String]) {
     let host: RegistryHost = host.parse().unwrap();
     let config = place.options.registries.entry(host).or_default();
     config.insecure = true;
     config.mirrors = mirrors.iter().map(|mirror| mirror.parse().unwrap()).collect();
 }
 
-fn pull(client: &Client, place: &Place, name: &str) -> Result<Pulled, RegistryError> {
+fn pull(client: &Client, place: &TestClient, name: &str) -> Result<Pulled, RegistryError> {
     let name = name.parse().unwrap();
     client.pull(&place.store, &name, &PullOptions::default(), None, &place.told)
 }
 
 /// Number of warnings with a text.
-fn warnings(place: &Place, text: &str) -> usize {
+fn warnings(place: &TestClient, text: &str) -> usize {
     let told = place.told.0.lock().unwrap();
     let has =
         |event: &&Event| matches!(event, Event::Warning { message, .. } if message.contains(text));
@@ -32,7 +32,7 @@ fn warnings(place: &Place, text: &str) -> usize {
 #[test]
 fn a_registry_that_is_down_gets_all_attempts_once_and_then_one_for_each_image() {
     let server = silent();
-    let place = Place::new(&[&server]);
+    let place = TestClient::new(&[&server]);
     let client = Client::new(place.options.clone());
     for (image, requests) in [("a", 2), ("b", 3), ("a", 4)] {
         pull(&client, &place, &format!("{}/{image}:1", server.host())).unwrap_err();
@@ -60,7 +60,7 @@ fn a_registry_that_comes_back_gets_all_attempts_again() {
             _ => contents.answer(request),
         }
     });
-    let place = Place::new(&[&server]);
+    let place = TestClient::new(&[&server]);
     let client = Client::new(place.options.clone());
     let name = format!("{}/r:1", server.host());
     pull(&client, &place, &name).unwrap_err();
@@ -73,7 +73,7 @@ fn a_registry_that_comes_back_gets_all_attempts_again() {
 #[test]
 fn a_hasty_question_that_fails_takes_no_attempts_from_a_pull() {
     let server = silent();
-    let place = Place::new(&[&server]);
+    let place = TestClient::new(&[&server]);
     let client = Client::new(place.options.clone());
     let name = format!("{}/a:1", server.host());
     client.hasty().has(&name.parse().unwrap(), &place.told).unwrap_err();
@@ -85,7 +85,7 @@ fn a_hasty_question_that_fails_takes_no_attempts_from_a_pull() {
 #[test]
 fn mirrors_that_are_down_are_skipped_and_fail_nothing() {
     let (mirror, own) = (silent(), serve(&Contents::simple(), |_, _| None));
-    let mut place = Place::new(&[&mirror, &own]);
+    let mut place = TestClient::new(&[&mirror, &own]);
     let closed = ClosedAddress::new();
     let refusing = closed.host();
     with_mirrors(&mut place, &refusing, &[]);
@@ -103,7 +103,7 @@ fn mirrors_that_are_down_are_skipped_and_fail_nothing() {
 #[test]
 fn the_registry_itself_says_if_an_image_is_there_whatever_a_mirror_does() {
     let (mirror, own) = (silent(), serve(&Contents::simple(), |_, _| None));
-    let mut place = Place::new(&[&mirror, &own]);
+    let mut place = TestClient::new(&[&mirror, &own]);
     with_mirrors(&mut place, &own.host(), &[mirror.host()]);
     let client = Client::new(place.options.clone()).hasty();
     let has = |name: &str| {
@@ -123,7 +123,7 @@ fn a_push_ends_where_the_registry_goes_away() {
         "HEAD" => answer("404 x", b""),
         _ => Vec::new(),
     });
-    let place = Place::new(&[&source, &target]);
+    let place = TestClient::new(&[&source, &target]);
     place.pull(&format!("{}/r:1", source.host()));
     // Names of other repositories there, from which a layer could be mounted.
     let name = format!("{}/r:1", source.host()).parse().unwrap();
@@ -142,7 +142,7 @@ fn a_push_ends_where_the_registry_goes_away() {
 fn where_nobody_listens_there_is_one_attempt() {
     let closed = ClosedAddress::new();
     let host = closed.host();
-    let mut place = Place::new(&[]);
+    let mut place = TestClient::new(&[]);
     with_mirrors(&mut place, &host, &[]);
     let client = Client::new(place.options.clone());
     let error = pull(&client, &place, &format!("{host}/r:1")).unwrap_err();

@@ -1,8 +1,8 @@
-//! The ids of a site's packages, for which their images have to be found.
+//! The ids of a project's packages, for which their images have to be found.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Known, OutsideError, Site, SiteError};
+use super::{IdentifiedPackages, OutsideError, Project, ProjectError};
 use crate::base::event::Observer;
 use crate::build::id::{IdentityError, identify};
 use crate::build::images::{Building, ImageError, ImageFinder};
@@ -10,15 +10,16 @@ use crate::build::plan::{Pending, WhyPending};
 use crate::image::store::ImageStore;
 use crate::tree::PackageKey;
 
-impl Site {
+impl Project {
     /// Computes packages' ids; `order` is a dependency order. Missing images are pulled and built
     /// first.
     pub fn identify(
         &self,
         order: &[PackageKey],
         observer: &dyn Observer,
-    ) -> Result<Known, SiteError> {
-        let store = ImageStore::open(self.options.runner.home.root()).map_err(SiteError::Store)?;
+    ) -> Result<IdentifiedPackages, ProjectError> {
+        let store =
+            ImageStore::open(self.options.runner.home.root()).map_err(ProjectError::Store)?;
         self.identify_by(&mut self.finder(&store, true), order, observer)
     }
 
@@ -28,7 +29,7 @@ impl Site {
         &self,
         order: &[PackageKey],
         observer: &dyn Observer,
-    ) -> Result<(Known, Vec<Pending>), SiteError> {
+    ) -> Result<(IdentifiedPackages, Vec<Pending>), ProjectError> {
         self.identify_what_can_be(order, false, observer)
     }
 
@@ -37,7 +38,7 @@ impl Site {
         &self,
         order: &[PackageKey],
         observer: &dyn Observer,
-    ) -> Result<(Known, Vec<Pending>), SiteError> {
+    ) -> Result<(IdentifiedPackages, Vec<Pending>), ProjectError> {
         self.identify_what_can_be(order, true, observer)
     }
 
@@ -46,11 +47,12 @@ impl Site {
         order: &[PackageKey],
         is_preview: bool,
         observer: &dyn Observer,
-    ) -> Result<(Known, Vec<Pending>), SiteError> {
-        let store = ImageStore::open(self.options.runner.home.root()).map_err(SiteError::Store)?;
-        let (places, registry) = (&self.options.places, &self.options.registry);
+    ) -> Result<(IdentifiedPackages, Vec<Pending>), ProjectError> {
+        let store =
+            ImageStore::open(self.options.runner.home.root()).map_err(ProjectError::Store)?;
+        let (image_locations, registry) = (&self.options.image_locations, &self.options.registry);
         let building = Building { is_preview, ..self.building(false) };
-        let mut finder = ImageFinder::new(places, &store, registry, building);
+        let mut finder = ImageFinder::new(image_locations, &store, registry, building);
         let mut pending: Vec<Pending> = Vec::new();
         let mut without: BTreeSet<PackageKey> = BTreeSet::new();
         let mut with = Vec::new();
@@ -101,8 +103,8 @@ impl Site {
 
     pub(super) fn finder<'a>(&'a self, store: &'a ImageStore, may_build: bool) -> ImageFinder<'a> {
         let building = self.building(may_build);
-        let (places, registry) = (&self.options.places, &self.options.registry);
-        ImageFinder::new(places, store, registry, building)
+        let (image_locations, registry) = (&self.options.image_locations, &self.options.registry);
+        ImageFinder::new(image_locations, store, registry, building)
     }
 
     pub(super) fn identify_by(
@@ -110,7 +112,7 @@ impl Site {
         finder: &mut ImageFinder<'_>,
         order: &[PackageKey],
         observer: &dyn Observer,
-    ) -> Result<Known, SiteError> {
+    ) -> Result<IdentifiedPackages, ProjectError> {
         let mut images = BTreeMap::new();
         let identities = identify(
             &self.tree,
@@ -132,10 +134,10 @@ impl Site {
             IdentityError::Outside { source: OutsideError::Image(image), .. }
                 if image.is_interruption() =>
             {
-                SiteError::Interrupted
+                ProjectError::Interrupted
             }
             error => error.into(),
         })?;
-        Ok(Known { identities, images })
+        Ok(IdentifiedPackages { identities, images })
     }
 }

@@ -1,6 +1,6 @@
 //! Conversion of a planned package to a request for its builder.
 
-use super::{BuildOptions, Known, Site};
+use super::{BuildOptions, IdentifiedPackages, Project};
 use crate::build::id::PackageIdentity;
 use crate::build::job::{Dependency, PackageBuild};
 use crate::build::plan::{Plan, Step};
@@ -12,21 +12,21 @@ use crate::runner::isolation;
 use crate::source::SourceId;
 use crate::tree::PackageKey;
 
-impl Site {
+impl Project {
     /// Inputs of a planned package's build.
     pub(super) fn request_of(
         &self,
-        known: &Known,
+        identified: &IdentifiedPackages,
         key: &PackageKey,
         options: &BuildOptions,
     ) -> PackageRequest {
         let (Some(package), Some(identity), Some(image)) =
-            (self.tree.package(key), known.identities.get(key), known.images.get(key))
+            (self.tree.package(key), identified.identities.get(key), identified.images.get(key))
         else {
             unreachable!("planned packages have an id and an image")
         };
-        let documents = known.identities.documents(package, identity);
-        let dependencies = known.identities.dependencies(identity).map(|needed| Dependency {
+        let documents = identified.identities.documents(package, identity);
+        let dependencies = identified.identities.dependencies(identity).map(|needed| Dependency {
             id: needed.id.clone(),
             archive: self.cache.archive(&needed.id),
             sha256: None,
@@ -61,14 +61,19 @@ impl Site {
     }
 }
 
-impl Site {
+impl Project {
     /// Describes the containers of package builds as text: a paragraph for each.
-    pub fn describe(&self, known: &Known, plan: &Plan, options: &BuildOptions) -> String {
+    pub fn describe(
+        &self,
+        identified: &IdentifiedPackages,
+        plan: &Plan,
+        options: &BuildOptions,
+    ) -> String {
         let runner = &self.options.runner;
         let map = isolation::expected_map(&runner.isolation);
         let cores = u32::try_from(options.pace.cores).unwrap_or(u32::MAX);
         let describe = |step: &Step| {
-            let package = self.request_of(known, &step.key, options).package;
+            let package = self.request_of(identified, &step.key, options).package;
             let command = package.command(&runner.home.packages(), cores);
             let described = Described { command: &command, map: &map, limits: &runner.limits };
             format!("\nsandbox {}\n{described}", step.id)

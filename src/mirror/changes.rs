@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::contents::{Content, Contents, Item};
+use super::contents::{Content, Contents, MirrorFile};
 use super::error::MirrorError;
 use super::existing::{Existing, SUBJECT};
 use crate::base::digest::Tee;
@@ -16,7 +16,7 @@ pub(super) const BUFFER: usize = 256 << 10;
 
 /// Result of writing a mirror.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Written {
+pub struct MirrorSummary {
     /// Number of files of the mirror.
     pub files: usize,
     /// Total size in bytes.
@@ -28,18 +28,18 @@ pub struct Written {
 }
 
 /// Difference to be carried out.
-pub(super) struct Work<'w> {
+pub(super) struct MirrorChanges<'w> {
     pub(super) existing: &'w Existing,
     /// Unchanged files.
     pub(super) kept: BTreeMap<Key, LockedFile>,
     /// Files to be written.
-    pub(super) new: BTreeMap<Key, Item>,
+    pub(super) new: BTreeMap<Key, MirrorFile>,
     pub(super) dropped: Vec<Key>,
     fetch: &'w FetchOptions,
     pub(super) observer: &'w dyn Observer,
 }
 
-impl<'w> Work<'w> {
+impl<'w> MirrorChanges<'w> {
     pub(super) fn plan(
         existing: &'w Existing,
         contents: Contents,
@@ -86,8 +86,8 @@ impl<'w> Work<'w> {
         MirrorError::Write { place: self.existing.place.clone(), source }
     }
 
-    pub(super) fn written(&self, lock: &LockFile) -> Written {
-        Written {
+    pub(super) fn written(&self, lock: &LockFile) -> MirrorSummary {
+        MirrorSummary {
             files: lock.files.len(),
             bytes: lock.files.values().map(|file| file.size).sum(),
             added: self.new.len(),
@@ -98,7 +98,7 @@ impl<'w> Work<'w> {
     /// Writes a new file's content to `to`; returns its entry.
     pub(super) fn fill(
         &self,
-        item: &Item,
+        item: &MirrorFile,
         scratch: &Path,
         to: &mut dyn Write,
     ) -> Result<LockedFile, MirrorError> {
@@ -160,7 +160,7 @@ impl<'w> Work<'w> {
 }
 
 /// True if the mirror's file is the wanted one.
-fn is_same(item: &Item, locked: &LockedFile) -> bool {
+fn is_same(item: &MirrorFile, locked: &LockedFile) -> bool {
     match &item.content {
         Some(Content::Bytes(bytes)) => crate::base::digest::Sha256Sum::of(bytes) == locked.sha256,
         // Names of sources and blobs depend on their content, names of packages on their inputs.

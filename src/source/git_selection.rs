@@ -19,7 +19,7 @@ const WEB_SCHEMES: [&str; 2] = ["http://", "https://"];
 
 /// Repository with a selected commit and folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GitPlace {
+pub struct GitSelection {
     /// From where: without a fragment or a query.
     pub url: String,
     /// The branch, tag, other ref or commit.
@@ -38,7 +38,7 @@ pub struct GitPlace {
 
 /// A text that means a git repository, but can't.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum GitPlaceError {
+pub enum GitSelectionError {
     /// The URL could be taken for an option, or has control characters.
     #[error("{0:?} can't be the URL of a git repository")]
     Url(String),
@@ -98,9 +98,9 @@ fn is_address(text: &str) -> bool {
     })
 }
 
-impl GitPlace {
+impl GitSelection {
     /// Parses a text; `None` if the text does not mean a git repository.
-    pub fn parse(text: &str) -> Option<Result<Self, GitPlaceError>> {
+    pub fn parse(text: &str) -> Option<Result<Self, GitSelectionError>> {
         let (whole, fragment) = text.split_once('#').unwrap_or((text, ""));
         let (url, query) = whole.split_once('?').unwrap_or((whole, ""));
         let is_web = WEB_SCHEMES.iter().any(|scheme| url.starts_with(scheme));
@@ -111,12 +111,12 @@ impl GitPlace {
         is_git.then(|| Self::read(url, query, fragment))
     }
 
-    fn read(url: &str, query: &str, fragment: &str) -> Result<Self, GitPlaceError> {
+    fn read(url: &str, query: &str, fragment: &str) -> Result<Self, GitSelectionError> {
         if !is_fetchable(url) {
-            return Err(GitPlaceError::Url(redact(url)));
+            return Err(GitSelectionError::Url(redact(url)));
         }
         let (reference, subfolder) = fragment.split_once(':').unwrap_or((fragment, ""));
-        let mut place = Self {
+        let mut selection = Self {
             url: url.to_owned(),
             reference: given(reference),
             subfolder: given(&below(subfolder)),
@@ -126,17 +126,17 @@ impl GitPlace {
             checksum: None,
         };
         for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
-            place.add(&key, &value)?;
+            selection.add(&key, &value)?;
         }
-        if place.reference.is_none()
-            && place.checksum.as_ref().is_some_and(|sum| sum.parse::<CommitId>().is_ok())
+        if selection.reference.is_none()
+            && selection.checksum.as_ref().is_some_and(|sum| sum.parse::<CommitId>().is_ok())
         {
-            place.reference.clone_from(&place.checksum);
+            selection.reference.clone_from(&selection.checksum);
         }
-        place.checked()
+        selection.checked()
     }
 
-    fn add(&mut self, key: &str, value: &str) -> Result<(), GitPlaceError> {
+    fn add(&mut self, key: &str, value: &str) -> Result<(), GitSelectionError> {
         let full = |kind: &str| match value.strip_prefix("refs/") {
             Some(_) => value.to_owned(),
             None => format!("refs/{kind}/{value}"),
@@ -159,17 +159,17 @@ impl GitPlace {
                 };
                 Ok(())
             }
-            _ => Err(GitPlaceError::Query(key.to_owned())),
+            _ => Err(GitSelectionError::Query(key.to_owned())),
         }
     }
 
     /// Adds a required commit.
-    pub fn with_checksum(mut self, checksum: &str) -> Result<Self, GitPlaceError> {
+    pub fn with_checksum(mut self, checksum: &str) -> Result<Self, GitSelectionError> {
         set(&mut self.checksum, "commit", checksum)?;
         self.checked()
     }
 
-    fn checked(self) -> Result<Self, GitPlaceError> {
+    fn checked(self) -> Result<Self, GitSelectionError> {
         let is_odd = |text: &&String| {
             text.starts_with('-')
                 || text.contains(':')
@@ -177,13 +177,13 @@ impl GitPlace {
                 || text.chars().any(|letter| letter.is_control() || letter.is_whitespace())
         };
         if let Some(reference) = self.reference.as_ref().filter(is_odd) {
-            return Err(GitPlaceError::Reference(reference.clone()));
+            return Err(GitSelectionError::Reference(reference.clone()));
         }
         let is_sum = |sum: &String| {
             (7..=64).contains(&sum.len()) && sum.bytes().all(|byte| byte.is_ascii_hexdigit())
         };
         match self.checksum.as_ref().filter(|sum| !is_sum(sum)) {
-            Some(sum) => Err(GitPlaceError::Checksum(sum.clone())),
+            Some(sum) => Err(GitSelectionError::Checksum(sum.clone())),
             None => Ok(self),
         }
     }
@@ -193,23 +193,27 @@ fn given(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-fn set(place: &mut Option<String>, what: &'static str, value: &str) -> Result<(), GitPlaceError> {
-    match place {
+fn set(
+    field: &mut Option<String>,
+    what: &'static str,
+    value: &str,
+) -> Result<(), GitSelectionError> {
+    match field {
         Some(known) if known != value => {
-            Err(GitPlaceError::Twice { what, one: known.clone(), other: value.to_owned() })
+            Err(GitSelectionError::Twice { what, one: known.clone(), other: value.to_owned() })
         }
         _ => {
-            *place = given(value);
+            *field = given(value);
             Ok(())
         }
     }
 }
 
-fn wrong(key: &str, value: &str, expected: &'static str) -> GitPlaceError {
-    GitPlaceError::Value { key: key.to_owned(), value: value.to_owned(), expected }
+fn wrong(key: &str, value: &str, expected: &'static str) -> GitSelectionError {
+    GitSelectionError::Value { key: key.to_owned(), value: value.to_owned(), expected }
 }
 
-fn switch(key: &str, value: &str) -> Result<bool, GitPlaceError> {
+fn switch(key: &str, value: &str) -> Result<bool, GitSelectionError> {
     match value {
         "" | "1" | "true" => Ok(true),
         "0" | "false" => Ok(false),
@@ -235,7 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn git_places_are_told_from_files() {
+    fn git_selections_are_told_from_files() {
         let git = |url: &str, reference: &str, folder: &str, keep: bool| {
             Some((url.to_owned(), reference.to_owned(), folder.to_owned(), keep))
         };
@@ -264,15 +268,15 @@ mod tests {
             ("a.git", None),
             ("dir/x@y:z", None),
         ] {
-            let read = GitPlace::parse(text).map(|read| {
-                let GitPlace { url, reference, subfolder, keep_git, .. } = read.unwrap();
+            let read = GitSelection::parse(text).map(|read| {
+                let GitSelection { url, reference, subfolder, keep_git, .. } = read.unwrap();
                 (url, reference.unwrap_or_default(), subfolder.unwrap_or_default(), keep_git)
             });
             assert_eq!(read, result, "{text}");
         }
         let text = "https://h/a.git?submodules=false&mtime=commit&fetch-by-commit=true";
-        let place = GitPlace::parse(text).unwrap().unwrap();
-        assert!(!place.submodules && place.commit_time);
+        let selection = GitSelection::parse(text).unwrap().unwrap();
+        assert!(!selection.submodules && selection.commit_time);
     }
 
     #[test]
@@ -292,7 +296,7 @@ mod tests {
             "https:///a.git",
             "https://h/\na.git",
         ] {
-            assert!(GitPlace::parse(text).unwrap().is_err(), "{text}");
+            assert!(GitSelection::parse(text).unwrap().is_err(), "{text}");
         }
     }
 

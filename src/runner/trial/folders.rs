@@ -13,7 +13,7 @@ use crate::runner::home::{Home, RunScratch};
 const LITTLE: u64 = 2 << 30;
 
 /// Tries the builder's own folder and the scratch folder.
-pub(super) fn try_places(home: &Home, run: Result<&RunScratch, &io::Error>) -> [Finding; 2] {
+pub(super) fn try_folders(home: &Home, run: Result<&RunScratch, &io::Error>) -> [Finding; 2] {
     let own = home.mark().map_err(|error| with_causes(&error));
     let own = match own {
         Ok(()) => try_place(Feature::Home, home.root(), home.root(), "MKPANDA_HOME=DIR"),

@@ -1,9 +1,9 @@
-//! All external inputs of a site's builds: sources, upstreams and images, and fetching them without
+//! All external inputs of a project's builds: sources, upstreams and images, and fetching them without
 //! building anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Site, SiteError};
+use super::{Project, ProjectError};
 use crate::base::event::Observer;
 use crate::base::parallel;
 use crate::build::images::{BuilderUpload, Building, ImageError, ImageFinder, MirrorImage};
@@ -47,7 +47,7 @@ pub struct Supplies {
     pub failures: Vec<SupplyFailure>,
 }
 
-impl Site {
+impl Project {
     /// The sources of packages, each once, without upstreams.
     pub(super) fn own_requests(&self, keys: &[PackageKey]) -> Vec<SourceRequest> {
         let packages = keys.iter().filter_map(|key| self.tree.package(key));
@@ -65,7 +65,7 @@ impl Site {
     }
 
     /// The sources of packages and the upstreams of the tree, each once.
-    pub fn source_requests(&self, keys: &[PackageKey]) -> Result<Vec<SourceRequest>, SiteError> {
+    pub fn source_requests(&self, keys: &[PackageKey]) -> Result<Vec<SourceRequest>, ProjectError> {
         let mut requests = upstream::requests(&self.options.packages, &self.options.local_sources)?;
         requests.extend(self.own_requests(keys));
         Ok(requests)
@@ -108,8 +108,9 @@ impl Site {
         keys: &[PackageKey],
         jobs: usize,
         observer: &dyn Observer,
-    ) -> Result<Supplies, SiteError> {
-        let store = ImageStore::open(self.options.runner.home.root()).map_err(SiteError::Store)?;
+    ) -> Result<Supplies, ProjectError> {
+        let store =
+            ImageStore::open(self.options.runner.home.root()).map_err(ProjectError::Store)?;
         self.note(observer);
         let (fetched, images) = std::thread::scope(|scope| {
             let fetched = scope.spawn(|| {
@@ -123,7 +124,7 @@ impl Site {
             (fetched, images)
         });
         if observer.is_interrupted() {
-            return Err(SiteError::Interrupted);
+            return Err(ProjectError::Interrupted);
         }
         let mut supplies = images?;
         let mut failures = Vec::new();
@@ -144,11 +145,11 @@ impl Site {
         store: &ImageStore,
         keys: &[PackageKey],
         observer: &dyn Observer,
-    ) -> Result<Supplies, SiteError> {
+    ) -> Result<Supplies, ProjectError> {
         let mut supplies = Supplies::default();
         let building = Building { may_pull_builders: true, ..self.building(false) };
-        let (places, registry) = (&self.options.places, &self.options.registry);
-        let mut finder = ImageFinder::new(places, store, registry, building);
+        let (image_locations, registry) = (&self.options.image_locations, &self.options.registry);
+        let mut finder = ImageFinder::new(image_locations, store, registry, building);
         for (name, _) in self.image_names(keys) {
             match finder.for_mirror(&name, &self.tree, observer) {
                 Ok(found) => {
@@ -159,7 +160,7 @@ impl Site {
                         }
                     }
                 }
-                Err(error) if error.is_interruption() => return Err(SiteError::Interrupted),
+                Err(error) if error.is_interruption() => return Err(ProjectError::Interrupted),
                 Err(error) => supplies.failures.push(error.into()),
             }
         }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// Named kind of id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Spoken {
+pub(super) enum NamedId {
     /// The user alone.
     User,
     /// The group alone.
@@ -16,7 +16,7 @@ pub(super) enum Spoken {
 
 /// Parses a command line whose arguments end with NUL; `None` if both ids are named, or for another
 /// program.
-pub(super) fn spoken(command_line: &[u8]) -> Option<Spoken> {
+pub(super) fn named_id(command_line: &[u8]) -> Option<NamedId> {
     let text = std::str::from_utf8(command_line).ok()?;
     let mut words = text.split('\0').filter(|word| !word.is_empty());
     let name = |word: &str| Path::new(word).file_name().map(ToOwned::to_owned);
@@ -25,11 +25,11 @@ pub(super) fn spoken(command_line: &[u8]) -> Option<Spoken> {
         program = name(words.next()?)?;
     }
     if program == "chgrp" {
-        return Some(Spoken::Group);
+        return Some(NamedId::Group);
     }
     let whom = words.find(|word| !word.starts_with('-'))?;
     let is_user = program == "chown" && !whom.contains([':', '.']);
-    is_user.then_some(Spoken::User)
+    is_user.then_some(NamedId::User)
 }
 
 #[cfg(test)]
@@ -39,19 +39,19 @@ mod tests {
     #[test]
     fn the_command_line_says_which_id_is_meant() {
         for (line, expected) in [
-            ("chown app /x", Some(Spoken::User)),
-            ("/bin/busybox chown -R -h 7 /x", Some(Spoken::User)),
+            ("chown app /x", Some(NamedId::User)),
+            ("/bin/busybox chown -R -h 7 /x", Some(NamedId::User)),
             ("chown app:grp /x", None),
             ("chown app. /x", None),
             ("chown :grp /x", None),
-            ("/bin/chgrp -R grp /x", Some(Spoken::Group)),
+            ("/bin/chgrp -R grp /x", Some(NamedId::Group)),
             ("cp -a x y", None),
             ("busybox", None),
             ("chown", None),
             ("", None),
         ] {
             let line = line.replace(' ', "\0") + "\0";
-            assert_eq!(spoken(line.as_bytes()), expected, "{line:?}");
+            assert_eq!(named_id(line.as_bytes()), expected, "{line:?}");
         }
     }
 }

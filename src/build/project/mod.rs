@@ -1,7 +1,7 @@
 //! A packages directory with all inputs for building: its tree, its cache, its images.
 //!
-//! [`Site::open`] reads, [`Site::identify`] computes ids, [`Site::plan`] plans; [`Site::build`]
-//! executes the plan. Only the last one starts a process or enters a namespace, and only if a
+//! [`Project::open`] reads, [`Project::identify`] computes ids, [`Project::plan`] plans;
+//! [`Project::build`] executes the plan. Only the last one starts a process or enters a namespace, and only if a
 //! package has to be built.
 
 mod at_hand;
@@ -28,7 +28,7 @@ use crate::build::archive_sums::ArchiveSums;
 use crate::build::cache::Cache;
 use crate::build::execute::{self, Helpers, Pace, Requests};
 use crate::build::id::Identities;
-use crate::build::images::{FoundImage, Places, SharedBuilders};
+use crate::build::images::{FoundImage, ImageLocations, SharedBuilders};
 use crate::build::jobserver::{self, Jobserver};
 use crate::build::plan::{Action, CacheState, Plan, plan};
 use crate::build::record::Record;
@@ -51,19 +51,19 @@ use crate::tree::lock::TreeLock;
 use crate::tree::{Package, PackageKey, PackageTree};
 
 pub use at_hand::{AtHand, WithoutId};
-pub use error::{OutsideError, SiteError};
+pub use error::{OutsideError, ProjectError};
 pub use relock::{LockOptions, Relocked};
 pub use supplies::{Supplies, SupplyFailure};
 
-/// Options for opening a site.
+/// Options for opening a project.
 #[derive(Debug, Clone)]
-pub struct SiteOptions {
+pub struct ProjectOptions {
     /// The packages directory, absolute.
     pub packages: PathBuf,
     /// Settings of everything that runs in containers.
     pub runner: RunnerSettings,
     /// Configured locations of images.
-    pub places: Places,
+    pub image_locations: ImageLocations,
     /// The registries, from which images may be pulled.
     pub registry: Client,
     /// Options for fetching sources.
@@ -103,14 +103,14 @@ pub struct BuildOptions {
     pub jobserver: Option<jobserver::Style>,
 }
 
-/// A packages directory, read.
+/// Opened packages directory: its tree, cache, settings and image pins.
 #[derive(Debug)]
-pub struct Site {
+pub struct Project {
     /// Contents.
     pub tree: PackageTree,
-    /// Cache of the site.
+    /// Cache of the project.
     pub cache: Cache,
-    options: SiteOptions,
+    options: ProjectOptions,
     /// Images pinned to names.
     pins: ImagePins,
     /// Scope of the tree's own `git_local` sources, once one is asked for.
@@ -119,21 +119,24 @@ pub struct Site {
 
 /// Packages with their ids and images.
 #[derive(Debug)]
-pub struct Known {
+pub struct IdentifiedPackages {
     /// The ids.
     pub identities: Identities,
     images: BTreeMap<PackageKey, FoundImage>,
 }
 
-impl Site {
+impl Project {
     /// Expands the upstream, if there is one, and reads the tree.
-    pub fn open(mut options: SiteOptions, observer: &dyn Observer) -> Result<Self, SiteError> {
+    pub fn open(
+        mut options: ProjectOptions,
+        observer: &dyn Observer,
+    ) -> Result<Self, ProjectError> {
         let lock = options.lock.clone();
         options.fetch.pins =
             Arc::new(lock.as_ref().map(|lock| lock.file_pins()).unwrap_or_default());
         let pins = lock.as_ref().map(|lock| lock.image_pins(true)).unwrap_or_default();
         let cache = Cache::of(&options.packages);
-        cache.linked().map_or(Ok(()), |link| Err(SiteError::CacheLink(link)))?;
+        cache.linked().map_or(Ok(()), |link| Err(ProjectError::CacheLink(link)))?;
         if let Some(upstream) = Self::missing_upstream(&options)? {
             return Err(Self::without_upstream(options, cache, upstream, observer)?);
         }
@@ -150,23 +153,23 @@ impl Site {
     }
 
     fn read(
-        options: SiteOptions,
+        options: ProjectOptions,
         cache: Cache,
         pins: ImagePins,
         upstreams: &[PathBuf],
-    ) -> Result<Self, SiteError> {
+    ) -> Result<Self, ProjectError> {
         let tree = PackageTree::read(&options.packages, upstreams)?;
         for key in tree.keys() {
             let sources = tree.package(&key).into_iter().flat_map(|package| &package.info.sources);
             if let Some(link) = cache.linked_folder(&key.name, sources.map(|(name, _)| name)) {
-                return Err(SiteError::CacheLink(link));
+                return Err(ProjectError::CacheLink(link));
             }
         }
         Ok(Self { tree, cache, options, pins, local: OnceLock::new() })
     }
 
     /// Reads the packages folder again.
-    pub fn reread(&self, observer: &dyn Observer) -> Result<Self, SiteError> {
+    pub fn reread(&self, observer: &dyn Observer) -> Result<Self, ProjectError> {
         Self::open(self.options.clone(), observer)
     }
 
@@ -256,8 +259,8 @@ impl Site {
     }
 
     /// Plans the actions for packages.
-    pub fn plan(&self, known: &Known) -> Plan {
-        plan(&self.tree, &known.identities, |key, id| {
+    pub fn plan(&self, identified: &IdentifiedPackages) -> Plan {
+        plan(&self.tree, &identified.identities, |key, id| {
             let archive = self.cache.has(id);
             // `latest` gives a reason only, so it isn't read where nothing is to be done.
             let latest = if archive { None } else { self.last_build(key) };
@@ -280,14 +283,14 @@ impl Site {
     /// Brings all planned packages into the cache, and records the id of each.
     pub fn build(
         &self,
-        known: &Known,
+        identified: &IdentifiedPackages,
         plan: &Plan,
         options: &BuildOptions,
         observer: &dyn Observer,
-    ) -> Result<(), SiteError> {
+    ) -> Result<(), ProjectError> {
         let interrupt = &self.options.runner.interrupt;
         for step in plan.steps.iter().filter(|step| step.action == Action::Cached) {
-            self.cache.write_latest(&step.id, &step.key.variant).map_err(SiteError::Cache)?;
+            self.cache.write_latest(&step.id, &step.key.variant).map_err(ProjectError::Cache)?;
         }
         let caches = self.reachable_caches(&options.shared_caches);
         let fetched = self.fetch_cached(plan, &caches, observer)?;
@@ -297,13 +300,13 @@ impl Site {
             session::sweep(&self.options.runner, observer);
             return Ok(());
         }
-        let registration = self.register(known, &keys, observer)?;
+        let registration = self.register(identified, &keys, observer)?;
         let (session, helper) = match Session::open(&self.options.runner, observer) {
-            Err(_) if interrupt.is_raised() => return Err(SiteError::Interrupted),
+            Err(_) if interrupt.is_raised() => return Err(ProjectError::Interrupted),
             other => other?,
         };
         let home = &self.options.runner.home;
-        give_folder(&home.packages(), &session.machine().map).map_err(SiteError::Home)?;
+        give_folder(&home.packages(), &session.machine().map).map_err(ProjectError::Home)?;
         let scratch = session.scratch().to_owned();
         let builder = PackageBuilder {
             home: home.clone(),
@@ -320,12 +323,12 @@ impl Site {
         };
         let requests = Requests {
             ids: plan.to_build().map(|step| &step.id).collect(),
-            make: &|place| self.request_of(known, keys[place], options),
+            make: &|place| self.request_of(identified, keys[place], options),
         };
-        let places: BTreeMap<&PackageKey, usize> =
+        let indices: BTreeMap<&PackageKey, usize> =
             keys.iter().enumerate().map(|(place, key)| (*key, place)).collect();
-        let needs = needs(&keys, &places, |key| self.tree.requires(key));
-        let planned = self.planned(plan, &places, &options.pace);
+        let needs = needs(&keys, &indices, |key| self.tree.requires(key));
+        let planned = self.planned(plan, &indices, &options.pace);
         let took: Vec<_> = planned.packages.iter().map(|package| package.expected).collect();
         observer.event(Event::Planned(Arc::new(planned)));
         let helpers = Helpers { look_ahead: options.network == Network::None, first: helper };
@@ -335,8 +338,8 @@ impl Site {
             self.cache.remove_empty_folders(keys.iter().map(|key| &key.name));
         }
         match result {
-            Err(_) if interrupt.is_raised() => Err(SiteError::Interrupted),
-            other => other.map_err(SiteError::Failed),
+            Err(_) if interrupt.is_raised() => Err(ProjectError::Interrupted),
+            other => other.map_err(ProjectError::Failed),
         }
     }
 }
@@ -362,14 +365,14 @@ fn start_jobserver(
 /// waits for its own needs. (All transitive needs would be quadratic.)
 fn needs(
     packages: &[&PackageKey],
-    places: &BTreeMap<&PackageKey, usize>,
+    indices: &BTreeMap<&PackageKey, usize>,
     requires: impl Fn(&PackageKey) -> Vec<PackageKey>,
 ) -> Vec<BTreeSet<usize>> {
     let needed = |package: &&PackageKey| {
         let found = graph::closure(requires(package), |key| {
-            if places.contains_key(key) { Vec::new() } else { requires(key) }
+            if indices.contains_key(key) { Vec::new() } else { requires(key) }
         });
-        found.iter().filter_map(|key| places.get(key).copied()).collect()
+        found.iter().filter_map(|key| indices.get(key).copied()).collect()
     };
     packages.iter().map(needed).collect()
 }
@@ -391,8 +394,8 @@ mod tests {
         };
         let [bottom, middle, top] = ["bottom", "middle", "top"].map(key);
         let needs = |packages: &[&PackageKey]| {
-            let places = packages.iter().enumerate().map(|(place, key)| (*key, place)).collect();
-            needs(packages, &places, requires)
+            let indices = packages.iter().enumerate().map(|(place, key)| (*key, place)).collect();
+            needs(packages, &indices, requires)
         };
         let found = needs(&[&bottom, &middle, &top]);
         assert_eq!(found, [vec![], vec![0], vec![0, 1]].map(BTreeSet::from_iter));

@@ -1,6 +1,6 @@
 //! Registration of a run's inputs, so that no collection removes them meanwhile.
 
-use super::{Known, Site, SiteError};
+use super::{IdentifiedPackages, Project, ProjectError};
 use crate::base::event::{Event, Observer};
 use crate::image::digest::BlobDigest;
 use crate::runner::command::CommandRoot;
@@ -8,7 +8,7 @@ use crate::runner::trees;
 use crate::runner::uses::{self, Registration, Used};
 use crate::tree::PackageKey;
 
-impl Site {
+impl Project {
     /// Notes the tree as one whose cache this home fills. That it cannot be noted is a warning.
     pub fn note(&self, observer: &dyn Observer) {
         let packages = &self.options.packages;
@@ -22,15 +22,15 @@ impl Site {
     /// packages follow with each build, when the sums of their archives are known.
     pub(super) fn register(
         &self,
-        known: &Known,
+        identified: &IdentifiedPackages,
         keys: &[&PackageKey],
         observer: &dyn Observer,
-    ) -> Result<Registration, SiteError> {
+    ) -> Result<Registration, ProjectError> {
         let packages = &self.options.packages;
         let mut used = Used { trees: [trees::name_of(packages)].into(), ..Used::default() };
-        trees::note(&self.options.runner.home, packages).map_err(SiteError::Home)?;
+        trees::note(&self.options.runner.home, packages).map_err(ProjectError::Home)?;
         for key in keys {
-            if let Some(image) = known.images.get(key)
+            if let Some(image) = identified.images.get(key)
                 && let CommandRoot::Layers(layers) = &image.root
             {
                 let blob = |name: &str| format!("sha256:{name}").parse::<BlobDigest>().ok();
@@ -43,6 +43,6 @@ impl Site {
             }
         }
         let waiting = || uses::say_waiting(observer);
-        uses::register(&self.options.runner.home, &used, waiting).map_err(SiteError::Home)
+        uses::register(&self.options.runner.home, &used, waiting).map_err(ProjectError::Home)
     }
 }

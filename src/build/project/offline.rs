@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Site, SiteError, SiteOptions};
+use super::{Project, ProjectError, ProjectOptions};
 use crate::artifact::repository::Repository;
 use crate::base::event::Observer;
 use crate::build::cache::Cache;
@@ -13,7 +13,7 @@ use crate::image::store::ImageStore;
 use crate::source::{self, MissingSource};
 use crate::tree::{PackageKey, PackageTree};
 
-impl Site {
+impl Project {
     /// Lists everything that packages lack without a network: images, their bases and sources.
     /// `order` is a dependency order. Nothing is built.
     pub fn check_offline(
@@ -21,11 +21,12 @@ impl Site {
         order: &[PackageKey],
         repository: Option<&Repository>,
         observer: &dyn Observer,
-    ) -> Result<(), SiteError> {
+    ) -> Result<(), ProjectError> {
         if !self.options.fetch.offline {
             return Ok(());
         }
-        let store = ImageStore::open(self.options.runner.home.root()).map_err(SiteError::Store)?;
+        let store =
+            ImageStore::open(self.options.runner.home.root()).map_err(ProjectError::Store)?;
         let mut finder = self.finder(&store, false);
         let mut items = Vec::new();
         let present = self.missing_images(&mut finder, order, &mut items, observer)?;
@@ -42,9 +43,9 @@ impl Site {
                 without.insert(key.clone());
             }
         }
-        let known = self.identify_by(&mut finder, &with, observer)?;
+        let identified = self.identify_by(&mut finder, &with, observer)?;
         let is_there = |key: &PackageKey| {
-            known.identities.get(key).is_some_and(|identity| {
+            identified.identities.get(key).is_some_and(|identity| {
                 self.cache.has(&identity.id)
                     || repository.is_some_and(|repository| repository.has_locally(&identity.id))
             })
@@ -55,12 +56,12 @@ impl Site {
         self.listed(items)
     }
 
-    fn listed(&self, items: Vec<Missing>) -> Result<(), SiteError> {
+    fn listed(&self, items: Vec<Missing>) -> Result<(), ProjectError> {
         let only_mirrors = self.options.fetch.only_mirrors;
         if items.is_empty() {
             return Ok(());
         }
-        Err(SiteError::Missing(MissingList { items, only_mirrors }))
+        Err(ProjectError::Missing(MissingList { items, only_mirrors }))
     }
 
     /// Lists missing images; returns the packages whose images are here.
@@ -70,7 +71,7 @@ impl Site {
         keys: &[PackageKey],
         items: &mut Vec<Missing>,
         observer: &dyn Observer,
-    ) -> Result<BTreeSet<PackageKey>, SiteError> {
+    ) -> Result<BTreeSet<PackageKey>, ProjectError> {
         let mut present = BTreeSet::new();
         let mut bases = BTreeMap::new();
         for (name, keys) in self.image_names(keys) {
@@ -82,7 +83,7 @@ impl Site {
                     let packages = keys.iter().map(|key| key.name.to_string()).collect();
                     items.push(Missing::Image { name, packages, origin });
                 }
-                Err(error) if error.is_interruption() => return Err(SiteError::Interrupted),
+                Err(error) if error.is_interruption() => return Err(ProjectError::Interrupted),
                 // Other problems are reported with the package's id.
                 Ok(Presence::Here) | Err(_) => present.extend(keys),
             }
@@ -94,30 +95,31 @@ impl Site {
     /// Error for a missing upstream: the upstream and the missing inputs of the tree's own
     /// packages. The inputs of the upstream's packages are unknown without the upstream.
     pub(super) fn without_upstream(
-        options: SiteOptions,
+        options: ProjectOptions,
         cache: Cache,
         upstream: MissingSource,
         observer: &dyn Observer,
-    ) -> Result<SiteError, SiteError> {
+    ) -> Result<ProjectError, ProjectError> {
         let tree = PackageTree::read(&options.packages, &[])?;
         let lock = options.lock.as_ref();
         let pins = lock.map(|lock| lock.image_pins(true)).unwrap_or_default();
-        let site = Self { tree, cache, options, pins, local: std::sync::OnceLock::new() };
-        let keys: Vec<PackageKey> = site.tree.keys().collect();
+        let project = Self { tree, cache, options, pins, local: std::sync::OnceLock::new() };
+        let keys: Vec<PackageKey> = project.tree.keys().collect();
         let mut items = vec![Missing::Upstream(upstream)];
-        let store = ImageStore::open(site.options.runner.home.root()).map_err(SiteError::Store)?;
-        let mut finder = site.finder(&store, false);
-        site.missing_images(&mut finder, &keys, &mut items, observer)?;
-        let sources = source::missing(&site.own_requests(&keys), &site.options.fetch);
+        let store =
+            ImageStore::open(project.options.runner.home.root()).map_err(ProjectError::Store)?;
+        let mut finder = project.finder(&store, false);
+        project.missing_images(&mut finder, &keys, &mut items, observer)?;
+        let sources = source::missing(&project.own_requests(&keys), &project.options.fetch);
         items.extend(sources.into_iter().map(Missing::Source));
-        let only_mirrors = site.options.fetch.only_mirrors;
-        Ok(SiteError::Missing(MissingList { items, only_mirrors }))
+        let only_mirrors = project.options.fetch.only_mirrors;
+        Ok(ProjectError::Missing(MissingList { items, only_mirrors }))
     }
 
     /// The first upstream that is neither expanded nor here, if the network may not be used.
     pub(super) fn missing_upstream(
-        options: &SiteOptions,
-    ) -> Result<Option<MissingSource>, SiteError> {
+        options: &ProjectOptions,
+    ) -> Result<Option<MissingSource>, ProjectError> {
         if !options.fetch.offline {
             return Ok(None);
         }

@@ -1,9 +1,9 @@
-//! External inputs of a site, and its lock: all mismatches are found before anything is fetched or
+//! External inputs of a project, and its lock: all mismatches are found before anything is fetched or
 //! built.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Site, SiteError};
+use super::{Project, ProjectError};
 use crate::base::event::{Event, Observer, Silent};
 use crate::build::images::{ForeignImage, ImageFinder};
 use crate::build::upstream;
@@ -51,22 +51,23 @@ impl Foreign {
     }
 }
 
-impl Site {
+impl Project {
     /// Fails if an existing lock lacks inputs of packages, or has them with other digests.
-    pub fn check_lock(&self, keys: &[PackageKey]) -> Result<(), SiteError> {
+    pub fn check_lock(&self, keys: &[PackageKey]) -> Result<(), ProjectError> {
         let Some(lock) = self.options.lock.clone() else { return Ok(()) };
         let items = self.foreign(keys)?.faults(&lock);
         if items.is_empty() {
             return Ok(());
         }
-        Err(SiteError::Lock(Box::new(LockFaults { path: lock.path.clone(), items })))
+        Err(ProjectError::Lock(Box::new(LockFaults { path: lock.path.clone(), items })))
     }
 
     /// Collects all external inputs of packages and of the tree itself. Unknown inputs are left
     /// out: a build reports their problem.
-    pub(super) fn foreign(&self, keys: &[PackageKey]) -> Result<Foreign, SiteError> {
+    pub(super) fn foreign(&self, keys: &[PackageKey]) -> Result<Foreign, ProjectError> {
         let upstreams = upstream::requests(&self.options.packages, &self.options.local_sources)?;
-        let store = ImageStore::open(self.options.runner.home.root()).map_err(SiteError::Store)?;
+        let store =
+            ImageStore::open(self.options.runner.home.root()).map_err(ProjectError::Store)?;
         let finder = self.finder(&store, false);
         Ok(Foreign {
             upstreams: self.foreign_sources(upstreams),

@@ -6,12 +6,16 @@ use std::path::Path;
 use crate::archive::{
     EntryPath, FileIdentity, Limits, Noted, OwnerNote, Times, Whiteouts, tell_owner,
 };
-use crate::image::layers::{KnownOwners, Making, owners_file, write_layer};
+use crate::image::layers::{KnownOwners, StepOwners, owners_file, write_layer};
 
 /// Makes a layer of an upper directory above one layer below; gives the owners that are beside it.
-fn made(home: &Path, making: Making, told: &[(&str, (u32, u32))]) -> HashMap<String, String> {
+fn made(
+    home: &Path,
+    step_owners: StepOwners,
+    told: &[(&str, (u32, u32))],
+) -> HashMap<String, String> {
     let mut owners = KnownOwners::read(&[home.join("below")]).unwrap();
-    owners.made_by(making);
+    owners.made_by(step_owners);
     for (path, owner) in told {
         owners.tell(Path::new(path), *owner);
     }
@@ -73,9 +77,9 @@ fn what_is_new_is_the_makers_and_what_was_there_stays_whose_it_was() {
     fs_err::os::unix::fs::symlink("x", upper.join("link")).unwrap();
     let link = fs_err::symlink_metadata(upper.join("link")).unwrap();
     let listed = OwnerNote::of((5, 6));
-    let making =
-        Making { maker: (1, 2), notes: HashMap::from([(FileIdentity::of(&link), listed)]) };
-    let owners = made(home, making, &[("told", (10, 11))]);
+    let step_owners =
+        StepOwners { maker: (1, 2), notes: HashMap::from([(FileIdentity::of(&link), listed)]) };
+    let owners = made(home, step_owners, &[("told", (10, 11))]);
     let of = |name: &str| owners.get(name).map_or("0:0", String::as_str);
     for (name, expected) in [
         ("new", "1:2"),

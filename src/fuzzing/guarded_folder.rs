@@ -10,11 +10,11 @@ use crate::archive::{is_opaque_at, is_whiteout_at};
 /// In memory where there is such a place: fuzzing would wear out a disk.
 const MEMORY: &str = "/dev/shm";
 
-pub(super) struct Place(tempfile::TempDir);
+pub(super) struct GuardedFolder(tempfile::TempDir);
 
 /// Entry at a path below a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct UnpackedEntry {
     pub(super) what: What,
     pub(super) mode: u32,
     pub(super) mtime: i64,
@@ -35,9 +35,9 @@ pub(super) enum What {
     Other,
 }
 
-pub(super) type Listing = BTreeMap<Vec<u8>, Found>;
+pub(super) type Listing = BTreeMap<Vec<u8>, UnpackedEntry>;
 
-impl Place {
+impl GuardedFolder {
     pub(super) fn new() -> Self {
         let mut builder = tempfile::Builder::new();
         let prefix = format!("mkpanda-fuzz-{}-", std::process::id());
@@ -83,7 +83,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for GuardedFolder {
     fn drop(&mut self) {
         open(self.0.path());
     }
@@ -141,7 +141,7 @@ fn listing(folder: &Path) -> Listing {
                 .expect("the owner can change a mode");
         }
         let name = path.strip_prefix(folder).expect("it is below the folder");
-        let found = Found { what, mode, mtime: metadata.mtime(), inode: metadata.ino() };
+        let found = UnpackedEntry { what, mode, mtime: metadata.mtime(), inode: metadata.ino() };
         all.insert(name.as_os_str().as_bytes().to_vec(), found);
     }
     for (path, mode) in changed.into_iter().rev() {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::lock::{Foreign, ForeignSource, NamedImage};
-use super::{Site, SiteError, SupplyFailure};
+use super::{Project, ProjectError, SupplyFailure};
 use crate::base::digest::Tee;
 use crate::base::event::Observer;
 use crate::build::images::{Building, ImageError, ImageFinder};
@@ -72,7 +72,7 @@ impl LockOptions {
     }
 }
 
-impl Site {
+impl Project {
     /// Works out a new lock for packages; `all` are those of the whole tree.
     pub fn relock(
         &self,
@@ -81,7 +81,7 @@ impl Site {
         all: &[PackageKey],
         options: &LockOptions,
         observer: &dyn Observer,
-    ) -> Result<Relocked, SiteError> {
+    ) -> Result<Relocked, ProjectError> {
         let (foreign, whole) = (self.foreign(keys)?, self.foreign(all)?);
         let unknown = options.unknown(&foreign);
         if !unknown.is_empty() {
@@ -92,7 +92,7 @@ impl Site {
             let items: Vec<_> = foreign.faults(old).into_iter().filter(changed).collect();
             if !items.is_empty() {
                 let path = old.path.clone();
-                return Err(SiteError::Lock(Box::new(LockFaults { path, items })));
+                return Err(ProjectError::Lock(Box::new(LockFaults { path, items })));
             }
         }
         let mut lock = old.clone();
@@ -127,7 +127,7 @@ impl Site {
         wanted: &[ForeignSource],
         options: &LockOptions,
         observer: &dyn Observer,
-    ) -> Result<Vec<SupplyFailure>, SiteError> {
+    ) -> Result<Vec<SupplyFailure>, ProjectError> {
         let is_new = |found: &&ForeignSource| {
             options.pins(sources.contains_key(&found.wanted.key), options.updates_source(found))
         };
@@ -157,8 +157,9 @@ impl Site {
         foreign: &Foreign,
         options: &LockOptions,
         observer: &dyn Observer,
-    ) -> Result<Vec<SupplyFailure>, SiteError> {
-        let store = ImageStore::open(self.options.runner.home.root()).map_err(SiteError::Store)?;
+    ) -> Result<Vec<SupplyFailure>, ProjectError> {
+        let store =
+            ImageStore::open(self.options.runner.home.root()).map_err(ProjectError::Store)?;
         let is_new = |named: &&NamedImage| {
             let images = if named.image.is_base { &lock.base_images } else { &lock.images };
             options.pins(images.contains_key(&named.image.key), options.updates_image(named))
@@ -179,7 +180,7 @@ impl Site {
                     let images = if is_base { &mut lock.base_images } else { &mut lock.images };
                     images.insert(image.key.clone(), pin);
                 }
-                Err(error) if error.is_interruption() => return Err(SiteError::Interrupted),
+                Err(error) if error.is_interruption() => return Err(ProjectError::Interrupted),
                 Err(error) => failures.push(error.into()),
             }
         }
@@ -193,7 +194,7 @@ impl Site {
         registry: &'a Client,
     ) -> ImageFinder<'a> {
         let building = Building { pins, may_pull_builders: true, ..self.building(false) };
-        ImageFinder::new(&self.options.places, store, registry, building)
+        ImageFinder::new(&self.options.image_locations, store, registry, building)
     }
 
     /// Lists the differences between a lock and packages, without a network: missing inputs,
@@ -205,7 +206,7 @@ impl Site {
         keys: &[PackageKey],
         is_partial: bool,
         observer: &dyn Observer,
-    ) -> Result<Vec<LockFault>, SiteError> {
+    ) -> Result<Vec<LockFault>, ProjectError> {
         let foreign = self.foreign(keys)?;
         let mut faults = foreign.faults(lock);
         if !is_partial {
@@ -236,8 +237,9 @@ impl Site {
         lock: &TreeLock,
         foreign: &Foreign,
         observer: &dyn Observer,
-    ) -> Result<Vec<LockFault>, SiteError> {
-        let store = ImageStore::open(self.options.runner.home.root()).map_err(SiteError::Store)?;
+    ) -> Result<Vec<LockFault>, ProjectError> {
+        let store =
+            ImageStore::open(self.options.runner.home.root()).map_err(ProjectError::Store)?;
         let (pins, registry) = (lock.image_pins(false), self.options.registry.without_network());
         let mut finder = self.pinned_finder(&store, &pins, &registry);
         let mut faults = Vec::new();
@@ -245,7 +247,7 @@ impl Site {
             foreign.images.iter().filter(|it| !it.image.is_base)
         {
             match finder.find(name, &self.tree, observer) {
-                Err(error) if error.is_interruption() => return Err(SiteError::Interrupted),
+                Err(error) if error.is_interruption() => return Err(ProjectError::Interrupted),
                 Err(ImageError::Pin { source, .. })
                     if matches!(
                         *source,

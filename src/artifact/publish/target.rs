@@ -24,14 +24,14 @@ pub enum Published {
 }
 
 /// Place of an archive in a store.
-pub(super) struct Place<'p> {
+pub(super) struct ArchiveTarget<'p> {
     pub(super) backend: &'p dyn Backend,
     /// Name of the archive in the store.
     pub(super) what: &'p str,
     pub(super) transfer: Transfer<'p>,
 }
 
-impl Place<'_> {
+impl ArchiveTarget<'_> {
     /// Puts the archive, unless the store has one. A different size afterwards is damage.
     pub(super) fn put(
         &self,
@@ -146,11 +146,11 @@ pub fn has(
     sha256: &Sha256Sum,
     observer: &dyn Observer,
 ) -> Result<bool, PublishError> {
-    let place = Place { backend, what, transfer: Transfer { subject: what, observer } };
-    if place.stated_sum()?.as_deref() != Some(sha256.as_str()) {
+    let target = ArchiveTarget { backend, what, transfer: Transfer { subject: what, observer } };
+    if target.stated_sum()?.as_deref() != Some(sha256.as_str()) {
         return Ok(false);
     }
-    match backend.head(&what.parse()?, &place.transfer) {
+    match backend.head(&what.parse()?, &target.transfer) {
         Ok(_) => Ok(true),
         Err(error) if error.is_not_found() => Ok(false),
         Err(error) => Err(error.into()),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;
 
-use super::{Site, SiteError};
+use super::{Project, ProjectError};
 use crate::artifact::repository::RepositoryError;
 use crate::artifact::shared_cache::SharedCaches;
 use crate::base::atomic;
@@ -20,7 +20,7 @@ use crate::tree::PackageKey;
 /// packages are small.
 const AT_ONCE: usize = 32;
 
-impl Site {
+impl Project {
     /// Fetches the packages that a plan would build from caches, and returns the ids of all
     /// packages that are present then. Faults of a cache are warnings.
     pub(super) fn fetch_cached(
@@ -28,7 +28,7 @@ impl Site {
         plan: &Plan,
         caches: &SharedCaches,
         observer: &dyn Observer,
-    ) -> Result<BTreeSet<PackageId>, SiteError> {
+    ) -> Result<BTreeSet<PackageId>, ProjectError> {
         let steps: Vec<&Step> = plan.to_build().collect();
         if steps.is_empty() || !caches.read() {
             return Ok(BTreeSet::new());
@@ -37,7 +37,7 @@ impl Site {
             self.fetch_one(step, caches, observer).map(|found| found.then(|| step.id.clone()))
         });
         if observer.is_interrupted() {
-            return Err(SiteError::Interrupted);
+            return Err(ProjectError::Interrupted);
         }
         let found: Result<Vec<_>, _> = results.into_iter().flatten().collect();
         Ok(found?.into_iter().flatten().collect())
@@ -48,7 +48,7 @@ impl Site {
         step: &Step,
         caches: &SharedCaches,
         observer: &dyn Observer,
-    ) -> Result<bool, SiteError> {
+    ) -> Result<bool, ProjectError> {
         let Step { key, id, .. } = step;
         let limits = self.options.runner.archives;
         let brought = self.bring(key, id, observer, |archive| {
@@ -65,11 +65,11 @@ impl Site {
         id: &PackageId,
         observer: &dyn Observer,
         fetch: impl FnOnce(&Path) -> Result<bool, RepositoryError>,
-    ) -> Result<Option<Outcome>, SiteError> {
+    ) -> Result<Option<Outcome>, ProjectError> {
         let began = Instant::now();
         let lock = self.options.runner.home.package_lock(self.cache.root(), id);
         let lock = FileLock::acquire_unless(&lock, || (), || observer.is_interrupted())
-            .map_err(SiteError::Cache)?;
+            .map_err(ProjectError::Cache)?;
         if lock.is_none() {
             return Ok(None);
         }
@@ -78,14 +78,14 @@ impl Site {
         } else {
             atomic::sweep_temporaries(&self.cache.package_folder(id.name())).report(observer);
             let fetched = fetch(&self.cache.archive(id)).map_err(|source| {
-                SiteError::SharedCache { id: id.clone(), source: Box::new(source) }
+                ProjectError::SharedCache { id: id.clone(), source: Box::new(source) }
             })?;
             if !fetched {
                 return Ok(None);
             }
             Outcome::Fetched
         };
-        self.cache.write_latest(id, &key.variant).map_err(SiteError::Cache)?;
+        self.cache.write_latest(id, &key.variant).map_err(ProjectError::Cache)?;
         observer.event(Event::Finished { package: id.to_string(), how, took: began.elapsed() });
         Ok(Some(how))
     }

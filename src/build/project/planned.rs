@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use super::Site;
+use super::Project;
 use crate::base::event::{Planned, PlannedPackage};
 use crate::build::estimate::estimate;
 use crate::build::execute::Pace;
 use crate::build::plan::{Action, Plan, Step, Why};
 use crate::tree::PackageKey;
 
-impl Site {
-    /// Describes the remaining steps; `places` are their indices.
+impl Project {
+    /// Describes the remaining steps, with their `indices`.
     pub(super) fn planned(
         &self,
         plan: &Plan,
-        places: &BTreeMap<&PackageKey, usize>,
+        indices: &BTreeMap<&PackageKey, usize>,
         pace: &Pace,
     ) -> Planned {
         let describe = |step: &Step| {
@@ -27,12 +27,12 @@ impl Site {
             let requires = self.tree.requires(&step.key);
             PlannedPackage {
                 id: step.id.to_string(),
-                needs: requires.iter().filter_map(|key| places.get(key).copied()).collect(),
+                needs: requires.iter().filter_map(|key| indices.get(key).copied()).collect(),
                 expected: estimate(&self.options.runner.home, &step.key.name, last),
             }
         };
         Planned {
-            cached: plan.steps.len() - places.len(),
+            cached: plan.steps.len() - indices.len(),
             jobs: pace.jobs,
             keeps_going: pace.keep_going,
             packages: plan.to_build().map(describe).collect(),

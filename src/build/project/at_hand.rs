@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Site, SiteError, SiteOptions};
+use super::{Project, ProjectError, ProjectOptions};
 use crate::base::causes::with_causes;
 use crate::base::digest::{Sha1Sum, Sha256Sum};
 use crate::base::event::Observer;
@@ -33,16 +33,18 @@ pub struct AtHand {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WithoutId(pub String);
 
-impl Site {
+impl Project {
     /// Reads the tree with those of its upstreams that are expanded, and fetches and writes nothing. Gives the
     /// `upstream.json` of the first upstream that is not expanded, too.
-    pub fn open_at_hand(mut options: SiteOptions) -> Result<(Self, Option<PathBuf>), SiteError> {
+    pub fn open_at_hand(
+        mut options: ProjectOptions,
+    ) -> Result<(Self, Option<PathBuf>), ProjectError> {
         let lock = options.lock.clone();
         options.fetch.pins =
             Arc::new(lock.as_ref().map(|lock| lock.file_pins()).unwrap_or_default());
         let pins = lock.as_ref().map(|lock| lock.image_pins(true)).unwrap_or_default();
         let cache = Cache::of(&options.packages);
-        cache.linked().map_or(Ok(()), |link| Err(SiteError::CacheLink(link)))?;
+        cache.linked().map_or(Ok(()), |link| Err(ProjectError::CacheLink(link)))?;
         let (packages, home) = (&options.packages, &options.runner.home);
         let (upstreams, missing) =
             upstream::expanded(packages, home, &options.fetch, &options.local_sources)?;
@@ -55,11 +57,16 @@ impl Site {
         &self,
         keys: &BTreeSet<PackageKey>,
         observer: &dyn Observer,
-    ) -> Result<AtHand, SiteError> {
-        let store = ImageStore::open(self.options.runner.home.root()).map_err(SiteError::Store)?;
+    ) -> Result<AtHand, ProjectError> {
+        let store =
+            ImageStore::open(self.options.runner.home.root()).map_err(ProjectError::Store)?;
         let building = Building { is_preview: true, ..self.building(false) };
-        let mut finder =
-            ImageFinder::new(&self.options.places, &store, &self.options.registry, building);
+        let mut finder = ImageFinder::new(
+            &self.options.image_locations,
+            &store,
+            &self.options.registry,
+            building,
+        );
         let mut without: BTreeMap<PackageKey, WithoutId> = BTreeMap::new();
         let mut allowed = keys.clone();
         for group in graph::cyclic_groups(keys, |key| self.tree.requires(key)) {

@@ -22,7 +22,7 @@ use crate::base::lock::FileLock;
 use crate::image::compression::Compression;
 use crate::image::digest::DiffId;
 use crate::image::store::BuiltLayer;
-use crate::image::threads::Summing;
+use crate::image::threads::ThreadedHasher;
 
 /// Compression level of layers: the fastest, as most layers never leave the machine. Level 1 takes
 /// a third of the time of 6 for a tenth more bytes.
@@ -30,7 +30,7 @@ const LEVEL: u32 = 1;
 
 /// Digests and sizes of a packed layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MadeLayer {
+pub struct NewLayer {
     /// The layer.
     pub layer: BuiltLayer,
     /// Contents.
@@ -46,11 +46,14 @@ pub fn write_layer(
     times: Times,
     owners: Option<&KnownOwners>,
     limits: &Limits,
-) -> Result<MadeLayer, PackError> {
-    let stored =
-        Stored { out: BufWriter::with_capacity(1 << 18, blob), sum: Summing::new(), size: 0 };
+) -> Result<NewLayer, PackError> {
+    let stored = Stored {
+        out: BufWriter::with_capacity(1 << 18, blob),
+        sum: ThreadedHasher::new(),
+        size: 0,
+    };
     let gzip = flate2::GzBuilder::new().write(stored, flate2::Compression::new(LEVEL));
-    let out = Content { out: gzip, sum: Summing::new() };
+    let out = Content { out: gzip, sum: ThreadedHasher::new() };
     let (out, packed) = match owners {
         None => pack_layer(upper, out, times, LayerOwners::Disk, limits)?,
         Some(owners) => {
@@ -72,7 +75,7 @@ pub fn write_layer(
         compression: Compression::Gzip,
         diff_id: content.finish().into(),
     };
-    Ok(MadeLayer { layer, packed })
+    Ok(NewLayer { layer, packed })
 }
 
 /// Makes a packed upper directory the unpacked layer, with the files beside it. Returns `false` if
@@ -128,7 +131,7 @@ type Records = HashMap<Vec<u8>, (u32, u32)>;
 
 /// Owners recorded for a layer under construction.
 #[derive(Debug, Default)]
-pub struct Making {
+pub struct StepOwners {
     /// Owner of the step's files without a recorded owner.
     pub maker: (u32, u32),
     /// Owners of symlinks and other files that cannot have extended attributes.
@@ -140,7 +143,7 @@ pub struct Making {
 pub struct KnownOwners {
     /// Owners recorded for the layer under construction.
     told: Records,
-    making: Making,
+    step_owners: StepOwners,
     /// Layers, highest first, with their owner records and implied folders.
     layers: Vec<(PathBuf, Records, BTreeSet<PathBuf>)>,
 }
@@ -151,7 +154,7 @@ impl KnownOwners {
         let layer = |layer: &PathBuf| Ok((layer.clone(), records(layer)?, implied::read(layer)?));
         let layers = layers.iter().rev().map(layer);
         let layers = layers.collect::<io::Result<_>>()?;
-        Ok(Self { told: HashMap::new(), making: Making::default(), layers })
+        Ok(Self { told: HashMap::new(), step_owners: StepOwners::default(), layers })
     }
 
     /// Records the owner of a path in the layer under construction.
@@ -160,8 +163,8 @@ impl KnownOwners {
     }
 
     /// Sets the owners recorded while the layer was made.
-    pub fn made_by(&mut self, making: Making) {
-        self.making = making;
+    pub fn made_by(&mut self, step_owners: StepOwners) {
+        self.step_owners = step_owners;
     }
 
     /// Owner of a path in the highest layer with that path; root, if no layer has the path.
@@ -187,10 +190,10 @@ impl KnownOwners {
         let own = if is_old {
             replaced.unwrap_or((0, 0))
         } else {
-            let (user, group) = self.making.maker;
+            let (user, group) = self.step_owners.maker;
             (user, entry.group_of_folder.unwrap_or(group))
         };
-        let known = || self.making.notes.get(&FileIdentity::of(data.as_ref().ok()?)).copied();
+        let known = || self.step_owners.notes.get(&FileIdentity::of(data.as_ref().ok()?)).copied();
         match entry.note.or_else(known) {
             Some(note) => note.resolve(replaced, own),
             None => own,
@@ -268,7 +271,7 @@ fn records(layer: &Path) -> io::Result<Records> {
 /// Tar stream whose digest is computed before compression.
 struct Content {
     out: GzEncoder<Stored>,
-    sum: Summing,
+    sum: ThreadedHasher,
 }
 
 impl Write for Content {
@@ -286,7 +289,7 @@ impl Write for Content {
 /// Blob whose digest is computed while the file is written.
 struct Stored {
     out: BufWriter<std::fs::File>,
-    sum: Summing,
+    sum: ThreadedHasher,
     size: u64,
 }
 

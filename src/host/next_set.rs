@@ -35,12 +35,12 @@ const FOLDER: Mode = Mode::from_bits_truncate(0o755);
 const FILE: Mode = Mode::from_bits_truncate(0o644);
 
 /// Wanted entries of a folder by name, in byte order.
-type Wanted<'a> = Vec<(&'a [u8], &'a Node)>;
+type WantedEntries<'a> = Vec<(&'a [u8], &'a Node)>;
 
 /// Writes the parts of the next set below the install root; returns the files that are not on disk
 /// yet.
 pub(super) fn write(host: &Host, plan: &InstallPlan) -> Result<Vec<File>, PrepareError> {
-    let mut folders: HashMap<&[u8], Wanted<'_>> = HashMap::new();
+    let mut folders: HashMap<&[u8], WantedEntries<'_>> = HashMap::new();
     for (path, node) in &plan.nodes {
         if let Some((above, name)) = path.split() {
             folders.entry(above).or_default().push((name, node));
@@ -59,7 +59,7 @@ pub(super) fn write(host: &Host, plan: &InstallPlan) -> Result<Vec<File>, Prepar
 
 struct Writer<'a> {
     /// By the path of the folder.
-    folders: HashMap<&'a [u8], Wanted<'a>>,
+    folders: HashMap<&'a [u8], WantedEntries<'a>>,
     /// Files that were written, and aren't on disk yet.
     written: Vec<File>,
 }
@@ -239,7 +239,11 @@ impl Way<'_> {
 }
 
 /// Removes unwanted entries of a folder; returns for each wanted one if the entry is present.
-fn sift(folder: &OwnedFd, place: &Path, wanted: &Wanted<'_>) -> Result<Vec<bool>, PrepareError> {
+fn sift(
+    folder: &OwnedFd,
+    place: &Path,
+    wanted: &WantedEntries<'_>,
+) -> Result<Vec<bool>, PrepareError> {
     let mut kept = vec![false; wanted.len()];
     for (name, kind) in entries(folder).map_err(PrepareError::Remove)? {
         let bytes = name.to_bytes();

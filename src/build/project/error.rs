@@ -1,4 +1,4 @@
-//! Errors of building a site's packages.
+//! Errors of building a project's packages.
 
 use std::path::PathBuf;
 
@@ -26,15 +26,15 @@ pub enum OutsideError {
     Source(#[from] SourceError),
 }
 
-impl From<IdentityError<OutsideError>> for SiteError {
+impl From<IdentityError<OutsideError>> for ProjectError {
     fn from(error: IdentityError<OutsideError>) -> Self {
         Self::Identity(Box::new(error))
     }
 }
 
-/// A site can't be opened, or its packages not be built.
+/// Failure to open a project, or to build its packages.
 #[derive(Debug, thiserror::Error)]
-pub enum SiteError {
+pub enum ProjectError {
     /// The tree is not valid.
     #[error(transparent)]
     Tree(#[from] TreeError),
