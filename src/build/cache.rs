@@ -111,7 +111,8 @@ impl Cache {
     /// file without an end, is none.
     pub fn last_build(&self, name: &PackageName, variant: &Variant) -> Option<PackageId> {
         let file = variant.file("latest");
-        let text = within::read_text(&self.package_folder(name), Path::new(&file), LONGEST_LATEST);
+        let text =
+            confinement::read_text(&self.package_folder(name), Path::new(&file), LONGEST_LATEST);
         text.ok()?.trim().parse().ok()
     }
 

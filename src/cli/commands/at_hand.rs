@@ -78,7 +78,7 @@ pub(super) fn open(context: &Context<'_>, packages: PathBuf) -> Result<Looked, C
         context.printer.line(Weight::Warning, &message);
     }
     if missing_upstream.is_none() {
-        warn_of_nothing(context, &site.tree);
+        warn_of_nothing(context, &project.tree);
     }
     let progress = context.progress(&settings);
     Ok(Looked { project, settings, progress, missing_upstream })

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::archive::compression::decompressed;
-use crate::base::within;
+use crate::base::confinement;
 use crate::build::cache::{Cache, is_file};
 use crate::package::{PackageId, PackageName, Requirement, Variant};
 use crate::runner::home::Home;
@@ -257,7 +257,7 @@ fn newest(folder: &Path, key: &PackageKey) -> Option<KnownBuild> {
         .flat_map(|folder| ids_in(folder))
         .flat_map(|id| places(&id))
         .filter_map(|path| {
-            let file = within::open_plain(folder, &path).ok()?;
+            let file = confinement::open_plain(folder, &path).ok()?;
             Some((file.metadata().ok()?.modified().ok()?, path))
         })
         .collect();
@@ -273,7 +273,7 @@ fn read(path: &Path) -> Option<KnownBuild> {
 
 /// Reads a record in a folder. Others may write to a cache, so a link, a FIFO or a device is not a record.
 fn read_below(folder: &Path, path: &Path) -> Option<KnownBuild> {
-    parse_file(within::open_plain(folder, path).ok()?, &folder.join(path))
+    parse_file(confinement::open_plain(folder, path).ok()?, &folder.join(path))
 }
 
 fn parse_file(file: impl Read, path: &Path) -> Option<KnownBuild> {

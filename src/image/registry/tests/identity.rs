@@ -167,7 +167,7 @@ fn an_identity_token_goes_to_no_server_that_the_token_server_leads_to() {
             );
             (request.header("authorization") != Some("Bearer for-anna")).then(|| answer(&head, b""))
         });
-        let mut place = Place::new(&[&server]);
+        let mut place = TestClient::new(&[&server]);
         place.log_in(&server.host(), AUTH);
         let file = &place.options.credentials.files[0];
         let entry = r#"{"identitytoken": "geheim"}"#;
