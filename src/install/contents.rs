@@ -32,6 +32,7 @@ impl PackageContents {
     /// Reads the relevant contents of a package unpacked in a folder.
     pub fn from_directory(id: &PackageId, folder: &Path) -> Result<Self, InstallError> {
         let unreadable = |source| InstallError::Unreadable { package: id.clone(), source };
+        let document = |name: &str| read_document(&folder.join(name)).map_err(unreadable);
         let (info, buildinfo_full) = (document("pkginfo.json")?, document("buildinfo.full.json")?);
         // The folder itself may lie in a view that only one process has.
         let shown = PathBuf::from(id.to_string());

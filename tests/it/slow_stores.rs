@@ -138,7 +138,7 @@ fn a_build_that_is_killed_while_it_uploads_leaves_whole_objects() {
     let build = ["tree", "--mkbootstrap", &cache];
     let mut killed = 0;
     for number in 0..KILLS {
-        killed += u32::from(slow.kill(&build, Duration::from_millis(500 + 500 * number)));
+        killed += u32::from(slow.kill(&build, Duration::from_millis(150 + 170 * number)));
         slow.verify();
     }
     assert!(killed > 2, "{killed} runs were killed");
