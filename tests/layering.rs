@@ -17,6 +17,8 @@ mod english;
 mod imports;
 #[path = "layering/references.rs"]
 mod references;
+#[path = "layering/trust.rs"]
+mod trust;
 
 use imports::{Code, Crate, cycles};
 

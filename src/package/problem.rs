@@ -4,7 +4,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::base::http::redact_text;
-#[cfg(feature = "builder")]
 use crate::base::suggestion::nearest;
 use crate::base::text::steers_terminal;
 
@@ -136,12 +135,6 @@ impl fmt::Display for Report {
             self.path.display(),
         )
     }
-}
-
-/// Suggests nothing: the program for hosts lacks the library for it.
-#[cfg(not(feature = "builder"))]
-fn nearest<'k>(_typed: &str, _known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    None
 }
 
 fn visible(letter: char) -> char {

@@ -14,7 +14,6 @@
 mod generated;
 mod page;
 mod session;
-mod trust;
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
