@@ -144,7 +144,7 @@ fn flags_that_do_not_fit_are_named_and_change_nothing() {
 
 #[test]
 fn the_units_program_is_not_in_a_folder_that_is_swapped() {
-    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pkgpanda.md");
+    let docs = crate::support::data().join("../../docs/pkgpanda.md");
     let text = std::fs::read_to_string(docs).unwrap();
     let program = text.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
     assert!(program.starts_with('/') && !program.starts_with("/opt/mesosphere/"), "{program}");
