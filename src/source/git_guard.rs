@@ -113,8 +113,11 @@ fn check_unknown(path: &Path) -> Result<(), Refusal> {
     for folder in [path.to_owned(), path.join(".git")] {
         names.extend(LIMITS.iter().map(|(name, _)| folder.join(name)));
     }
+    // Other folders have files of such names and of any size.
+    let may_be_bare = ["objects", "commondir"].iter().any(|name| path.join(name).exists());
     names.iter().try_for_each(|name| match fs_err::metadata(name) {
         Ok(data) if is_odd(data.file_type()) => Err(odd(name)),
+        Ok(_) if name.parent() == Some(path) && !name.ends_with(".git") && !may_be_bare => Ok(()),
         Ok(data) => check_size(name, data.len()),
         Err(_) => Ok(()),
     })
@@ -156,7 +159,7 @@ impl Walk {
             if kind.is_symlink() {
                 self.link(top, path)?;
             } else if kind.is_file() {
-                if limit(path).is_some() {
+                if limit(path).is_some() && !is_reflog(top, path) {
                     let size = entry.metadata().map_or(0, |data| data.len());
                     check_size(path, size)?;
                 }
@@ -174,7 +177,7 @@ impl Walk {
             return Err(odd(path));
         }
         if !data.is_dir() {
-            return check_size(path, data.len());
+            return if is_reflog(top, path) { Ok(()) } else { check_size(path, data.len()) };
         }
         let first = path.strip_prefix(top).ok().and_then(|path| path.components().next());
         let is_read = first.is_some_and(|first| {
@@ -201,6 +204,14 @@ pub(super) fn is_odd(kind: std::fs::FileType) -> bool {
 
 fn odd(path: &Path) -> Refusal {
     format!("{} is a FIFO or a device, and is not read", path.display())
+}
+
+/// True for a reflog of a git directory, or of a submodule or work tree in the directory: the file grows with each
+/// commit, has the name of its reference, and is not read here. A reference may be called `logs`, too.
+fn is_reflog(top: &Path, path: &Path) -> bool {
+    let below = path.strip_prefix(top).unwrap_or(path);
+    let mut folders = below.components().map(|part| part.as_os_str());
+    folders.find(|name| *name == "logs" || *name == "refs").is_some_and(|name| name == "logs")
 }
 
 fn limit(path: &Path) -> Option<u64> {

@@ -197,3 +197,24 @@ fn a_change_within_the_indexs_own_time_is_found() {
     let error = world.fetch(local()).unwrap_err();
     assert!(error.to_string().ends_with("/.r: file"), "{error}");
 }
+
+/// A reflog grows with each commit, and is called as its reference.
+#[test]
+fn a_repository_of_many_years_is_taken() {
+    let world = World::new();
+    world.repository("packages/.r");
+    world.commit("packages/.r", "packages/x", b"x\n");
+    let line = [b'x'; 100].repeat(20_000);
+    for name in ["HEAD", "refs/heads/config", "refs/heads/shallow"] {
+        world.write(&format!("packages/.r/.git/logs/{name}"), &line);
+        world.write(&format!("packages/.r/.git/modules/m/logs/{name}"), &line);
+    }
+    // Of a folder above, which is not a repository.
+    world.write("config", &line);
+    world.write("HEAD", &line);
+    let world = Arc::new(world);
+    assert_eq!(answer(&world, "long reflogs"), None);
+    // A reference below a folder of that name is read whole.
+    world.write("packages/.r/.git/refs/heads/logs/HEAD", &line);
+    assert!(answer(&world, "a long reference").unwrap().contains("is longer than"));
+}
