@@ -5,6 +5,16 @@ pub(crate) fn shell_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
+/// A text as one word of a shell for people to read: in quotes only where these are needed.
+#[cfg(feature = "builder")]
+pub(crate) fn shell_argument(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+@:,".contains(letter);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    shell_word(text)
+}
+
 /// A text as HTML shows it, and within quoted attributes.
 pub(crate) fn html(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -24,6 +34,14 @@ pub(crate) fn html(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "builder")]
+    #[test]
+    fn words_of_a_shell_are_quoted_where_they_need_it() {
+        for (path, word) in [("/a/b-1.2", "/a/b-1.2"), ("/a b/c'd", r"'/a b/c'\''d'"), ("", "''")] {
+            assert_eq!(shell_argument(path), word);
+        }
+    }
 
     #[test]
     fn texts_keep_their_meaning() {

@@ -66,27 +66,9 @@ pub(crate) fn toml_string(text: &str) -> String {
     quoted
 }
 
-/// Writes a text as one word of a shell for people to read: in quotes only where these are needed.
-#[cfg(feature = "builder")]
-pub(crate) fn shell_argument(text: &str) -> String {
-    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+@:,".contains(letter);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[cfg(feature = "builder")]
-    #[test]
-    fn words_of_a_shell_are_quoted_where_they_need_it() {
-        for (path, word) in [("/a/b-1.2", "/a/b-1.2"), ("/a b/c'd", r"'/a b/c'\''d'"), ("", "''")] {
-            assert_eq!(shell_argument(path), word);
-        }
-    }
 
     #[test]
     fn characters_that_steer_a_terminal_are_shown() {

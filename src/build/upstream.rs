@@ -78,22 +78,31 @@ pub fn expand(
     let mut at = packages.to_owned();
     while let Some(upstream) = tree::read_upstream(&at)? {
         chain.push(&at, &upstream)?;
-        let local = match at.parent() {
-            Some(checkout) if at != packages => LocalScope::checkout(local, checkout),
-            _ => LocalScope::under(local, &at),
-        };
+        let local = scope(&at, packages, local);
         if let Some(lock) = lock {
             check_lock(lock, packages, &request(&at, &upstream, local.clone()), &upstream, fetch)?;
         }
         let checkout = check_out(&at, &upstream, local, home, fetch, limits, observer)?;
-        at = checkout.join("packages");
-        let stays = confinement::locate_below(&checkout, Path::new("packages")).is_ok();
-        if !stays || !at.is_dir() {
-            return Err(TreeError::UpstreamWithoutPackages(at).into());
-        }
+        at = packages_of(&checkout)
+            .ok_or_else(|| TreeError::UpstreamWithoutPackages(checkout.join("packages")))?;
         found.push(at.clone());
     }
     Ok(found)
+}
+
+/// Scope in which an upstream may be local: the checkout that names the upstream, or the tree itself.
+fn scope(at: &Path, packages: &Path, local: &LocalPermission) -> LocalScope {
+    match at.parent() {
+        Some(checkout) if at != packages => LocalScope::checkout(local, checkout),
+        _ => LocalScope::under(local, at),
+    }
+}
+
+/// Packages directory of a checkout, if it is a folder below the checkout.
+fn packages_of(checkout: &Path) -> Option<PathBuf> {
+    let packages = checkout.join("packages");
+    let stays = confinement::locate_below(checkout, Path::new("packages")).is_ok();
+    (stays && packages.is_dir()).then_some(packages)
 }
 
 /// Packages directories of the upstreams that are expanded and current, the nearest first, and the `upstream.json`
@@ -109,17 +118,13 @@ pub fn expanded(
     let mut at = packages.to_owned();
     while let Some(upstream) = tree::read_upstream(&at)? {
         chain.push(&at, &upstream)?;
-        let scope = match at.parent() {
-            Some(checkout) if at != packages => LocalScope::checkout(local, checkout),
-            _ => LocalScope::under(local, &at),
-        };
-        let id = source::identify(&request(&at, &upstream, scope), fetch, &Silent);
+        let request = request(&at, &upstream, scope(&at, packages, local));
+        let id = source::identify(&request, fetch, &Silent);
         let checkout = Cache::of(&at).upstream_checkout();
         let is_current = id.is_ok_and(|id| CheckoutNote::of(&checkout, home).is_of(&upstream, &id));
-        let stays = confinement::locate_below(&checkout, Path::new("packages")).is_ok();
-        at = checkout.join("packages");
-        if !is_current || !stays || !at.is_dir() {
-            return Ok((found, Some(upstream.path)));
+        match packages_of(&checkout) {
+            Some(packages) if is_current => at = packages,
+            _ => return Ok((found, Some(upstream.path))),
         }
         found.push(at.clone());
     }

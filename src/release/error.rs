@@ -7,7 +7,7 @@ use super::config::ConfigError;
 use super::layout::{Commit, LayoutError};
 use super::plan::PlanError;
 use crate::artifact::repository::RepositoryError;
-use crate::base::text::shell_argument;
+use crate::base::escape::shell_argument;
 use crate::installer::InstallerError;
 use crate::package::{PackageId, Variant};
 use crate::provider::ProviderError;

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::base::text::shell_argument;
+use crate::base::escape::shell_argument;
 use crate::package::{PackageName, variant_of_file};
 use crate::tree::CACHE;
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::base::text::shell_argument;
+use crate::base::escape::shell_argument;
 use crate::package::{PackageName, Report, Variant};
 
 /// Reason why a tree cannot be built, or does not exist.

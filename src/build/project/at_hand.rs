@@ -4,13 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use super::{Project, ProjectError, ProjectOptions};
 use crate::base::causes::with_causes;
 use crate::base::digest::{Sha1Sum, Sha256Sum};
 use crate::base::event::Observer;
-use crate::build::cache::Cache;
 use crate::build::id::{Identities, IdentityError, Inputs, hash_folder, identify_with};
 use crate::build::images::{Building, ImageError, ImageFinder};
 use crate::build::plan::{Pending, WhyPending};
@@ -39,12 +37,7 @@ impl Project {
     pub fn open_at_hand(
         mut options: ProjectOptions,
     ) -> Result<(Self, Option<PathBuf>), ProjectError> {
-        let lock = options.lock.clone();
-        options.fetch.pins =
-            Arc::new(lock.as_ref().map(|lock| lock.file_pins()).unwrap_or_default());
-        let pins = lock.as_ref().map(|lock| lock.image_pins(true)).unwrap_or_default();
-        let cache = Cache::of(&options.packages);
-        cache.linked().map_or(Ok(()), |link| Err(ProjectError::CacheLink(link)))?;
+        let (cache, pins) = Self::prepare(&mut options)?;
         let (packages, home) = (&options.packages, &options.runner.home);
         let (upstreams, missing) =
             upstream::expanded(packages, home, &options.fetch, &options.local_sources)?;

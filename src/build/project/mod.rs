@@ -131,12 +131,7 @@ impl Project {
         mut options: ProjectOptions,
         observer: &dyn Observer,
     ) -> Result<Self, ProjectError> {
-        let lock = options.lock.clone();
-        options.fetch.pins =
-            Arc::new(lock.as_ref().map(|lock| lock.file_pins()).unwrap_or_default());
-        let pins = lock.as_ref().map(|lock| lock.image_pins(true)).unwrap_or_default();
-        let cache = Cache::of(&options.packages);
-        cache.linked().map_or(Ok(()), |link| Err(ProjectError::CacheLink(link)))?;
+        let (cache, pins) = Self::prepare(&mut options)?;
         if let Some(upstream) = Self::missing_upstream(&options)? {
             return Err(Self::without_upstream(options, cache, upstream, observer)?);
         }
@@ -146,10 +141,22 @@ impl Project {
             &options.fetch,
             &options.runner.archives,
             &options.local_sources,
-            lock.as_deref(),
+            options.lock.as_deref(),
             observer,
         )?;
         Self::read(options, cache, pins, &upstreams)
+    }
+
+    /// Puts the lock's pins into the options, and gives the tree's cache and the pins of images.
+    fn prepare(options: &mut ProjectOptions) -> Result<(Cache, ImagePins), ProjectError> {
+        let lock = options.lock.as_deref();
+        let pins = lock.map(|lock| lock.image_pins(true)).unwrap_or_default();
+        options.fetch.pins = Arc::new(lock.map(TreeLock::file_pins).unwrap_or_default());
+        let cache = Cache::of(&options.packages);
+        match cache.linked() {
+            Some(link) => Err(ProjectError::CacheLink(link)),
+            None => Ok((cache, pins)),
+        }
     }
 
     fn read(

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::finding::{Findings, Rule, whole};
 use crate::base::confinement;
-use crate::base::text::shell_argument;
+use crate::base::escape::shell_argument;
 use crate::package::{PackageName, Problem, Report};
 use crate::tree::{Package, PackageTree};
 

@@ -8,6 +8,7 @@ use super::connected::settings;
 use super::error::CloudError;
 use super::ini::{self, Sections};
 use super::settings::S3Settings;
+use crate::base::escape::shell_word;
 use crate::base::secret::Secret;
 
 /// The two files.
@@ -104,7 +105,7 @@ impl Profile {
         }) {
             let export = format!(
                 "eval \"$(aws configure export-credentials --profile {} --format env)\"",
-                shell_quoted(name)
+                shell_word(name)
             );
             return Err(settings(
                 format!(
@@ -120,7 +121,7 @@ impl Profile {
                 format!(
                     "the profile {name:?} has only one of aws_access_key_id and aws_secret_access_key"
                 ),
-                Some(&format!("aws configure --profile {}", shell_quoted(name))),
+                Some(&format!("aws configure --profile {}", shell_word(name))),
             )),
         }
     }
@@ -128,10 +129,6 @@ impl Profile {
     fn has_keys(&self) -> bool {
         self.access_key_id.is_some() && self.secret_access_key.is_some()
     }
-}
-
-fn shell_quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 /// Reads a file; a missing file has no sections. Messages quote no content.
