@@ -90,6 +90,27 @@ fn an_installation_that_failed_anywhere_is_repeated() {
     assert!(foreign.join("opt/mesosphere/mine").exists());
 }
 
+/// The set was active when the services failed to start, and what is done again has other packages.
+#[test]
+fn an_installation_that_failed_late_is_repeated_with_another_configuration() {
+    let Some(release) = Release::build() else { return };
+    let installer = release.write("1.0", &Variant::DEFAULT);
+    let machine = machine(&release, "machine");
+    let root = machine.to_str().unwrap();
+    let mut greetings = Vec::new();
+    for greeting in ["first", "second"] {
+        let config = format!("{CONFIG}bootstrap_url: http://192.0.2.1:1\ngreeting: {greeting}\n");
+        release.configure(&config);
+        release.run(&installer, &["--genconf"]).ok();
+        release.run(&installer, &["install", "--root", root, "master"]).ok();
+        let files = files_below(&machine.join("opt/mesosphere/etc"));
+        greetings.push(files.iter().any(|file| text(file).contains(greeting)));
+        assert!(!machine.join("etc/mesosphere/setup-flags/active.json").exists());
+        std::fs::write(machine.join("opt/mesosphere-pkgpanda/unfinished"), "").unwrap();
+    }
+    assert_eq!(greetings, [true, true]);
+}
+
 #[test]
 fn upgrade_scripts_go_on_working_after_later_configurations() {
     let Some(mut release) = Release::build() else { return };

@@ -9,6 +9,7 @@ bootstrap_sha256={{ bootstrap_sha256 }}
 pkgpanda_sha256={{ pkgpanda_sha256 }}
 cluster_package_list={{ cluster_package_list }}
 late_package={{ late_package }}
+active={{ cluster_packages | tojson }}
 repository_url=$configured_url
 root='' do_preflight=1 do_install=1 block=''
 missing='' faults=0
@@ -101,7 +102,7 @@ After=network-online.target
 [Service]
 Type=oneshot
 ExecStart=/opt/mesosphere-pkgpanda/pkgpanda setup --no-block-systemd
-ExecStartPost=/bin/rm -f /opt/mesosphere-pkgpanda/unfinished
+ExecStartPost=/bin/rm -f /opt/mesosphere-pkgpanda/unfinished /etc/mesosphere/setup-flags/active.json
 
 [Install]
 WantedBy=multi-user.target
@@ -188,13 +189,14 @@ main() {
   write_flags
   fetch_pkgpanda
   if [ -e "$mark" ] && is_installed; then
-    # Of an installation that failed, the bootstrap is there; the set is taken from the flags once more.
+    # Of an installation that failed, the bootstrap is there, and perhaps the set of another configuration.
+    write_flag active.json "$active"
     : > "$root/opt/mesosphere/bootstrap"
   else
     unpack_bootstrap
   fi
   setup
-  rm -f "$mark"
+  rm -f "$mark" "$flags/active.json"
   # What comes later comes from where the cluster has its files.
   write_flag repository-url "$configured_url"
 }
