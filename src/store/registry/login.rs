@@ -18,7 +18,7 @@ use super::host::{Endpoint, RegistryHost};
 use super::reference::DEFAULT_REGISTRY;
 use super::secret::{Credential, HUB_KEY};
 use super::wire::{Access, Ask, Wire};
-use crate::base::atomic::TEMPORARY_PREFIX;
+use crate::base::atomic::AtomicFile;
 use crate::base::event::Observer;
 use crate::base::secret::Secret;
 
@@ -62,8 +62,12 @@ impl LoginError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoPlace => Some("name a file: REGISTRY_AUTH_FILE=FILE".to_owned()),
-            Self::Shape(path) => Some(format!("remove {} and log in again", path.display())),
-            Self::Helper { host, .. } => Some(format!("docker login {host}")),
+            Self::Shape(path) => {
+                Some(format!("correct it, or move it away: mv {0} {0}.old", path.display()))
+            }
+            Self::Helper { host, .. } => {
+                Some(format!("docker login {host}, or docker logout {host}"))
+            }
             Self::File(_) => None,
         }
     }
@@ -155,11 +159,13 @@ fn place(sources: &CredentialSources, host: &str) -> Result<PathBuf, LoginError>
     there.or(sources.files.first()).cloned().ok_or(LoginError::NoPlace)
 }
 
-/// Name of the program that alone knows a registry's credentials.
+/// Name of the program that alone knows a registry's credentials: that of the registry, or of all.
 fn helper_of(document: &Map<String, Value>, host: &str) -> Option<String> {
-    let helpers = document.get("credHelpers")?.as_object()?;
-    let helper = helpers.iter().find(|(key, _)| same_registry(key, host))?;
-    helper.1.as_str().filter(|name| !name.is_empty()).map(str::to_owned)
+    let helpers = document.get("credHelpers").and_then(Value::as_object);
+    let own = helpers.and_then(|helpers| helpers.iter().find(|(key, _)| same_registry(key, host)));
+    let of_all = document.get("credsStore");
+    let name = own.map(|(_, name)| name).or(of_all)?.as_str()?;
+    Some(name).filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
 /// Reads a file; nothing if it is not there, or empty.
@@ -178,13 +184,10 @@ fn write(path: &Path, document: &Map<String, Value>) -> Result<(), LoginError> {
         let path = fs_err::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let folder = path.parent().unwrap_or(Path::new("/"));
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        // Made with the mode 0600.
-        let mut file = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder)?;
+        let mut file = AtomicFile::create(&path)?.with_mode(0o600);
         let text = format!("{:#}\n", Value::Object(document.clone()));
         file.write_all(text.as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(&path).map_err(|error| error.error)?;
-        Ok(())
+        file.commit()
     };
     write().map_err(LoginError::File)
 }
@@ -250,11 +253,17 @@ mod tests {
         fs_err::write(&real, "geheim").unwrap();
         let error = keep(&sources, &host, &login()).unwrap_err();
         assert!(matches!(error, LoginError::Shape(_)) && !format!("{error:?}").contains("geheim"));
-        fs_err::write(&real, r#"{"credHelpers": {"r.example": "pass"}}"#).unwrap();
-        for error in
-            [keep(&sources, &host, &login()).unwrap_err(), forget(&sources, &host).unwrap_err()]
-        {
-            assert!(error.to_string().ends_with("docker-credential-pass"), "{error}");
+        for document in [
+            r#"{"credHelpers": {"r.example": "pass"}}"#,
+            r#"{"credsStore": "pass", "auths": {"r.example": {}}}"#,
+            r#"{"credsStore": "other", "credHelpers": {"r.example": "pass"}}"#,
+        ] {
+            fs_err::write(&real, document).unwrap();
+            for error in
+                [keep(&sources, &host, &login()).unwrap_err(), forget(&sources, &host).unwrap_err()]
+            {
+                assert!(error.to_string().ends_with("docker-credential-pass"), "{error}");
+            }
         }
     }
 }
