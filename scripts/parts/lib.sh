@@ -73,6 +73,8 @@ runner() {
   sed -n -e 's/^\(test result: .*\)/runner 0 \1/p' -e 's/^ *\(Summary \[.*\)/runner 0 \1/p' "$log" \
     >> "$WORK/results/$PART"
   if [[ $failed != 0 ]]; then result "$PART" failed "$failed" "tests, see above"; fi
+  # What tests of this part have left out, once each.
+  sed -n 's/^.*LEFT OUT: //p' "$log" | sort -u | while read -r left; do result "$PART" skipped 1 "$left"; done
   if [[ $skipped != 0 ]]; then result "$PART" skipped "$skipped" "tests that are marked as ignored"; fi
   return "$status"
 }

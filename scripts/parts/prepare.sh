@@ -16,7 +16,7 @@ needed=(
   "keys and signatures: minisign"
   "machines with services, and faults in them: systemd strace"
   "servers that stand in for clouds: python3-venv"
-  "checks of scripts: shellcheck"
+  "checks of scripts, completion by other shells: shellcheck zsh fish"
 )
 
 missing_packages() {

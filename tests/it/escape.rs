@@ -270,8 +270,9 @@ said['outside'] = attempt(connect, '\0' + given)
     let said = place.probe(code, &json!(name), &["--network=host"]);
     let conditions = place.record("probe")["conditions"].clone();
     if conditions.as_array().unwrap().contains(&json!("no-landlock-scope")) {
-        let what = "abstract sockets with --network=host (no Landlock version 6 in this kernel)";
-        return crate::inside::left_out(what, "it-root on Linux 6.12 or newer");
+        let what =
+            "abstract sockets with --network=host (it takes Landlock version 6, of Linux 6.12)";
+        return crate::inside::left_out(what, "it-root");
     }
     assert_eq!((&said["own"], &said["outside"]), (&Value::Null, &json!("EPERM")));
 }

@@ -45,7 +45,7 @@ fn a_bare_machine_is_installed_over_its_loopback_and_upgraded() {
         Ok(machine) => machine,
         Err(why) => {
             let what = format!("an installed machine with systemd: {why}");
-            return left_out(&what, "a machine where podman runs systemd");
+            return left_out(&what, "it-root");
         }
     };
     let serve =

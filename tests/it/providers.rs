@@ -59,7 +59,10 @@ pub fn checker(variable: &str, program: &str) -> Option<PathBuf> {
             .find(|path| path.exists()),
     };
     if path.is_none() {
-        left_out(&format!("checks with {program}"), "prepare servers");
+        left_out(
+            &format!("checks with {program} (scripts/test prepare servers installs it)"),
+            "it-root",
+        );
     }
     path
 }

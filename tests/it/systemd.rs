@@ -197,10 +197,7 @@ fn the_example_is_set_up_upgraded_crashed_rolled_back_and_removed() {
     let machine = match Machine::start(&root, &shared) {
         Ok(machine) => machine,
         Err(why) => {
-            return left_out(
-                &format!("a machine with systemd: {why}"),
-                "a machine where podman runs systemd",
-            );
+            return left_out(&format!("a machine with systemd: {why}"), "it-root");
         }
     };
     let pkgpanda = |arguments: &[&str]| machine.run(&[&["/pkgpanda"], arguments].concat());
