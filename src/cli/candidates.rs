@@ -10,6 +10,7 @@ use crate::image::reference::ImageRef;
 use crate::image::store::ImageStore;
 use crate::package::{PackageName, variant_of_file};
 use crate::runner::home::Home;
+use crate::tree::has_buildinfo;
 
 /// Names of the tree's packages, and of all that were built.
 pub(super) fn packages() -> ArgValueCandidates {
@@ -29,8 +30,7 @@ pub(super) fn variants() -> ArgValueCandidates {
         for file in files_here() {
             for kind in ["treeinfo.json", "buildinfo.json"] {
                 if let Some(Ok(variant)) = variant_of_file(&file, kind) {
-                    let name = variant.to_string();
-                    names.push(if name == "<default>" { "default".to_owned() } else { name });
+                    names.push(variant.name().unwrap_or("default").to_owned());
                 }
             }
         }
@@ -72,6 +72,6 @@ fn files_here() -> Vec<String> {
 /// Names of packages whose folders lie in the working directory.
 fn entries_with_buildinfo() -> Vec<PackageName> {
     let entries = fs_err::read_dir(".").into_iter().flatten().flatten();
-    let packages = entries.filter(|entry| entry.path().join("buildinfo.json").exists());
+    let packages = entries.filter(|entry| has_buildinfo(&entry.path()));
     packages.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }

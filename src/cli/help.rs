@@ -19,7 +19,7 @@ Exit codes:
 
 Variables:
   MKPANDA_HOME                      folder for images, logs and scratch space: ~/.local/share/mkpanda by default
-  MKPANDA_<KEY>                     any setting, over configuration files: MKPANDA_JOBS, MKPANDA_LIMITS_TIME, ...
+  MKPANDA_<KEY>                     most settings, over configuration files: MKPANDA_JOBS, MKPANDA_LIMITS_TIME, ...
   XDG_CONFIG_HOME                   where mkpanda/config.toml is looked for: ~/.config by default
   REGISTRY_AUTH_FILE                file with the credentials of registries
   MKPANDA_KEY_PASSWORD, MKPANDA_KEY_PASSWORD_FILE

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::candidates;
 use super::format_arg::FormatArg;
 
 /// Options of checking.
@@ -17,7 +18,7 @@ Exit codes: 0 no errors, 1 errors (with --strict also warnings), 2 usage.
 docs/inspecting.md has all rules.")]
 pub struct CheckArgs {
     /// The packages folder, this one by default; or packages of the tree in this folder.
-    #[arg(value_name = "TREE|PKG")]
+    #[arg(value_name = "TREE|PKG", add = candidates::packages())]
     pub items: Vec<String>,
     /// Fail at warnings, too.
     #[arg(long)]
@@ -38,7 +39,7 @@ What is known of other builds: records in $MKPANDA_HOME/builds and in caches in 
 cache. docs/inspecting.md shows a whole session.")]
 pub struct ExplainArgs {
     /// The package, in a package's folder that one by default; `NAME:VARIANT` for one of its variants.
-    #[arg(value_name = "PKG")]
+    #[arg(value_name = "PKG", add = candidates::packages())]
     pub package: Option<String>,
     /// The build to compare with, the last one by default: an id or its beginning, the path of a record, or a folder
     /// with records, such as a cache.
@@ -70,16 +71,16 @@ pub enum GraphFormat {
   mkpanda graph --format dot | dot -Tsvg > tree.svg")]
 pub struct GraphArgs {
     /// Packages to begin with, all of the tree by default; `NAME:VARIANT` for one variant.
-    #[arg(value_name = "PKG")]
+    #[arg(value_name = "PKG", add = candidates::packages())]
     pub packages: Vec<String>,
     /// Only packages of this tree variant.
-    #[arg(long, value_name = "VARIANT")]
+    #[arg(long, value_name = "VARIANT", add = candidates::variants())]
     pub variant: Option<String>,
     /// Show what needs the packages, not what they need.
     #[arg(long)]
     pub reverse: bool,
     /// Show the chains by which package A needs package B, the shortest first.
-    #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = ["packages", "reverse"])]
+    #[arg(long, num_args = 2, value_names = ["A", "B"], add = candidates::packages(), conflicts_with_all = ["packages", "reverse"])]
     pub why: Vec<String>,
     /// Form of the result.
     #[arg(long, value_name = "HOW", default_value = "text")]
@@ -120,7 +121,7 @@ pub struct ListArgs {
     #[arg(value_name = "TREE")]
     pub tree: Option<PathBuf>,
     /// Only packages of this tree variant.
-    #[arg(long, value_name = "VARIANT")]
+    #[arg(long, value_name = "VARIANT", add = candidates::variants())]
     pub variant: Option<String>,
     /// Form of the result.
     #[arg(long, value_name = "HOW", default_value = "text")]

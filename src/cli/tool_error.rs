@@ -134,6 +134,14 @@ impl ToolError {
                 ExchangeError::Unauthorized { .. } => {
                     Some("look after the name and the password, or make a token there".to_owned())
                 }
+                ExchangeError::Offline => Some("leave --offline out".to_owned()),
+                // The other ones have an answer of the registry, or say what to do themselves.
+                ExchangeError::NotFound { .. }
+                | ExchangeError::Denied { .. }
+                | ExchangeError::Challenge { .. }
+                | ExchangeError::Credentials(_)
+                | ExchangeError::TooMany { .. }
+                | ExchangeError::Status { .. } => None,
                 _ => Some(format!(
                     "a registry without TLS, or with a CA of its own, is described in your config.toml: [registries.\"{host}\"] insecure = true, or ca = \"FILE\""
                 )),

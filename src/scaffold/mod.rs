@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::base::escape::shell_argument;
 use crate::package::{PackageName, variant_of_file};
-use crate::tree::CACHE;
+use crate::tree::{CACHE, has_buildinfo};
 
 pub use source::{NewSource, SourceError, local_file};
 
@@ -110,7 +110,7 @@ pub fn is_tree(folder: &Path) -> bool {
     entries.flatten().any(|entry| {
         let name = entry.file_name();
         let is_own = name.to_str().is_some_and(|name| is_description(name, "treeinfo.json"));
-        is_own || entry.path().join("buildinfo.json").is_file() && !is_hidden(&entry.path())
+        is_own || has_buildinfo(&entry.path()) && !is_hidden(&entry.path())
     })
 }
 

@@ -210,7 +210,7 @@ fn odd(path: &Path) -> Refusal {
 /// commit, has the name of its reference, and is not read here. A reference may be called `logs`, too.
 fn is_reflog(top: &Path, path: &Path) -> bool {
     let below = path.strip_prefix(top).unwrap_or(path);
-    let mut folders = below.components().map(|part| part.as_os_str());
+    let mut folders = below.components().map(std::path::Component::as_os_str);
     folders.find(|name| *name == "logs" || *name == "refs").is_some_and(|name| name == "logs")
 }
 

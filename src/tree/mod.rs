@@ -49,6 +49,12 @@ pub fn typed_variant(text: &str) -> Result<Variant, VariantError> {
     if ["default", "<default>"].contains(&text) { Ok(Variant::DEFAULT) } else { text.parse() }
 }
 
+/// True if a folder has the description of a package, of whatever variant.
+pub fn has_buildinfo(folder: &Path) -> bool {
+    let Ok(entries) = fs_err::read_dir(folder) else { return false };
+    entries.flatten().any(|entry| entry.file_name().as_encoded_bytes().ends_with(b"buildinfo.json"))
+}
+
 /// All packages of a packages directory and its upstreams, with the trees described in the
 /// directory.
 #[derive(Debug, Clone)]

@@ -89,3 +89,11 @@ fn a_running_build_is_followed_to_its_end() {
     // Of a build that has ended there is nothing more to come.
     assert_eq!(place.run("", &["log", "-f", "p"]).ok().stdout, followed.stdout);
 }
+
+#[test]
+fn a_folder_with_variants_alone_is_a_packages() {
+    let place = Place::new();
+    place.write("only/small.buildinfo.json", "{}");
+    let ran = place.run("only", &["log"]).fails(1).says("only");
+    assert!(!ran.stderr.contains("mkpanda log PACKAGE"), "{}", ran.stderr);
+}

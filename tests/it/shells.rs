@@ -82,6 +82,28 @@ fn no_name_of_a_tree_becomes_a_command_by_completion() {
     assert_eq!(files, ["xy.treeinfo.json"]);
 }
 
+/// An argument for a package, a variant or an image completes the names that are there.
+#[test]
+fn arguments_with_names_complete_them() {
+    let place = Place::new();
+    place.package("hello", "{}", "true");
+    place.package("help", "{}", "true");
+    place.write("treeinfo.json", "{}");
+    for words in [
+        &["mkpanda", "explain", "hel"][..],
+        &["mkpanda", "graph", "hel"],
+        &["mkpanda", "graph", "--why", "hel"],
+        &["mkpanda", "check", "hel"],
+        &["mkpanda", "log", "hel"],
+    ] {
+        assert_eq!(completed_by_bash(&place, words), ["hello", "help"], "{words:?}");
+    }
+    for command in ["list", "graph"] {
+        let words = ["mkpanda", command, "--variant", "def"];
+        assert_eq!(completed_by_bash(&place, &words), ["default"], "{command}");
+    }
+}
+
 #[test]
 fn manual_pages_are_there_for_both_programs_and_every_command() {
     let place = Place::bare();

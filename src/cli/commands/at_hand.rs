@@ -13,7 +13,7 @@ use crate::build::project::{Project, ProjectError, ProjectOptions};
 use crate::container::helper::Interrupt;
 use crate::package::{PackageName, Variant};
 use crate::tree::lock::TreeLock;
-use crate::tree::{PackageKey, PackageTree, TreeError, typed_variant};
+use crate::tree::{PackageKey, PackageTree, TreeError, has_buildinfo, typed_variant};
 
 /// Opened tree.
 pub(super) struct Looked {
@@ -38,7 +38,7 @@ pub(super) fn packages(context: &Context<'_>, tree: Option<&Path>) -> Result<Pat
         }
     };
     Ok(match path.parent() {
-        Some(above) if super::package::has_buildinfo(&path) => above.to_owned(),
+        Some(above) if has_buildinfo(&path) => above.to_owned(),
         _ => path,
     })
 }

@@ -12,15 +12,14 @@ use crate::base::causes::with_causes;
 use crate::build::project::{Project, ProjectError};
 use crate::inspect::check::{Checked, Finding, Rule, Severity, check};
 use crate::package::{PackageName, Problem, Report};
-use crate::tree::PackageTree;
+use crate::tree::{PackageTree, has_buildinfo};
 
 /// Checks a tree.
 pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result<(), CliError> {
     let folder = context.folder()?;
     // A folder that is not a package is a tree.
     let tree = match args.items.as_slice() {
-        [item] => Some(folder.join(item))
-            .filter(|path| path.is_dir() && !super::package::has_buildinfo(path)),
+        [item] => Some(folder.join(item)).filter(|path| path.is_dir() && !has_buildinfo(path)),
         _ => None,
     };
     let packages = at_hand::packages(context, tree.as_deref())?;

@@ -19,6 +19,7 @@ use crate::build::history::{self, Outcome, PastBuild};
 use crate::package::matching::{matching, matching_version};
 use crate::package::{PackageId, PackageName};
 use crate::runner::home::Home;
+use crate::tree::has_buildinfo;
 
 /// Interval between looks for more output.
 const POLL: Duration = Duration::from_millis(100);
@@ -56,9 +57,8 @@ pub fn run(context: &Context<'_>, args: &LogArgs) -> Result<(), CliError> {
 /// Name of the package whose folder is the working directory.
 fn package_here(context: &Context<'_>) -> Result<Option<String>, CliError> {
     let folder = context.folder()?;
-    let has_buildinfo = folder.join("buildinfo.json").exists();
     let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
-    Ok(name.filter(|_| has_buildinfo))
+    Ok(name.filter(|_| has_buildinfo(&folder)))
 }
 
 /// Builds of what was typed, the last one first: a name, an id, or the beginning of one.

@@ -54,6 +54,7 @@ use crate::runner::session::{RunLimits, RunnerSettings};
 use crate::source::FetchOptions;
 use crate::store::Store;
 use crate::store::signature::TrustedKeys;
+use crate::tree::has_buildinfo;
 use crate::tree::lock::TreeLock;
 use crate::tree::{PackageKey, TreeError};
 
@@ -83,7 +84,7 @@ impl Context<'_> {
     pub fn tree_folder(&self) -> Result<PathBuf, CliError> {
         let folder = self.folder()?;
         match folder.parent() {
-            Some(above) if folder.join("buildinfo.json").exists() => Ok(above.to_owned()),
+            Some(above) if has_buildinfo(&folder) => Ok(above.to_owned()),
             _ => Ok(folder),
         }
     }

@@ -9,8 +9,8 @@ use crate::base::event::{Interruptible, Observer};
 use crate::build::plan::Plan;
 use crate::build::project::{BuildOptions, IdentifiedPackages, Project, ProjectError};
 use crate::container::helper::Interrupt;
-use crate::package::{PackageName, Variant};
-use crate::tree::PackageKey;
+use crate::package::PackageName;
+use crate::tree::{PackageKey, has_buildinfo, typed_variant};
 
 /// Builds the package in this folder.
 pub fn run(context: &Context<'_>, args: &PackageArgs) -> Result<(), CliError> {
@@ -25,7 +25,7 @@ pub fn run(context: &Context<'_>, args: &PackageArgs) -> Result<(), CliError> {
         .to_string_lossy()
         .parse()
         .map_err(|source| CliError::FolderName { path: folder.clone(), source })?;
-    let variant = args.variant.as_deref().map(parse_variant).transpose()?;
+    let variant = args.variant.as_deref().map(typed_variant).transpose()?;
     let settings = context.settings(args.build.jobs, Some(packages))?;
     let progress = context.progress(&settings);
     let interrupt = Arc::<Interrupt>::default();
@@ -86,18 +86,4 @@ fn build(
         }
     }
     Ok(())
-}
-
-/// True if a folder has the description of a package.
-pub(super) fn has_buildinfo(folder: &std::path::Path) -> bool {
-    let Ok(entries) = fs_err::read_dir(folder) else { return false };
-    entries.flatten().any(|entry| entry.file_name().as_encoded_bytes().ends_with(b"buildinfo.json"))
-}
-
-/// A variant as typed: `default` and `<default>` are the default one.
-pub(super) fn parse_variant(text: &str) -> Result<Variant, CliError> {
-    match text {
-        "default" | "<default>" => Ok(Variant::DEFAULT),
-        other => Ok(other.parse()?),
-    }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::super::args::TreeArgs;
 use super::super::error::CliError;
-use super::package::parse_variant;
 use super::{Context, Outcome, RequestedArtifact};
 use crate::artifact::repository::Repository;
 use crate::base::event::{Event, Interruptible, Observer};
@@ -16,7 +15,7 @@ use crate::build::plan::Plan;
 use crate::build::project::{BuildOptions, IdentifiedPackages, Project, ProjectError};
 use crate::container::helper::Interrupt;
 use crate::package::{PackageId, Variant};
-use crate::tree::{PackageKey, TreeSet};
+use crate::tree::{PackageKey, TreeSet, typed_variant};
 
 /// Builds trees.
 pub fn run(context: &Context<'_>, args: &TreeArgs) -> Result<(), CliError> {
@@ -210,7 +209,7 @@ pub(super) fn keys(
 /// The tree variants that are asked for, each once.
 fn wanted(project: &Project, names: &[&String]) -> Result<Vec<Variant>, CliError> {
     let mut wanted: Vec<Variant> =
-        names.iter().map(|name| parse_variant(name)).collect::<Result<_, _>>()?;
+        names.iter().map(|name| typed_variant(name)).collect::<Result<_, _>>()?;
     if wanted.is_empty() {
         wanted = project.tree.tree_variants().map_err(ProjectError::Tree)?;
     }

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use super::super::super::args::{ExchangeArgs, FormatArg};
 use super::super::super::error::CliError;
 use super::super::super::ui::{self, Ending};
-use super::super::package::parse_variant;
 use super::super::{Context, fetch, open, vouching_keys};
 use super::caches;
 use crate::artifact::shared_cache::SharedCache;
@@ -17,6 +16,7 @@ use crate::build::project::{Project, ProjectError};
 use crate::build::upload::Evidence;
 use crate::container::helper::Interrupt;
 use crate::exchange::{self, Failure, Pulled, Pushed, Selection, WantedArtifacts};
+use crate::tree::typed_variant;
 
 /// Uploads the artifacts of a tree's cache to caches.
 pub(super) fn push(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), CliError> {
@@ -128,7 +128,7 @@ fn ending(is_done: bool, interrupt: &Interrupt) -> Ending {
 }
 
 fn selection(args: &ExchangeArgs) -> Result<Selection, CliError> {
-    let variant = args.variant.as_deref().map(parse_variant).transpose()?;
+    let variant = args.variant.as_deref().map(typed_variant).transpose()?;
     Ok(Selection { packages: args.package.clone(), variant })
 }
 
