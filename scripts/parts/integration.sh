@@ -93,7 +93,7 @@ run_it_as() {
   need_stage
   mapfile -t environment < <(test_environment "$WORK/stage" "$kind")
   cd "$WORK/stage"
-  runner as "$user" "${environment[@]}" "$WORK/stage/it" "--test-threads=$at_once"
+  again=yes runner as "$user" "${environment[@]}" "$WORK/stage/it" "--test-threads=$at_once"
   some_ran
 }
 
@@ -180,6 +180,6 @@ part_it_podman() {
     check "podman can run a container with one of the runtimes above" false
   fi
   echo "podman runs containers with $runtime here"
-  runner in_podman /stage/it "--test-threads=$at_once"
+  again=yes runner in_podman /stage/it "--test-threads=$at_once"
   some_ran
 }

@@ -60,8 +60,8 @@ pub(crate) fn eventually(what: &str, limit: Duration, holds: impl Fn() -> bool) 
 
 /// What a loaded machine may take to start a build.
 const START: Duration = Duration::from_secs(30);
-/// What ending may take.
-pub(crate) const END: Duration = Duration::from_secs(5);
+/// What ending may take on a loaded machine. What is ended would last for hours.
+pub(crate) const END: Duration = Duration::from_secs(30);
 
 /// Something for builds to wait for. A build's folder is a copy, so that a file there would not be
 /// seen: it sleeps, and the test ends the sleep.
