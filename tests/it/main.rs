@@ -21,6 +21,7 @@ mod dockerfile_rules;
 mod dockerfiles;
 mod doctor;
 mod documentation;
+mod endless;
 mod environment;
 mod escape;
 mod explaining;
