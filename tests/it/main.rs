@@ -47,6 +47,7 @@ mod memory;
 mod mirrors;
 mod new_trees;
 mod oci_store;
+mod old_home;
 mod outcome;
 mod output;
 mod owners;
