@@ -12,7 +12,7 @@ use std::str::FromStr;
 
 use sha1::Digest as _;
 
-use crate::base::regular::open_regular;
+use crate::base::regular::{check_length, open_regular};
 use crate::base::text::written_as_text;
 
 /// The text is not a digest of the expected kind.
@@ -49,6 +49,18 @@ macro_rules! digest_type {
                         Err(error) => return Err(error),
                     }
                 }
+            }
+
+            /// The digest of the content of a file that others could prepare, of at most so many bytes. It
+            /// ends with an error as soon as a condition holds.
+            pub fn of_file_within(
+                path: &Path,
+                longest: u64,
+                ends: impl Fn() -> bool,
+            ) -> io::Result<Self> {
+                let file = open_regular(path)?;
+                check_length(path, file.metadata()?.len(), longest)?;
+                Self::of_reader(Until::new(file.take(longest), ends))
             }
 
             /// The digest of a file's content.
@@ -92,6 +104,26 @@ macro_rules! digest_type {
 
 digest_type!(Sha1Sum, 40, "SHA-1", sha1::Sha1, "A SHA-1, as 40 lower-case hex digits.");
 digest_type!(Sha256Sum, 64, "SHA-256", Sha256, "A SHA-256, as 64 lower-case hex digits.");
+
+/// A reader that fails as soon as a condition holds.
+#[derive(Debug)]
+pub struct Until<R, F> {
+    inner: R,
+    ends: F,
+}
+
+impl<R: Read, F: Fn() -> bool> Until<R, F> {
+    /// Wraps a reader.
+    pub fn new(inner: R, ends: F) -> Self {
+        Self { inner, ends }
+    }
+}
+
+impl<R: Read, F: Fn() -> bool> Read for Until<R, F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if (self.ends)() { Err(io::Error::other("interrupted")) } else { self.inner.read(buffer) }
+    }
+}
 
 /// A SHA-256 under way.
 #[derive(Clone)]
@@ -220,6 +252,23 @@ mod tests {
         let (_, sums) = Tee::new(io::sink()).finish();
         assert_eq!(sums.sha256, Sha256Sum::of(b""));
         assert_eq!(sums.bytes, 0);
+    }
+
+    #[test]
+    fn files_of_others_are_read_up_to_a_limit_and_until_the_run_ends() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("file");
+        fs_err::write(&path, "text").unwrap();
+        assert_eq!(
+            Sha1Sum::of_file_within(&path, 4, || false).unwrap(),
+            Sha1Sum::of_file(&path).unwrap()
+        );
+        let refused = Sha256Sum::of_file_within(&path, 3, || false).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::FileTooLarge);
+        fs_err::OpenOptions::new().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+        let reads = std::cell::Cell::new(0);
+        let ends = || reads.replace(reads.get() + 1) == 3;
+        assert!(Sha256Sum::of_file_within(&path, u64::MAX, ends).is_err());
     }
 
     #[test]

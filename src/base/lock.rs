@@ -99,15 +99,14 @@ impl FileLock {
 
     /// Waits for the lock of an existing file; a missing file is an error.
     pub fn acquire_made(path: &Path) -> io::Result<Self> {
-        let file = fs_err::OpenOptions::new().write(true).open(path)?.into_parts().0;
+        let file = options().write(true).open(path)?.into_parts().0;
         file.lock()?;
         Ok(Self { file })
     }
 
     /// Like [`FileLock::try_acquire`], on an existing file: a missing file is an error.
     pub fn try_acquire_made(path: &Path) -> io::Result<Option<Self>> {
-        let mut options = fs_err::OpenOptions::new();
-        let file = options.write(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
+        let file = options().write(true).open(path)?;
         Self::try_on(file.into_parts().0)
     }
 
@@ -131,6 +130,13 @@ impl FileLock {
     }
 }
 
+/// Options with which no symlink is followed, and no FIFO in place of a lock file is waited for.
+fn options() -> fs_err::OpenOptions {
+    let mut options = fs_err::OpenOptions::new();
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    options
+}
+
 /// Opens a lock file, or makes a missing one; returns `true` if others could open the file until
 /// now.
 fn open(path: &Path) -> io::Result<(std::fs::File, bool)> {
@@ -142,9 +148,9 @@ fn open(path: &Path) -> io::Result<(std::fs::File, bool)> {
 
 /// Like [`open`], in an existing folder.
 fn open_in_folder(path: &Path) -> io::Result<(std::fs::File, bool)> {
-    let mut options = fs_err::OpenOptions::new();
+    let mut options = options();
     options.create(true).truncate(false).write(true).mode(LOCK_MODE);
-    let file = options.custom_flags(libc::O_NOFOLLOW).open(path)?.into_parts().0;
+    let file = options.open(path)?.into_parts().0;
     let there = file.metadata()?;
     let was_open = there.mode() & 0o077 != 0;
     if was_open && there.uid() == nix::unistd::geteuid().as_raw() {
@@ -210,6 +216,9 @@ mod tests {
         assert_eq!(mode(&old), LOCK_MODE);
         fs_err::os::unix::fs::symlink(&new, &link).unwrap();
         assert!(FileLock::try_acquire(&link).is_err());
+        let fifo = folder.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(FileLock::try_acquire(&fifo).is_err() && FileLock::acquire_made(&fifo).is_err());
         let missing = folder.path().join("missing/x");
         let error = FileLock::try_acquire_in_folder(&missing).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::atomic;
 use crate::base::digest::Sha256Sum;
+use crate::base::regular::read_own;
 use crate::package::PackageId;
 use crate::runner::home::Home;
 
@@ -48,7 +49,7 @@ impl BootstrapRecord {
     /// Finds the record of an archive with this digest, if this home has made the archive as the
     /// bootstrap of an id.
     pub(super) fn find(home: &Home, id: &str, sha256: &Sha256Sum) -> Option<Self> {
-        let text = fs_err::read(Self::path(home, sha256)).ok()?;
+        let text = read_own(&Self::path(home, sha256)).ok()?;
         let record: Self = serde_json::from_slice(&text).ok()?;
         let is_it = record.version == VERSION && record.id == id && record.sha256 == *sha256;
         is_it.then_some(record)

@@ -130,4 +130,15 @@ mod tests {
             assert_eq!(Summary::from_json(bad.as_bytes()), None, "{bad}");
         }
     }
+
+    /// A summary in the form of the version before. Another form needs another `VERSION` of the parts, whose folder
+    /// the older program does not look into.
+    #[test]
+    fn a_part_of_the_version_before_is_read() {
+        let kept = r#"{"in_order":true,"tar_bytes":2048,"pkginfo":"{\"Ã¤\"}","buildinfo":null,"entries":[["d","bin",""],["l","bin/link","../þ"],["f","bin/ÿ\"\n",""],["p","fifo",""]]}"#;
+        let summary = Summary::from_json(kept.as_bytes()).unwrap();
+        assert_eq!(summary.index.entries.len(), 4);
+        assert_eq!(summary.index.pkginfo.as_deref(), Some(&b"{\"\xc3\xa4\"}"[..]));
+        assert_eq!(summary.to_json(), kept);
+    }
 }

@@ -192,7 +192,8 @@ fn make(
     if !options.shared_caches.iter().any(SharedCache::writes) {
         return Ok(());
     }
-    let evidence = Evidence { home: options.home, keys: options.trusted_keys };
+    let (home, keys, limits) = (options.home, options.trusted_keys, Limits::default());
+    let evidence = Evidence { home, keys, limits, observer };
     let variant = tree.variant.name().map(str::to_owned);
     match BootstrapUpload::of_cached(id.as_str(), active, variant, options.cache, &evidence) {
         Ok(upload) => upload.put(options.shared_caches, observer),

@@ -69,7 +69,7 @@ impl BootstrapUpload {
     ) -> Result<Self, UnprovenBootstrap> {
         let what = bootstrap_path(id);
         let archive = cache.root().join(&what);
-        let sha256 = Sha256Sum::of_file(&archive).map_err(UnprovenError::File)?;
+        let sha256 = evidence.sum(&archive)?;
         let size = fs_err::metadata(&archive).map_err(UnprovenError::File)?.len();
         let signature = evidence.signature(&what, &sha256, &archive);
         if signature.is_none() {

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::job::Dependency;
+use crate::archive::Limits;
 use crate::base::digest::Sha256Sum;
+use crate::container::helper::Interrupt;
 
 /// SHA-256 sums of archives, by their paths.
 #[derive(Debug, Default)]
@@ -21,8 +23,13 @@ impl ArchiveSums {
     }
 
     /// Sets the sums of dependencies. Archives are read without the lock: two builds that begin at once
-    /// may both read one.
-    pub fn fill(&self, dependencies: &mut [Dependency]) -> io::Result<()> {
+    /// may both read one. An interrupted run ends with an error.
+    pub fn fill(
+        &self,
+        dependencies: &mut [Dependency],
+        limits: &Limits,
+        interrupt: &Interrupt,
+    ) -> io::Result<()> {
         for needed in dependencies {
             let known = || {
                 let sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -31,7 +38,9 @@ impl ArchiveSums {
             let sum = if let Some(sum) = known() {
                 sum
             } else {
-                let sum = Sha256Sum::of_file(&needed.archive)?;
+                let sum = Sha256Sum::of_file_within(&needed.archive, limits.max_bytes, || {
+                    interrupt.is_raised()
+                })?;
                 self.note(&needed.archive, sum.clone());
                 sum
             };

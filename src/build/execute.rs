@@ -5,11 +5,15 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::base::event::Observer;
+use crate::base::regular::read_regular;
 use crate::container::helper::HelperSlot;
 use crate::package::PackageId;
 
 use super::schedule::{Cores, Demand, Schedule};
 use super::supply::{BuildError, CoreShare, PackageBuilder, PackageRequest};
+
+/// Upper limit of a script that is searched for the number of cores, in bytes.
+const LONGEST_SCRIPT: u64 = 16 << 20;
 
 /// Degree of parallelism, and the reaction to a failure.
 #[derive(Debug, Clone, Copy)]
@@ -180,8 +184,12 @@ fn demand(builder: &PackageBuilder, request: &PackageRequest) -> Demand {
         return Demand::Fixed;
     }
     let script = request.package.folder.join(&request.package.build_script);
-    // An unreadable script fails its build, with an error.
-    let text = fs_err::read(script).unwrap_or_default();
+    // An unreadable script fails its build, with an error. One that long is a program, whose use of cores is
+    // unknown.
+    let text = match read_regular(&script, LONGEST_SCRIPT) {
+        Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => return Demand::Fixed,
+        read => read.unwrap_or_default(),
+    };
     let name = b"NUM_CORES";
     if text.windows(name.len()).any(|word| word == name) { Demand::Fixed } else { Demand::Shared }
 }

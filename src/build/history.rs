@@ -3,13 +3,13 @@
 //! A build begins by emptying its log, and ends by writing its record. So a log that is newer than the record is
 //! that of a build that runs, as the lock of its package tells, or that was interrupted.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use super::record::{Ending, LARGEST_RECORD, Record};
+use super::record::{self, Ending, Record};
 use crate::base::event::Phase;
 use crate::base::lock::FileLock;
 use crate::package::{PackageId, PackageName};
@@ -110,10 +110,9 @@ fn of_id(home: &Home, id: PackageId) -> Option<PastBuild> {
     let folder = home.build(&id);
     let log = folder.join("log");
     let written = fs_err::metadata(&log).ok()?.modified().ok()?;
-    let path = folder.join("record.json");
-    let recorded = fs_err::metadata(&path).and_then(|data| data.modified());
+    let recorded = fs_err::metadata(record::path(&folder)).and_then(|data| data.modified());
     let is_over = recorded.is_ok_and(|recorded| recorded >= written);
-    let record = is_over.then(|| read_record(&path)).flatten();
+    let record = is_over.then(|| record::read::<Record>(&folder)).flatten();
     Some(match record {
         Some(record) => PastBuild {
             began: record.began,
@@ -135,14 +134,6 @@ fn of_id(home: &Home, id: PackageId) -> Option<PastBuild> {
             written,
         },
     })
-}
-
-/// Reads a record; one that is cut off or of another form says nothing.
-fn read_record(path: &Path) -> Option<Record> {
-    let mut text = Vec::new();
-    let file = fs_err::File::open(path).ok()?;
-    file.take(LARGEST_RECORD + 1).read_to_end(&mut text).ok()?;
-    (text.len() as u64 <= LARGEST_RECORD).then(|| serde_json::from_slice(&text).ok())?
 }
 
 /// True if a process holds the lock of a package, into whichever cache it builds.

@@ -1,13 +1,15 @@
 //! Record of a build: `builds/<name>/<id>/record.json`, beside the log.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use super::job::{BuildJob, Built};
 use crate::base::event::Phase;
+use crate::base::regular::read_regular;
 use crate::container::idmap::Tier;
 use crate::container::machine::Condition;
 use crate::container::machine::RootKind;
@@ -15,7 +17,21 @@ use crate::container::namespace::Network;
 use crate::package::{ImageName, PackageId, Requirement};
 
 /// The largest record that is read; `buildinfo.full.json` is in it.
-pub(super) const LARGEST_RECORD: u64 = 4 << 20;
+const LARGEST_RECORD: u64 = 4 << 20;
+
+/// Name of the record in the folder of a build.
+const FILE: &str = "record.json";
+
+/// Path of the record in the folder of a build.
+pub(super) fn path(folder: &Path) -> PathBuf {
+    folder.join(FILE)
+}
+
+/// Reads the record in the folder of a build, or a part of it. A record that is cut off, of another form or too
+/// large says nothing, nor does anything but a regular file.
+pub(super) fn read<T: DeserializeOwned>(folder: &Path) -> Option<T> {
+    serde_json::from_slice(&read_regular(&path(folder), LARGEST_RECORD).ok()?).ok()
+}
 
 /// A build, as its record keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

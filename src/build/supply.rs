@@ -24,7 +24,7 @@ use super::archive_sums::ArchiveSums;
 use super::cache::Cache;
 use super::job::{BuildJob, Dependency, PackageBuild};
 use super::jobserver::{Access, Jobserver};
-use super::record::{Declared, Ending, Stopwatch};
+use super::record::{self, Declared, Ending, Stopwatch};
 use super::upload::{PackageUpload, Uploads};
 
 pub use super::failed::{BuildError, FailedBuild};
@@ -234,11 +234,16 @@ impl PackageBuilder {
         let id = &request.package.id;
         let map = &self.session.machine().map;
         let home = files.scratch.path().join("inputs");
-        let mut copies = InputCopies::new(map, home, &self.interrupt);
+        let mut copies =
+            InputCopies::new(map, home, self.session.archive_limits(), &self.interrupt);
         let mut aliases = Aliases::new(files.scratch.path().join("names"));
         let mut copied = || -> std::io::Result<_> {
             let mut package = request.package.clone();
-            self.sums.fill(&mut package.dependencies)?;
+            self.sums.fill(
+                &mut package.dependencies,
+                self.session.archive_limits(),
+                &self.interrupt,
+            )?;
             self.register(&package)?;
             let mut package = package.readable(&mut copies)?;
             package.folder = aliases.named(&package.folder)?;
@@ -365,7 +370,7 @@ fn write_record(
     // Not synced: a record that is lost with the power is no loss.
     let temporary = kept.join(format!("{}record.json", atomic::TEMPORARY_PREFIX));
     let written = fs_err::write(&temporary, text)
-        .and_then(|()| fs_err::rename(&temporary, kept.join("record.json")));
+        .and_then(|()| fs_err::rename(&temporary, record::path(kept)));
     if written.is_err() {
         // On a full disk, the rest would only be in the way.
         drop(fs_err::remove_file(temporary));

@@ -14,6 +14,7 @@ use crate::base::confinement;
 use crate::base::digest::{Sha1Sum, Sha256, Sha256Sum};
 use crate::base::event::{Observer, Silent};
 use crate::base::lock::FileLock;
+use crate::base::regular::read_own;
 use crate::source::{
     self, CheckOutError, FetchOptions, LocalPermission, LocalScope, SourceError, SourceId,
     SourceRequest,
@@ -152,8 +153,9 @@ impl<'a> CheckoutNote<'a> {
 
     /// True if the checkout is of an upstream, and no file of it has changed.
     fn is_of(&self, upstream: &Upstream, id: &SourceId) -> bool {
-        fs_err::read_to_string(&self.path).is_ok_and(|text| {
-            state(self.checkout).is_ok_and(|state| Self::text(upstream, id, &state) == text)
+        read_own(&self.path).is_ok_and(|text| {
+            state(self.checkout)
+                .is_ok_and(|state| Self::text(upstream, id, &state).as_bytes() == text)
         })
     }
 }

@@ -277,6 +277,9 @@ pub enum SettingsError {
         /// Owner's id.
         owner: u32,
     },
+    /// A symlink of another user's leads out of the builder's own folder.
+    #[error("{} is a symlink of another user, who owns mkpanda's own folder", .0.display())]
+    OthersLink(PathBuf),
     /// The value of a variable is not text.
     #[error("the variable {0} is set to something that is not UTF-8")]
     NotText(String),
@@ -309,7 +312,7 @@ impl SettingsError {
                 "name a folder of its own: MKPANDA_HOME={}",
                 shell_argument(&path.join("mkpanda").display().to_string())
             )),
-            Self::OthersHome { .. } => Some(
+            Self::OthersHome { .. } | Self::OthersLink(_) => Some(
                 "name a folder of your own, such as MKPANDA_HOME=\"$HOME/.local/share/mkpanda\"".to_owned(),
             ),
             Self::NotText(name) => Some(format!("set {name} to UTF-8 text, or unset it")),

@@ -398,6 +398,7 @@ fn project_hint(error: &ProjectError) -> Option<String> {
             IdentityError::Outside { source: OutsideError::Source(error), .. } => {
                 error.problem.hint()
             }
+            IdentityError::Files { source, .. } => source.hint(),
             _ => None,
         },
         ProjectError::Missing(list) => {

@@ -269,6 +269,9 @@ fn own_home(environment: &Environment) -> Result<PathBuf, SettingsError> {
     if let Some(owner) = Home::other_owner(&path).map_err(read)? {
         return Err(SettingsError::OthersHome { path, owner });
     }
+    if let Some(link) = Home::others_link(&path).map_err(read)? {
+        return Err(SettingsError::OthersLink(link));
+    }
     match Home::foreign_entry(&path).map_err(read)? {
         Some(entry) => Err(SettingsError::ForeignHome { path, entry: entry.into() }),
         None => Ok(path),

@@ -14,13 +14,12 @@ use crate::artifact::publish::{
 };
 use crate::artifact::repository::package_path;
 use crate::artifact::shared_cache::{SOURCES, SharedCache, SharedCaches};
-use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer, WithoutDownloads};
 use crate::base::parallel;
 use crate::bootstrap::BootstrapUpload;
 use crate::build::cache::is_file;
 use crate::build::project::Project;
-use crate::build::upload::{Evidence, PackageUpload, SourceUpload, UnprovenError, unknown};
+use crate::build::upload::{Evidence, PackageUpload, SourceUpload, unknown};
 use crate::package::{ImageName, PackageId};
 use crate::source::{self, FetchOptions, SourceRequest};
 use crate::store::{Key, Put, Reach, Transfer};
@@ -177,7 +176,7 @@ impl<'w> PushRun<'w> {
     ) -> Vec<Sent> {
         let uploading = WithoutDownloads(self.observer);
         self.at_each(what, 0, |cache| {
-            let sum = Sha256Sum::of_file(archive).map_err(UnprovenError::File)?;
+            let sum = self.evidence.sum(archive)?;
             if has(cache.store().backend(), what, &sum, &uploading)? {
                 return Ok(None);
             }

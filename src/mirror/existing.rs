@@ -15,6 +15,7 @@ use crate::base::atomic;
 use crate::base::digest::{Sha256Sum, Sums, Tee};
 use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
+use crate::base::regular::read_own;
 use crate::image::registry::IMAGES;
 use crate::package::SourceSpec;
 use crate::source::SourceRequest;
@@ -75,7 +76,7 @@ impl Existing {
         let is_tar = place.is_file() || !place.is_dir() && is_tar_name(&place);
         let store = Store::at_path(&place);
         let noted = home.join("mirrors").join(format!("{sum}.json"));
-        let stamps = fs_err::read(&noted).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        let stamps = read_own(&noted).ok().and_then(|text| serde_json::from_slice(&text).ok());
         let mut existing = Self {
             place,
             is_tar,

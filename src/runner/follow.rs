@@ -7,6 +7,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use crate::base::event::{Event, Observer};
+use crate::base::regular::open_regular;
 
 /// Poll interval for new lines.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -20,7 +21,7 @@ pub fn following<T>(
     observer: &dyn Observer,
     work: impl FnOnce() -> T,
 ) -> T {
-    let opened = fs_err::File::open(log).and_then(|mut file| {
+    let opened = open_regular(log).and_then(|mut file| {
         file.seek(SeekFrom::End(0))?;
         Ok(file.into_parts().0)
     });

@@ -4,7 +4,7 @@
 //! images/                         an OCI image layout (see `image::store`)
 //! layers/<mapping>/<diff id>/     unpacked layers; owners on disk depend on the id map
 //! layer-sizes.json                what these take on the disk (see `gc::space`)
-//! mkpanda-home                    says that the folder is ours: see `Home::foreign_entry`
+//! mkpanda-home                    says that the folder is ours: see `ownership`
 //! packages/<sha256>/              unpacked packages by their archives' sums, mounted read-only into builds
 //! parts/                          what bootstraps are put together from (see `bootstrap::parts`)
 //! git/<sum>/                      mirrors of git repositories (see `source`), for the caller alone
@@ -25,12 +25,9 @@
 //! ([`crate::container::cleaner`]), or the next run sweeps it, if the cleaner was killed as well.
 //! Files may belong to ids of a namespace, so a helper removes them.
 
-use std::ffi::OsString;
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::base::atomic::TEMPORARY_PREFIX;
 use crate::base::digest::Sha1Sum;
 use crate::base::lock::FileLock;
 use crate::container::cleaner::Cleaning;
@@ -38,6 +35,8 @@ use crate::container::idmap::IdMap;
 use crate::package::{PackageId, PackageName};
 
 use super::own_folder;
+
+mod ownership;
 
 /// The builder's own folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,38 +46,6 @@ pub struct Home {
     /// True if the scratch folder lies in a folder that the user named.
     is_elsewhere: bool,
 }
-
-/// Name of the file that marks a folder as the builder's own.
-const MARKER: &str = "mkpanda-home";
-
-/// Mode bit: everybody may write.
-const OTHERS_WRITE: u32 = 0o002;
-
-const MARKED: &str =
-    "This folder is mkpanda's own ($MKPANDA_HOME). What lies in it can be made again.\n";
-
-/// Names of all entries that any version of the builder makes in its folder, and of a filesystem's
-/// own entries in its root.
-const NAMES: [&str; 18] = [
-    MARKER,
-    "bootstraps",
-    "build-cache",
-    "builds",
-    "caches",
-    "git",
-    "image-logs",
-    "images",
-    "layer-sizes.json",
-    "layers",
-    "locks",
-    "lost+found",
-    "mirrors",
-    "packages",
-    "parts",
-    "scratch",
-    "trees",
-    "upstreams",
-];
 
 impl Home {
     /// The folder at a path, with scratch space elsewhere if that is asked for.
@@ -102,58 +69,6 @@ impl Home {
     /// Lock of a bootstrap that is made or fetched.
     pub fn bootstrap_lock(&self, id: &str) -> PathBuf {
         self.locks().join(format!("bootstrap-{id}.lock"))
-    }
-
-    /// Name of an entry that shows that a folder belongs to another program: an entry that no
-    /// version of the builder makes, unless the folder has our mark. Writes nothing.
-    pub fn foreign_entry(root: &Path) -> io::Result<Option<OsString>> {
-        if fs_err::symlink_metadata(root.join(MARKER)).is_ok_and(|marker| marker.is_file()) {
-            return Ok(None);
-        }
-        let entries = match fs_err::read_dir(root) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            entries => entries?,
-        };
-        for entry in entries {
-            let name = entry?.file_name();
-            let is_temporary = name.as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes());
-            if !is_temporary && !NAMES.iter().any(|known| name == **known) {
-                return Ok(Some(name));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Id of a user who could replace the folder's contents: an owner other than the caller and
-    /// root. Root may work in another user's folder, but not in a folder that is writable for all.
-    pub fn other_owner(root: &Path) -> io::Result<Option<u32>> {
-        let data = match fs_err::metadata(root) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            data => data?,
-        };
-        let caller = nix::unistd::geteuid().as_raw();
-        let is_other = match caller {
-            0 => data.uid() != 0 && data.mode() & OTHERS_WRITE != 0,
-            _ => data.uid() != caller && data.uid() != 0,
-        };
-        Ok(is_other.then(|| data.uid()))
-    }
-
-    /// Marks the folder as the builder's own. Folders made by a caller with umask 0 are writable
-    /// for all: private ones are closed to others.
-    pub fn mark(&self) -> io::Result<()> {
-        fs_err::create_dir_all(&self.root)?;
-        let data = fs_err::metadata(&self.root)?;
-        let is_own = data.uid() == nix::unistd::geteuid().as_raw();
-        if is_own && data.mode() & OTHERS_WRITE != 0 {
-            let mode = data.mode() & 0o7777 & !OTHERS_WRITE;
-            fs_err::set_permissions(&self.root, std::fs::Permissions::from_mode(mode))?;
-        }
-        let marker = self.root.join(MARKER);
-        if fs_err::symlink_metadata(&marker).is_ok() {
-            return Ok(());
-        }
-        fs_err::write(marker, MARKED)
     }
 
     /// The folder itself.

@@ -3,6 +3,8 @@
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
+use crate::base::regular::open_regular;
+
 /// Number of lines shown.
 const LINES: usize = 30;
 
@@ -13,7 +15,7 @@ const BYTES: u64 = 64 << 10;
 /// terminal would obey it. An unreadable log has no lines.
 pub fn last_lines(log: &Path) -> Vec<String> {
     let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = fs_err::File::open(log)?;
+        let mut file = open_regular(log)?;
         let length = file.metadata()?.len();
         file.seek(SeekFrom::Start(length.saturating_sub(BYTES)))?;
         let mut bytes = Vec::new();

@@ -5,12 +5,13 @@
 //! the build's scratch folder, before anything else is in there, and gives them to the container's
 //! root. For every other user the container's root is the user, and nothing is copied.
 
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown, lchown};
 use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
+use crate::archive::Limits as ArchiveLimits;
 use crate::base::confinement::open_listed;
 use crate::container::helper::Interrupt;
 use crate::container::idmap::{IdMap, IdRange};
@@ -21,14 +22,26 @@ pub struct InputCopies<'a> {
     map: &'a IdMap,
     home: PathBuf,
     count: u32,
+    /// Limit of the bytes of all copies.
+    most: u64,
+    /// Bytes copied so far.
+    bytes: u64,
     interrupt: &'a Interrupt,
 }
 
+/// Bytes that are copied between looks at the interrupt.
+const PART: u64 = 64 << 20;
+
 impl<'a> InputCopies<'a> {
     /// Copies go into `home`, a folder that is made with the first one. An interrupted run ends a copy
-    /// with an error.
-    pub fn new(map: &'a IdMap, home: PathBuf, interrupt: &'a Interrupt) -> Self {
-        Self { map, home, count: 0, interrupt }
+    /// with an error, and so does an input that is larger than the limit of unpacked bytes.
+    pub fn new(
+        map: &'a IdMap,
+        home: PathBuf,
+        limits: &ArchiveLimits,
+        interrupt: &'a Interrupt,
+    ) -> Self {
+        Self { map, home, count: 0, most: limits.max_bytes, bytes: 0, interrupt }
     }
 
     /// Path of an input that the container's root can read: the path itself, or that of a copy.
@@ -50,7 +63,7 @@ impl<'a> InputCopies<'a> {
         Ok(copy)
     }
 
-    fn copy_tree(&self, from: &Path, to: &Path) -> io::Result<()> {
+    fn copy_tree(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let top = fs_err::File::open(from)?.into_parts().0;
         // The input itself may be a link, such as a package's folder.
         self.make_folder(to)?;
@@ -80,13 +93,29 @@ impl<'a> InputCopies<'a> {
         self.give(folder.file(), 0o755)
     }
 
-    fn copy_file(&self, mut from: &std::fs::File, to: &Path) -> io::Result<()> {
-        if self.interrupt.is_raised() {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
+    fn copy_file(&mut self, from: &std::fs::File, to: &Path) -> io::Result<()> {
         let metadata = from.metadata()?;
+        // A hole takes no space in a tree, and as much as it is long in a copy.
+        self.bytes = self.bytes.saturating_add(metadata.len());
+        if self.bytes > self.most {
+            return Err(io::Error::other(format!(
+                "the files that have to be copied for the container's root have more than {} bytes",
+                self.most
+            )));
+        }
         let mut copy = fs_err::OpenOptions::new().write(true).create_new(true).open(to)?;
-        io::copy(&mut from, copy.file_mut())?;
+        let mut left = metadata.len();
+        while left > 0 {
+            if self.interrupt.is_raised() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            // What is added to the file meanwhile is left out.
+            let part = io::copy(&mut from.take(left.min(PART)), copy.file_mut())?;
+            if part == 0 {
+                break;
+            }
+            left -= part;
+        }
         copy.set_modified(metadata.modified()?)?;
         // Execute permission is kept, and set-id bits mean nothing for a copy.
         let executable = if metadata.mode() & 0o100 == 0 { 0 } else { 0o111 };

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::home::Home;
 use crate::base::atomic;
 use crate::base::digest::Sha1Sum;
+use crate::base::regular::read_own;
 
 /// A packages folder.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,7 +52,7 @@ pub fn known(home: &Home, forgets: bool) -> io::Result<Vec<KnownTree>> {
     let mut found = Vec::new();
     for entry in entries {
         let path = entry?.path();
-        let Ok(text) = fs_err::read(&path) else { continue };
+        let Ok(text) = read_own(&path) else { continue };
         let Ok(Record { packages }) = serde_json::from_slice(&text) else { continue };
         let is_its = path.file_stem().is_some_and(|stem| stem == name_of(&packages).as_str());
         if !is_its {

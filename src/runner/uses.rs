@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::atomic;
 use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
+use crate::base::regular::read_own;
 use crate::image::digest::BlobDigest;
 use crate::image::store::Image;
 use crate::runner::home::Home;
@@ -260,7 +261,7 @@ fn fold(folder: &Path) -> io::Result<Uses> {
 /// Reads all uses, with the locks of ended runs.
 fn gather(folder: &Path) -> io::Result<(Uses, Vec<(PathBuf, FileLock)>)> {
     let mut uses = Uses::default();
-    if let Ok(text) = fs_err::read(folder.join(LAST)) {
+    if let Ok(text) = read_own(&folder.join(LAST)) {
         // Unreadable records are dropped: then items count as used at their creation.
         uses.last = serde_json::from_slice(&text).unwrap_or_default();
     }
@@ -271,7 +272,7 @@ fn gather(folder: &Path) -> io::Result<(Uses, Vec<(PathBuf, FileLock)>)> {
         }
         let file = entry.with_extension("json");
         let held = FileLock::try_acquire(&entry)?;
-        let used = fs_err::read(&file).map(|text| Used::parse(&text)).unwrap_or_default();
+        let used = read_own(&file).map(|text| Used::parse(&text)).unwrap_or_default();
         let modified = fs_err::metadata(&file).and_then(|file| file.modified());
         uses.last.add(used.clone(), seconds(modified.unwrap_or_else(|_error| SystemTime::now())));
         match held {

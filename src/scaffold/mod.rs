@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::base::confinement;
 use crate::base::escape::shell_argument;
 use crate::package::{PackageName, variant_of_file};
 use crate::tree::{CACHE, has_buildinfo};
@@ -55,6 +56,9 @@ pub enum ScaffoldError {
     /// The name is that of the tree's cache.
     #[error("{} is the cache of the tree, so no package can be there, and nothing was written", .0.display())]
     IsCache(PathBuf),
+    /// A folder on the way is a symlink.
+    #[error("{} leads through a symlink, so nothing was written", .0.display())]
+    Link(PathBuf),
     /// A file cannot be written.
     #[error("cannot write {}", path.display())]
     Write {
@@ -75,6 +79,9 @@ impl ScaffoldError {
         match self {
             Self::IsCache(_) => Some("give the package another name".to_owned()),
             Self::Exists(_) => Some("give another name, or remove it first".to_owned()),
+            Self::Link(_) => {
+                Some("write in the place where it leads, or remove it first".to_owned())
+            }
             Self::IsTree(path) => Some(format!(
                 "a new package in it: mkpanda -C {} init NAME",
                 shell_argument(&path.display().to_string())
@@ -130,7 +137,7 @@ pub fn tree(folder: &Path) -> Result<Created, ScaffoldError> {
         NewFile::plain("hello/buildinfo.json", templates::buildinfo(None)),
         NewFile::script("hello/build", templates::EXAMPLE),
     ];
-    write(Kind::Tree, folder, folder, &files)
+    write(Kind::Tree, folder, Path::new(""), &files)
 }
 
 /// Fails if a tree can have no package of that name, or has one, or anything else in its place.
@@ -143,7 +150,15 @@ pub fn refuse_to_replace(tree: &Path, name: &PackageName) -> Result<(), Scaffold
     let is_there = |path: &&PathBuf| fs_err::symlink_metadata(path).is_ok();
     match taken.iter().find(is_there) {
         Some(path) => Err(ScaffoldError::Exists(path.clone())),
-        None => Ok(()),
+        None => refuse_links(tree, Path::new(name.as_str())),
+    }
+}
+
+/// Fails if a path below a folder leads through a symlink, which may lead out of a tree.
+fn refuse_links(folder: &Path, path: &Path) -> Result<(), ScaffoldError> {
+    match confinement::without_links(folder, path) {
+        Err(error) if confinement::leads_out(&error) => Err(ScaffoldError::Link(folder.join(path))),
+        _ => Ok(()),
     }
 }
 
@@ -153,7 +168,6 @@ pub fn package(
     name: &PackageName,
     source: Option<&NewSource>,
 ) -> Result<Created, ScaffoldError> {
-    let folder = tree.join(name.as_str());
     let script = match source {
         None => templates::PACKAGE.to_owned(),
         Some(_) => templates::with_source(name),
@@ -163,17 +177,22 @@ pub fn package(
         NewFile::plain("buildinfo.json", templates::buildinfo(declared)),
         NewFile::script("build", script),
     ];
-    write(Kind::Package, &folder, &folder, &files)
+    write(Kind::Package, tree, Path::new(name.as_str()), &files)
 }
 
-/// Writes new files; fails if one of the files exists.
+/// Writes new files into a folder below another one; fails if one of the files exists.
 fn write(
     kind: Kind,
-    path: &Path,
-    folder: &Path,
+    top: &Path,
+    below: &Path,
     files: &[NewFile],
 ) -> Result<Created, ScaffoldError> {
-    let places: Vec<PathBuf> = files.iter().map(|file| folder.join(&file.name)).collect();
+    let path = if below.as_os_str().is_empty() { top.to_owned() } else { top.join(below) };
+    let places: Vec<PathBuf> = files.iter().map(|file| path.join(&file.name)).collect();
+    for file in files {
+        let file = below.join(&file.name);
+        refuse_links(top, file.parent().unwrap_or(below))?;
+    }
     if let Some(taken) = places.iter().find(|place| fs_err::symlink_metadata(place).is_ok()) {
         return Err(ScaffoldError::Exists(taken.clone()));
     }
@@ -189,12 +208,41 @@ fn write(
         let mut opened = options.open(place).map_err(failed)?;
         opened.write_all(file.text.as_bytes()).map_err(failed)?;
     }
-    Ok(Created { kind, path: path.to_owned(), files: places })
+    Ok(Created { kind, path, files: places })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_written_through_a_symlink() {
+        let place = tempfile::tempdir().unwrap();
+        let (folder, private) = (place.path().join("tree"), place.path().join("private"));
+        fs_err::create_dir(&private).unwrap();
+        fs_err::create_dir(&folder).unwrap();
+        for target in ["../private", "missing", "own"] {
+            fs_err::create_dir_all(folder.join("own")).unwrap();
+            for name in ["hello", "new"] {
+                fs_err::os::unix::fs::symlink(target, folder.join(name)).unwrap();
+            }
+            let made = tree(&folder);
+            assert!(matches!(made, Err(ScaffoldError::Link(_))), "{target}: {made:?}");
+            let name = "new".parse().unwrap();
+            let made = refuse_to_replace(&folder, &name);
+            assert!(matches!(made, Err(ScaffoldError::Link(_))), "{target}: {made:?}");
+            let made = package(&folder, &name, None);
+            assert!(matches!(made, Err(ScaffoldError::Link(_))), "{target}: {made:?}");
+            for name in ["hello", "new"] {
+                fs_err::remove_file(folder.join(name)).unwrap();
+            }
+        }
+        assert!(fs_err::read_dir(&private).unwrap().next().is_none());
+        assert!(fs_err::read_dir(folder.join("own")).unwrap().next().is_none());
+        // The tree itself may be reached by a link.
+        fs_err::os::unix::fs::symlink("tree", place.path().join("alias")).unwrap();
+        tree(&place.path().join("alias")).unwrap();
+    }
 
     #[test]
     fn nothing_is_replaced_and_nothing_is_half_written() {

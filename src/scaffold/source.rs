@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::base::digest::{Sha1Sum, Sha256Sum, Tee};
 use crate::base::event::Observer;
 use crate::base::http::{HttpClient, HttpError, redact};
+use crate::base::regular::open_regular;
 use crate::package::json::Node;
 use crate::package::{Problem, Source, path_of_file_url};
 
@@ -93,7 +94,7 @@ impl NewSource {
     /// Creates a source from a file of this machine.
     pub fn of_file(url: &str, file: &Path) -> Result<Self, SourceError> {
         let failed = |source| SourceError::Read { url: redact(url), source };
-        Self::of_reader(url, fs_err::File::open(file).map_err(failed)?)
+        Self::of_reader(url, open_regular(file).map_err(failed)?)
     }
 
     /// Creates a source with the sums of the downloaded file, which is not kept.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{FetchOptions, FilePin, SourceProblem, SourceRequest};
 use crate::archive::is_html;
 use crate::base::atomic::{AtomicFile, naming_file};
-use crate::base::digest::{Sha1Sum, Tee};
+use crate::base::digest::{Sha1Sum, Tee, Until};
 use crate::base::event::{Event, Observer, Origin};
 use crate::base::http::redact;
 use crate::base::regular::open_regular;
@@ -25,9 +25,14 @@ pub(super) fn local_path(request: &SourceRequest, url: &str) -> Option<PathBuf> 
 }
 
 /// True if the file is present with the right digests.
-pub(super) fn is_right(path: &Path, file: &FileSource, pin: Option<&FilePin>) -> io::Result<bool> {
+pub(super) fn is_right(
+    path: &Path,
+    file: &FileSource,
+    pin: Option<&FilePin>,
+    observer: &dyn Observer,
+) -> io::Result<bool> {
     match fs_err::metadata(path) {
-        Ok(metadata) if metadata.is_file() => Ok(wrong_sum(path, file, pin)?.is_none()),
+        Ok(metadata) if metadata.is_file() => Ok(wrong_sum(path, file, pin, observer)?.is_none()),
         Ok(_) => Ok(false),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
@@ -71,12 +76,14 @@ fn wrong_sum(
     path: &Path,
     file: &FileSource,
     pin: Option<&FilePin>,
+    observer: &dyn Observer,
 ) -> io::Result<Option<WrongSum>> {
+    let ends = || observer.is_interrupted();
     if file.sha256.is_none() && pin.is_none() {
-        let sha1 = Sha1Sum::of_file(path)?;
+        let sha1 = Sha1Sum::of_file_within(path, u64::MAX, ends)?;
         return Ok(WrongSum::of("sha1", &file.sha1, &sha1, true));
     }
-    let mut tee = Tee::new(open_regular(path)?);
+    let mut tee = Tee::new(Until::new(open_regular(path)?, ends));
     io::copy(&mut tee, &mut io::sink())?;
     let (_, sums) = tee.finish();
     let declared = file.sha256.as_ref();
@@ -114,7 +121,8 @@ pub(super) fn fetch(
     if target.is_dir() {
         return Err(SourceProblem::InTheWay(target));
     }
-    if is_right(&target, file, pin).map_err(SourceProblem::io("read the cache"))? {
+    let is_cached = is_right(&target, file, pin, observer);
+    if is_cached.map_err(unless_interrupted("read the cache", observer))? {
         return fetched(Origin::Cache);
     }
     for mirror in &options.mirrors {
@@ -135,11 +143,11 @@ pub(super) fn fetch(
         let done = options.http.download(&file.url, &subject, new.file(), observer)?;
         // Mismatched parts of two responses, and an undetected truncation, are the server's fault,
         // not the file's.
-        if (done.resumed || done.may_be_short) && wrong(&new, file, pin)?.is_some() {
+        if (done.resumed || done.may_be_short) && wrong(&new, file, pin, observer)?.is_some() {
             options.http.download(&file.url, &subject, new.file(), observer)?;
         }
     }
-    match wrong(&new, file, pin)? {
+    match wrong(&new, file, pin, observer)? {
         None => new.commit().map_err(SourceProblem::io("write the cache"))?,
         Some(wrong) if !wrong.is_declared => return Err(wrong.of_lock(request, shown)),
         // A local file can be inspected in place, and may be private.
@@ -167,8 +175,19 @@ fn wrong(
     new: &AtomicFile,
     file: &FileSource,
     pin: Option<&FilePin>,
+    observer: &dyn Observer,
 ) -> Result<Option<WrongSum>, SourceProblem> {
-    wrong_sum(new.temporary_path(), file, pin).map_err(SourceProblem::io("read what was fetched"))
+    wrong_sum(new.temporary_path(), file, pin, observer)
+        .map_err(unless_interrupted("read what was fetched", observer))
+}
+
+/// Makes the problem of an error, which the end of the run may have caused.
+fn unless_interrupted(
+    doing: &'static str,
+    observer: &dyn Observer,
+) -> impl FnOnce(io::Error) -> SourceProblem {
+    let is_over = observer.is_interrupted();
+    move |error| if is_over { SourceProblem::Interrupted } else { SourceProblem::io(doing)(error) }
 }
 
 /// True if the download is an HTML page: usually a login page, or a server's substitute for an
@@ -232,7 +251,8 @@ fn from_mirror(
     if got.is_none() {
         return Ok(false);
     }
-    let Some(WrongSum { kind, expected, actual, .. }) = wrong(&new, file, options.pins.of(file))?
+    let Some(WrongSum { kind, expected, actual, .. }) =
+        wrong(&new, file, options.pins.of(file), observer)?
     else {
         new.commit().map_err(SourceProblem::io("write the cache"))?;
         return Ok(true);

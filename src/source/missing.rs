@@ -44,7 +44,8 @@ fn missing_source(request: &SourceRequest, options: &FetchOptions) -> Option<Mis
         SourceSpec::Url(source) | SourceSpec::UrlExtract(source) => {
             let cached = file::cached_path(request, source);
             if file::local_path(request, &source.url).is_some_and(|path| path.exists())
-                || file::is_right(&cached, source, options.pins.of(source)).unwrap_or(false)
+                || file::is_right(&cached, source, options.pins.of(source), &Silent)
+                    .unwrap_or(false)
                 || has_file(source, options)
             {
                 return None;

@@ -65,7 +65,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::base::digest::Sha1Sum;
-use crate::base::event::Observer;
+use crate::base::event::{Observer, Silent};
 use crate::package::{CommitId, PackageName, Source, SourceName, SourceSpec};
 use crate::store::Key;
 
@@ -231,7 +231,7 @@ pub fn cached_file(request: &SourceRequest) -> Option<PathBuf> {
         return None;
     };
     let path = file::cached_path(request, file);
-    file::is_right(&path, file, None).unwrap_or(false).then_some(path)
+    file::is_right(&path, file, None, &Silent).unwrap_or(false).then_some(path)
 }
 
 /// Returns the source's part of its package's id. For `git_local`, the part is the commit at HEAD;

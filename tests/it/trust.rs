@@ -135,8 +135,8 @@ fn files_of_a_trees_own_repository_lead_to_no_other() {
         std::fs::remove_dir_all(place.packages.join("cache")).unwrap();
         (place, private, tree)
     };
-    let refused = |place: &Place| {
-        let ran = place.run("p", &[]).fails(1);
+    let refused = |place: &Place, why: &str| {
+        let ran = place.run("p", &[]).fails(1).says(why);
         assert!(!ran.stderr.contains("secret"), "{}", ran.stderr);
         assert!(!place.packages.join("cache/packages/p/latest").exists());
     };
@@ -145,30 +145,30 @@ fn files_of_a_trees_own_repository_lead_to_no_other() {
     let quoted = format!("\"{}\"\n", private.join(".git/objects").display());
     for text in [borrowed.clone(), format!("#\r{borrowed}"), quoted] {
         std::fs::write(tree.join(".git/objects/info/alternates"), text).unwrap();
-        refused(&place);
+        refused(&place, "leads out of ");
     }
     let (place, private, tree) = made();
     std::os::unix::fs::symlink(private.join("secret"), tree.join(".git/shallow")).unwrap();
-    refused(&place);
+    refused(&place, "can't be used as a git repository: invalid graft");
     for name in ["index", "config", "info"] {
         let (place, private, tree) = made();
         let own = tree.join(".git").join(name);
         drop(std::fs::remove_dir_all(&own).or_else(|_| std::fs::remove_file(&own)));
         std::os::unix::fs::symlink(private.join(".git").join(name), own).unwrap();
-        refused(&place);
+        refused(&place, "leads out of ");
     }
     let (place, private, tree) = made();
     let pack = tree.join(".git/objects/pack");
     std::fs::remove_dir_all(&pack).unwrap();
     std::os::unix::fs::symlink(private.join(".git/objects/pack"), pack).unwrap();
-    refused(&place);
+    refused(&place, "objects/pack is a symbolic link");
     // A file .git whose folder points back, with a `commondir` that leads to the private one.
     let (place, private, tree) = made();
     std::fs::rename(tree.join(".git"), tree.join("g")).unwrap();
     std::fs::write(tree.join("g/commondir"), format!("{}/.git\n", private.display())).unwrap();
     std::fs::write(tree.join("g/gitdir"), format!("{}/.git\n", tree.display())).unwrap();
     std::fs::write(tree.join(".git"), "gitdir: g\n").unwrap();
-    refused(&place);
+    refused(&place, "leads out of ");
 }
 
 #[test]

@@ -2,12 +2,11 @@
 //! as they were.
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use serde_json::json;
 
 use crate::inside::sha1_of;
-use crate::support::Place;
+use crate::support::{Place, repository};
 
 /// Everything below a folder, but for `left_out`: path, kind, mode, size, times and content.
 fn snapshot(folder: &std::path::Path, left_out: &[PathBuf]) -> Vec<String> {
@@ -34,31 +33,15 @@ fn snapshot(folder: &std::path::Path, left_out: &[PathBuf]) -> Vec<String> {
     found
 }
 
-/// A git repository with one commit, whose id is given.
-fn git_repository(folder: &std::path::Path) -> String {
-    let git = |arguments: &[&str]| {
-        let mut command = Command::new("git");
-        command.args(["-c", "user.name=n", "-c", "user.email=e", "-c", "init.defaultBranch=main"]);
-        command.args(arguments).current_dir(folder).env("GIT_CONFIG_GLOBAL", "/dev/null");
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    };
-    std::fs::create_dir_all(folder).unwrap();
-    std::fs::write(folder.join("file"), "committed\n").unwrap();
-    git(&["init", "--quiet"]);
-    git(&["add", "."]);
-    git(&["commit", "--quiet", "-m", "first"]);
-    git(&["rev-parse", "HEAD"])
-}
-
 #[test]
 fn a_build_that_overwrites_all_it_can_reach_changes_nothing_but_itself() {
     let place = Place::new();
     let outside = place.path().join("upstream");
-    let commit = git_repository(&outside);
-    place.write("local/.keep", "");
-    git_repository(&place.packages.join("local"));
+    std::fs::create_dir(&outside).unwrap();
+    std::fs::write(outside.join("file"), "committed\n").unwrap();
+    let commit = repository(&outside);
+    place.write("local/file", "committed\n");
+    repository(&place.packages.join("local"));
     let file = place.write("../file.txt", "from a file\n");
     let mirrored = b"from the mirror\n";
     let mirror = place.path().join("mirror");

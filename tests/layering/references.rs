@@ -158,21 +158,3 @@ fn references_are_found_across_lines() {
     assert_eq!(headings("# A\n```\n# no\n```\n### B c\n#no"), ["A", "B c"]);
     assert_eq!(anchor("Keys of buildinfo.json"), "keys-of-buildinfojson");
 }
-
-/// Names of tests in a document: words of at least four parts, joined by underscores.
-fn names_of_tests(document: &str) -> Vec<&str> {
-    let is_part_of_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
-    let words = document.split(|letter| !is_part_of_name(letter));
-    words.filter(|word| word.matches('_').count() >= 3).collect()
-}
-
-#[test]
-fn the_tests_that_hold_lines_of_security_exist() {
-    let document = fs::read_to_string(repository().join("docs/security.md")).unwrap();
-    let names = names_of_tests(&document);
-    assert!(names.len() > 40, "{names:?}");
-    let code: Vec<String> = texts(&["src", "tests"]).into_values().collect();
-    let exists = |name: &str| code.iter().any(|text| text.contains(&format!("fn {name}(")));
-    let missing: Vec<_> = names.into_iter().filter(|name| !exists(name)).collect();
-    assert!(missing.is_empty(), "docs/security.md names tests that are not there: {missing:?}");
-}

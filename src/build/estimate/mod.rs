@@ -11,11 +11,10 @@
 
 mod forecast;
 
-use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::record::{LARGEST_RECORD, Times};
+use super::record::{self, Times};
 use crate::package::{PackageId, PackageName};
 use crate::runner::home::Home;
 
@@ -36,8 +35,7 @@ fn newest(folder: &Path) -> Vec<std::path::PathBuf> {
     let mut found: Vec<(SystemTime, std::path::PathBuf)> = Vec::new();
     for entry in entries.flatten() {
         let path = entry.path();
-        if let Ok(changed) = fs_err::metadata(path.join("record.json")).and_then(|it| it.modified())
-        {
+        if let Ok(changed) = fs_err::metadata(record::path(&path)).and_then(|it| it.modified()) {
             found.push((changed, path));
             if found.len() > 2 * LOOKED_INTO {
                 keep_newest(&mut found);
@@ -55,13 +53,7 @@ fn keep_newest(found: &mut Vec<(SystemTime, std::path::PathBuf)>) {
 
 /// Returns the duration of a build, if its record shows success.
 fn built_in(folder: &Path) -> Option<Duration> {
-    let file = fs_err::File::open(folder.join("record.json")).ok()?;
-    let mut text = Vec::new();
-    file.take(LARGEST_RECORD + 1).read_to_end(&mut text).ok()?;
-    if text.len() as u64 > LARGEST_RECORD {
-        return None;
-    }
-    serde_json::from_slice::<Times>(&text).ok()?.of_a_good_build()
+    record::read::<Times>(folder)?.of_a_good_build()
 }
 
 #[cfg(test)]

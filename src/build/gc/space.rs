@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{GcError, search};
 use crate::base::atomic;
+use crate::base::regular::read_own;
 use crate::image::digest::{BlobDigest, DiffId};
 use crate::image::store::{Image, ImageStore};
 use crate::runner::home::Home;
@@ -75,7 +76,7 @@ pub fn image_spaces(
 /// Size of unpacked layers, summed over all id maps, by the digits of their diff ids.
 fn unpacked(home: &Home, isolation: &TierRequest) -> Result<BTreeMap<String, u64>, GcError> {
     let folder = home.root().join("layers");
-    let known: BTreeMap<String, u64> = fs_err::read(home.root().join(SIZES))
+    let known: BTreeMap<String, u64> = read_own(&home.root().join(SIZES))
         .ok()
         .and_then(|text| serde_json::from_slice(&text).ok())
         .unwrap_or_default();

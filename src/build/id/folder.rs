@@ -4,7 +4,7 @@
 //! Modes are not hashed. Folders are hashed only if they are empty.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,11 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use crate::base::digest::{Sha1Sum, Sha256, Sha256Sum};
+use crate::base::regular::open_regular;
+use crate::base::remedy::raise_limit;
+use crate::container::helper::Interrupt;
 use crate::package::hash::hash_entries;
+use crate::runner::session::RunnerSettings;
 
 /// Reason why a folder has no hash.
 #[derive(Debug, thiserror::Error)]
@@ -39,11 +43,133 @@ pub enum FolderError {
     /// Neither file, folder nor link.
     #[error("{0} is neither a file nor a folder nor a link, so it has no hash")]
     Special(PathBuf),
+    /// The files have too many bytes; holes of sparse files count.
+    #[error(
+        "{} has {bytes} bytes: a package's build script, and all files of its folder extra or docker together, have {most} at most",
+        path.display()
+    )]
+    TooLarge {
+        /// File with which the limit is exceeded.
+        path: PathBuf,
+        /// Length of the file.
+        bytes: u64,
+        /// The limit.
+        most: u64,
+    },
+    /// The run was interrupted.
+    #[error("interrupted")]
+    Interrupted,
 }
 
-/// Returns the hash of a folder's content. A file in place of the folder has the hash of empty
-/// content, as in the original.
-pub fn hash_folder(folder: &Path) -> Result<Sha1Sum, FolderError> {
+impl FolderError {
+    /// Way to raise the limit, where one is exceeded.
+    pub fn hint(&self) -> Option<String> {
+        let remedy =
+            concat!("if it is meant to be that large, ", raise_limit!("unpacked", "UNPACKED"));
+        matches!(self, Self::TooLarge { .. }).then(|| remedy.to_owned())
+    }
+}
+
+/// Hashes files of a tree, which may be of any size and kind: regular files alone, up to a limit,
+/// and until the run is interrupted.
+#[derive(Debug, Clone, Copy)]
+pub struct FileHasher<'a> {
+    most: u64,
+    interrupt: &'a Interrupt,
+}
+
+impl<'a> FileHasher<'a> {
+    /// Hasher within the limits of a run.
+    pub fn of(runner: &'a RunnerSettings) -> Self {
+        Self::new(runner.archives.max_bytes, &runner.interrupt)
+    }
+
+    /// Hasher of at most so many bytes of a file, or of all files of a folder.
+    pub fn new(most: u64, interrupt: &'a Interrupt) -> Self {
+        Self { most, interrupt }
+    }
+
+    /// Returns the SHA-1 of a file.
+    pub fn hash_file(&self, path: &Path) -> Result<Sha1Sum, FolderError> {
+        self.tally().read(path, |file| Sha1Sum::of_reader(file))
+    }
+
+    /// Returns the hash of a folder's content. A file in place of the folder has the hash of empty
+    /// content, as in the original.
+    pub fn hash_folder(&self, folder: &Path) -> Result<Sha1Sum, FolderError> {
+        hash_folder(folder, &mut self.tally())
+    }
+
+    /// Returns the sum of all of a folder: names, kinds, contents, where links lead, and modes as far as they
+    /// are not the umask's.
+    pub fn whole_sum(&self, folder: &Path) -> Result<Sha256Sum, FolderError> {
+        whole_sum(folder, &mut self.tally())
+    }
+
+    fn tally(&self) -> Tally<'a> {
+        Tally { most: self.most, left: self.most, interrupt: self.interrupt }
+    }
+}
+
+/// Bytes that may still be read.
+struct Tally<'a> {
+    most: u64,
+    left: u64,
+    interrupt: &'a Interrupt,
+}
+
+impl Tally<'_> {
+    /// Reads a regular file.
+    fn read<T>(
+        &mut self,
+        path: &Path,
+        read: impl FnOnce(&mut dyn Read) -> io::Result<T>,
+    ) -> Result<T, FolderError> {
+        let file = open_regular(path).map_err(FolderError::Unreadable)?;
+        let bytes = file.metadata().map_err(FolderError::Unreadable)?.len();
+        let too_large = |bytes, most| FolderError::TooLarge { path: path.to_owned(), bytes, most };
+        // Before anything is read: a hole of a terabyte takes no space, but minutes.
+        if bytes > self.left {
+            return Err(too_large(bytes, self.most));
+        }
+        let (most, interrupt) = (self.most, self.interrupt);
+        let mut metered = Metered { file, tally: self, is_exceeded: false };
+        let done = read(&mut metered);
+        if metered.is_exceeded {
+            return Err(too_large(metered.file.metadata().map_or(bytes, |data| data.len()), most));
+        }
+        if interrupt.is_raised() {
+            return Err(FolderError::Interrupted);
+        }
+        done.map_err(FolderError::Unreadable)
+    }
+}
+
+/// A file that ends with an error when the run is interrupted, or when the file grows beyond the limit.
+struct Metered<'t, 'i> {
+    file: fs_err::File,
+    tally: &'t mut Tally<'i>,
+    is_exceeded: bool,
+}
+
+impl Read for Metered<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.tally.interrupt.is_raised() {
+            return Err(io::Error::other("interrupted"));
+        }
+        let count = self.file.read(buffer)?;
+        match self.tally.left.checked_sub(count as u64) {
+            Some(left) => self.tally.left = left,
+            None => {
+                self.is_exceeded = true;
+                return Err(io::Error::other("the file has grown beyond the limit"));
+            }
+        }
+        Ok(count)
+    }
+}
+
+fn hash_folder(folder: &Path, tally: &mut Tally<'_>) -> Result<Sha1Sum, FolderError> {
     let mut entries = BTreeMap::new();
     if folder.is_dir() {
         let root = fs_err::canonicalize(folder).map_err(FolderError::Unreadable)?;
@@ -61,7 +187,7 @@ pub fn hash_folder(folder: &Path) -> Result<Sha1Sum, FolderError> {
                 let kind = entry.file_type().map_err(FolderError::Unreadable)?;
                 if kind.is_dir() {
                     open.push((path, name));
-                } else if let Some(sum) = hash_entry(&path, kind, folder, &root)? {
+                } else if let Some(sum) = hash_entry(&path, kind, (folder, &root), tally)? {
                     entries.insert(name, Sha1Sum::of(sum.as_str().as_bytes()));
                 }
             }
@@ -76,20 +202,21 @@ pub fn hash_folder(folder: &Path) -> Result<Sha1Sum, FolderError> {
 /// Mode bits that are independent of the caller's umask in a checkout, and that affect an image.
 const MODE: u32 = 0o7113;
 
-/// Sum of all of a folder: names, kinds, contents, where links lead, and modes as far as they are not the
-/// umask's.
-pub fn whole_sum(folder: &Path) -> io::Result<Sha256Sum> {
+fn whole_sum(folder: &Path, tally: &mut Tally<'_>) -> Result<Sha256Sum, FolderError> {
+    let unreadable = FolderError::Unreadable;
     let mut sum = Sha256::new();
     for entry in WalkDir::new(folder).min_depth(1).sort_by_file_name() {
-        let entry = entry?;
+        let entry = entry.map_err(|error| unreadable(error.into()))?;
         let path = entry.path();
-        let name = path.strip_prefix(folder).map_err(io::Error::other)?;
-        let data = fs_err::symlink_metadata(path)?;
+        let name =
+            path.strip_prefix(folder).map_err(|error| unreadable(io::Error::other(error)))?;
+        let data = fs_err::symlink_metadata(path).map_err(unreadable)?;
         let mode = if data.is_symlink() { 0 } else { data.permissions().mode() & MODE };
         let content = if data.is_symlink() {
-            Sha256Sum::of(fs_err::read_link(path)?.as_os_str().as_bytes()).to_string()
+            let target = fs_err::read_link(path).map_err(unreadable)?;
+            Sha256Sum::of(target.as_os_str().as_bytes()).to_string()
         } else if data.is_file() {
-            Sha256Sum::of_file(path)?.to_string()
+            tally.read(path, |file| Sha256Sum::of_reader(file))?.to_string()
         } else {
             String::new()
         };
@@ -104,8 +231,8 @@ pub fn whole_sum(folder: &Path) -> io::Result<Sha256Sum> {
 fn hash_entry(
     path: &Path,
     kind: std::fs::FileType,
-    folder: &Path,
-    root: &Path,
+    (folder, root): (&Path, &Path),
+    tally: &mut Tally<'_>,
 ) -> Result<Option<Sha1Sum>, FolderError> {
     if kind.is_symlink() {
         let target = match fs_err::canonicalize(path) {
@@ -126,5 +253,5 @@ fn hash_entry(
     if !fs_err::metadata(path).map_err(FolderError::Unreadable)?.is_file() {
         return Err(FolderError::Special(path.to_owned()));
     }
-    Sha1Sum::of_file(path).map(Some).map_err(FolderError::Unreadable)
+    tally.read(path, |file| Sha1Sum::of_reader(file)).map(Some)
 }

@@ -23,7 +23,7 @@ use crate::package::{CommitId, NameError, PackageId, SourceName, SourceSpec};
 use crate::tree::{Package, PackageKey, PackageTree};
 
 pub use documents::Documents;
-pub use folder::{FolderError, hash_folder, whole_sum};
+pub use folder::{FileHasher, FolderError};
 
 /// The format's version, which is part of every id.
 pub const FORMAT_VERSION: &str = "0.2";
@@ -115,6 +115,7 @@ pub enum IdentityError<E: Error + 'static> {
 pub fn identify<E: Error + 'static>(
     tree: &PackageTree,
     order: &[PackageKey],
+    hasher: &FileHasher<'_>,
     mut image: impl FnMut(&Package) -> Result<Sha256Sum, E>,
     mut head: impl FnMut(&Package, &SourceName, &str) -> Result<CommitId, E>,
 ) -> Result<Identities, IdentityError<E>> {
@@ -130,9 +131,12 @@ pub fn identify<E: Error + 'static>(
         }
         Ok(Inputs {
             image: image(package).map_err(outside)?,
-            build: Sha1Sum::of_file(&package.build_script())
-                .map_err(|error| files(FolderError::Unreadable(error)))?,
-            extra: package.extra().map(|path| hash_folder(&path)).transpose().map_err(files)?,
+            build: hasher.hash_file(&package.build_script()).map_err(files)?,
+            extra: package
+                .extra()
+                .map(|path| hasher.hash_folder(&path))
+                .transpose()
+                .map_err(files)?,
             heads,
         })
     })

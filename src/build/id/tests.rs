@@ -5,6 +5,7 @@ use std::path::Path;
 use super::*;
 use crate::base::recorded::{inputs, recordings};
 use crate::build::plan::{Action, CacheState, Why, plan};
+use crate::container::helper::Interrupt;
 use crate::package::hash::hash_value;
 use crate::package::{PackageName, Variant};
 
@@ -35,7 +36,8 @@ fn head(_: &Package, _: &SourceName, _: &str) -> Result<CommitId, Infallible> {
 
 fn ids(tree: &PackageTree, wanted: &[PackageKey]) -> Identities {
     let set = tree.resolve_packages(wanted).unwrap();
-    identify(tree, &set.packages, image, head).unwrap()
+    identify(tree, &set.packages, &FileHasher::new(u64::MAX, &Interrupt::default()), image, head)
+        .unwrap()
 }
 
 fn find<'a>(ids: &'a Identities, name: &str, variant: &str) -> &'a PackageIdentity {
@@ -126,6 +128,8 @@ fn recorded_ids_and_documents_are_the_same() {
 fn a_folders_hash_is_that_of_its_files_and_empty_folders() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("extra");
+    let interrupt = Interrupt::default();
+    let hash_folder = |root: &Path| FileHasher::new(u64::MAX, &interrupt).hash_folder(root);
     fs_err::create_dir_all(root.join("sub/empty")).unwrap();
     let hash = |value: Value| hash_value(&value).unwrap();
     assert_eq!(hash_folder(&root).unwrap(), hash(serde_json::json!({"sub/empty": ""})));
@@ -151,6 +155,64 @@ fn a_folders_hash_is_that_of_its_files_and_empty_folders() {
     let socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
     assert!(matches!(hash_folder(&root), Err(FolderError::Special(_))));
     drop(socket);
+}
+
+#[test]
+fn large_files_and_those_without_an_end_are_refused_by_name_before_they_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("extra");
+    write(&root, "a", "1234");
+    write(&root, "sub/b", "1234");
+    let interrupt = Interrupt::default();
+    let hasher = FileHasher::new(8, &interrupt);
+    for refused in [
+        hasher.hash_file(&root.join("a")).err(),
+        hasher.hash_folder(&root).err(),
+        hasher.whole_sum(&root).err(),
+    ] {
+        assert!(refused.is_none(), "{refused:?}");
+    }
+    // A terabyte of nothing would take a quarter of an hour.
+    let file = fs_err::File::create(root.join("sub/b")).unwrap();
+    file.set_len(1 << 40).unwrap();
+    let most = FileHasher::new(64 << 30, &interrupt);
+    for refused in [
+        most.hash_file(&root.join("sub/b")).unwrap_err(),
+        most.hash_folder(&root).unwrap_err(),
+        most.whole_sum(&root).unwrap_err(),
+    ] {
+        assert!(refused.to_string().contains("sub/b has 1099511627776 bytes"), "{refused}");
+        assert!(refused.hint().unwrap().contains("limits.unpacked"));
+    }
+    // All of a folder counts.
+    file.set_len(5).unwrap();
+    assert!(matches!(hasher.hash_folder(&root), Err(FolderError::TooLarge { .. })));
+    assert!(matches!(hasher.whole_sum(&root), Err(FolderError::TooLarge { .. })));
+    for special in ["fifo", "link"] {
+        let path = root.join(special);
+        match special {
+            "fifo" => nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+            _ => std::os::unix::fs::symlink("/dev/zero", &path).unwrap(),
+        }
+        let refused = hasher.hash_file(&path).unwrap_err();
+        assert!(matches!(refused, FolderError::Unreadable(_)), "{special}: {refused}");
+        let refused = most.hash_folder(&root).unwrap_err().to_string();
+        assert!(refused.contains(special), "{refused}");
+        fs_err::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn an_interrupted_run_ends_a_hash() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "extra/a", "1234");
+    let interrupt = Interrupt::default();
+    interrupt.raise();
+    let hasher = FileHasher::new(u64::MAX, &interrupt);
+    let root = folder.path().join("extra");
+    assert!(matches!(hasher.hash_file(&root.join("a")), Err(FolderError::Interrupted)));
+    assert!(matches!(hasher.hash_folder(&root), Err(FolderError::Interrupted)));
+    assert!(matches!(hasher.whole_sum(&root), Err(FolderError::Interrupted)));
 }
 
 #[test]

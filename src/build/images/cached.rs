@@ -24,7 +24,6 @@ use crate::artifact::signed::{SignedError, get_signed};
 use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer, Silent, WithoutDownloads};
-use crate::build::id::{hash_folder, whole_sum};
 use crate::build::upload::warning_of;
 use crate::dockerfile::execute::is_flattened;
 use crate::image::digest::BlobDigest;
@@ -188,11 +187,13 @@ impl ImageFinder<'_> {
         observer: &dyn Observer,
     ) -> Result<Option<BuilderUpload>, ImageError> {
         let Some(folder) = tree.docker_folder(name) else { return Ok(None) };
-        let text = || name.as_str().to_owned();
-        let sum = hash_folder(folder.path)
-            .map_err(|source| ImageError::Folder { name: text(), source: Box::new(source) })?;
-        let whole = whole_sum(folder.path)
-            .map_err(|source| ImageError::DockerFolder { name: text(), source })?;
+        let failed = |source| ImageError::Folder {
+            name: name.as_str().to_owned(),
+            source: Box::new(source),
+        };
+        let hasher = self.building.hasher();
+        let sum = hasher.hash_folder(folder.path).map_err(failed)?;
+        let whole = hasher.whole_sum(folder.path).map_err(failed)?;
         let exact = format!("{DOCKER_FOLDER_IMAGES}{}_dockerdir-{sum}", folder.name);
         let exact: ImageRef = exact
             .parse()

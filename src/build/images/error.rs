@@ -98,15 +98,6 @@ pub enum ImageError {
         #[source]
         source: Box<FolderError>,
     },
-    /// The image's folder cannot be read.
-    #[error("image {name}")]
-    DockerFolder {
-        /// The name.
-        name: String,
-        /// Reason.
-        #[source]
-        source: std::io::Error,
-    },
     /// The image is missing, and pulling is not allowed now.
     #[error("image {name} is not there yet")]
     NotPulled {
@@ -149,6 +140,7 @@ impl ImageError {
     pub fn is_interruption(&self) -> bool {
         match self {
             Self::Interrupted => true,
+            Self::Folder { source, .. } => matches!(**source, FolderError::Interrupted),
             Self::Build { source, .. } => matches!(**source, DockerfileError::Interrupted),
             Self::Pin { source, .. } => source.is_interruption(),
             Self::Pull { source, .. } | Self::NotFound { pulled: Some(source), .. } => {
@@ -166,6 +158,7 @@ impl ImageError {
             Self::Pin { source, .. } => return source.hint(),
             Self::Build { source, .. } => return source.hint(),
             Self::Load { source, .. } => return source.problem.hint().map(str::to_owned),
+            Self::Folder { source, .. } => return source.hint(),
             _ => return None,
         };
         let mut ways = vec![

@@ -15,7 +15,6 @@ use super::{ImageError, ImageFinder};
 use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
-use crate::build::id::{hash_folder, whole_sum};
 use crate::dockerfile::execute::{is_flattened, is_still_of};
 use crate::image::reference::ImageRef;
 use crate::image::registry::RegistryError;
@@ -55,10 +54,10 @@ impl ImageFinder<'_> {
         let nowhere =
             |pulled| ImageError::NotFound { name: name.clone(), pulled, docker_folder: None };
         let Some(folder) = tree.docker_folder(name) else { return Err(nowhere(None)) };
-        let failed = |source| ImageError::Folder { name: text(), source };
-        let sum = hash_folder(folder.path).map_err(|source| failed(Box::new(source)))?;
-        let whole = whole_sum(folder.path)
-            .map_err(|source| ImageError::DockerFolder { name: text(), source })?;
+        let failed = |source| ImageError::Folder { name: text(), source: Box::new(source) };
+        let hasher = self.building.hasher();
+        let sum = hasher.hash_folder(folder.path).map_err(failed)?;
+        let whole = hasher.whole_sum(folder.path).map_err(failed)?;
         if let DockerFolderTag::Sum(wanted) = &folder.tag
             && *wanted != sum
         {

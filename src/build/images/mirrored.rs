@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use super::{ImageError, ImageFinder};
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
-use crate::build::id::{hash_folder, whole_sum};
 use crate::dockerfile::BuildOptions;
 use crate::dockerfile::execute::{base_platform, bases};
 use crate::image::load::LoadProblem;
@@ -78,6 +77,24 @@ impl ImageFinder<'_> {
         found.map_err(|source| ImageError::Store { name: text(), source: Box::new(source) })
     }
 
+    /// Name of the image of a folder that has no package's name, with the folder's sum.
+    fn image_of_folder(
+        &self,
+        name: &ImageName,
+        folder: &Path,
+    ) -> Result<(ImageRef, Sha256Sum), ImageError> {
+        let failed = |source| ImageError::Folder {
+            name: name.as_str().to_owned(),
+            source: Box::new(source),
+        };
+        let sum = self.building.hasher().whole_sum(folder).map_err(failed)?;
+        let text = format!("{FOLDER_IMAGES}{sum}");
+        let name = text.parse();
+        let name =
+            name.map_err(|source| ImageError::Name { name: text, source: Box::new(source) })?;
+        Ok((name, sum))
+    }
+
     /// The image of any other folder that a mirror has.
     pub(super) fn mirrored_of_folder(
         &self,
@@ -88,13 +105,9 @@ impl ImageFinder<'_> {
         if !self.registry.has_mirrors() {
             return Ok(None);
         }
-        let named = image_of_folder(name, folder)?;
+        let (named, sum) = self.image_of_folder(name, folder)?;
         let Some(image) = self.mirrored(name, &named, observer)? else { return Ok(None) };
         // Made from the bases that the lock has, if there is one.
-        let sum = whole_sum(folder).map_err(|source| ImageError::DockerFolder {
-            name: name.as_str().to_owned(),
-            source,
-        })?;
         let has_pins = self.building.pins.is_complete;
         Ok(Some(image)
             .filter(|image| !has_pins || self.is_still_of(name, image, &sum).unwrap_or(false)))
@@ -277,7 +290,7 @@ impl ImageFinder<'_> {
             Some(ImageLocation::Stored(_)) => (reference, None),
             Some(ImageLocation::Registry(place)) => (place, None),
             Some(ImageLocation::Dockerfile(folder)) => {
-                (image_of_folder(name, &folder)?, Some(folder))
+                (self.image_of_folder(name, &folder)?.0, Some(folder))
             }
             None => match tree.docker_folder(name) {
                 None => (reference, None),
@@ -286,7 +299,8 @@ impl ImageFinder<'_> {
                         name: name.as_str().to_owned(),
                         source: Box::new(source),
                     };
-                    let sum = hash_folder(folder.path).map_err(failed)?;
+                    let hasher = self.building.hasher();
+                    let sum = hasher.hash_folder(folder.path).map_err(failed)?;
                     match &folder.tag {
                         DockerFolderTag::Sum(wanted) if *wanted != sum => (reference, None),
                         _ => {
@@ -313,14 +327,6 @@ impl ImageFinder<'_> {
 /// True if the place from which an image is loaded is not there.
 pub(super) fn is_absent(problem: &LoadProblem) -> bool {
     matches!(problem, LoadProblem::Read(error) if error.kind() == std::io::ErrorKind::NotFound)
-}
-
-/// Name of the image of a folder that has no package's name.
-pub(super) fn image_of_folder(name: &ImageName, folder: &Path) -> Result<ImageRef, ImageError> {
-    let sum = whole_sum(folder)
-        .map_err(|source| ImageError::DockerFolder { name: name.as_str().to_owned(), source })?;
-    let text = format!("{FOLDER_IMAGES}{sum}");
-    text.parse().map_err(|source| ImageError::Name { name: text, source: Box::new(source) })
 }
 
 fn base_error(base: &ImageRef, error: PinError) -> ImageError {

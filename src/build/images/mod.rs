@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use crate::artifact::shared_cache::SharedCaches;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
+use crate::build::id::FileHasher;
 use crate::dockerfile::BuildOptions;
 use crate::dockerfile::builder::{ImageBuilder, log_name};
 use crate::dockerfile::execute::DockerfileError;
@@ -94,6 +95,12 @@ pub struct Building<'a> {
     pub is_preview: bool,
     /// True if images of `docker/` folders are looked for in registries although they may not be built.
     pub may_pull_builders: bool,
+}
+
+impl<'a> Building<'a> {
+    fn hasher(&self) -> FileHasher<'a> {
+        FileHasher::of(self.runner)
+    }
 }
 
 impl<'a> ImageFinder<'a> {

@@ -7,7 +7,6 @@ use super::mirrored::{folder_bases, reference};
 use super::{ImageError, ImageFinder};
 use crate::base::causes::with_causes;
 use crate::base::event::{Event, Observer};
-use crate::build::id::hash_folder;
 use crate::image::location::ImageLocation;
 use crate::image::pins::{ImageKey, ImagePin, PinError};
 use crate::image::platform::Platform;
@@ -111,7 +110,8 @@ impl ImageFinder<'_> {
                 Some(folder) => match &folder.tag {
                     DockerFolderTag::Latest => bases(folder.path),
                     DockerFolderTag::Sum(wanted) => {
-                        let sum = hash_folder(folder.path).map_err(|source| {
+                        let sum = self.building.hasher().hash_folder(folder.path);
+                        let sum = sum.map_err(|source| {
                             let name = name.as_str().to_owned();
                             ImageError::Folder { name, source: Box::new(source) }
                         })?;

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use super::{Project, ProjectError, ProjectOptions};
 use crate::base::causes::with_causes;
-use crate::base::digest::{Sha1Sum, Sha256Sum};
+use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
-use crate::build::id::{Identities, IdentityError, Inputs, hash_folder, identify_with};
+use crate::build::id::{FileHasher, Identities, IdentityError, Inputs, identify_with};
 use crate::build::images::{Building, ImageError, ImageFinder};
 use crate::build::plan::{Pending, WhyPending};
 use crate::build::upstream;
@@ -153,9 +153,11 @@ impl Project {
                 heads.insert(name.clone(), head.map_err(|error| with_causes(&error))?);
             }
         }
-        let build = Sha1Sum::of_file(&package.build_script()).map_err(|error| error.to_string())?;
-        let extra = package.extra().map(|path| hash_folder(&path)).transpose();
-        let extra = extra.map_err(|error| with_causes(&error))?;
+        let hasher = FileHasher::of(&self.options.runner);
+        let files = |error| with_causes(&error);
+        let build = hasher.hash_file(&package.build_script()).map_err(files)?;
+        let extra = package.extra().map(|path| hasher.hash_folder(&path)).transpose();
+        let extra = extra.map_err(files)?;
         Ok(Inputs { image, build, extra, heads })
     }
 }

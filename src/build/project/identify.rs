@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{IdentifiedPackages, OutsideError, Project, ProjectError};
 use crate::base::event::Observer;
-use crate::build::id::{IdentityError, identify};
+use crate::build::id::{FileHasher, FolderError, IdentityError, identify};
 use crate::build::images::{Building, ImageError, ImageFinder};
 use crate::build::plan::{Pending, WhyPending};
 use crate::image::store::ImageStore;
@@ -117,6 +117,7 @@ impl Project {
         let identities = identify(
             &self.tree,
             order,
+            &FileHasher::of(&self.options.runner),
             |package| {
                 let name = package.info.image();
                 let found = finder.find(&name, &self.tree, observer)?;
@@ -134,6 +135,9 @@ impl Project {
             IdentityError::Outside { source: OutsideError::Image(image), .. }
                 if image.is_interruption() =>
             {
+                ProjectError::Interrupted
+            }
+            IdentityError::Files { source: FolderError::Interrupted, .. } => {
                 ProjectError::Interrupted
             }
             error => error.into(),

@@ -31,7 +31,7 @@ use crate::build::id::Identities;
 use crate::build::images::{FoundImage, ImageLocations, SharedBuilders};
 use crate::build::jobserver::{self, Jobserver};
 use crate::build::plan::{Action, CacheState, Plan, plan};
-use crate::build::record::Record;
+use crate::build::record::{self, Record};
 use crate::build::supply::PackageBuilder;
 use crate::build::upload::Uploads;
 use crate::build::upstream;
@@ -272,10 +272,7 @@ impl Project {
             // `latest` gives a reason only, so it isn't read where nothing is to be done.
             let latest = if archive { None } else { self.last_build(key) };
             let record = latest.as_ref().and_then(|id| {
-                let text =
-                    fs_err::read_to_string(self.options.runner.home.build(id).join("record.json"))
-                        .ok()?;
-                let record: Record = serde_json::from_str(&text).ok()?;
+                let record: Record = record::read(&self.options.runner.home.build(id))?;
                 record.buildinfo.get("build_ids").cloned()
             });
             CacheState { archive, latest, latest_build_ids: record }

@@ -4,21 +4,36 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::archive::Limits;
 use crate::artifact::signed_id;
 use crate::base::digest::Sha256Sum;
+use crate::base::event::Observer;
+use crate::base::regular::read_regular;
+use crate::build::cache::is_file;
 use crate::build::job::Built;
-use crate::build::record::{Ending, Record};
+use crate::build::record::{self, Ending, Record};
 use crate::package::PackageId;
 use crate::runner::home::Home;
 use crate::store::signature::{Claim, LONGEST, SUFFIX, TrustedKeys};
 
 /// Records and keys that make archives trusted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Evidence<'e> {
     /// Home with the records of builds.
     pub home: &'e Home,
     /// Keys of the user.
     pub keys: &'e TrustedKeys,
+    /// Limits of archives: a longer one is not read.
+    pub limits: Limits,
+    /// State of the run, with which reading ends.
+    pub observer: &'e dyn Observer,
+}
+
+impl std::fmt::Debug for Evidence<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("Evidence");
+        shown.field("home", self.home).field("keys", self.keys).finish_non_exhaustive()
+    }
 }
 
 /// Reason to believe an archive.
@@ -67,13 +82,19 @@ impl UnprovenError {
 }
 
 impl Evidence<'_> {
+    /// Returns the sum of an archive.
+    pub fn sum(&self, archive: &Path) -> Result<Sha256Sum, UnprovenError> {
+        let ends = || self.observer.is_interrupted();
+        Sha256Sum::of_file_within(archive, self.limits.max_bytes, ends).map_err(UnprovenError::File)
+    }
+
     /// Finds the reason to believe a package's archive; returns the archive's sum, too.
     pub fn of_package(
         &self,
         id: &PackageId,
         archive: &Path,
     ) -> Result<(Sha256Sum, Ground), UnprovenError> {
-        let sha256 = Sha256Sum::of_file(archive).map_err(UnprovenError::File)?;
+        let sha256 = self.sum(archive)?;
         let ground = self.ground(id, &sha256, archive);
         let ground = ground.ok_or_else(|| unknown(archive, &sha256))?;
         Ok((sha256, ground))
@@ -106,12 +127,10 @@ impl Evidence<'_> {
         let mut beside = file.as_os_str().to_owned();
         beside.push(SUFFIX);
         let beside = Path::new(&beside);
-        let is_short = fs_err::symlink_metadata(beside)
-            .is_ok_and(|data| data.is_file() && data.len() <= LONGEST);
-        if !is_short {
+        if !is_file(beside) {
             return None;
         }
-        let text = fs_err::read(beside).ok()?;
+        let text = read_regular(beside, LONGEST).ok()?;
         let content = fs_err::File::open(file).ok()?;
         let claim = Claim::read(&text, self.keys).ok()?;
         let mut content = crate::base::digest::Tee::new(content);
@@ -120,8 +139,7 @@ impl Evidence<'_> {
     }
 
     fn record(&self, id: &PackageId) -> Option<Record> {
-        let text = fs_err::read(self.home.build(id).join("record.json")).ok()?;
-        let record: Record = serde_json::from_slice(&text).ok()?;
+        let record: Record = record::read(&self.home.build(id))?;
         (record.id == *id).then_some(record)
     }
 }

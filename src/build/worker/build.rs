@@ -1,6 +1,7 @@
 //! The steps of a package's build inside its namespaces, in their order.
 
 use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, chown, lchown};
 use std::path::Path;
 
@@ -12,6 +13,7 @@ use crate::archive::{self, PackError};
 use crate::base::causes::with_causes;
 use crate::base::digest::Tee;
 use crate::base::event::Phase;
+use crate::base::regular::open_regular;
 use crate::base::times::{set_time, set_times};
 use crate::build::job::{BuildJob, Built};
 use crate::container::inputs::Inputs;
@@ -20,6 +22,9 @@ use crate::runner::command::{Attachments, Command, CommandRoot, MountSource, pre
 use crate::runner::job::{Failure, Job, Performed, enter_phase};
 use crate::runner::workspace::Workspace;
 use crate::source::Fetched;
+
+/// Upper limit of the first line of a script that names its interpreter, in bytes.
+const LONGEST_SHEBANG: u64 = 4096;
 
 impl Job for BuildJob {
     const KIND: &'static str = "build";
@@ -189,7 +194,8 @@ impl<'a> Build<'a> {
             // The machine's folders are mounted in the container alone.
             return None;
         }
-        let text = fs_err::read(script).ok()?;
+        let mut text = Vec::new();
+        open_regular(script).ok()?.take(LONGEST_SHEBANG).read_to_end(&mut text).ok()?;
         let line = text.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
         let line = String::from_utf8_lossy(line).into_owned();
         let interpreter = line.split_whitespace().next()?;

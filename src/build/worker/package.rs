@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use crate::base::confinement::open_listed;
+use crate::base::remedy::raise_limit;
 use crate::base::times::set_times;
 use crate::container::within_root::locate;
 use crate::runner::job::Failure;
@@ -30,7 +31,19 @@ pub(super) fn copy(
     let failed =
         |error: io::Error| Failure::new(format!("the package's folder cannot be copied: {error}"));
     let entries = list(&from).map_err(failed)?;
-    let bytes: u64 = entries.iter().map(|entry| entry.bytes).sum();
+    let bytes = entries.iter().fold(0, |sum: u64, entry| sum.saturating_add(entry.bytes));
+    let most = workspace.place().limits.max_bytes;
+    if bytes > most {
+        // A hole of a terabyte takes no space in a tree, and much in a copy.
+        let largest = entries.iter().max_by_key(|entry| entry.bytes).map(|entry| &entry.path);
+        let message = format!(
+            "the files of the package's folder have {bytes} bytes, {most} at most are copied; the largest one is {}",
+            largest.map(|path| path.display().to_string()).unwrap_or_default()
+        );
+        let remedy =
+            concat!("if it is meant to be that large, ", raise_limit!("unpacked", "UNPACKED"));
+        return Err(Failure::new(message).with_hint(remedy.to_owned()));
+    }
     let to = if bytes <= LARGEST_IN_MEMORY {
         workspace.view().path().join("package")
     } else {

@@ -14,12 +14,16 @@ use super::super::ui::Weight;
 use super::super::ui::columns::Columns;
 use super::Context;
 use crate::base::calendar::rfc3339;
+use crate::base::regular::open_regular;
 use crate::base::suggestion::nearest;
 use crate::build::history::{self, Outcome, PastBuild};
 use crate::package::matching::{matching, matching_version};
 use crate::package::{PackageId, PackageName};
 use crate::runner::home::Home;
 use crate::tree::has_buildinfo;
+
+/// Length of a part of a log that is read at once, in bytes.
+const PART: u64 = 1 << 20;
 
 /// Interval between looks for more output.
 const POLL: Duration = Duration::from_millis(100);
@@ -118,11 +122,12 @@ fn show(
     loop {
         // Looked up before the log is read: what the build wrote until its end is read then.
         let goes_on = follows && history::is_running(home, &build.id);
-        let text = shown.more(!goes_on).map_err(failed)?;
-        if !text.is_empty() {
+        let more = shown.more(!goes_on, &mut |text| {
             is_empty = false;
-            context.printer.data(&text);
-        }
+            context.printer.data(text);
+            super::super::ui::stdout_failure().is_none()
+        });
+        more.map_err(failed)?;
         if !goes_on || super::super::ui::stdout_failure().is_some() {
             if is_empty {
                 let message = format!("the build {} has printed nothing", build.id);
@@ -143,26 +148,42 @@ struct Shown {
 
 impl Shown {
     fn open(log: &Path) -> std::io::Result<Self> {
-        Ok(Self { file: fs_err::File::open(log)?, rest: Vec::new() })
+        Ok(Self { file: open_regular(log)?, rest: Vec::new() })
     }
 
-    /// The whole lines that have come; with `is_last` also a line without end.
-    fn more(&mut self, is_last: bool) -> std::io::Result<String> {
+    /// Shows the whole lines that have come, as long as `show` returns true; with `is_last` also a line without
+    /// end. A long line is shown in parts: a log may be of any length.
+    fn more(&mut self, is_last: bool, show: &mut impl FnMut(&str) -> bool) -> std::io::Result<()> {
         // Another build of the same id has emptied it.
         if self.file.stream_position()? > self.file.metadata()?.len() {
             self.file.seek(SeekFrom::Start(0))?;
             self.rest.clear();
         }
-        self.file.read_to_end(&mut self.rest)?;
-        let whole = match self.rest.iter().rposition(|byte| *byte == b'\n') {
-            _ if is_last => self.rest.len(),
-            Some(end) => end + 1,
-            None => 0,
-        };
-        let text = String::from_utf8_lossy(&self.rest[..whole]).into_owned();
-        self.rest.drain(..whole);
-        Ok(text)
+        loop {
+            let is_end = (&self.file).take(PART).read_to_end(&mut self.rest)? == 0;
+            let whole = match self.rest.iter().rposition(|byte| *byte == b'\n') {
+                _ if is_last && is_end => self.rest.len(),
+                Some(end) => end + 1,
+                None if self.rest.len() as u64 >= PART => whole_letters(&self.rest),
+                None => 0,
+            };
+            if whole > 0 && !show(&String::from_utf8_lossy(&self.rest[..whole])) || is_end {
+                self.rest.drain(..whole);
+                return Ok(());
+            }
+            self.rest.drain(..whole);
+        }
     }
+}
+
+/// Length of bytes without a letter that is cut off at their end.
+fn whole_letters(bytes: &[u8]) -> usize {
+    let begins = |byte: &u8| !(0x80..0xC0).contains(byte);
+    let last = bytes.iter().rev().take(4).position(begins).map_or(0, |back| back + 1);
+    let start = bytes.len() - last;
+    let is_cut =
+        std::str::from_utf8(&bytes[start..]).is_err_and(|error| error.error_len().is_none());
+    if is_cut { start } else { bytes.len() }
 }
 
 /// A line for each build, below a header.
@@ -199,11 +220,45 @@ mod tests {
         let log = folder.path().join("log");
         fs_err::write(&log, "one\ntw\u{f6}").unwrap();
         let mut shown = Shown::open(&log).unwrap();
-        assert_eq!(shown.more(false).unwrap(), "one\n");
-        assert_eq!(shown.more(false).unwrap(), "");
+        let mut more = |is_last| {
+            let mut all = String::new();
+            let mut show = |text: &str| {
+                all.push_str(text);
+                true
+            };
+            shown.more(is_last, &mut show).unwrap();
+            all
+        };
+        assert_eq!(more(false), "one\n");
+        assert_eq!(more(false), "");
         fs_err::write(&log, "new\n").unwrap();
-        assert_eq!(shown.more(false).unwrap(), "new\n");
+        assert_eq!(more(false), "new\n");
         fs_err::write(&log, "new\nno end").unwrap();
-        assert_eq!(shown.more(true).unwrap(), "no end");
+        assert_eq!(more(true), "no end");
+    }
+
+    #[test]
+    fn logs_without_an_end_are_neither_waited_for_nor_held_in_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        nix::unistd::mkfifo(&log, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(Shown::open(&log).is_err());
+        fs_err::remove_file(&log).unwrap();
+        let long = "\u{f6}".repeat(2 << 20);
+        fs_err::write(&log, &long).unwrap();
+        let mut shown = Shown::open(&log).unwrap();
+        let mut parts: Vec<String> = Vec::new();
+        let mut show = |text: &str| {
+            parts.push(text.to_owned());
+            true
+        };
+        shown.more(true, &mut show).unwrap();
+        assert!(parts.len() > 2 && parts.iter().all(|part| part.len() as u64 <= 2 * PART));
+        assert_eq!(parts.concat(), long);
+        // A hundred gigabytes, of which a reader wants the first part.
+        fs_err::OpenOptions::new().write(true).open(&log).unwrap().set_len(100 << 30).unwrap();
+        let mut shown = Shown::open(&log).unwrap();
+        shown.more(true, &mut |_| false).unwrap();
+        assert!(shown.rest.len() as u64 <= 2 * PART);
     }
 }

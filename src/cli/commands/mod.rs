@@ -28,6 +28,7 @@ pub mod schema;
 pub mod tree;
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::args::{BuildArgs, GlobalArgs, IsolationArg, JobserverArg, NetworkArg};
 use super::environment::Environment;
@@ -331,16 +332,25 @@ fn runner_settings(
     }
 }
 
+/// Time after which another signal ends a run that has not ended. A shorter one would take a signal that comes
+/// twice, from a terminal and from a parent that passes it on, for two.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// Interrupts the run on SIGINT, SIGTERM and SIGHUP: helpers and their descendants are killed, and
-/// the waiting threads remove their files.
+/// the waiting threads remove their files. Another signal ends the process as it would without a handler: one
+/// thread may be in the middle of a large file. The next run removes what a killed one leaves.
 fn interrupt_on_signals(interrupt: &std::sync::Arc<Interrupt>) -> Result<(), CliError> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])
         .map_err(CliError::Signals)?;
     let interrupt = std::sync::Arc::clone(interrupt);
     std::thread::spawn(move || {
-        for _signal in signals.forever() {
+        let mut first: Option<Instant> = None;
+        for signal in signals.forever() {
             interrupt.raise();
+            if first.get_or_insert_with(Instant::now).elapsed() > AGAIN {
+                drop(signal_hook::low_level::emulate_default_handler(signal));
+            }
         }
     });
     Ok(())

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::step::{CopySource, Step};
 use crate::base::atomic;
 use crate::base::digest::Sha256Sum;
+use crate::base::regular::read_own;
 use crate::image::digest::DiffId;
 use crate::image::store::{BuiltLayer, ImageStore};
 
@@ -198,7 +199,7 @@ fn touch(path: &Path) {
 }
 
 fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
-    let bytes = fs_err::read(path).ok()?;
+    let bytes = read_own(path).ok()?;
     let entry: VersionedValue<T> = serde_json::from_slice(&bytes).ok()?;
     (entry.version == VERSION).then_some(entry.value)
 }

@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 
 use super::{ContextError, Entry, Files, Kind, kept_attributes};
 use crate::base::digest::{Sha256, Sha256Sum};
+use crate::base::regular::open_regular;
 
 /// A digest under way.
 #[derive(Debug, Default)]
@@ -17,6 +18,8 @@ pub struct Sum {
     owners: bool,
     /// Number of files that were added.
     files: u64,
+    /// Number of the files' bytes.
+    bytes: u64,
     /// Files with several names, each with the number of the first of them.
     linked: HashMap<(u64, u64), u64>,
 }
@@ -37,7 +40,7 @@ pub fn digest(
 impl Sum {
     /// Starts with nothing; with `owners`, these count too.
     pub fn new(owners: bool) -> Self {
-        Self { hasher: Sha256::new(), owners, files: 0, linked: HashMap::new() }
+        Self { hasher: Sha256::new(), owners, files: 0, bytes: 0, linked: HashMap::new() }
     }
 
     /// Adds a label for the following data.
@@ -84,9 +87,14 @@ impl Sum {
                 }
                 // Another name is one of the copy only if it is copied too: 0 says that none is.
                 self.hasher.update(&(number - first).to_le_bytes());
-                self.attributes(files, entry)
-                    .and_then(|()| self.content(files, entry))
-                    .map_err(|source| ContextError::Look { source })?;
+                let look = |source| ContextError::Look { source };
+                self.attributes(files, entry).map_err(look)?;
+                self.bytes = self.bytes.saturating_add(entry.metadata.len());
+                if self.bytes > files.most {
+                    let (path, most) = (entry.path.clone(), files.most);
+                    return Err(ContextError::TooLarge { path, most });
+                }
+                self.content(files, entry).map_err(look)?;
             }
         }
         Ok(())
@@ -109,11 +117,14 @@ impl Sum {
 
     /// The length stands behind the content: the file may be written to meanwhile.
     fn content(&mut self, files: &Files, entry: &Entry) -> io::Result<()> {
-        let mut file = fs_err::File::open(files.root.join(&entry.path))?;
+        let mut file = open_regular(&files.root.join(&entry.path))?;
         // On the stack: most files are small, and there may be ten thousand of them.
         let mut buffer = [0; 1 << 14];
         let mut length: u64 = 0;
         loop {
+            if files.interrupt.is_raised() {
+                return Err(io::Error::other("interrupted"));
+            }
             match file.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(count) => {

@@ -16,6 +16,7 @@ mod tests;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use attributes::kept_attributes;
 pub use digest::{Sum, digest};
@@ -24,6 +25,9 @@ pub use walk::{Entries, Entry, Kind};
 
 use super::ignore::Patterns;
 use crate::base::confinement;
+use crate::base::regular::open_regular;
+use crate::base::remedy::raise_limit;
+use crate::container::helper::Interrupt;
 use crate::package::{Problem, problem::Report};
 
 /// Name of the file with patterns to leave out.
@@ -39,6 +43,9 @@ pub struct Files {
     ignore: Patterns,
     /// True for the build context of the caller, whose paths are meaningful in messages.
     is_context: bool,
+    /// Upper limit of the bytes that are read for one digest.
+    most: u64,
+    interrupt: Arc<Interrupt>,
 }
 
 /// Selection among a source's files.
@@ -67,6 +74,14 @@ pub enum ContextError {
     TooLong {
         /// Path of the file.
         path: PathBuf,
+    },
+    /// Files that are copied together are too large.
+    #[error("with {path:?}, the files to copy have more than {most} bytes")]
+    TooLarge {
+        /// Path of the file with which the limit is exceeded.
+        path: PathBuf,
+        /// The limit.
+        most: u64,
     },
     /// A symlink leads to a file outside of the build context.
     #[error("{} is a symlink that leads out of the build context", path.display())]
@@ -116,6 +131,10 @@ impl ContextError {
             Self::LeadsOut { .. } => {
                 Some("put the file itself there, or name it with --file where it is")
             }
+            Self::TooLarge { .. } => Some(concat!(
+                "if they are meant to be that large, ",
+                raise_limit!("unpacked", "UNPACKED")
+            )),
             Self::LeftOut { .. } => Some("put an exception into it: a line that begins with !"),
             _ => None,
         }
@@ -157,7 +176,7 @@ impl Files {
             let text = if path.starts_with(root) {
                 read_below(root, &path, "what to leave out")
             } else {
-                read_text(&path, "what to leave out")
+                read_beside(&path, "what to leave out")
             };
             match text {
                 Ok(text) => {
@@ -165,7 +184,7 @@ impl Files {
                         ContextError::Ignore(Box::new(problem.in_file(&path, &text)))
                     };
                     let ignore = Patterns::parse(&text).map_err(wrong)?;
-                    return Ok(Self { root: root.to_owned(), ignore, is_context: true });
+                    return Ok(Self { ignore, is_context: true, ..Self::of_tree(root) });
                 }
                 Err(ContextError::Read { source, .. })
                     if source.kind() == io::ErrorKind::NotFound => {}
@@ -177,7 +196,20 @@ impl Files {
 
     /// The tree of a stage or an image, of which nothing is left out.
     pub fn of_tree(root: &Path) -> Self {
-        Self { root: root.to_owned(), ignore: Patterns::default(), is_context: false }
+        Self {
+            root: root.to_owned(),
+            ignore: Patterns::default(),
+            is_context: false,
+            most: u64::MAX,
+            interrupt: Arc::default(),
+        }
+    }
+
+    /// The same files, whose digests end with an error when the run is interrupted, and at a limit of bytes: files
+    /// of a context may be of any length, with holes that take no space.
+    #[must_use]
+    pub fn within(self, most: u64, interrupt: &Arc<Interrupt>) -> Self {
+        Self { most, interrupt: Arc::clone(interrupt), ..self }
     }
 
     /// The folder.
@@ -235,7 +267,13 @@ pub fn read_below(root: &Path, path: &Path, what: &'static str) -> Result<String
     read(file, path, what)
 }
 
-/// Reads a Dockerfile, or a text like it.
+/// Reads a file that lies beside a Dockerfile: nothing but a regular file, which ends.
+fn read_beside(path: &Path, what: &'static str) -> Result<String, ContextError> {
+    let file = open_regular(path).map_err(|source| ContextError::Read { what, source })?;
+    read(file, path, what)
+}
+
+/// Reads a Dockerfile, or a text like it, which the caller has named: a pipe is waited for.
 pub fn read_text(path: &Path, what: &'static str) -> Result<String, ContextError> {
     let file = fs_err::File::open(path).map_err(|source| ContextError::Read { what, source })?;
     read(file, path, what)

@@ -226,3 +226,31 @@ fn texts_behind_links_that_lead_out_are_not_read() {
         fs_err::remove_file(place.path().join(name)).unwrap();
     }
 }
+
+#[test]
+fn long_files_and_those_without_an_end_stop_nothing() {
+    let place = ContextFolder::new(&["a=1234", "b=1234", "Dockerfile=FROM scratch"]);
+    let interrupt = Arc::<Interrupt>::default();
+    let sum = |most| {
+        let files = Files::of_tree(place.path()).within(most, &interrupt);
+        let choice = Choice::default();
+        let [all] = <[Selected; 1]>::try_from(files.select("", &choice).unwrap()).unwrap();
+        digest(&files, files.entries(&all, &choice), false)
+    };
+    sum(20).unwrap();
+    let refused = sum(7).unwrap_err();
+    assert!(matches!(refused, ContextError::TooLarge { .. }), "{refused}");
+    let file = fs_err::OpenOptions::new().write(true).open(place.path().join("b")).unwrap();
+    file.set_len(1 << 40).unwrap();
+    let refused = sum(64 << 30).unwrap_err();
+    assert!(refused.to_string().starts_with("with \"b\", "), "{refused}");
+    file.set_len(4).unwrap();
+    let beside = place.path().join("Dockerfile.dockerignore");
+    nix::unistd::mkfifo(&beside, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let context = ContextFolder::new(&["a=1"]);
+    let dockerfile = place.path().join("Dockerfile");
+    assert!(Files::of_context(context.path(), Some(&dockerfile)).is_err());
+    fs_err::remove_file(beside).unwrap();
+    interrupt.raise();
+    assert!(sum(20).is_err());
+}

@@ -60,6 +60,8 @@ impl ImageBuilder<'_> {
             ContextLocation::Empty => None,
         };
         let context = context.transpose().map_err(|source| DockerfileError::Context { source })?;
+        let context = context
+            .map(|files| files.within(self.runner.archives.max_bytes, &self.runner.interrupt));
         let logs = self.runner.home.image_logs(name);
         let file = (path.clone(), text.clone());
         let build = Build::new(self, options, dockerfile, scope, context, file, logs);

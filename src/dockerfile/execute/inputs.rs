@@ -12,7 +12,7 @@ use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
 use crate::container::uplink::Uplink;
 use crate::dockerfile::cache;
-use crate::dockerfile::context::Files;
+use crate::dockerfile::context::{ContextError, Files};
 use crate::dockerfile::git::check_out_git;
 use crate::dockerfile::options::{NamedContext, SecretLocation};
 use crate::dockerfile::step::{CopySource, CopyStep, Origin, RunMount, RunNetwork, RunStep, Step};
@@ -84,6 +84,13 @@ impl StageBuilder<'_, '_> {
         }
     }
 
+    /// A context within the limits of the run.
+    fn bounded(&self, context: Result<Files, ContextError>) -> Result<Files, StepError> {
+        let runner = self.build.builder.runner;
+        let files = context.map_err(StepError::Files)?;
+        Ok(files.within(runner.archives.max_bytes, &runner.interrupt))
+    }
+
     /// Files of the context, a stage or an image.
     fn paths(
         &mut self,
@@ -98,10 +105,10 @@ impl StageBuilder<'_, '_> {
             Origin::Context => self.build.context.clone().ok_or_else(no_context)?,
             Origin::Named(name) => match self.build.options.contexts.get(name) {
                 Some(NamedContext::Folder(folder)) => {
-                    Files::of_context(folder, None).map_err(StepError::Files)?
+                    self.bounded(Files::of_context(folder, None))?
                 }
                 Some(NamedContext::Brought(folder)) => {
-                    Files::of_brought_context(folder, None).map_err(StepError::Files)?
+                    self.bounded(Files::of_brought_context(folder, None))?
                 }
                 Some(NamedContext::Image(image)) => {
                     let image = image.clone();

@@ -22,6 +22,7 @@ use nix::unistd::{Gid, Uid, fchown};
 use super::error::LayerError;
 use super::look::look;
 use crate::archive::EntryPath;
+use crate::base::regular::read_own;
 use crate::base::removal::remove_all;
 
 /// Path of the list of a layer's implied folders, separated by NUL; missing if the layer implies
@@ -61,7 +62,7 @@ pub fn restore_implied_folders(root: &Path, layers: &[PathBuf]) -> Result<(), La
 }
 
 pub(super) fn read(layer: &Path) -> io::Result<BTreeSet<PathBuf>> {
-    let bytes = match fs_err::read(file(layer)) {
+    let bytes = match read_own(&file(layer)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
         read => read?,
     };

@@ -19,6 +19,7 @@ use crate::archive::{
 };
 use crate::base::atomic::{self, TEMPORARY_PREFIX};
 use crate::base::lock::FileLock;
+use crate::base::regular::read_own;
 use crate::image::compression::Compression;
 use crate::image::digest::DiffId;
 use crate::image::store::BuiltLayer;
@@ -254,7 +255,7 @@ impl Below {
 }
 
 fn records(layer: &Path) -> io::Result<Records> {
-    let bytes = match fs_err::read(owners_file(layer)) {
+    let bytes = match read_own(&owners_file(layer)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashMap::new()),
         read => read?,
     };

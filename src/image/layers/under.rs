@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::look::shows_folder;
 use crate::archive::EntryPath;
+use crate::base::regular::read_own;
 use crate::base::removal::remove_all;
 
 /// Returns the path of the list of a layer's folders that have whiteouts, separated by NUL; there is no file
@@ -49,7 +50,7 @@ pub fn with_merged_whiteouts(layers: &[PathBuf], home: &Path) -> io::Result<Vec<
 }
 
 fn read(layer: &Path) -> io::Result<Vec<PathBuf>> {
-    let bytes = match fs_err::read(file(layer)) {
+    let bytes = match read_own(&file(layer)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         read => read?,
     };

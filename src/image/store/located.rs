@@ -12,6 +12,7 @@ use super::{Image, ImageStore, StoreError};
 use crate::archive::Limits;
 use crate::base::atomic;
 use crate::base::event::Observer;
+use crate::base::regular::read_own;
 use crate::image::digest::BlobDigest;
 use crate::image::load::{LoadError, LoadInput, LoadOptions, LoadProblem};
 use crate::image::location::{Form, StoredImage};
@@ -98,7 +99,7 @@ impl ImageStore {
     }
 
     fn locations(&self) -> Result<BTreeMap<String, Located>, StoreError> {
-        match fs_err::read(self.folder.join(LOCATIONS)) {
+        match read_own(&self.folder.join(LOCATIONS)) {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
             Err(error) => Err(StoreError::Io(error)),

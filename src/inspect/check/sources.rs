@@ -1,11 +1,11 @@
 //! Oddities of declared sources.
 
-use std::io::Read;
 use std::path::PathBuf;
 
 use super::finding::{Findings, Rule};
 use super::scripts::text_of;
 use crate::base::digest::{Sha1Sum, Sha256Sum};
+use crate::base::regular::read_regular;
 use crate::package::{FileSource, SourceName, SourceSpec, path_of_file_url};
 use crate::tree::Package;
 
@@ -112,9 +112,7 @@ fn check_file(
     }
     let Ok(sha1) = Sha1Sum::of_file(&path) else { return };
     let sha256 = file.sha256.as_ref().and_then(|wanted| {
-        let mut bytes = Vec::new();
-        fs_err::File::open(&path).ok()?.take(LARGEST_SUMMED).read_to_end(&mut bytes).ok()?;
-        Some((wanted, Sha256Sum::of(&bytes)))
+        Some((wanted, Sha256Sum::of(&read_regular(&path, LARGEST_SUMMED).ok()?)))
     });
     let mut wrong = |key: &str, is: &str| {
         let message = format!("{} has the {key} {is}, and not this one", path.display());
@@ -153,7 +151,7 @@ fn is_mentioned_beside(package: &Package, name: &str) -> bool {
         .filter(|entry| !is_description(entry))
         .filter(|entry| entry.metadata().is_ok_and(|data| data.len() <= LARGEST_READ))
         .take(MOST_READ)
-        .filter_map(|entry| fs_err::read(entry.path()).ok())
+        .filter_map(|entry| read_regular(entry.path(), LARGEST_READ).ok())
         .any(|bytes| mentions(&String::from_utf8_lossy(&bytes), name))
 }
 

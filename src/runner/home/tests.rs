@@ -3,53 +3,6 @@
 use super::*;
 
 #[test]
-fn a_folder_is_ours_by_its_mark_or_by_all_its_names() {
-    let place = tempfile::tempdir().unwrap();
-    let root = place.path().join("home");
-    let foreign = || Home::foreign_entry(&root).unwrap();
-    assert_eq!(foreign(), None);
-    fs_err::create_dir(&root).unwrap();
-    for name in NAMES.iter().filter(|name| **name != MARKER).chain([&".tmp-x"]) {
-        fs_err::create_dir(root.join(name)).unwrap();
-    }
-    assert_eq!(foreign(), None);
-    for name in ["src", "Packages", "packages.old", ".git", "mkpanda.toml"] {
-        fs_err::create_dir(root.join(name)).unwrap();
-        assert_eq!(foreign(), Some(name.into()));
-        fs_err::remove_dir(root.join(name)).unwrap();
-    }
-    // Marked once, it may have a person's notes in it. A link is no mark.
-    fs_err::os::unix::fs::symlink("/etc/passwd", root.join(MARKER)).unwrap();
-    fs_err::write(root.join("notes"), "").unwrap();
-    assert_eq!(foreign(), Some("notes".into()));
-    fs_err::remove_file(root.join(MARKER)).unwrap();
-    Home::new(root.clone(), None).mark().unwrap();
-    assert_eq!(foreign(), None);
-}
-
-#[test]
-fn only_the_owner_of_a_home_and_root_may_replace_what_lies_in_it() {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
-    let place = tempfile::tempdir().unwrap();
-    let root = place.path().join("home");
-    assert_eq!(Home::other_owner(&root).unwrap(), None);
-    fs_err::create_dir(&root).unwrap();
-    fs_err::set_permissions(&root, std::fs::Permissions::from_mode(0o777)).unwrap();
-    assert_eq!(Home::other_owner(&root).unwrap(), None);
-    Home::new(root.clone(), None).mark().unwrap();
-    assert_eq!(fs_err::metadata(&root).unwrap().mode() & 0o7777, 0o775);
-    let other = Some(nix::unistd::Uid::from_raw(54_321));
-    if nix::unistd::geteuid().is_root() {
-        nix::unistd::chown(&root, other, None).unwrap();
-        assert_eq!(Home::other_owner(&root).unwrap(), None);
-        fs_err::set_permissions(&root, std::fs::Permissions::from_mode(0o777)).unwrap();
-        assert_eq!(Home::other_owner(&root).unwrap(), Some(54_321));
-    } else {
-        assert_eq!(Home::other_owner(Path::new("/")).unwrap(), None, "it is root's");
-    }
-}
-
-#[test]
 fn a_folder_that_the_user_names_for_scratch_is_not_changed() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     let place = tempfile::tempdir().unwrap();
@@ -147,6 +100,7 @@ fn only_folders_of_dead_runs_are_orphans() {
     drop(run);
     assert_eq!(fs_err::read_dir(folder.path().join("scratch")).unwrap().count(), 0);
     for closed in ["scratch", "layers", "packages", "locks"] {
+        use std::os::unix::fs::PermissionsExt;
         let mode = fs_err::metadata(folder.path().join(closed)).unwrap().permissions();
         assert_eq!(mode.mode() & 0o7777, 0o700, "{closed}");
     }

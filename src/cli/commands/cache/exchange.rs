@@ -34,7 +34,8 @@ pub(super) fn push(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), Cli
         let wanted = WantedArtifacts::of(&project, &selection(args)?, observer)?;
         note_absent(&project, &wanted, observer);
         let run = project.home().start_run().map_err(ProjectError::Home)?;
-        let evidence = Evidence { home: project.home(), keys: &keys };
+        let limits = project.archive_limits();
+        let evidence = Evidence { home: project.home(), keys: &keys, limits, observer };
         let threads = fetch::jobs(args.store.jobs.or(settings.jobs));
         let scratch = run.folder();
         Ok(exchange::push(&project, &wanted, &reachable, evidence, (threads, scratch), observer))
