@@ -12,7 +12,7 @@ use super::trees::bootstrap_archive;
 use crate::base::digest::Sha256Sum;
 use crate::build::cache::Cache;
 use crate::package::Variant;
-use crate::provider::{Provider, ProviderFile, Values};
+use crate::provider::{Provider, ProviderFile, Values, VariantFiles};
 
 /// Name of the provider for machines without a cloud; the original called the module `bash`. Installers render
 /// it where machines are.
@@ -49,12 +49,22 @@ impl ChannelParts<'_> {
         ];
         let sums = self.bootstrap_sums()?;
         for provider in self.providers {
+            let (mut variants, mut all) = (Vec::new(), Values::new());
             for (variant, complete) in self.metadata.deployed() {
                 let values = self.values(provider.name(), variant, complete, &sums[variant]);
                 let files = provider.render(&values)?;
+                let of_channel = files.iter().filter(|file| !file.reproducible);
+                variants.push(VariantFiles {
+                    variant: variant.hashed().to_owned(),
+                    files: of_channel.map(|file| file.name.clone()).collect(),
+                });
                 for file in files {
                     add(&mut artifacts, file)?;
                 }
+                all = values;
+            }
+            for page in provider.render_pages(&all, &variants)? {
+                add(&mut artifacts, page)?;
             }
         }
         Ok(artifacts)
@@ -144,16 +154,17 @@ pub struct Providers {
 
 impl Providers {
     /// Reads the providers: the built-in ones of clouds in the order of the original, then those in
-    /// folders by their names. For installers, a folder `onprem` has priority over the folder
+    /// folders by their names, which take the place of built-in ones. For installers, a folder `onprem` has priority over the folder
     /// `gen_extra` of the checkout, if that folder is a provider, and over the built-in provider.
     pub fn read(folders: &[PathBuf], checkout: &Path) -> Result<Self, ReleaseError> {
         let mut names: Vec<&str> =
             Provider::built_in_names().filter(|name| *name != ON_PREMISES).collect();
         names.sort_unstable();
-        let built_in = names.into_iter().map(Provider::built_in);
-        let mut clouds = built_in.collect::<Result<Vec<_>, _>>()?;
         let read = folders.iter().map(|folder| Provider::read(folder));
         let mut more = read.collect::<Result<Vec<_>, _>>()?;
+        names.retain(|name| more.iter().all(|provider| provider.name() != *name));
+        let built_in = names.into_iter().map(Provider::built_in);
+        let mut clouds = built_in.collect::<Result<Vec<_>, _>>()?;
         more.sort_by(|one, other| one.name().cmp(other.name()));
         clouds.extend(more);
         let mut seen = BTreeSet::new();

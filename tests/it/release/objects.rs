@@ -63,6 +63,8 @@ fn a_release_has_the_objects_of_the_original_in_the_same_order() {
     let channel = [
         (false, "version".to_owned()),
         (true, pkgpanda),
+        (false, "aws.html".to_owned()),
+        (false, "azure.html".to_owned()),
         (false, "cloud-init/user-data.json".to_owned()),
         (false, "cloud-init/ee.user-data.json".to_owned()),
         (false, "dcos_generate_config.sh".to_owned()),
