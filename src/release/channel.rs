@@ -1,6 +1,6 @@
 //! Artifacts of a channel: the version, the static pkgpanda, and the files of providers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::artifact::{Artifact, Existing, Source, content_type};
@@ -8,9 +8,8 @@ use super::error::ReleaseError;
 use super::layout::LayoutError;
 use super::metadata::{Complete, Metadata};
 use super::pkgpanda::StaticPkgpanda;
-use super::trees::bootstrap_archive;
+use super::trees::BootstrapSums;
 use crate::base::digest::Sha256Sum;
-use crate::build::cache::Cache;
 use crate::package::Variant;
 use crate::provider::{Provider, ProviderFile, Values, VariantFiles};
 
@@ -34,8 +33,8 @@ pub struct ChannelParts<'p> {
     pub signing_key: Option<&'p str>,
     /// Providers in the order of their files.
     pub providers: &'p [Provider],
-    /// Cache with the bootstraps.
-    pub cache: &'p Cache,
+    /// Sums of the bootstraps.
+    pub bootstrap_sums: &'p BootstrapSums,
 }
 
 impl ChannelParts<'_> {
@@ -47,11 +46,11 @@ impl ChannelParts<'_> {
             Artifact::of_channel(key("version")?, Some(content_type::TEXT), version),
             self.pkgpanda.artifact()?,
         ];
-        let sums = self.bootstrap_sums()?;
         for provider in self.providers {
             let (mut variants, mut all) = (Vec::new(), Values::new());
             for (variant, complete) in self.metadata.deployed() {
-                let values = self.values(provider.name(), variant, complete, &sums[variant]);
+                let values =
+                    self.values(provider.name(), variant, complete, &self.bootstrap_sums[variant]);
                 let files = provider.render(&values)?;
                 let of_channel = files.iter().filter(|file| !file.reproducible);
                 variants.push(VariantFiles {
@@ -68,20 +67,6 @@ impl ChannelParts<'_> {
             }
         }
         Ok(artifacts)
-    }
-
-    /// SHA-256 of the bootstraps of all deployed variants.
-    fn bootstrap_sums(&self) -> Result<BTreeMap<&Variant, Sha256Sum>, ReleaseError> {
-        let sum = |(variant, complete)| {
-            let path: PathBuf = bootstrap_archive(complete, self.cache);
-            let sum = Sha256Sum::of_file(&path);
-            sum.map(|sum| (variant, sum)).map_err(|source| ReleaseError::File {
-                operation: "read",
-                path,
-                source,
-            })
-        };
-        self.metadata.deployed().map(sum).collect()
     }
 
     /// The URL of the repository for a provider: that of the storage with the provider's name, else of the
