@@ -62,8 +62,11 @@ impl ChannelParts<'_> {
                 }
                 all = values;
             }
-            for page in provider.render_pages(&all, &variants)? {
-                add(&mut artifacts, page)?;
+            // Without a variant there is nothing to launch.
+            if !variants.is_empty() {
+                for page in provider.render_pages(&all, &variants)? {
+                    add(&mut artifacts, page)?;
+                }
             }
         }
         Ok(artifacts)

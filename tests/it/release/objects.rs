@@ -107,6 +107,16 @@ fn a_release_has_the_objects_of_the_original_in_the_same_order() {
     check_metadata(&releases, &plan, &bootstrap, &id);
 }
 
+#[test]
+fn a_release_of_trees_that_no_machine_is_set_up_from_has_no_pages() {
+    let releases = Releases::new();
+    let ran = releases.run(&["--noop", "--format", "json", "create", "m", "1.0", "installer"]).ok();
+    let plan: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let keys = stages(&plan).concat();
+    assert!(keys.iter().any(|key| key.ends_with("/installer.bootstrap.latest")), "{keys:?}");
+    assert!(!keys.iter().any(|key| key.ends_with(".html")), "{keys:?}");
+}
+
 /// Checks content types, caching and methods of all operations.
 fn check_operations(plan: &Value, release: &str) {
     for operation in
