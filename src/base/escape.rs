@@ -6,7 +6,6 @@ pub(crate) fn shell_word(text: &str) -> String {
 }
 
 /// A text as one word of a shell for people to read: in quotes only where these are needed.
-#[cfg(feature = "builder")]
 pub(crate) fn shell_argument(text: &str) -> String {
     let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+@:,".contains(letter);
     if !text.is_empty() && text.chars().all(is_plain) {

@@ -16,6 +16,7 @@ pub mod event;
 pub(crate) mod events;
 #[cfg(feature = "builder")]
 pub mod go_json;
+pub mod hidden_input;
 pub mod http;
 pub mod lock;
 pub(crate) mod lock_holder;

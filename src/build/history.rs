@@ -138,16 +138,8 @@ fn of_id(home: &Home, id: PackageId) -> Option<PastBuild> {
 
 /// True if a process holds the lock of a package, into whichever cache it builds.
 pub fn is_running(home: &Home, id: &PackageId) -> bool {
-    let end = format!("-{id}.lock");
-    let locks = entries(&home.locks()).unwrap_or_default();
-    let of_id = locks.iter().filter(|name| {
-        // `build-<twelve digits of the cache>-<id>.lock`: another package's id may end like this one's.
-        let cache = name.strip_prefix("build-").and_then(|rest| rest.strip_suffix(&end));
-        cache.is_some_and(|cache| cache.len() == 12)
-    });
-    of_id
-        .into_iter()
-        .any(|name| matches!(FileLock::try_acquire_made(&home.locks().join(name)), Ok(None)))
+    let locks = home.package_locks(id).unwrap_or_default();
+    locks.iter().any(|lock| matches!(FileLock::try_acquire_made(lock), Ok(None)))
 }
 
 #[cfg(test)]
@@ -172,6 +164,9 @@ mod tests {
             assert_eq!(builds.len(), 2, "{held:?}");
             running
         };
+        // The id of another package, which ends like this one's.
+        let other = format!("x-{}", id("b")).parse().unwrap();
+        let _other = FileLock::acquire(&home.package_lock(Path::new("/c"), &other), || ()).unwrap();
         let held = Some(held);
         assert_eq!(outcomes(&held), 1);
         drop(held);

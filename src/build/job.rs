@@ -80,7 +80,7 @@ pub struct BuildJob {
     /// Inputs known to the plan.
     pub package: PackageBuild,
     /// Folders and conditions of the job.
-    pub place: JobFolders,
+    pub folders: JobFolders,
     /// Folder of unpacked packages.
     pub packages: PathBuf,
     /// Build script as a command.

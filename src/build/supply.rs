@@ -269,7 +269,7 @@ impl PackageBuilder {
         Ok(BuildJob {
             command: package.command(&packages, share.told),
             package,
-            place: self.session.job_folders(&files.scratch),
+            folders: self.session.job_folders(&files.scratch),
             packages,
             sources,
             threads: share.told,

@@ -357,6 +357,7 @@ impl CliError {
             ),
             Self::Cache(error) => error.hint(),
             Self::Index(error) => error.hint(),
+            Self::Gc(error) => error.hint(),
             Self::Tidy(error) => error.hint(),
             Self::Tool(error) => error.hint(),
             Self::NothingToUpdate(_) => Some(

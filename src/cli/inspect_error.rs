@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::ui::counted;
+use crate::build::project::WithoutId;
 use crate::inspect::explain::RecordsError;
 use crate::package::Variant;
 use crate::scaffold::{ScaffoldError, SourceError};
@@ -40,12 +41,12 @@ pub enum InspectError {
         variant: Variant,
     },
     /// A package's id cannot be told.
-    #[error("{package} has no id that can be told here: {why}")]
+    #[error("{package} has no id that can be told here: {}", without.why)]
     NoId {
         /// The package.
         package: String,
         /// Reason.
-        why: String,
+        without: WithoutId,
     },
     /// Records would have to be fetched.
     #[error("--against {0}: records are read on this machine alone")]
@@ -83,9 +84,7 @@ impl InspectError {
             Self::NotInTree { .. } => {
                 Some("name another tree by --variant, or none for all packages".to_owned())
             }
-            Self::NoId { .. } => Some(
-                "fetch what is missing (mkpanda fetch), or build the package's image: mkpanda tree".to_owned(),
-            ),
+            Self::NoId { without, .. } => without.hint.clone(),
             Self::RemoteRecords(_) => Some(
                 "copy its records: records/NAME/ID.json of the cache, and give that file".to_owned(),
             ),

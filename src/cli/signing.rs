@@ -6,10 +6,9 @@
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use nix::sys::signal::{SigSet, SigmaskHow, Signal};
-
 use super::config::{ConfigFile, SettingsError};
 use super::environment::Environment;
+use crate::base::hidden_input::ask_unseen;
 use crate::store::signature::{
     KeyError, RevokedKey, SecretKeyError, SecretKeyFile, Signer, TrustedKey, TrustedKeys,
 };
@@ -159,14 +158,7 @@ fn given_password(environment: &Environment) -> Result<Option<String>, SigningEr
 
 /// Asks at the terminal, without showing what is typed; `None` without a terminal.
 pub(super) fn ask(prompt: &str) -> Result<Option<String>, SigningError> {
-    // At Ctrl-C, rpassword 7.5 raises SIGINT before it gives the terminal its settings back.
-    let interrupt = SigSet::from(Signal::SIGINT);
-    let before = interrupt.thread_swap_mask(SigmaskHow::SIG_BLOCK);
-    let typed = rpassword::prompt_password(prompt);
-    if let Ok(before) = before {
-        _ = before.thread_set_mask();
-    }
-    match typed {
+    match ask_unseen(prompt) {
         Ok(typed) => Ok(Some(typed)),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(SigningError::Interrupted),
         Err(_) => Ok(None),

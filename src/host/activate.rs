@@ -30,7 +30,7 @@ pub use super::activate_error::ActivateError;
 /// Remark on an entry of `active/` that counts for nothing.
 pub(crate) const PASSED_OVER: &str = "is not a link to a package of its name, and is passed over";
 
-/// What it takes to change a machine.
+/// Means to change a machine.
 #[derive(Clone, Copy)]
 pub struct Actor<'a> {
     /// Paths of the machine.
@@ -143,8 +143,7 @@ impl Actor<'_> {
         Ok(true)
     }
 
-    /// Completes an interrupted swap: the set is active already, so no error may prevent the
-    /// completion.
+    /// Completes an interrupted swap. The set is active already, so errors are only warnings.
     fn end_finished(&self) -> Result<(), ActivateError> {
         let packages = PackageRepository::new(self.host, self.observer);
         let packages = match packages.load_all(&self.host.active()?) {
@@ -229,11 +228,13 @@ impl Actor<'_> {
         let host = self.host;
         let noted = if self.systemd.is_on() { pending::note(host) } else { Ok(()) };
         if let Err(error) = &noted {
-            self.warn(format!("that services are to be started cannot be noted: {error}"));
+            self.warn(format!(
+                "cannot record that services are to be started: {error}; if they do not run: pkgpanda setup"
+            ));
         }
         let started = self.systemd.start(&swap::gone_units(host), self.observer);
-        // The set is whole: a service that doesn't start is nothing that finishing it would change. But where
-        // that can't be noted, the swap's own record has the next command start services.
+        // The set is complete even if a service does not start, so the record of the swap goes. It stays where the
+        // start could not be noted: then the next command finds it, and starts the services.
         if noted.is_ok() || matches!(started, Ok(()) | Err(SystemdError::Interrupted)) {
             swap::clear(host)?;
         }
@@ -266,7 +267,7 @@ impl Actor<'_> {
         Ok(prepare::remove_old(host)?)
     }
 
-    /// Removes the set before; it can still be gone back to.
+    /// Removes the previous set; its record still allows a rollback.
     fn remove_archive(&self) -> Result<(), ActivateError> {
         self.record_archive()?;
         Ok(prepare::remove_old(self.host)?)
@@ -274,12 +275,13 @@ impl Actor<'_> {
 
     fn record_archive(&self) -> Result<(), ActivateError> {
         let root = self.host.root();
-        // A rollback to the active set itself makes no sense: it may have been activated twice.
+        // A set that was activated twice in a row is both: a rollback to it would change nothing.
         let active = linked(&root.join("active"))?;
         if let Some(ids) =
             linked(&root.join("active.old"))?.filter(|ids| active.as_ref() != Some(ids))
         {
-            // Needed only if what follows fails or is cut off, and no reason not to begin.
+            // The record is used only if this activation fails or is interrupted, so its absence does not prevent
+            // one.
             if let Err(error) = record::write_previous(self.host, &ids) {
                 self.warn(format!(
                     "the set before the active one cannot be recorded, so a rollback to it is impossible if this activation fails or is interrupted: {error}"
@@ -289,8 +291,8 @@ impl Actor<'_> {
         Ok(())
     }
 
-    /// Forgets what was recorded of the set before, once `active.old` has another one than what is active.
-    /// After a failure there is no `active.old`, and the record is all that says it.
+    /// Removes the record of the previous set once `active.old` has that set. After a failed activation there
+    /// is no `active.old`, and a rollback needs the record.
     fn forget_previous(&self) {
         let root = self.host.root();
         let ids = |name: &str| linked(&root.join(name)).ok().flatten();
@@ -300,9 +302,8 @@ impl Actor<'_> {
         }
     }
 
-    /// Removes the previous set after errors that the original found only during preparation: its
-    /// recordings show that the set is lost then, so scripts may count on finding no `.old` after
-    /// such an error.
+    /// Removes the previous set after errors that the original found only during preparation, when it had
+    /// removed that set already: scripts may expect that there is no `.old` after such an error.
     fn forget_archive_after(&self, error: &ActivateError) -> Result<(), ActivateError> {
         let ActivateError::Install(error) = error else { return Ok(()) };
         match **error {

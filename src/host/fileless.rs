@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// templates, users, machines and capsules; `-.slice` is above all.
 const SLICES: [&str; 5] = ["", "system", "user", "machine", "capsule"];
 
-/// Lists of what is mounted: systemd's, as far as it may be read, and this process's.
+/// Lists of mounts: of systemd, as far as this process may read it, and of this process.
 const MOUNTS: [&str; 2] = ["/proc/1/mountinfo", OWN_MOUNTS];
 const OWN_MOUNTS: &str = "/proc/self/mountinfo";
 
@@ -42,14 +42,14 @@ impl InUse {
         all
     }
 
-    /// Reads what this process finds mounted.
+    /// Reads the mounts that this process has.
     pub(super) fn mounts() -> Self {
         let mut all = Self::default();
         all.add_mounts(&fs_err::read(OWN_MOUNTS).unwrap_or_default());
         all
     }
 
-    /// True if something is mounted at a path; a symlink is not what it leads to.
+    /// True if something is mounted at a path itself; the target of a symlink does not count.
     pub(super) fn is_mount_point(&self, path: &Path) -> bool {
         let above = path.parent().and_then(|above| fs_err::canonicalize(above).ok());
         let (Some(above), Some(name)) = (above, path.file_name()) else { return false };
@@ -77,7 +77,7 @@ impl InUse {
         }
     }
 
-    /// The mount point or the swap space that a unit is for, if that is in use.
+    /// Finds the mount point or swap space of a unit, if it is in use.
     pub(super) fn find(&self, unit: &str) -> Option<PathBuf> {
         let Some(stem) = unit.strip_suffix(".swap") else { return self.mounts.get(unit).cloned() };
         // systemd has a device under the names of all its symlinks.
@@ -88,13 +88,13 @@ impl InUse {
     }
 }
 
-/// A path as `/proc` quotes it: `\040` is a blank.
+/// Decodes a path of a file in `/proc`, in which `\040` stands for a blank.
 fn unquoted(name: &[u8]) -> PathBuf {
     let octal = |digits: &[u8]| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok();
     OsString::from_vec(with_escapes(name, octal, |byte| byte)).into()
 }
 
-/// A text in which three characters after a backslash stand for a byte.
+/// Decodes a text in which a backslash and three characters stand for a byte.
 fn with_escapes(
     text: &[u8],
     escape: impl Fn(&[u8]) -> Option<u8>,

@@ -14,7 +14,7 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use super::next_set;
 use super::paths::{Host, with_suffix};
 use super::prepare_error::PrepareError;
-use super::progress::{NEW, OLD, place_of_next};
+use super::progress::{NEW, OLD, next_record};
 use super::relocate::{MOVING, finish_removal, relocate};
 use super::sync::sync;
 use super::unit_name::is_plain;
@@ -95,7 +95,7 @@ pub(super) fn remove_new(host: &Host) -> Result<(), PrepareError> {
             remove_all(&with_suffix(&path, NEW))?;
         }
         finish_removal(&host.root().join(DISCARDED))?;
-        remove_all(&place_of_next(host))?;
+        remove_all(&next_record(host))?;
         remove_all(&host.root().join(DISCARDED))
     };
     remove().map_err(PrepareError::Remove)?;

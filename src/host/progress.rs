@@ -65,7 +65,7 @@ pub(super) fn place(host: &Host) -> PathBuf {
 }
 
 /// Place of the record while it is written.
-pub(super) fn place_of_next(host: &Host) -> PathBuf {
+pub(super) fn next_record(host: &Host) -> PathBuf {
     with_suffix(&place(host), NEW)
 }
 
@@ -89,7 +89,7 @@ pub(super) fn read(host: &Host) -> Result<Option<Progress>, ProgressError> {
 pub(super) fn record(host: &Host, stage: Stage) -> Result<(), ProgressError> {
     let progress = Progress { stage, extension: NEW.to_owned() };
     let text = serde_json::to_vec(&progress).map_err(|error| ProgressError::Write(error.into()))?;
-    write(&place(host), &place_of_next(host), &text).map_err(ProgressError::Write)
+    write(&place(host), &next_record(host), &text).map_err(ProgressError::Write)
 }
 
 fn write(path: &Path, new: &Path, text: &[u8]) -> io::Result<()> {
@@ -106,7 +106,7 @@ fn write(path: &Path, new: &Path, text: &[u8]) -> io::Result<()> {
 /// Says that none is under way any more.
 pub(super) fn clear(host: &Host) -> Result<(), ProgressError> {
     // Of a record that was cut off.
-    remove_all(&place_of_next(host)).map_err(ProgressError::Write)?;
+    remove_all(&next_record(host)).map_err(ProgressError::Write)?;
     match fs_err::remove_file(place(host)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(ProgressError::Write(error)),
         _ => atomic::sync_folder(host.root()).map_err(ProgressError::Write),

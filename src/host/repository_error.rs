@@ -64,31 +64,31 @@ pub enum RepositoryError {
     /// The run was interrupted.
     #[error("interrupted: package {0} was not added")]
     Interrupted(PackageId),
-    /// It is another package than its name says.
+    /// The package is not the one that its name says.
     #[error("package {id} is another package: {reason}")]
     Other {
         /// The package.
         id: PackageId,
-        /// What doesn't fit.
+        /// The difference.
         reason: String,
     },
-    /// The repository that it should be fetched from doesn't have it.
+    /// The repository does not have the package.
     #[error("the repository has no package {0}: there is no {path}", path = package_path(.0))]
     NotOffered(PackageId),
     /// A signature is required, and does not count.
     #[error(transparent)]
     Untrusted(Box<UntrustedFile>),
-    /// It can't be fetched.
+    /// The package cannot be fetched.
     #[error(transparent)]
     Fetch(Box<remote::RepositoryError>),
 }
 
 impl RepositoryError {
-    /// Remedy, unless it is plain.
+    /// Remedy, if one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotThere { id, .. } => Some(format!(
-                "pkgpanda fetch --repository-url=URL {id}, or pkgpanda add {id}.tar.xz"
+                "fetch it: pkgpanda fetch --repository-url=URL {id}\nor add it from a file: pkgpanda add {id}.tar.xz"
             )),
             Self::Broken(error) => error.hint(),
             Self::Untrusted(error) => error.hint(),

@@ -41,17 +41,17 @@ pub enum SwapError {
     /// The run was interrupted before anything was renamed.
     #[error("interrupted: the active set stays as it is")]
     Interrupted,
-    /// The units can't be told.
+    /// The units of a set cannot be listed.
     #[error(transparent)]
     Units(SystemdError),
-    /// Something can't be renamed; all is as it was.
+    /// A file cannot be renamed; everything is as before.
     #[error("can't change the active set, which stays as it is")]
     Undone(#[source] io::Error),
-    /// Something can't be renamed, neither forth nor back.
+    /// A file cannot be renamed, and the renames before cannot be undone.
     #[error("can't change the active set, and it can't be put back either")]
     Stuck(#[source] io::Error),
     /// Part of the prepared set is missing.
-    #[error("an activation was cut off, and what it had prepared is gone: there is no {}", .0.display())]
+    #[error("an activation was interrupted, and its prepared set is gone: there is no {}", .0.display())]
     Lost(PathBuf),
 }
 
@@ -60,9 +60,9 @@ impl SwapError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Stop(error) | Self::Units(error) => error.hint(),
-            Self::Stuck(_) => Some("see to the cause, then: pkgpanda setup".to_owned()),
+            Self::Stuck(_) => Some("remove the cause, then finish it: pkgpanda setup".to_owned()),
             Self::Lost(path) => Some(format!(
-                "what was active is at {}.old and beside it; move it back, and remove {}",
+                "the previous set is in {}.old, and in the entries with .old beside it: give them back their names without .old, and remove {}",
                 path.with_extension("").display(),
                 progress::RECORD
             )),

@@ -32,9 +32,7 @@ impl UninstallError {
         match self {
             Self::NoRoot(_) => Some("name another folder: --root DIR".to_owned()),
             Self::Activate(error) => error.hint(),
-            Self::Remove(_) => {
-                Some("see to the cause, then once more: pkgpanda uninstall".to_owned())
-            }
+            Self::Remove(_) => Some("remove the cause, and repeat: pkgpanda uninstall".to_owned()),
         }
     }
 }

@@ -78,6 +78,12 @@ pub enum CommandError {
     /// An installer's task failed.
     #[error(transparent)]
     Installer(Box<InstallerError>),
+    /// A password cannot be read.
+    #[error("cannot read the password")]
+    Password(#[source] io::Error),
+    /// The two passwords that were typed differ.
+    #[error("the two passwords differ")]
+    PasswordsDiffer,
     /// A script cannot be started.
     #[error("cannot start sh")]
     Script(#[source] io::Error),

@@ -11,7 +11,8 @@ use serde_json::json;
 
 use super::error::CommandError;
 use super::output::Output;
-use crate::installer::{Genconf, INSTALL_SCRIPT, InstallerError, InstallerFile};
+use super::password;
+use crate::installer::{Genconf, INSTALL_SCRIPT, InstallerError, InstallerFile, hash_password};
 
 /// Makes the files that hosts install from, and installs.
 #[derive(Debug, Parser)]
@@ -37,6 +38,11 @@ struct InstallerCli {
     /// printed.
     #[arg(long, group = "task", value_name = "VERSION")]
     generate_node_upgrade_script: Option<String>,
+    /// Show the hash of a password for config.yaml, in the form of crypt(3); without PASSWORD it is typed, or
+    /// comes from stdin.
+    #[arg(long, group = "task", value_name = "PASSWORD")]
+    #[expect(clippy::option_option, reason = "an option with an optional value")]
+    hash_password: Option<Option<String>>,
     /// Check whether this machine can be installed on.
     #[arg(long, group = "task")]
     preflight: bool,
@@ -56,7 +62,8 @@ enum Task {
     },
 }
 
-/// Runs an installer. Returns the exit code of a task that failed without an error of its own.
+/// Carries out the task that the arguments name. Returns the exit code: a script or clap may have failed, and
+/// reported why.
 pub(super) fn run(
     file: &Path,
     offset: u64,
@@ -73,6 +80,11 @@ pub(super) fn run(
             return Ok(if error.use_stderr() { 2 } else { 0 });
         }
     };
+    if let Some(given) = cli.hash_password {
+        let password = given.map_or_else(password::asked, Ok)?;
+        output.data(&format!("{}\n", hash_password(&password)?));
+        return Ok(0);
+    }
     let installer = InstallerFile::open(file, offset)?;
     let folder = PathBuf::from("genconf");
     if cli.version {

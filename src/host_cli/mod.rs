@@ -11,6 +11,7 @@ mod ids;
 mod installer;
 mod interrupt;
 pub mod output;
+mod password;
 mod texts;
 
 use std::io::Write as _;

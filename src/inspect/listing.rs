@@ -82,7 +82,7 @@ pub fn list(
             folder: package.map(|package| package.folder.clone()),
             why_no_id: match (&fault, at_hand.without.get(&key)) {
                 (Some(_), _) => Some("its description is wrong".to_owned()),
-                (None, why) => why.map(|why| why.0.clone()),
+                (None, why) => why.map(|without| without.why.clone()),
             },
             built: id.as_ref().map(|id| project.cache.has(id)),
             in_caches: in_caches.map(|(name, _)| name.clone()).collect(),

@@ -82,6 +82,9 @@ pub enum InstallerError {
     /// There is no script to install with.
     #[error("there is no file {}", .0.display())]
     NotServed(PathBuf),
+    /// A password cannot be hashed.
+    #[error("cannot hash the password: {0}")]
+    Password(&'static str),
     /// The provider does not make an upgrade script.
     #[error("the provider {0} does not make upgrade scripts")]
     NoUpgrade(String),

@@ -7,6 +7,7 @@ use super::file::InstallerFile;
 use super::input::{self, Input};
 use super::keep::UPGRADE_SCRIPT;
 use super::serve::{Served as ServedFolder, ServedFile, write};
+use crate::artifact::repository::package_path;
 use crate::base::digest::Sha1Sum;
 use crate::base::event::{Event, Observer};
 use crate::provider::{ProviderError, ProviderFile};
@@ -78,7 +79,7 @@ impl<'a> Genconf<'a> {
         };
         let mut files: Vec<ServedFile> = rendered.into_iter().map(ServedFile::from).collect();
         files.extend(check_bins.map(|(id, bytes)| ServedFile {
-            name: format!("packages/{}/{id}.tar.xz", id.name()),
+            name: package_path(&id),
             bytes,
             is_program: false,
         }));

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::error::InstallerError;
 use crate::archive::EntryPath;
 use crate::base::confinement::read_text;
+use crate::base::escape::shell_argument;
 use crate::base::event::{Event, Observer};
 
 /// Name of the output that upgrades a host.
@@ -42,8 +43,10 @@ pub(super) fn keep_upgrades(
         let lacking = keep_files(old, new, &entry.path(), &target)?;
         if !lacking.is_empty() {
             let message = format!(
-                "it does not work any more, as these files are gone: {}",
-                lacking.join(", ")
+                "it does not work any more, as these files are gone: {}; make it again with \
+                 --generate-node-upgrade-script, or remove its folder: rm -r {}",
+                lacking.join(", "),
+                shell_argument(&entry.path().display().to_string())
             );
             let subject = format!("upgrade script {}", from.display());
             observer.event(Event::Warning { subject, message });

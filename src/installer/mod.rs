@@ -27,6 +27,7 @@ mod head;
 mod input;
 mod keep;
 mod manifest;
+mod password;
 mod serve;
 mod write;
 
@@ -35,5 +36,6 @@ pub use file::InstallerFile;
 pub use genconf::{Genconf, Served};
 pub use keep::UPGRADE_SCRIPT;
 pub use manifest::Manifest;
+pub use password::hash_password;
 pub use serve::{INSTALL_SCRIPT, MARK};
 pub use write::{BootstrapPart, InstallerParts, file_name, write};

@@ -22,6 +22,7 @@ use super::error::InstallerError;
 use super::file::InstallerFile;
 use super::keep::{UPGRADE_FILES, UPGRADE_SCRIPT, failed, keep_upgrades, link_or_copy};
 use super::manifest::{PROGRAM, SERVE};
+use crate::artifact::repository::package_path;
 use crate::base::atomic::{self, TemporaryFolder, sweep_under_lock};
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
@@ -134,10 +135,7 @@ impl Served<'_> {
         let (list_id, ids) = list.unwrap_or_default();
         let packages: Map<String, Value> = ids
             .iter()
-            .map(|id| {
-                let filename = format!("packages/{}/{id}.tar.xz", id.name());
-                (id.name().to_string(), json!({ "filename": filename, "id": id }))
-            })
+            .map(|id| (id.name().to_string(), json!({ "filename": package_path(id), "id": id })))
             .collect();
         if let Some(script) = self.upgrade {
             let name = script.replace(UPGRADE_SCRIPT, UPGRADE_FILES);
@@ -168,7 +166,7 @@ impl Served<'_> {
         let mut paths: Vec<String> = late.map(|file| file.name.clone()).collect();
         paths.push(program_path(&self.installer.manifest().pkgpanda_sha256));
         paths.push(format!("package_lists/{list_id}.package_list.json"));
-        paths.extend(ids.iter().map(|id| format!("packages/{}/{id}.tar.xz", id.name())));
+        paths.extend(ids.iter().map(package_path));
         paths
     }
 }

@@ -7,6 +7,7 @@ use super::error::InstallerError;
 use super::head::Head;
 use super::manifest::{FORMAT, MANIFEST, Manifest, OWN_TREE, PROGRAM, PROVIDER, SERVE};
 use crate::archive::{Attributes, EntryPath, PackError, TarWriter};
+use crate::artifact::repository::package_path;
 use crate::base::atomic::AtomicFile;
 use crate::base::digest::{Sha256, Sha256Sum};
 use crate::base::elf::{ElfError, static_machine};
@@ -46,8 +47,12 @@ pub struct InstallerParts<'a> {
     pub provider: &'a Provider,
     /// The static `pkgpanda`, built without the builder.
     pub pkgpanda: &'a Path,
+    /// Sum of the static `pkgpanda`.
+    pub pkgpanda_sha256: &'a Sha256Sum,
     /// The bootstrap for hosts.
     pub bootstrap: BootstrapPart,
+    /// Sum of the bootstrap's archive.
+    pub bootstrap_sha256: &'a Sha256Sum,
     /// The bootstrap of the installer's own tree.
     pub installer_bootstrap: Option<BootstrapPart>,
     /// The packages for hosts, and their archives.
@@ -126,11 +131,6 @@ impl Members<'_> {
         let parts = self.parts;
         let mut tar = TarWriter::new(out, TIME);
         self.add(&mut tar, PROGRAM, program, 0o755)?;
-        let sum = |what: &str, path: &Path| {
-            let file = part(what, path)?.0;
-            Sha256Sum::of_reader(file)
-                .map_err(|source| InstallerError::Part { what: what.to_owned(), source })
-        };
         let mut packages = parts.packages.clone();
         packages.sort_by(|(one, _), (other, _)| PackageId::cmp_as_text(one, other));
         packages.dedup_by(|one, other| one.0 == other.0);
@@ -143,9 +143,9 @@ impl Members<'_> {
             tag: parts.tag.to_owned(),
             provider: parts.provider.name().to_owned(),
             bootstrap_id: parts.bootstrap.id.clone(),
-            bootstrap_sha256: sum("the bootstrap", &parts.bootstrap.archive)?,
+            bootstrap_sha256: parts.bootstrap_sha256.clone(),
             installer_bootstrap_id: own.map(|own| own.id.clone()),
-            pkgpanda_sha256: sum("pkgpanda", parts.pkgpanda)?,
+            pkgpanda_sha256: parts.pkgpanda_sha256.clone(),
             packages: packages.iter().map(|(id, _)| id.clone()).collect(),
         };
         let text = serde_json::to_vec_pretty(&manifest).map_err(|error| InstallerError::Write {
@@ -170,7 +170,7 @@ impl Members<'_> {
             self.add(&mut tar, &name, part(&name, path)?, 0o644)?;
         }
         for (id, path) in &packages {
-            let name = format!("{SERVE}packages/{}/{id}.tar.xz", id.name());
+            let name = format!("{SERVE}{}", package_path(id));
             self.add(&mut tar, &name, part(&format!("package {id}"), path)?, 0o644)?;
         }
         let (out, _) = tar.finish().map_err(|source| self.pack_error(source))?;

@@ -19,10 +19,10 @@ pub enum HashError {
     #[error("{0} is null, which has no hash")]
     Null(String),
     /// A number that isn't an integer has none.
-    #[error("{place} is {number}: fractions have no hash")]
+    #[error("{path} is {number}: fractions have no hash")]
     Fraction {
         /// Path of the number in the document.
-        place: String,
+        path: String,
         /// The number as written.
         number: String,
     },
@@ -105,13 +105,13 @@ impl ValuePath<'_> {
     }
 }
 
-fn hash_at(value: &Value, place: &ValuePath<'_>) -> Result<Sha1Sum, HashError> {
+fn hash_at(value: &Value, path: &ValuePath<'_>) -> Result<Sha1Sum, HashError> {
     match value {
-        Value::Null => Err(HashError::Null(place.shown())),
+        Value::Null => Err(HashError::Null(path.shown())),
         Value::Bool(value) => Ok(Sha1Sum::of(if *value { b"True" } else { b"False" })),
         Value::Number(number) => match integer(number) {
             Some(text) => Ok(Sha1Sum::of(text.as_bytes())),
-            None => Err(HashError::Fraction { place: place.shown(), number: number.to_string() }),
+            None => Err(HashError::Fraction { path: path.shown(), number: number.to_string() }),
         },
         Value::String(text) => Ok(Sha1Sum::of(text.as_bytes())),
         Value::Array(items) => {
@@ -120,23 +120,23 @@ fn hash_at(value: &Value, place: &ValuePath<'_>) -> Result<Sha1Sum, HashError> {
             // `order` is total, so that sorting always ends; where Python has no order, two that
             // can't be compared are neighbours now.
             if sorted.windows(2).any(|pair| !comparable(pair[0].1, pair[1].1)) {
-                return Err(HashError::Unsortable(place.shown()));
+                return Err(HashError::Unsortable(path.shown()));
             }
             let hashes: Vec<Sha1Sum> = sorted
                 .into_iter()
                 .map(|(index, item)| {
-                    hash_at(item, &ValuePath { before: Some(place), step: Step::Index(index) })
+                    hash_at(item, &ValuePath { before: Some(path), step: Step::Index(index) })
                 })
                 .collect::<Result<_, _>>()?;
             Ok(hash_list(hashes))
         }
-        Value::Object(map) => object_at(map, place),
+        Value::Object(map) => object_at(map, path),
     }
 }
 
-fn object_at(map: &Map<String, Value>, place: &ValuePath<'_>) -> Result<Sha1Sum, HashError> {
+fn object_at(map: &Map<String, Value>, path: &ValuePath<'_>) -> Result<Sha1Sum, HashError> {
     let entries = map.iter().map(|(key, value)| {
-        Ok((key, hash_at(value, &ValuePath { before: Some(place), step: Step::Key(key) })?))
+        Ok((key, hash_at(value, &ValuePath { before: Some(path), step: Step::Key(key) })?))
     });
     Ok(hash_entries(&entries.collect::<Result<BTreeMap<_, _>, _>>()?))
 }

@@ -48,8 +48,8 @@ impl Problem {
 
     /// Ties the problem to its file: the text is needed for line, column and the line itself.
     pub fn in_file(self, path: &Path, text: &str) -> Report {
-        let place = self.offset.map(|offset| Excerpt::of(text, offset));
-        Report { path: path.to_owned(), place, message: self.message, hint: self.hint }
+        let excerpt = self.offset.map(|offset| Excerpt::of(text, offset));
+        Report { path: path.to_owned(), excerpt, message: self.message, hint: self.hint }
     }
 }
 
@@ -86,7 +86,7 @@ impl Excerpt {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     path: PathBuf,
-    place: Option<Excerpt>,
+    excerpt: Option<Excerpt>,
     message: String,
     hint: Option<String>,
 }
@@ -99,7 +99,7 @@ impl Report {
 
     /// Line and column, counted from 1, if the problem is at a place.
     pub fn line_and_column(&self) -> Option<(usize, usize)> {
-        self.place.as_ref().map(|place| (place.line, place.column))
+        self.excerpt.as_ref().map(|excerpt| (excerpt.line, excerpt.column))
     }
 
     /// What is wrong, without the place.
@@ -120,7 +120,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Text quoted from the file must not control a terminal.
         let message: String = self.message.chars().map(visible).collect();
-        let Some(Excerpt { line, column, content, shown_column }) = &self.place else {
+        let Some(Excerpt { line, column, content, shown_column }) = &self.excerpt else {
             return write!(f, "{}: {message}", self.path.display());
         };
         let far = *shown_column > SHOWN_COLUMNS;

@@ -13,13 +13,16 @@ macro_rules! files {
 
 /// Built-in providers by name.
 pub(super) const BUILT_IN: &[(&str, Files)] = &[
-    ("aws", files!("aws": "provider.yaml", "cloudformation.json")),
-    ("azure", files!("azure": "provider.yaml", "azuredeploy.json", "parameters.json")),
+    ("aws", files!("aws": "provider.yaml", "aws.html", "cloudformation.json")),
+    (
+        "azure",
+        files!("azure": "provider.yaml", "azure.html", "azuredeploy.json", "parameters.json"),
+    ),
     (
         "cloud",
         files!("cloud":
             "provider.yaml", "cluster.json", "dcos-version.json", "install.sh", "late-config.yaml",
-            "user-data.yaml",
+            "page.html", "user-data.yaml",
         ),
     ),
     (

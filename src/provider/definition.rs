@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::argument::{Argument, ArgumentType, Origin};
 use super::kind::Kind;
-use super::names::{RELEASE_VALUES, RESERVED_NAMES};
+use super::names::{RELEASE_VALUES, is_reserved};
 use crate::package::yaml::{Yaml, YamlEntry, YamlNode};
 use crate::package::{PackageName, Problem};
 
@@ -18,6 +18,8 @@ pub(super) struct Definition {
     pub(super) description: String,
     pub(super) arguments: Vec<Argument>,
     pub(super) outputs: Vec<OutputTemplate>,
+    /// Outputs for all variants of a release together.
+    pub(super) pages: Vec<OutputTemplate>,
     pub(super) packages: Vec<PackageTemplate>,
 }
 
@@ -121,10 +123,11 @@ impl Definition {
     /// Reads `provider.yaml`.
     pub(super) fn parse(text: &str) -> Result<Self, Problem> {
         let node = YamlNode::parse(text)?;
-        let known = ["base", "description", "arguments", "outputs", "packages"];
+        let known = ["base", "description", "arguments", "outputs", "pages", "packages"];
         let fields = Fields::of(&node, "a provider", &known)?;
         let arguments = fields.map("arguments")?.iter().map(argument).collect::<Result<_, _>>()?;
         let outputs = fields.list("outputs")?.iter().map(output).collect::<Result<_, _>>()?;
+        let pages = fields.list("pages")?.iter().map(page).collect::<Result<_, _>>()?;
         let nodes = fields.list("packages")?;
         let packages: Vec<PackageTemplate> = nodes.iter().map(package).collect::<Result<_, _>>()?;
         let mut names = BTreeSet::new();
@@ -134,7 +137,7 @@ impl Definition {
         }
         let base = fields.text("base")?.map(|(name, offset)| (name.to_owned(), offset));
         let description = fields.text("description")?.map_or("", |(text, _)| text).to_owned();
-        Ok(Self { base, description, arguments, outputs, packages })
+        Ok(Self { base, description, arguments, outputs, pages, packages })
     }
 }
 
@@ -144,7 +147,7 @@ fn argument(entry: &YamlEntry) -> Result<Argument, Problem> {
         let message = format!("{name:?} cannot be an argument: letters, digits and _ only");
         return Err(Problem::at(entry.key_offset, message));
     }
-    if RESERVED_NAMES.contains(&name.as_str()) {
+    if is_reserved(name) {
         let message = format!("templates know {name} as something else already");
         return Err(Problem::at(entry.key_offset, message));
     }
@@ -255,7 +258,15 @@ fn argument_type(fields: &Fields<'_>) -> Result<ArgumentType, Problem> {
 
 fn output(node: &YamlNode) -> Result<OutputTemplate, Problem> {
     let known = ["name", "template", "kind", "content_type", "when", "with"];
-    let fields = Fields::of(node, "an output", &known)?;
+    output_of(&Fields::of(node, "an output", &known)?)
+}
+
+fn page(node: &YamlNode) -> Result<OutputTemplate, Problem> {
+    let known = ["name", "template", "kind", "content_type"];
+    output_of(&Fields::of(node, "a page", &known)?)
+}
+
+fn output_of(fields: &Fields<'_>) -> Result<OutputTemplate, Problem> {
     let (template, offset) = fields.needed("template")?;
     let with = fields.map("with")?.iter().map(|entry| (entry.key.clone(), typed(&entry.node)));
     let content_type = fields.text("content_type")?;
@@ -268,7 +279,7 @@ fn output(node: &YamlNode) -> Result<OutputTemplate, Problem> {
         name: fields.needed("name")?.0.to_owned(),
         template: template.to_owned(),
         offset,
-        kind: kind(&fields, template)?,
+        kind: kind(fields, template)?,
         content_type: content_type.map(|(text, _)| text.to_owned()),
         when: fields.text("when")?.map(|(name, _)| name.to_owned()),
         with: with.collect(),

@@ -12,7 +12,7 @@ use super::definition::{Definition, OutputTemplate, PackageTemplate};
 use super::engine::{Engine, TemplateFile, Templates};
 use super::error::ProviderError;
 use super::model::Provider;
-use super::names::RESERVED_NAMES;
+use super::names::is_reserved;
 use super::token::MARK;
 use crate::base::confinement::read_text;
 use crate::package::{Problem, Report};
@@ -106,12 +106,13 @@ impl Provider {
                 files.entry(name.clone()).or_insert_with(|| file.clone());
             }
         }
-        let Definition { description, arguments, outputs, packages, .. } = definition;
+        let Definition { description, arguments, outputs, pages, packages, .. } = definition;
         let provider = Self {
             name: name.to_owned(),
             description,
             arguments,
             outputs,
+            pages,
             packages,
             templates: Arc::new(files),
             bases,
@@ -124,16 +125,27 @@ impl Provider {
     /// Checks the templates of all outputs: existence, syntax, and names.
     fn check_templates(&self, definition: &TemplateFile) -> Result<(), ProviderError> {
         let engine = Engine::new(Arc::clone(&self.templates), Map::new());
-        let outputs = self.outputs.iter().map(|output| {
-            let names: Vec<&str> = output.with.keys().map(String::as_str).collect();
-            (&output.template, output.offset, output.name.as_str(), names)
+        let knows = &|name: &str| {
+            is_reserved(name) || self.arguments.iter().any(|argument| argument.name == name)
+        };
+        let outputs = self.outputs.iter().map(|output| OfTemplate {
+            template: &output.template,
+            offset: output.offset,
+            output: &output.name,
+            knows: Box::new(move |name| output.with.contains_key(name) || knows(name)),
+            unknown: NOT_ARGUMENT,
         });
         let files = self.packages.iter().flat_map(|package| &package.files);
-        // The values of one output go into its packages, too.
-        let all_with: Vec<&str> =
-            self.outputs.iter().flat_map(|output| output.with.keys().map(String::as_str)).collect();
-        let files =
-            files.map(|file| (&file.template, file.offset, file.path.as_str(), all_with.clone()));
+        let files = files.map(|file| OfTemplate {
+            template: &file.template,
+            offset: file.offset,
+            output: &file.path,
+            // The values of one output go into its packages, too.
+            knows: Box::new(move |name| {
+                knows(name) || self.outputs.iter().any(|output| output.with.contains_key(name))
+            }),
+            unknown: NOT_ARGUMENT,
+        });
         let conditions = self
             .packages
             .iter()
@@ -145,31 +157,46 @@ impl Provider {
             .filter_map(|(when, at)| Some((when.as_ref()?, at)))
             .filter(|(when, _)| !is_argument(when));
         if let Some((when, offset)) = unknown.next() {
-            let message = format!("{when} is not an argument of the provider");
+            let message = format!("{when} {NOT_ARGUMENT}");
             return Err(file_error(Problem::at(offset, message), definition));
         }
-        for (name, offset, output, with) in outputs.chain(files) {
-            let Some(template) = self.templates.get(name) else {
-                let message = format!("there is no file {name:?} in the provider's folder");
-                return Err(file_error(Problem::at(offset, message), definition));
+        for of in outputs.chain(files).chain(self.page_templates()) {
+            let Some(template) = self.templates.get(of.template) else {
+                let message =
+                    format!("there is no file {:?} in the provider's folder", of.template);
+                return Err(file_error(Problem::at(of.offset, message), definition));
             };
+            let output = of.output;
             let failed =
                 |report: Box<Report>| ProviderError::Template { report, output: output.to_owned() };
-            let unknown = engine.undeclared(name).map_err(failed)?.into_iter().find(|name| {
-                !RESERVED_NAMES.contains(&name.as_str())
-                    && !GLOBALS.contains(&name.as_str())
-                    && !with.contains(&name.as_str())
-                    && !self.arguments.iter().any(|argument| argument.name == *name)
-            });
-            if let Some(unknown) = unknown {
-                let message = format!("{unknown} is not an argument of the provider");
+            let names = engine.undeclared(of.template).map_err(failed)?;
+            let mut unknown =
+                names.iter().filter(|name| !GLOBALS.contains(&name.as_str()) && !(of.knows)(name));
+            if let Some(unknown) = unknown.next() {
+                let message = format!("{unknown} {}", of.unknown);
                 let problem =
-                    Problem { offset: find_name(&template.text, &unknown), message, hint: None };
+                    Problem { offset: find_name(&template.text, unknown), message, hint: None };
                 return Err(failed(Box::new(problem.in_file(&template.path, &template.text))));
             }
         }
         Ok(())
     }
+}
+
+/// End of a message about a name.
+const NOT_ARGUMENT: &str = "is not an argument of the provider";
+
+/// A use of a template: of an output, a page, or a file of a package.
+pub(super) struct OfTemplate<'p> {
+    pub(super) template: &'p str,
+    /// Offset of the template's name in `provider.yaml`.
+    pub(super) offset: usize,
+    /// Name of the output.
+    pub(super) output: &'p str,
+    /// True for names that have a value.
+    pub(super) knows: Box<dyn Fn(&str) -> bool + 'p>,
+    /// End of the message about a name without one.
+    pub(super) unknown: &'static str,
 }
 
 /// Functions that minijinja has for every template.
@@ -195,13 +222,8 @@ fn merged(below: &Provider, upper: Definition) -> Definition {
             None => arguments.push(argument),
         }
     }
-    let mut outputs: Vec<OutputTemplate> = below.outputs.clone();
-    for output in upper.outputs {
-        match outputs.iter_mut().find(|other| other.name == output.name) {
-            Some(place) => *place = output,
-            None => outputs.push(output),
-        }
-    }
+    let outputs = merged_outputs(&below.outputs, upper.outputs);
+    let pages = merged_outputs(&below.pages, upper.pages);
     let mut packages: Vec<PackageTemplate> = below.packages.clone();
     for package in upper.packages {
         let Some(place) = packages.iter_mut().find(|other| other.name == package.name) else {
@@ -217,7 +239,18 @@ fn merged(below: &Provider, upper: Definition) -> Definition {
     }
     let description =
         if upper.description.is_empty() { below.description.clone() } else { upper.description };
-    Definition { base: None, description, arguments, outputs, packages }
+    Definition { base: None, description, arguments, outputs, pages, packages }
+}
+
+fn merged_outputs(below: &[OutputTemplate], upper: Vec<OutputTemplate>) -> Vec<OutputTemplate> {
+    let mut outputs = below.to_vec();
+    for output in upper {
+        match outputs.iter_mut().find(|other| other.name == output.name) {
+            Some(place) => *place = output,
+            None => outputs.push(output),
+        }
+    }
+    outputs
 }
 
 pub(super) fn file_error(problem: Problem, file: &TemplateFile) -> ProviderError {

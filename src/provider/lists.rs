@@ -8,13 +8,15 @@ use super::error::ProviderError;
 use super::folder::file_error;
 use super::kind::Kind;
 use super::model::Provider;
+use super::names::is_reserved_list;
 use super::shell::assigned;
 use crate::package::Problem;
 
 impl Provider {
     /// Refuses lines `NAME={{ list }}` in all templates that give a shell's text.
     pub(super) fn check_lists(&self) -> Result<(), ProviderError> {
-        let outputs = self.outputs.iter().map(|output| (&output.template, output.kind));
+        let outputs =
+            self.outputs.iter().chain(&self.pages).map(|output| (&output.template, output.kind));
         let files = self.packages.iter().flat_map(|package| &package.files);
         let used: Vec<_> = outputs.chain(files.map(|file| (&file.template, file.kind))).collect();
         let is_shell = |kind: Kind| matches!(kind, Kind::Shell | Kind::Env);
@@ -54,10 +56,7 @@ impl Provider {
             Some(ArgumentType::List) => Some((name, "list")),
             Some(ArgumentType::Map) => Some((name, "mapping")),
             Some(_) => None,
-            None => LISTS.contains(&name).then_some((name, "list")),
+            None => is_reserved_list(name).then_some((name, "list")),
         }
     }
 }
-
-/// Lists that every template knows.
-const LISTS: [&str; 4] = ["arguments", "cluster_packages", "config_packages", "late_values"];

@@ -1,7 +1,7 @@
 //! Providers: files for deployers, rendered from a release's values and templates (docs/providers.md).
 //!
 //! ```text
-//! <folder>/provider.yaml     arguments, outputs, packages
+//! <folder>/provider.yaml     arguments, outputs, pages, packages
 //! <folder>/<any other>       templates, and files that templates include
 //! ```
 //!
@@ -22,6 +22,7 @@ mod lists;
 mod model;
 mod names;
 mod packages;
+mod pages;
 mod render;
 mod shell;
 mod token;
@@ -36,4 +37,5 @@ pub use error::{ArgumentFault, ProviderError};
 pub use kind::Kind;
 pub use model::{Provider, ProviderFile};
 pub use names::RELEASE_VALUES;
+pub use pages::VariantFiles;
 pub use values::Values;

@@ -13,6 +13,7 @@ pub struct Provider {
     pub(super) description: String,
     pub(super) arguments: Vec<Argument>,
     pub(super) outputs: Vec<OutputTemplate>,
+    pub(super) pages: Vec<OutputTemplate>,
     pub(super) packages: Vec<PackageTemplate>,
     pub(super) templates: Arc<Templates>,
     /// Names of the providers below, and their `provider.yaml`, which have a part in ids.

@@ -1,15 +1,37 @@
 //! Names with a meaning of their own: in every template, and among the values of a release.
 
-/// Names known in templates beside arguments.
-pub(super) const RESERVED_NAMES: [&str; 7] = [
-    "arguments",
-    "cluster_package_list",
-    "cluster_packages",
-    "config_packages",
-    "file",
-    "late_package",
-    "late_values",
+/// Names known in templates beside arguments; `true` for lists.
+const RESERVED_NAMES: [(&str, bool); 7] = [
+    ("arguments", true),
+    ("cluster_package_list", false),
+    ("cluster_packages", true),
+    ("config_packages", true),
+    ("file", false),
+    ("late_package", false),
+    ("late_values", true),
 ];
+
+/// True for names known in templates beside arguments.
+pub(super) fn is_reserved(name: &str) -> bool {
+    RESERVED_NAMES.iter().any(|(known, _)| *known == name)
+}
+
+/// True for lists known in templates beside arguments.
+pub(super) fn is_reserved_list(name: &str) -> bool {
+    RESERVED_NAMES.contains(&(name, true))
+}
+
+/// Names known in pages beside the values of the release.
+pub(super) const PAGE_NAMES: [&str; 2] = ["file", "variants"];
+
+/// Values of the release that belong to one variant.
+pub(super) const VARIANT_VALUES: [&str; 5] =
+    ["bootstrap_id", "bootstrap_sha256", "bootstrap_variant", "package_ids", "variant"];
+
+/// True for values of the release that all variants have alike.
+pub(super) fn is_of_release(name: &str) -> bool {
+    !VARIANT_VALUES.contains(&name) && RELEASE_VALUES.iter().any(|(known, _)| *known == name)
+}
 
 /// Names of the values that a release has for every provider; the second text is the explanation.
 pub const RELEASE_VALUES: &[(&str, &str)] = &[

@@ -21,6 +21,7 @@ use super::folder::DEFINITION;
 use super::kind::Kind;
 use super::model::{Provider, ProviderFile};
 use crate::archive::EntryPath;
+use crate::artifact::repository::package_path;
 use crate::host::LATE_BEGIN;
 use crate::package::PackageId;
 use crate::package::hash::{hash_strings, hash_value};
@@ -70,7 +71,7 @@ impl Provider {
                 package: id.clone(),
                 reason: crate::base::causes::with_causes(&error),
             })?;
-            files.push(reproducible(format!("packages/{}/{id}.tar.xz", id.name()), bytes));
+            files.push(reproducible(package_path(&id), bytes));
             ids.push(id);
         }
         let mut late_package = String::new();

@@ -63,7 +63,11 @@ impl Provider {
         kept.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
-    fn output_name(&self, engine: &Engine, template: &str) -> Result<String, ProviderError> {
+    pub(super) fn output_name(
+        &self,
+        engine: &Engine,
+        template: &str,
+    ) -> Result<String, ProviderError> {
         let name = engine.render_text(template, template)?;
         let is_name = EntryPath::parse(name.as_bytes()).is_ok_and(|path| {
             path.as_bytes() == name.as_bytes() && !name.contains(char::is_control)

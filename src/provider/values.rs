@@ -35,6 +35,11 @@ impl Values {
         self.given.insert(name.to_owned(), value.into());
         self
     }
+
+    /// Names and values of the release.
+    pub(super) fn of_release(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.release.iter().map(|(name, value)| (name.as_str(), value))
+    }
 }
 
 /// Checked values of all arguments.

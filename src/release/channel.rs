@@ -1,6 +1,6 @@
 //! Artifacts of a channel: the version, the static pkgpanda, and the files of providers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::artifact::{Artifact, Existing, Source, content_type};
@@ -8,11 +8,10 @@ use super::error::ReleaseError;
 use super::layout::LayoutError;
 use super::metadata::{Complete, Metadata};
 use super::pkgpanda::StaticPkgpanda;
-use super::trees::bootstrap_archive;
+use super::trees::BootstrapSums;
 use crate::base::digest::Sha256Sum;
-use crate::build::cache::Cache;
 use crate::package::Variant;
-use crate::provider::{Provider, ProviderFile, Values};
+use crate::provider::{Provider, ProviderFile, Values, VariantFiles};
 
 /// Name of the provider for machines without a cloud; the original called the module `bash`. Installers render
 /// it where machines are.
@@ -34,8 +33,8 @@ pub struct ChannelParts<'p> {
     pub signing_key: Option<&'p str>,
     /// Providers in the order of their files.
     pub providers: &'p [Provider],
-    /// Cache with the bootstraps.
-    pub cache: &'p Cache,
+    /// Sums of the bootstraps.
+    pub bootstrap_sums: &'p BootstrapSums,
 }
 
 impl ChannelParts<'_> {
@@ -47,31 +46,30 @@ impl ChannelParts<'_> {
             Artifact::of_channel(key("version")?, Some(content_type::TEXT), version),
             self.pkgpanda.artifact()?,
         ];
-        let sums = self.bootstrap_sums()?;
         for provider in self.providers {
+            let (mut variants, mut all) = (Vec::new(), Values::new());
             for (variant, complete) in self.metadata.deployed() {
-                let values = self.values(provider.name(), variant, complete, &sums[variant]);
+                let values =
+                    self.values(provider.name(), variant, complete, &self.bootstrap_sums[variant]);
                 let files = provider.render(&values)?;
+                let of_channel = files.iter().filter(|file| !file.reproducible);
+                variants.push(VariantFiles {
+                    variant: variant.hashed().to_owned(),
+                    files: of_channel.map(|file| file.name.clone()).collect(),
+                });
                 for file in files {
                     add(&mut artifacts, file)?;
+                }
+                all = values;
+            }
+            // Without a variant there is nothing to launch.
+            if !variants.is_empty() {
+                for page in provider.render_pages(&all, &variants)? {
+                    add(&mut artifacts, page)?;
                 }
             }
         }
         Ok(artifacts)
-    }
-
-    /// SHA-256 of the bootstraps of all deployed variants.
-    fn bootstrap_sums(&self) -> Result<BTreeMap<&Variant, Sha256Sum>, ReleaseError> {
-        let sum = |(variant, complete)| {
-            let path: PathBuf = bootstrap_archive(complete, self.cache);
-            let sum = Sha256Sum::of_file(&path);
-            sum.map(|sum| (variant, sum)).map_err(|source| ReleaseError::File {
-                operation: "read",
-                path,
-                source,
-            })
-        };
-        self.metadata.deployed().map(sum).collect()
     }
 
     /// The URL of the repository for a provider: that of the storage with the provider's name, else of the
@@ -144,16 +142,17 @@ pub struct Providers {
 
 impl Providers {
     /// Reads the providers: the built-in ones of clouds in the order of the original, then those in
-    /// folders by their names. For installers, a folder `onprem` has priority over the folder
+    /// folders by their names, which take the place of built-in ones. For installers, a folder `onprem` has priority over the folder
     /// `gen_extra` of the checkout, if that folder is a provider, and over the built-in provider.
     pub fn read(folders: &[PathBuf], checkout: &Path) -> Result<Self, ReleaseError> {
         let mut names: Vec<&str> =
             Provider::built_in_names().filter(|name| *name != ON_PREMISES).collect();
         names.sort_unstable();
-        let built_in = names.into_iter().map(Provider::built_in);
-        let mut clouds = built_in.collect::<Result<Vec<_>, _>>()?;
         let read = folders.iter().map(|folder| Provider::read(folder));
         let mut more = read.collect::<Result<Vec<_>, _>>()?;
+        names.retain(|name| more.iter().all(|provider| provider.name() != *name));
+        let built_in = names.into_iter().map(Provider::built_in);
+        let mut clouds = built_in.collect::<Result<Vec<_>, _>>()?;
         more.sort_by(|one, other| one.name().cmp(other.name()));
         clouds.extend(more);
         let mut seen = BTreeSet::new();

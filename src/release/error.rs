@@ -35,7 +35,7 @@ pub enum ReleaseError {
     #[error(transparent)]
     Installer(Box<InstallerError>),
     /// Two providers have the same name.
-    #[error("two providers have the name {0}")]
+    #[error("two folders of providers have the name {0}")]
     SameProvider(String),
     /// The configuration is not there.
     #[error("{} is not there, so no storage of releases is known", .0.display())]

@@ -10,6 +10,7 @@ use super::error::ReleaseError;
 use super::layout::LayoutError;
 use super::metadata::{Complete, Metadata};
 use super::pkgpanda::StaticPkgpanda;
+use super::trees::BootstrapSums;
 use crate::base::event::{Event, Observer};
 use crate::build::cache::Cache;
 use crate::installer::{BootstrapPart, InstallerParts, file_name, write};
@@ -39,6 +40,8 @@ pub struct InstallerSource<'i> {
     pub metadata: &'i Metadata,
     /// Cache with bootstraps and packages, in which installers are made.
     pub cache: &'i Cache,
+    /// Sums of the bootstraps.
+    pub bootstrap_sums: &'i BootstrapSums,
     /// The static pkgpanda, which is the program of installers.
     pub pkgpanda: &'i StaticPkgpanda,
     /// Version of the product.
@@ -103,7 +106,9 @@ impl InstallerSource<'_> {
             tag: &self.metadata.tag,
             provider: self.provider,
             pkgpanda: &self.pkgpanda.path,
+            pkgpanda_sha256: &self.pkgpanda.sha256,
             bootstrap: bootstrap(complete),
+            bootstrap_sha256: &self.bootstrap_sums[variant],
             installer_bootstrap: self.metadata.all_completes.get(tree).map(bootstrap),
             packages: packages.collect(),
         };

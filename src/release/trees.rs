@@ -6,14 +6,18 @@ use std::path::Path;
 use super::artifact::{Artifact, Existing, Source};
 use super::error::ReleaseError;
 use super::layout::LayoutError;
-use super::metadata::{Complete, sorted};
+use super::metadata::{Complete, Metadata, sorted};
 use crate::artifact::repository::package_path;
+use crate::base::digest::Sha256Sum;
 use crate::bootstrap::{BootstrapId, TreePackages, complete_json};
 use crate::build::cache::Cache;
 use crate::package::{PackageId, Variant};
 
 /// Packages of trees with bootstraps, by variant.
 pub type Completes = BTreeMap<Variant, Complete>;
+
+/// SHA-256 of bootstraps, by variant.
+pub type BootstrapSums = BTreeMap<Variant, Sha256Sum>;
 
 /// Describes built trees. A bootstrap has only packages of its tree.
 pub fn completes(trees: &[TreePackages]) -> Result<Completes, ReleaseError> {
@@ -77,8 +81,19 @@ pub fn core_artifacts(completes: &Completes, cache: &Cache) -> Result<Vec<Artifa
 }
 
 /// The archive of a tree's bootstrap in the cache.
-pub fn bootstrap_archive(complete: &Complete, cache: &Cache) -> std::path::PathBuf {
+fn bootstrap_archive(complete: &Complete, cache: &Cache) -> std::path::PathBuf {
     cache.bootstraps().join(format!("{}.bootstrap.tar.xz", complete.bootstrap))
+}
+
+/// SHA-256 of the bootstraps of all deployed variants.
+pub fn bootstrap_sums(metadata: &Metadata, cache: &Cache) -> Result<BootstrapSums, ReleaseError> {
+    let sum = |(variant, complete): (&Variant, &Complete)| {
+        let path = bootstrap_archive(complete, cache);
+        let sum = Sha256Sum::of_file(&path);
+        let sum = sum.map_err(|source| ReleaseError::File { operation: "read", path, source })?;
+        Ok((variant.clone(), sum))
+    };
+    metadata.deployed().map(sum).collect()
 }
 
 /// Makes artifacts copies of those of another release, within each storage.

@@ -47,6 +47,9 @@ pub struct Home {
     is_elsewhere: bool,
 }
 
+/// Number of digits by which the names of locks tell caches apart.
+const CACHE_DIGITS: usize = 12;
+
 impl Home {
     /// The folder at a path, with scratch space elsewhere if that is asked for.
     pub fn new(root: PathBuf, scratch: Option<PathBuf>) -> Self {
@@ -140,7 +143,24 @@ impl Home {
     /// Path of the lock for building a package into a cache.
     pub fn package_lock(&self, cache: &Path, id: &PackageId) -> PathBuf {
         let cache = Sha1Sum::of(cache.as_os_str().as_encoded_bytes());
-        self.locks().join(format!("build-{}-{}.lock", &cache.as_str()[..12], id))
+        self.locks().join(format!("build-{}-{}.lock", &cache.as_str()[..CACHE_DIGITS], id))
+    }
+
+    /// Lock files of a package in all caches.
+    pub fn package_locks(&self, id: &PackageId) -> io::Result<Vec<PathBuf>> {
+        let end = format!("-{id}.lock");
+        let mut found = Vec::new();
+        for entry in fs_err::read_dir(self.locks())? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let cache =
+                name.to_str().and_then(|name| name.strip_prefix("build-")?.strip_suffix(&end));
+            // Another package's id may end like this one's.
+            if cache.is_some_and(|cache| cache.len() == CACHE_DIGITS) {
+                found.push(entry.path());
+            }
+        }
+        Ok(found)
     }
 
     /// Makes the folders without access for other users: those with possible setuid programs of

@@ -40,7 +40,7 @@ pub struct JobFolders {
 /// A job's process inside its namespaces, as the container's root.
 #[derive(Debug)]
 pub struct Workspace<'a> {
-    place: &'a JobFolders,
+    folders: &'a JobFolders,
     inputs: Inputs,
     view: View,
 }
@@ -85,12 +85,16 @@ pub fn unpack_layers(
 impl<'a> Workspace<'a> {
     /// Enters the namespaces of a job. `inputs` are further folders of the caller that the job
     /// needs.
-    pub fn enter(place: &'a JobFolders, inputs: Inputs, network: Network) -> Result<Self, Failure> {
+    pub fn enter(
+        folders: &'a JobFolders,
+        inputs: Inputs,
+        network: Network,
+    ) -> Result<Self, Failure> {
         let mut inputs = inputs;
-        inputs.add(&place.scratch);
-        inputs.add(&place.layers);
-        let view = enter(&place.machine.map, &place.view, inputs.folders(), network)?;
-        Ok(Self { place, inputs, view })
+        inputs.add(&folders.scratch);
+        inputs.add(&folders.layers);
+        let view = enter(&folders.machine.map, &folders.view, inputs.folders(), network)?;
+        Ok(Self { folders, inputs, view })
     }
 
     /// Private view of the process.
@@ -99,13 +103,13 @@ impl<'a> Workspace<'a> {
     }
 
     /// Folders and conditions of the job.
-    pub fn place(&self) -> &JobFolders {
-        self.place
+    pub fn folders(&self) -> &JobFolders {
+        self.folders
     }
 
     /// True if the namespace has one id only.
     pub fn is_single(&self) -> bool {
-        self.place.machine.tier() == Tier::Single
+        self.folders.machine.tier() == Tier::Single
     }
 
     /// Path in the view of a path of the caller.
@@ -115,7 +119,7 @@ impl<'a> Workspace<'a> {
 
     /// Path in the view of an entry of the scratch folder.
     pub fn scratch(&self, name: &str) -> PathBuf {
-        self.in_view(&self.place.scratch).join(name)
+        self.in_view(&self.folders.scratch).join(name)
     }
 
     /// A text with the caller's paths instead of the view's, and with the container's own paths as the
@@ -138,14 +142,14 @@ impl<'a> Workspace<'a> {
 
     /// Unpacks the layers that are not unpacked yet, and returns their folders, the lowest first.
     pub fn unpacked(&self, layers: &[LayerBlob]) -> Result<Vec<PathBuf>, Failure> {
-        let JobFolders { layers: folder, limits, .. } = self.place;
+        let JobFolders { layers: folder, limits, .. } = self.folders;
         unpack_layers(&self.view, &self.inputs, folder, layers, self.is_single(), *limits).map_err(
             |error| {
                 let hint = error.hint().map(str::to_owned);
                 let failure = Failure { hint, ..Failure::of(error) };
                 let message = format!("{} (unpacked into {})", failure.message, folder.display());
                 let hint = failure.hint.or_else(|| {
-                    (self.place.machine.root != RootKind::Overlay).then(|| {
+                    (self.folders.machine.root != RootKind::Overlay).then(|| {
                         "set MKPANDA_HOME to a folder on a filesystem of its own, such as a volume of the outer container".to_owned()
                     })
                 });
@@ -178,7 +182,7 @@ impl<'a> Workspace<'a> {
         let mut message = self.named_outside(&failure.message);
         let mut hint = failure.hint;
         if is_full(&self.scratch("")) {
-            let scratch = self.place.scratch.parent().unwrap_or(&self.place.scratch).display();
+            let scratch = self.folders.scratch.parent().unwrap_or(&self.folders.scratch).display();
             message = format!("{message}; the disk of the scratch folder {scratch} is full");
             hint = hint.or_else(|| {
                 Some("make room there, or let builds write elsewhere: --scratch DIR".to_owned())

@@ -197,7 +197,7 @@ fn keys_of(name: &PackageName, folder: &Folder) -> impl Iterator<Item = PackageK
 impl Package {
     /// True if the description has its source under `single_source`.
     pub fn is_single_source(&self) -> bool {
-        position::value_of(&self.text, "single_source").is_some()
+        position::value_at(&self.text, &["single_source"]).is_some()
     }
 
     /// Returns a problem at a value of the package's description, such as `["sources", "lib", "url"]`.

@@ -8,11 +8,6 @@ pub(super) fn problem(offset: Option<usize>, message: String, hint: String) -> P
     Problem { offset, message, hint: Some(hint) }
 }
 
-/// Offset of the value of a key of the file's object.
-pub(super) fn value_of(text: &str, key: &str) -> Option<usize> {
-    Some(object(text)?.get(key)?.offset)
-}
-
 /// Offset of a name in a list of names.
 pub(super) fn entry_of_list(text: &str, key: &str, name: &str) -> Option<usize> {
     let object = object(text)?;

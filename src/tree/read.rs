@@ -217,7 +217,7 @@ impl Package {
         // original say, and as that did until 2018-03.
         let is_there = |name: &str| fs_err::symlink_metadata(folder.join(name)).is_ok();
         if key.variant != Variant::DEFAULT
-            && position::value_of(&text, "build_script").is_none()
+            && position::value_at(&text, &["build_script"]).is_none()
             && !is_there(&info.build_script)
             && is_there(BUILD_SCRIPT)
         {
@@ -253,7 +253,7 @@ fn check_build_script(folder: &Path, info: &BuildInfo, text: &str) -> Result<(),
     let script = folder.join(&info.build_script);
     let wrong = |what: &str, hint: &str| {
         let message = format!("the build script {} {what}", info.build_script);
-        position::problem(position::value_of(text, "build_script"), message, hint.to_owned())
+        position::problem(position::value_at(text, &["build_script"]), message, hint.to_owned())
     };
     let is_name = {
         let mut components = Path::new(&info.build_script).components();

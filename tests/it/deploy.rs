@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use mkpanda::base::digest::Sha256Sum;
 use mkpanda::base::event::Silent;
 use mkpanda::installer::{BootstrapPart, InstallerParts, file_name, write};
 use mkpanda::package::{PackageId, Variant};
@@ -69,6 +70,7 @@ impl Release {
         let active = self.bootstrap.with_file_name(format!("{id}.active.json"));
         let bootstrap = BootstrapPart { id, archive: self.bootstrap.clone(), active };
         let provider = Provider::read(&data().join("../../examples/providers/cluster")).unwrap();
+        let sum = |path: &Path| Sha256Sum::of_file(path).unwrap();
         let parts = InstallerParts {
             variant,
             version,
@@ -76,6 +78,8 @@ impl Release {
             tag: "a tag",
             provider: &provider,
             pkgpanda: &self.program,
+            pkgpanda_sha256: &sum(&self.program),
+            bootstrap_sha256: &sum(&self.bootstrap),
             bootstrap: bootstrap.clone(),
             installer_bootstrap: Some(bootstrap),
             packages: self.packages.clone(),

@@ -163,7 +163,22 @@ fn any_build_that_is_known_can_be_compared_with() {
         .fails(1)
         .says("is not the record");
     place.package("far", r#"{"docker": "registry.invalid/none:1"}"#, "true");
-    place.run(".", &["explain", "far"]).fails(1).says("is not on this machine");
+    let fetch = "hint: fetch what is missing (mkpanda fetch)";
+    place.run(".", &["explain", "far"]).fails(1).says("is not on this machine").says(fetch);
+    place.package("near", r#"{"requires": ["far"]}"#, "true");
+    let explain = "hint: see why: mkpanda explain far";
+    place
+        .run(".", &["explain", "near"])
+        .fails(1)
+        .says("it requires far, which has none")
+        .says(explain);
+    let broken = place.path().join("broken.tar");
+    std::fs::write(&broken, "not an archive\n".repeat(200)).unwrap();
+    place.configure_first(&format!(
+        "[images]\n\"registry.invalid/none:1\" = \"docker-archive:{}\"\n",
+        broken.display()
+    ));
+    place.run(".", &["explain", "far"]).fails(1).says("hint: save or copy the image again");
 }
 
 #[test]

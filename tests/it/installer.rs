@@ -41,11 +41,23 @@ fn the_same_parts_give_the_same_bytes_and_the_installer_says_what_it_is() {
     let version = release.run(&installer, &["--version"]).ok();
     assert_eq!(version.stdout, "{\n  \"variant\": \"ee\",\n  \"version\": \"1.0\"\n}\n");
     let help = release.run(&installer, &["--help"]).ok().stdout;
-    for option in
-        ["--genconf", "--version", "--list", "--generate-node-upgrade-script", "--preflight"]
-    {
+    for option in [
+        "--genconf",
+        "--version",
+        "--list",
+        "--hash-password",
+        "--generate-node-upgrade-script",
+        "--preflight",
+    ] {
         assert!(help.contains(option), "{help}");
     }
+    let hash = release.run(&installer, &["--hash-password", "secret"]).ok().stdout;
+    assert!(hash.starts_with("$6$rounds=656000$") && hash.ends_with('\n'), "{hash}");
+    // Nothing is typed, and stdin is empty.
+    release
+        .run(&installer, &["--hash-password"])
+        .fails(1)
+        .says("cannot hash the password: it is empty");
     let list = release.run(&installer, &["--list"]).ok().stdout;
     let id = release.packages[0].0.to_string();
     for part in [

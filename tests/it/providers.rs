@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use mkpanda::provider::{Provider, ProviderFile, Values};
+use mkpanda::provider::{Provider, ProviderFile, Values, VariantFiles};
 use serde_json::{Value, json};
 
 use crate::inside::left_out;
@@ -318,6 +318,62 @@ fn azure_templates_have_the_structure_that_azure_demands() {
     let parameters = files.iter().find(|file| file.name.ends_with("parameters.json")).unwrap();
     let parameters: Value = serde_json::from_slice(&parameters.bytes).unwrap();
     assert_eq!(parameters["parameters"]["AgentCount"]["value"], json!(5));
+}
+
+#[test]
+fn pages_launch_the_templates_of_all_variants() {
+    let page = |name: &str, values: &Values, variants: &[(&str, &[&str])]| {
+        let provider = Provider::built_in(name).unwrap();
+        let variants: Vec<VariantFiles> = variants
+            .iter()
+            .map(|(variant, files)| VariantFiles {
+                variant: (*variant).to_owned(),
+                files: files.iter().map(|file| (*file).to_owned()).collect(),
+            })
+            .collect();
+        let pages = provider.render_pages(values, &variants).unwrap();
+        assert_eq!(pages.len(), 1);
+        assert_eq!(pages[0].name, format!("{name}.html"));
+        assert_eq!(pages[0].content_type.as_deref(), Some("text/html; charset=utf-8"));
+        text(&pages[0]).to_owned()
+    };
+    let values = values();
+    let aws = values.clone().release("provider", "aws");
+    let file = "cloudformation/single-master.cloudformation.json";
+    let of_ee = "cloudformation/ee.single-master.cloudformation.json";
+    let shown = page("aws", &aws, &[("", &[file]), ("ee", &[of_ee])]);
+    assert_eq!(shown.matches(">launch</a>").count(), 2 * 9);
+    let url = "https%3A//s3.example.org/b/cloudformation/ee.single-master.cloudformation.json";
+    assert!(
+        shown.contains(&format!("region=sa-east-1#/stacks/create/review?templateURL={url}&amp;"))
+    );
+    assert!(shown.contains("version 1.0 &#39;a&#39; ${b}"), "{shown}");
+
+    let azure = values.release("provider", "azure");
+    let files = ["azure/dcos-1master.azuredeploy.json", "azure/dcos.azuredeploy.parameters.json"];
+    let shown = page("azure", &azure, &[("", &files)]);
+    let url = "https%3A//azure.example.org/testing/commit/1/azure/dcos-1master.azuredeploy.json";
+    assert_eq!(shown.matches("<li>").count(), 1);
+    assert!(shown.contains(&format!("#create/Microsoft.Template/uri/{url}\"")), "{shown}");
+    let absent = azure.release("azure_download_url", "https://AZURE NOT CONFIGURED");
+    let shown = page("azure", &absent, &[("", &files)]);
+    assert!(
+        shown.contains("No storage of this release has the name azure") && !shown.contains("<li>")
+    );
+}
+
+#[test]
+fn pages_know_no_values_of_one_variant() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("provider.yaml", "pages:\n  - {name: p.html, template: p.html}\n");
+    for name in ["bootstrap_id", "cluster_packages", "nothing"] {
+        write("p.html", &format!("<p>\n{{{{ {name} }}}}</p>\n"));
+        let error = Provider::read(folder.path()).unwrap_err().to_string();
+        assert!(error.contains(&format!("p.html:2:4: {name} is not known in pages")), "{error}");
+    }
+    write("p.html", "{% for variant in variants %}{{ variant.name }}{% endfor %}{{ commit }}");
+    Provider::read(folder.path()).unwrap();
 }
 
 #[test]

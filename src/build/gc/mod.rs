@@ -167,7 +167,7 @@ pub enum GcError {
     #[error("can't remove what containers made")]
     Isolation(#[source] IsolationError),
     /// An image is broken, so that what it needs can't be told.
-    #[error("{name} is broken, so that what it needs can't be told{}", remedy(source))]
+    #[error("{name} is broken, so that what it needs can't be told")]
     Broken {
         /// Name of the image.
         name: String,
@@ -177,8 +177,15 @@ pub enum GcError {
     },
 }
 
-fn remedy(source: &StoreError) -> String {
-    source.hint().map(|hint| format!("; {hint}")).unwrap_or_default()
+impl GcError {
+    /// Remedy, if one is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Store(source) | Self::Broken { source, .. } => source.hint().map(str::to_owned),
+            Self::Isolation(source) => source.remedy(),
+            Self::Io(_) => None,
+        }
+    }
 }
 
 /// Finds what nobody needs, and removes it.
@@ -194,10 +201,7 @@ pub fn collect(
     }
     let store = ImageStore::open(home.root()).map_err(GcError::Store)?;
     let uses = uses::read(home).map_err(GcError::Io)?;
-    let mut garbage = search::search(home, isolation, &store, &uses, options)?;
-    if let Some(only) = &options.only {
-        garbage.items.retain(|item| only.contains(&item.kind));
-    }
+    let garbage = search::search(home, isolation, &store, &uses, options)?;
     if !options.dry_run {
         remove::remove(home, isolation, &store, &uses, &garbage, observer)?;
     }
@@ -232,3 +236,6 @@ impl Spared {
         Ok(Self { blobs, layers: now.layers, _gc: gc })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -304,8 +304,12 @@ impl Search<'_> {
     /// Chooses the items to remove: unneeded items, and, if the total is still too large, the least
     /// recently used ones.
     fn choose(self, total: u64) -> Garbage {
-        let (going, mut staying): (Vec<_>, Vec<_>) =
-            self.found.into_iter().partition(|(_item, goes)| *goes);
+        let only = self.options.only.as_ref();
+        let (going, mut staying): (Vec<_>, Vec<_>) = self
+            .found
+            .into_iter()
+            .filter(|(item, _)| only.is_none_or(|only| only.contains(&item.kind)))
+            .partition(|(_item, goes)| *goes);
         let mut blobs = self.blobs;
         let mut items = Vec::new();
         let mut left = total;

@@ -28,8 +28,32 @@ pub struct AtHand {
 }
 
 /// Reason for which a package has no id.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WithoutId(pub String);
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WithoutId {
+    /// The reason.
+    pub why: String,
+    /// Remedy, if one is known.
+    pub hint: Option<String>,
+}
+
+impl From<String> for WithoutId {
+    fn from(why: String) -> Self {
+        Self { why, hint: None }
+    }
+}
+
+impl WithoutId {
+    /// The reason of a package whose image is not on this machine.
+    fn of_image(why: String) -> Self {
+        let hint =
+            "fetch what is missing (mkpanda fetch), or build the package's image: mkpanda tree";
+        Self { why, hint: Some(hint.to_owned()) }
+    }
+
+    fn of(error: &dyn std::error::Error, hint: Option<String>) -> Self {
+        Self { why: with_causes(error), hint }
+    }
+}
 
 impl Project {
     /// Reads the tree with those of its upstreams that are expanded, and fetches and writes nothing. Gives the
@@ -66,7 +90,7 @@ impl Project {
             for key in group {
                 let why = "it requires itself, directly or not".to_owned();
                 allowed.remove(&key);
-                without.insert(key, WithoutId(why));
+                without.insert(key, why.into());
             }
         }
         let order = self.tree.order(&allowed)?;
@@ -75,7 +99,7 @@ impl Project {
         let mut images = BTreeMap::new();
         for key in &order {
             let Some(package) = self.tree.package(key) else {
-                without.insert(key.clone(), WithoutId("its description is wrong".to_owned()));
+                without.insert(key.clone(), "its description is wrong".to_owned().into());
                 continue;
             };
             let name = package.info.image();
@@ -85,7 +109,7 @@ impl Project {
                 .clone();
             match image.and_then(|image| self.inputs_at_hand(package, image, observer)) {
                 Ok(found) => drop(inputs.insert(key.clone(), found)),
-                Err(why) => drop(without.insert(key.clone(), WithoutId(why))),
+                Err(why) => drop(without.insert(key.clone(), why)),
             }
         }
         loop {
@@ -97,7 +121,8 @@ impl Project {
                 match requires.iter().find(is_without) {
                     Some(needed) => {
                         let why = format!("it requires {needed}, which has none");
-                        without.insert(key.clone(), WithoutId(why));
+                        let hint = Some(format!("see why: mkpanda explain {needed}"));
+                        without.insert(key.clone(), WithoutId { why, hint });
                     }
                     None => with.push(key.clone()),
                 }
@@ -115,7 +140,7 @@ impl Project {
                     | IdentityError::Hash { package, .. }
                     | IdentityError::Version { package, .. }
                     | IdentityError::Order(package)) = &error;
-                    without.insert(package.clone(), WithoutId(with_causes(&error)));
+                    without.insert(package.clone(), WithoutId::of(&error, None));
                 }
             }
         }
@@ -126,17 +151,17 @@ impl Project {
         package: &Package,
         finder: &mut ImageFinder<'_>,
         observer: &dyn Observer,
-    ) -> Result<Sha256Sum, String> {
+    ) -> Result<Sha256Sum, WithoutId> {
         match finder.find(&package.info.image(), &self.tree, observer) {
             Ok(found) => Ok(found.id),
             Err(ImageError::NotBuilt { name, folder }) => {
                 let why = WhyPending::Image { name, folder };
-                Err(Pending { key: package.key.clone(), why }.reason())
+                Err(WithoutId::of_image(Pending { key: package.key.clone(), why }.reason()))
             }
             Err(ImageError::NotPulled { name } | ImageError::NotFound { name, .. }) => {
-                Err(format!("its image {name} is not on this machine"))
+                Err(WithoutId::of_image(format!("its image {name} is not on this machine")))
             }
-            Err(error) => Err(with_causes(&error)),
+            Err(error) => Err(WithoutId::of(&error, error.hint())),
         }
     }
 
@@ -145,19 +170,20 @@ impl Project {
         package: &Package,
         image: Sha256Sum,
         observer: &dyn Observer,
-    ) -> Result<Inputs, String> {
+    ) -> Result<Inputs, WithoutId> {
         let mut heads = BTreeMap::new();
         for (name, source) in &package.info.sources {
             if matches!(source.spec, SourceSpec::GitLocal { .. }) {
                 let head = self.head(package, name, observer);
-                heads.insert(name.clone(), head.map_err(|error| with_causes(&error))?);
+                let head = head.map_err(|error| WithoutId::of(&error, error.problem.hint()))?;
+                heads.insert(name.clone(), head);
             }
         }
         let hasher = FileHasher::of(&self.options.runner);
-        let files = |error| with_causes(&error);
-        let build = hasher.hash_file(&package.build_script()).map_err(files)?;
+        let build = hasher.hash_file(&package.build_script());
+        let build = build.map_err(|error| WithoutId::of(&error, None))?;
         let extra = package.extra().map(|path| hasher.hash_folder(&path)).transpose();
-        let extra = extra.map_err(files)?;
+        let extra = extra.map_err(|error| WithoutId::of(&error, None))?;
         Ok(Inputs { image, build, extra, heads })
     }
 }

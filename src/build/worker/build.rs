@@ -64,7 +64,7 @@ impl<'a> Build<'a> {
         let output = OpenOptions::new().write(true).open(&job.output).map_err(Failure::of)?;
         let log =
             OpenOptions::new().append(true).create(true).open(&job.log).map_err(Failure::of)?;
-        let workspace = Workspace::enter(&job.place, inputs(job), job.command.network)?;
+        let workspace = Workspace::enter(&job.folders, inputs(job), job.command.network)?;
         Ok(Self { job, workspace, output: output.into_parts().0, log: log.into_parts().0 })
     }
 
@@ -136,11 +136,11 @@ impl<'a> Build<'a> {
         fs_err::create_dir(&sources).map_err(Failure::of)?;
         for (name, fetched) in &job.sources {
             let fetched = self.in_view(fetched);
-            crate::source::check_out(&fetched, &sources.join(name.as_str()), &job.place.limits)
+            crate::source::check_out(&fetched, &sources.join(name.as_str()), &job.folders.limits)
                 .map_err(|error| {
-                    let failure = Failure::of(error);
-                    Failure { message: format!("source {name}: {}", failure.message), ..failure }
-                })?;
+                let failure = Failure::of(error);
+                Failure { message: format!("source {name}: {}", failure.message), ..failure }
+            })?;
             let place = sources.join(name.as_str());
             match &fetched {
                 Fetched::File { .. } => set_times(&place, epoch),
@@ -216,7 +216,7 @@ impl<'a> Build<'a> {
         let options = archive::PackOptions {
             source_date_epoch: self.job.package.source_date_epoch,
             threads: cores.threads,
-            limits: self.job.place.limits,
+            limits: self.job.folders.limits,
         };
         let mut tee = Tee::new(self.output.try_clone().map_err(Failure::of)?);
         let packed = archive::pack_package(&self.workspace.scratch("result"), &mut tee, &options);
@@ -256,8 +256,8 @@ fn close(workspace: &Workspace<'_>) {
 /// Folders of the caller that a build needs.
 fn inputs(job: &BuildJob) -> Inputs {
     let mut inputs = Inputs::default();
-    inputs.add(&job.place.scratch);
-    inputs.add(&job.place.layers);
+    inputs.add(&job.folders.scratch);
+    inputs.add(&job.folders.layers);
     inputs.add(&job.packages);
     inputs.add(&job.package.folder);
     if let CommandRoot::Layers(layers) = &job.command.root {

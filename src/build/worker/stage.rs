@@ -77,7 +77,7 @@ fn unpacked(
     let archive = fs_err::File::open(workspace.in_view(&dependency.archive))
         .map_err(|error| wrong(&error))?;
     let mut archive = HashingReader::new(archive);
-    let unpacked = unpack_package(&mut archive, &fresh, &workspace.place().limits);
+    let unpacked = unpack_package(&mut archive, &fresh, &workspace.folders().limits);
     // The unpacked archive must match the digest in its name, which is over all bytes.
     let checked = unpacked.map_err(|error| wrong(&error)).and_then(|_| match archive.finish() {
         Ok(found) if found == *sum => Ok(()),

@@ -43,8 +43,8 @@ pub fn run(context: &Context<'_>, args: &ExplainArgs) -> Result<(), CliError> {
     }
     let known = explain::identify(project, key, &looked.progress)?;
     let Some(mut explanation) = explain::explain(project, &known, key) else {
-        let why = known.without.get(key).map(|why| why.0.clone()).unwrap_or_default();
-        return Err(InspectError::NoId { package: key.to_string(), why }.into());
+        let without = known.without.get(key).cloned().unwrap_or_default();
+        return Err(InspectError::NoId { package: key.to_string(), without }.into());
     };
     let against = against(&folder, args.against.as_deref())?;
     let stores = match &against {

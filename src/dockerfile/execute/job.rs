@@ -15,7 +15,7 @@ use crate::runner::workspace::JobFolders;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LayerJob {
     /// Folders and conditions of the job.
-    pub place: JobFolders,
+    pub folders: JobFolders,
     /// Layers below, the lowest first.
     pub below: Vec<LayerBlob>,
     /// Step.
@@ -42,7 +42,7 @@ pub struct LayerJob {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DigestJob {
     /// Folders and conditions of the job.
-    pub place: JobFolders,
+    pub folders: JobFolders,
     /// Layers, the lowest first.
     pub layers: Vec<LayerBlob>,
     /// Sources of the COPY.

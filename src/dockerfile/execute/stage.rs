@@ -172,8 +172,8 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
         used.map_err(unprovided)?;
         start_log(&log, !self.has_log).map_err(file("write the log"))?;
         self.has_log = true;
-        let job = |place| LayerJob {
-            place,
+        let job = |folders| LayerJob {
+            folders,
             below: self.build.blob_list(below),
             step: step.clone(),
             inputs: std::mem::take(&mut gathered.inputs),
@@ -220,8 +220,8 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
         observer: &dyn Observer,
     ) -> Result<Sha256Sum, StepError> {
         let (sources, exclude) = (sources.to_vec(), exclude.to_vec());
-        let (scratch, place) = self.scratch_dir(observer)?;
-        let job = DigestJob { place, layers, sources, exclude, parents };
+        let (scratch, folders) = self.scratch_dir(observer)?;
+        let job = DigestJob { folders, layers, sources, exclude, parents };
         let log = self.build.log(self.planned);
         let (digest, left) = self.run(&job, scratch, &log, observer)?;
         self.left = Some(left);
@@ -248,8 +248,8 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
     ) -> Result<(ScratchDir, JobFolders), StepError> {
         let session = &self.helper(observer)?.0;
         let scratch = session.scratch_dir("step-").map_err(file("make a scratch folder"))?;
-        let place = session.job_folders(&scratch);
-        Ok((scratch, place))
+        let folders = session.job_folders(&scratch);
+        Ok((scratch, folders))
     }
 
     /// Runs a job in the stage's helper.

@@ -78,7 +78,7 @@ pub fn prepare<'w>(
     let inside = Path::new("/").join(folder.strip_prefix(&root).unwrap_or(wanted));
     targets::check_working_directory(&inside)?;
     make_folders(&root, &folder, owner).map_err(unmade)?;
-    let machine = &workspace.place().machine;
+    let machine = &workspace.folders().machine;
     let sandbox = Sandbox {
         root,
         binds,
@@ -215,7 +215,7 @@ impl Prepared<'_> {
             time_limit: self.command.time_limit,
             log_limit: self.command.log_limit,
             filter: filter(&pretended),
-            landlock: !self.workspace.place().machine.has(&Condition::NoLandlockScope),
+            landlock: !self.workspace.folders().machine.has(&Condition::NoLandlockScope),
             inherited: inherited.into(),
             sole_user: (is_single && ids != (0, 0)).then_some(ids),
             recording,

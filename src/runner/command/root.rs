@@ -127,7 +127,7 @@ pub fn no_overlay() -> Failure {
 
 /// Folder for the upper directory; none where roots are copied.
 fn upper_home(workspace: &Workspace<'_>) -> Result<Option<PathBuf>, Failure> {
-    match &workspace.place().machine.root {
+    match &workspace.folders().machine.root {
         RootKind::Overlay => Ok(Some(workspace.scratch(""))),
         RootKind::OverlayOnTmpfs { size } => {
             let home = workspace.view().path().join("upper-home");

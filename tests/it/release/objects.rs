@@ -63,6 +63,8 @@ fn a_release_has_the_objects_of_the_original_in_the_same_order() {
     let channel = [
         (false, "version".to_owned()),
         (true, pkgpanda),
+        (false, "aws.html".to_owned()),
+        (false, "azure.html".to_owned()),
         (false, "cloud-init/user-data.json".to_owned()),
         (false, "cloud-init/ee.user-data.json".to_owned()),
         (false, "dcos_generate_config.sh".to_owned()),
@@ -103,6 +105,17 @@ fn a_release_has_the_objects_of_the_original_in_the_same_order() {
         check_order(&releases.folder(storage), &release);
     }
     check_metadata(&releases, &plan, &bootstrap, &id);
+}
+
+#[test]
+fn a_release_of_trees_that_no_machine_is_set_up_from_has_no_pages() {
+    let releases = Releases::new();
+    let ran = releases.run(&["--noop", "--format", "json", "create", "m", "1.0", "installer"]).ok();
+    let plan: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let keys = stages(&plan).concat();
+    assert!(keys.iter().any(|key| key.ends_with("/installer.bootstrap.latest")), "{keys:?}");
+    let is_page = |key: &String| ["/aws.html", "/azure.html"].iter().any(|end| key.ends_with(end));
+    assert!(!keys.iter().any(is_page), "{keys:?}");
 }
 
 /// Checks content types, caching and methods of all operations.

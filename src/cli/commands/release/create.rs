@@ -19,7 +19,9 @@ use crate::container::helper::Interrupt;
 use crate::release::artifact::Artifact;
 use crate::release::channel::{ChannelParts, Providers};
 use crate::release::installers::{InstallerSource, MadeInstaller};
-use crate::release::trees::{Completes, completes, copied, core_artifacts};
+use crate::release::trees::{
+    BootstrapSums, Completes, bootstrap_sums, completes, copied, core_artifacts,
+};
 use crate::release::{
     Metadata, Plan, ReleaseError, ReleaseLocation, StaticPkgpanda, Storage, Survey, TESTING,
     check_channel, describe, execute, fetch_core, plan_json, plan_text, read_release, sign,
@@ -97,7 +99,8 @@ pub(super) fn create_installer(
         let from = read_release(desk.storages.preferred(), source, run.observer)?;
         let cache = run.fetch(&desk, &from)?;
         let version = desk.config.version.clone().unwrap_or_else(|| from.tag.clone());
-        for installer in run.installers((&from, &cache, &version), &parts)? {
+        let sums = bootstrap_sums(&from, &cache)?;
+        for installer in run.installers((&from, &cache, &version, &sums), &parts)? {
             context.print_path(&installer.path);
         }
         Ok(())
@@ -239,16 +242,17 @@ impl ReleaseRun<'_> {
         let Release { location, mut metadata, core, cache } = release;
         let version = desk.config.version.clone().unwrap_or_else(|| metadata.tag.clone());
         let signer = desk.settings.shared_caches.signer();
+        let sums = bootstrap_sums(&metadata, &cache)?;
         let mut channel = ChannelParts {
             metadata: &metadata,
             version: &version,
             pkgpanda: &parts.pkgpanda,
             signing_key: signer.map(|signer| signer.key().line()),
             providers: &parts.providers.clouds,
-            cache: &cache,
+            bootstrap_sums: &sums,
         }
         .artifacts()?;
-        let installers = self.installers((&metadata, &cache, &version), parts)?;
+        let installers = self.installers((&metadata, &cache, &version, &sums), parts)?;
         if args.local && !args.noop {
             for installer in &installers {
                 context.print_path(&installer.path);
@@ -275,11 +279,12 @@ impl ReleaseRun<'_> {
     /// Makes the installers of all variants with an installer, in the cache.
     fn installers(
         &self,
-        (metadata, cache, version): (&Metadata, &Cache, &str),
+        (metadata, cache, version, bootstrap_sums): (&Metadata, &Cache, &str, &BootstrapSums),
         parts: &Parts,
     ) -> Result<Vec<MadeInstaller>, CliError> {
         let (pkgpanda, provider) = (&parts.pkgpanda, &parts.providers.on_premises);
-        let source = InstallerSource { metadata, cache, pkgpanda, version, provider };
+        let source =
+            InstallerSource { metadata, cache, bootstrap_sums, pkgpanda, version, provider };
         Ok(source.installers(self.observer)?)
     }
 

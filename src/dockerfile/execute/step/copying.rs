@@ -232,7 +232,7 @@ impl Copying<'_> {
         let single = self.maker.workspace.is_single();
         self.unpacked += 1;
         let folder = self.maker.workspace.scratch(&format!("unpacked-{}", self.unpacked));
-        let limits = &self.maker.job.place.limits;
+        let limits = &self.maker.job.folders.limits;
         let implied = unpack_tar(archive, &folder, limits, single).map_err(|error| {
             let hint = error.hint().map(str::to_owned);
             Failure { hint, ..Failure::of(error) }

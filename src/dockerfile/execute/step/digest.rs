@@ -18,7 +18,7 @@ impl Job for DigestJob {
 
     fn perform(&self) -> Performed<'_, Sha256Sum> {
         let workspace =
-            match Workspace::enter(&self.place, inputs::of_layers(&self.layers), Network::None) {
+            match Workspace::enter(&self.folders, inputs::of_layers(&self.layers), Network::None) {
                 Ok(workspace) => workspace,
                 Err(failure) => return Err(failure).into(),
             };

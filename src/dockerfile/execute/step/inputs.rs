@@ -8,8 +8,8 @@ use crate::image::store::LayerBlob;
 pub(super) fn of(job: &LayerJob) -> Inputs {
     // First of all, so that nothing of it is bound twice.
     let mut inputs = Inputs::default();
-    inputs.add(&job.place.scratch);
-    inputs.add(&job.place.layers);
+    inputs.add(&job.folders.scratch);
+    inputs.add(&job.folders.layers);
     add_layers(&mut inputs, &job.below);
     job.inputs.iter().for_each(|input| add_input(&mut inputs, input));
     for mount in &job.mounts {

@@ -51,12 +51,12 @@ impl Job for LayerJob {
             };
             let waiting = match network {
                 StepNetwork::Own(uplink) => {
-                    Some(uplink.start(&self.place.machine.map).map_err(Failure::of)?)
+                    Some(uplink.start(&self.folders.machine.map).map_err(Failure::of)?)
                 }
                 StepNetwork::None | StepNetwork::Host => None,
             };
             let workspace =
-                Workspace::enter(&self.place, inputs::of(self), network.of_namespace())?;
+                Workspace::enter(&self.folders, inputs::of(self), network.of_namespace())?;
             let connected = waiting.map(Waiting::connect).transpose().map_err(|error| {
                 let hint = error.hint().map(str::to_owned);
                 Failure { hint, ..Failure::of(error) }
@@ -149,7 +149,7 @@ impl LayerMaker<'_> {
             Step::Copy(step) if step.from == Origin::Context => Times::All(job.source_date_epoch),
             _ => Times::Latest(job.source_date_epoch),
         };
-        let limits = &job.place.limits;
+        let limits = &job.folders.limits;
         let made =
             write_layer(&changes, blob, times, owners.as_ref(), limits).map_err(Failure::of)?;
         let has_changes = made.packed.entries > 0;

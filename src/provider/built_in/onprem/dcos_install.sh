@@ -21,7 +21,8 @@ Usage: dcos_install.sh [OPTION]… ROLE…
   -d, --disable-preflight   install without the checks before
   -p, --preflight-only      check, and install nothing
   --no-block-dcos-setup     do not wait for services
-  --root DIR                install below a folder, and start no service
+  --root DIR                install below a folder, and start no service; if root runs this,
+                            users that packages need are made on this machine all the same
   --from URL                fetch from this URL instead
   -h, --help                show this
 

@@ -1,0 +1,21 @@
+//! A password that is typed, or comes from stdin.
+
+use std::io::{self, IsTerminal, Read};
+
+use super::error::CommandError;
+use crate::base::hidden_input::ask_unseen;
+
+/// Longest text that is read from stdin, in bytes.
+const LONGEST: u64 = 4096;
+
+/// Asks for a password twice at a terminal, or takes the first line of stdin.
+pub(super) fn asked() -> Result<String, CommandError> {
+    if io::stdin().is_terminal() {
+        let typed = ask_unseen("Password: ").map_err(CommandError::Password)?;
+        let again = ask_unseen("The same again: ").map_err(CommandError::Password)?;
+        return if typed == again { Ok(typed) } else { Err(CommandError::PasswordsDiffer) };
+    }
+    let mut text = String::new();
+    io::stdin().take(LONGEST).read_to_string(&mut text).map_err(CommandError::Password)?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}

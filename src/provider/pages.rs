@@ -1,0 +1,62 @@
+//! Pages: files for people about all variants of a release, with links to the files of each.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::engine::Engine;
+use super::error::ProviderError;
+use super::folder::OfTemplate;
+use super::model::{Provider, ProviderFile};
+use super::names::{PAGE_NAMES, VARIANT_VALUES};
+use super::values::Values;
+
+/// A deployed variant, and the provider's files for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VariantFiles {
+    /// Name of the variant, empty for the default one.
+    pub variant: String,
+    /// Paths of its files below the channel.
+    pub files: Vec<String>,
+}
+
+impl Provider {
+    /// Renders the pages of a release. Values of a single variant are not known in them.
+    pub fn render_pages(
+        &self,
+        values: &Values,
+        variants: &[VariantFiles],
+    ) -> Result<Vec<ProviderFile>, ProviderError> {
+        let mut known: Map<String, Value> = values
+            .of_release()
+            .filter(|(name, _)| !VARIANT_VALUES.contains(name))
+            .map(|(name, value)| (name.to_owned(), value.clone()))
+            .collect();
+        let described =
+            |variant: &VariantFiles| json!({ "name": variant.variant, "files": variant.files });
+        known.insert("variants".to_owned(), variants.iter().map(described).collect());
+        let engine = Engine::new(Arc::clone(&self.templates), known);
+        let page = |page: &super::definition::OutputTemplate| {
+            let name = self.output_name(&engine, &page.name)?;
+            let text = engine.render(&page.template, page.kind, &name)?;
+            Ok(ProviderFile {
+                name,
+                content_type: page.content_type.clone(),
+                bytes: text.into_bytes(),
+                reproducible: false,
+            })
+        };
+        self.pages.iter().map(page).collect()
+    }
+
+    /// Templates of pages, and the names in them.
+    pub(super) fn page_templates(&self) -> impl Iterator<Item = OfTemplate<'_>> {
+        self.pages.iter().map(|page| OfTemplate {
+            template: &page.template,
+            offset: page.offset,
+            output: &page.name,
+            knows: Box::new(|name| PAGE_NAMES.contains(&name) || super::names::is_of_release(name)),
+            unknown: "is not known in pages",
+        })
+    }
+}
