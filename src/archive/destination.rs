@@ -248,13 +248,13 @@ impl Destination {
         self.hiding.whiteout(&mut self.folders, path, &with.for_folder())
     }
 
-    /// See [`Hiding::opaque`].
+    /// See [`Folders::opaque`].
     pub(super) fn opaque(
         &mut self,
         path: &EntryPath,
         with: &Finish<'_>,
     ) -> Result<(), UnpackError> {
-        self.hiding.opaque(&mut self.folders, path, &with.for_folder())
+        self.folders.opaque(path, &with.for_folder())
     }
 
     /// Hides the path in the layers below, for an entry that cannot be made.

@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -20,9 +21,11 @@ use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, futimens, mkdirat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, mkdir, unlinkat};
+use xattr::FileExt as _;
 
 use super::error::{ReadError, UnpackError};
 use super::limits::{LimitExceeded, Limits};
+use super::overlay_form::{HIDES_ALL, OPAQUE, is_whiteout, stat};
 use super::path::EntryPath;
 use crate::base::confinement::open_within;
 use crate::base::removal::remove_at;
@@ -57,6 +60,8 @@ pub(super) struct Folders {
     /// The folder used last: most entries lie in the same one as their predecessor.
     last: Option<(Vec<u8>, Rc<OwnedFd>)>,
     made: BTreeMap<EntryPath, Folder>,
+    /// True if a folder of the layer hides everything below it in the layers below.
+    pub(super) has_opaque: bool,
     implied: u64,
     /// Of the implied folders' paths, which no reader of the archive has counted.
     name_bytes: u64,
@@ -76,7 +81,8 @@ impl Folders {
         let root = root.map_err(fail(&EntryPath::root(), action))?;
         fchmod(&root, Mode::S_IRWXU).map_err(fail(&EntryPath::root(), action))?;
         let (last, made, limits) = (None, BTreeMap::new(), *limits);
-        Ok(Self { root, rules, last, made, implied: 0, name_bytes: 0, limits })
+        let has_opaque = false;
+        Ok(Self { root, rules, last, made, has_opaque, implied: 0, name_bytes: 0, limits })
     }
 
     /// True if files can be given to uid 0 and gid 0: the root folder is, to find out. Where that
@@ -117,6 +123,8 @@ impl Folders {
     ) -> Result<OwnedFd, UnpackError> {
         match self.walk(above, OFlag::O_PATH, true) {
             Err(Errno::ENOENT) => {}
+            // There may be a whiteout on the way, which a folder of the layer's own replaces.
+            Err(Errno::ENOTDIR) if self.rules == Rules::Layer => {}
             other => return other.map_err(|error| walk_error(path, error)),
         }
         let mut folder = self.walk(b"", OFlag::O_PATH, true).map_err(fail(path, "opening it"))?;
@@ -135,11 +143,54 @@ impl Folders {
                     }
                     self.step(&folder, prefix, part)
                 }
+                Err(Errno::ENOTDIR) if self.rules == Rules::Layer => {
+                    self.replace_whiteout(&folder, prefix, part, path, like)?;
+                    self.step(&folder, prefix, part)
+                }
                 other => other,
             }
             .map_err(|error| walk_error(path, error))?;
         }
         Ok(folder)
+    }
+
+    /// Makes a folder in the place of a whiteout: a layer may remove a folder, and then have files below it, as
+    /// `directory_again` has it for a folder with an entry. What is not a whiteout stays.
+    fn replace_whiteout(
+        &mut self,
+        above: &OwnedFd,
+        prefix: &[u8],
+        part: &OsStr,
+        path: &EntryPath,
+        like: &Folder,
+    ) -> Result<(), UnpackError> {
+        let is_hiding = stat(above, part).and_then(|there| is_whiteout(above, part, &there));
+        if !is_hiding.map_err(fail(path, "looking at its folder"))? {
+            return Ok(());
+        }
+        unlinkat(above, part, UnlinkatFlags::NoRemoveDir)
+            .and_then(|()| make(above, part))
+            .map_err(fail(path, "making its folder"))?;
+        self.imply(prefix, like)?;
+        // No folder below shows through, whose mode and owner it would have.
+        if let Some(folder) = self.made.get_mut(&EntryPath::trusted(prefix)) {
+            folder.implied = false;
+        }
+        self.hide_below(&EntryPath::trusted(prefix))
+    }
+
+    /// Hides the entries of a folder in the layers below; makes a missing folder.
+    pub(super) fn opaque(&mut self, path: &EntryPath, like: &Folder) -> Result<(), UnpackError> {
+        drop(self.ensure(path.as_bytes(), path, like)?);
+        self.hide_below(path)
+    }
+
+    fn hide_below(&mut self, path: &EntryPath) -> Result<(), UnpackError> {
+        let directory = self.open_made(path).map_err(fail(path, "opening it"))?;
+        self.has_opaque = true;
+        File::from(directory)
+            .set_xattr(OPAQUE, HIDES_ALL)
+            .map_err(|source| UnpackError::Whiteout { path: path.clone(), source })
     }
 
     fn imply(&mut self, prefix: &[u8], like: &Folder) -> Result<(), UnpackError> {
@@ -207,7 +258,7 @@ impl Folders {
         })
     }
 
-    /// Forgets a folder and those below it, without a look at all the others.
+    /// Removes a folder and the folders below it from `made`, which is sorted: only they are visited.
     fn forget(&mut self, path: &EntryPath) {
         self.made.remove(path);
         // The bytes after `/` are those of names below.

@@ -23,7 +23,6 @@ pub(super) struct Hiding {
     pub(super) whiteouts: Whiteouts,
     /// Whiteouts made so far.
     made: Vec<EntryPath>,
-    has_opaque: bool,
 }
 
 impl Hiding {
@@ -39,7 +38,7 @@ impl Hiding {
         let (above, name) = place.ok_or_else(kind_error)?;
         match stat(&above, name) {
             // The layer's own entry stays; of a folder, only the content below is hidden.
-            Ok(there) if kind(&there) == SFlag::S_IFDIR => self.opaque(folders, path, like),
+            Ok(there) if kind(&there) == SFlag::S_IFDIR => folders.opaque(path, like),
             Ok(_) => Ok(()),
             Err(Errno::ENOENT) => {
                 self.made.push(path.clone());
@@ -49,21 +48,6 @@ impl Hiding {
             }
             Err(error) => Err(fail(path, "looking at it")(error)),
         }
-    }
-
-    /// Hides the entries of a folder in the layers below.
-    pub(super) fn opaque(
-        &mut self,
-        folders: &mut Folders,
-        path: &EntryPath,
-        like: &Folder,
-    ) -> Result<(), UnpackError> {
-        drop(folders.ensure(path.as_bytes(), path, like)?);
-        let directory = folders.open_made(path).map_err(fail(path, "opening it"))?;
-        self.has_opaque = true;
-        File::from(directory)
-            .set_xattr(OPAQUE, HIDES_ALL)
-            .map_err(|source| UnpackError::Whiteout { path: path.clone(), source })
     }
 
     /// Removes whiteouts below folders that hide everything; returns the folders of the others.
@@ -79,7 +63,7 @@ impl Hiding {
             };
             let is_hidden = match last {
                 Some((known, is_hidden)) if known == above => is_hidden,
-                _ if !self.has_opaque => false,
+                _ if !folders.has_opaque => false,
                 _ => {
                     is_in_opaque(folders, &folder).map_err(fail(path, "looking at its folders"))?
                 }

@@ -27,6 +27,11 @@ pub(super) const PLAIN_ENVIRONMENT: [&str; 2] = ["PATH=/", "HOME=/"];
 /// Shell for scripts without `#!`, as in `execvp`.
 const SHELL: &CStr = c"/bin/sh";
 
+/// Exit codes of shells for a command that is not there, and for one that cannot be executed (POSIX, "Exit Status
+/// for Commands"); engines of containers give them too.
+const NOT_FOUND: i32 = 127;
+const NOT_EXECUTABLE: i32 = 126;
+
 /// Executor of a container's command.
 #[derive(Clone)]
 pub(super) struct BuildExecutor {
@@ -88,8 +93,8 @@ impl BuildExecutor {
         Ok(())
     }
 
-    /// Executes the command, in a session of its own.
-    fn execute(&self, arguments: &[CString]) -> Result<(), ExecutorError> {
+    /// Prepares the command's process, in a session of its own; returns the command's environment.
+    fn prepare(&self) -> Result<Vec<CString>, ExecutorError> {
         nix::unistd::setsid().map_err(|errno| fail("can't make a session", errno))?;
         sys::reset_signals().map_err(|errno| fail("can't reset signals", errno))?;
         // libcontainer has marked all descriptors to be closed.
@@ -97,10 +102,18 @@ impl BuildExecutor {
             fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty()))
                 .map_err(|errno| fail("can't pass a descriptor on", errno))?;
         }
-        let environment = to_c(&self.environment)?;
-        let program = arguments.first().ok_or(ExecutorError::InvalidArg)?;
+        to_c(&self.environment)
+    }
+
+    /// Executes the command; returns the exit code if that fails. The reason is in the log then.
+    fn execute(&self, program: &CStr, arguments: &[CString]) -> i32 {
+        let Ok(environment) = self.prepare() else { return 255 };
         let errno = execute_found(program, arguments, &environment);
-        Err(fail(&format!("can't execute {}", program.to_string_lossy()), errno))
+        drop(fail(&format!("can't execute {}", program.to_string_lossy()), errno));
+        match errno {
+            Errno::ENOENT | Errno::ENOTDIR => NOT_FOUND,
+            _ => NOT_EXECUTABLE,
+        }
     }
 }
 
@@ -109,14 +122,12 @@ impl Executor for BuildExecutor {
         let arguments = spec.process().as_ref().and_then(|process| process.args().clone());
         let arguments = to_c(&arguments.ok_or(ExecutorError::InvalidArg)?)?;
         self.restrict()?;
-        if arguments.is_empty() {
+        let Some(program) = arguments.first() else {
             // A rehearsal ends here.
             sys::exit_now(0);
-        }
+        };
         init::prepare().map_err(|errno| fail("can't block signals", errno))?;
-        // The reason is in the log then.
-        let execute = || if self.execute(&arguments).is_ok() { 0 } else { 255 };
-        let command = sys::spawn(execute)
+        let command = sys::spawn(|| self.execute(program, &arguments))
             .map_err(|errno| fail("can't start the command's process", errno))?;
         init::run(command)
     }

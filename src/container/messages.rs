@@ -6,11 +6,14 @@
 //! among the lines of a command that fails later, for a reason of its own. They are kept apart, and come into
 //! the log only if no container could be made: then libcontainer's error is one line, and they are the rest.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Seek, Write};
 
-use tracing::Metadata;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::{Event, Metadata, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::base::memory_file::memory_file;
 
@@ -55,12 +58,35 @@ impl<'m> MakeWriter<'m> for Messages {
     }
 }
 
+/// Lines that stand among those of the command, as a shell's do: `mkpanda: can't execute …`, or the target of the
+/// library.
+struct Lines;
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let target = event.metadata().target();
+        let from = if target.starts_with(LIBRARY) { target } else { "mkpanda" };
+        write!(writer, "{from}: ")?;
+        context.format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
+}
+
 /// Runs something with a subscriber for errors that writes them to their places.
 pub(super) fn with_messages<T>(messages: Messages, run: impl FnOnce() -> T) -> T {
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::ERROR)
         .with_ansi(false)
-        .without_time()
+        .event_format(Lines)
         .with_writer(messages)
         .finish();
     tracing::subscriber::with_default(subscriber, run)
@@ -92,8 +118,11 @@ mod tests {
         assert!(text.contains("the reason") && text.lines().count() == 1, "{text}");
         messages.tell_details().unwrap();
         let text = read();
-        let order = ["the reason", "a detail", "another"];
-        assert!(text.lines().zip(order).all(|(line, word)| line.contains(word)), "{text}");
-        assert_eq!(text.lines().count(), 3, "{text}");
+        let order = [
+            "mkpanda: the reason",
+            "libcontainer::rootfs: a detail",
+            "libcgroups::common: another",
+        ];
+        assert_eq!(text.lines().collect::<Vec<_>>(), order);
     }
 }

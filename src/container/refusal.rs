@@ -26,6 +26,25 @@ impl Refusal {
     }
 }
 
+/// Part of a remedy that helps alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy<'t> {
+    /// Command for root.
+    Command(&'t str),
+    /// Advice in words.
+    Advice(&'t str),
+}
+
+impl<'t> Remedy<'t> {
+    /// Splits the text of a remedy into the parts that help alone.
+    pub fn all(text: &'t str) -> impl Iterator<Item = Self> {
+        text.split("; or ").map(|part| match part.strip_prefix("let root run: ") {
+            Some(command) => Self::Command(command),
+            None => Self::Advice(part),
+        })
+    }
+}
+
 /// Remedy for a sandbox without capabilities whose user is uid 0.
 const OTHER_UID: &str = "run mkpanda as another uid inside (bwrap --uid 1000, docker run --user 1000, REAPI's property unixUID), or leave it CAP_SETFCAP";
 
@@ -53,13 +72,13 @@ pub fn of_user_namespace(errno: Errno) -> Refusal {
     if is("kernel/apparmor_restrict_unprivileged_userns", "1") {
         return Refusal::new(
             "AppArmor restricts them",
-            "let root run: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or give mkpanda an AppArmor profile with the rule `userns,`",
+            "let root run: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0; or give mkpanda an AppArmor profile with the rule `userns,`",
         );
     }
     match errno {
         Errno::ENOSPC => Refusal::new(
             "the limit user.max_user_namespaces of this user namespace or of one around it is reached, or they are nested 32 deep",
-            "raise it where it is set: let root run sysctl -w user.max_user_namespaces=15000, or start the outer sandbox without bwrap's --disable-userns",
+            "let root run: sysctl -w user.max_user_namespaces=15000; or start the outer sandbox without bwrap's --disable-userns",
         ),
         Errno::EPERM if is_surely_chrooted() => {
             Refusal::new("this runs in a chroot, in which the kernel refuses them", NO_CHROOT)
@@ -199,6 +218,24 @@ mod tests {
         assert_eq!(said(Errno::EPERM, true, true), None);
         assert_eq!(said(Errno::EPERM, false, false), None);
         assert!(said(Errno::EROFS, true, false).unwrap().contains("read-only"));
+    }
+
+    #[test]
+    fn commands_for_root_are_told_from_advice() {
+        use Remedy::{Advice, Command};
+        for (text, parts) in [
+            ("let root run: sysctl -w a=1", vec![Command("sysctl -w a=1")]),
+            (
+                "let root run: sysctl -w a=1; or give mkpanda a profile",
+                vec![Command("sysctl -w a=1"), Advice("give mkpanda a profile")],
+            ),
+            ("raise a, or let root run less", vec![Advice("raise a, or let root run less")]),
+        ] {
+            assert_eq!(Remedy::all(text).collect::<Vec<_>>(), parts);
+        }
+        let full = of_user_namespace(Errno::ENOSPC);
+        let is_command = |part| matches!(part, Command(command) if !command.contains(" or "));
+        assert!(Remedy::all(&full.remedy).any(is_command), "{}", full.remedy);
     }
 
     #[test]

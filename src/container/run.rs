@@ -283,7 +283,7 @@ fn become_container(
             Err(error) => with_causes(&error),
         },
     };
-    // If it could have started already, nobody hears this but who reads the log.
+    // A parent that has the command for started does not read this channel any more: the log has the reason too.
     tracing::error!("the command could not be started: {reason}");
     drop(to_parent.exec_failed(reason));
     sys::exit_now(255)

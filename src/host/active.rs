@@ -90,7 +90,12 @@ type Entries = (Vec<PackageId>, Vec<PathBuf>);
 fn look(folder: &Path) -> Result<Option<Entries>, ActiveError> {
     let file = fs_err::OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(folder);
     let file = match file {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // A file of that name is not a set.
+        Err(error)
+            if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) =>
+        {
+            return Ok(None);
+        }
         other => other.map_err(ActiveError::Unreadable)?,
     };
     let unreadable = |error: io::Error| {

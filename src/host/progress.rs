@@ -56,6 +56,21 @@ pub enum ProgressError {
     Write(#[source] io::Error),
 }
 
+impl ProgressError {
+    /// Remedy, if one is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            // A power cut leaves an empty one of the original, which does not write it by a rename.
+            Self::Broken { path, .. } => Some(format!(
+                "if {} has the links of a whole set, remove the record: rm {}",
+                path.with_file_name("active").display(),
+                path.display()
+            )),
+            Self::Read(_) | Self::Write(_) => None,
+        }
+    }
+}
+
 /// Name of the record below the install root.
 pub(super) const RECORD: &str = "install_progress";
 

@@ -66,7 +66,9 @@ impl<'a> PackageRepository<'a> {
         let mut ids = Vec::new();
         for entry in entries {
             let name = entry.map_err(RepositoryError::Unreadable)?.file_name();
-            ids.extend(name.to_str().and_then(|name| name.parse::<PackageId>().ok()));
+            let id = name.to_str().and_then(|name| name.parse::<PackageId>().ok());
+            // A file of such a name is not a package, and neither is a link that leads nowhere.
+            ids.extend(id.filter(|id| self.has(id)));
         }
         ids.sort_unstable_by(PackageId::cmp_as_text);
         Ok(ids)

@@ -59,7 +59,12 @@ impl SwapError {
     /// Remedy, if one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Progress(error) => error.hint(),
             Self::Stop(error) | Self::Units(error) => error.hint(),
+            Self::Undone(error) if error.kind() == io::ErrorKind::ResourceBusy => Some(
+                "a folder of the install root that is a mount point cannot be moved: unmount it"
+                    .to_owned(),
+            ),
             Self::Stuck(_) => Some("remove the cause, then finish it: pkgpanda setup".to_owned()),
             Self::Lost(path) => Some(format!(
                 "the previous set is in {}.old, and in the entries with .old beside it: give them back their names without .old, and remove {}",
@@ -293,5 +298,20 @@ impl Renames {
             finish_removal(&from)?;
             relocate(&to, &from)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_in_the_way_is_named_as_the_cause() {
+        let undone = |errno| SwapError::Undone(io::Error::from_raw_os_error(errno)).hint();
+        assert!(undone(libc::EBUSY).unwrap().contains("unmount it"));
+        assert_eq!(undone(libc::EROFS), None);
+        // As fs_err wraps it.
+        let wrapped = io::Error::new(io::ErrorKind::ResourceBusy, "failed to rename");
+        assert!(SwapError::Undone(wrapped).hint().is_some());
     }
 }

@@ -121,8 +121,8 @@ struct RawConfig {
 
 #[derive(Deserialize)]
 struct RawRoot {
-    #[serde(rename = "type")]
-    kind: String,
+    #[serde(rename = "type", default)]
+    kind: Option<String>,
     #[serde(default)]
     diff_ids: Option<Vec<DiffId>>,
 }
@@ -149,8 +149,10 @@ impl ImageConfig {
     /// Reads a configuration's bytes.
     pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
         let raw: RawConfig = go_json::parse(bytes, &CONFIG).map_err(ConfigError::Shape)?;
-        if raw.rootfs.kind != "layers" {
-            return Err(ConfigError::Root(raw.rootfs.kind));
+        // Programs in Go write an empty text for one that is absent.
+        if let Some(kind) = raw.rootfs.kind.filter(|kind| !["layers", ""].contains(&kind.as_str()))
+        {
+            return Err(ConfigError::Root(kind));
         }
         Ok(Self {
             platform: Platform {
@@ -303,8 +305,15 @@ mod tests {
         }
         let error = parse(r#"{"Cmd": 1}"#).unwrap_err();
         assert!(error.contains("can't be read"), "{error}");
-        let other = br#"{"rootfs": {"type": "tarballs"}}"#;
-        assert!(ImageConfig::parse(other).is_err());
+        for (root, is_known) in [
+            (r#"{"type": "tarballs"}"#, false),
+            (r#"{"type": ""}"#, true),
+            (r#"{"type": null}"#, true),
+            ("{}", true),
+        ] {
+            let text = format!(r#"{{"rootfs": {root}}}"#);
+            assert_eq!(ImageConfig::parse(text.as_bytes()).is_ok(), is_known, "{root}");
+        }
     }
 
     #[test]

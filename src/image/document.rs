@@ -48,6 +48,9 @@ pub enum DocumentError {
         /// Media type in the document.
         found: String,
     },
+    /// A layout of another version.
+    #[error("the layout has the version {0}, but only versions 1.x are known")]
+    Version(String),
     /// The target's media type is not supported.
     #[error("{what} has the media type {media_type}, which is not supported")]
     MediaType {
@@ -173,7 +176,11 @@ impl Target {
     pub(super) fn of(entry: &Value) -> Result<Self, DocumentError> {
         let raw: RawDescriptor =
             serde_json::from_value(entry.clone()).map_err(DocumentError::Shape)?;
-        let content = Content::of(&raw, "an entry of the index")?;
+        let what = "an entry of the index";
+        let content = Content::of(&raw, what)?;
+        if raw.media_type.is_empty() {
+            return Err(DocumentError::Missing { what: what.to_owned(), key: "mediaType" });
+        }
         let platform = raw.platform.map(|platform| Platform {
             os: platform.os,
             architecture: platform.architecture,
@@ -244,10 +251,7 @@ pub(super) fn check_layout_version(bytes: &[u8]) -> Result<(), DocumentError> {
     if version.starts_with("1.") {
         return Ok(());
     }
-    Err(DocumentError::OtherType {
-        expected: "version 1".to_owned(),
-        found: format!("version {version}"),
-    })
+    Err(DocumentError::Version(version))
 }
 
 /// Reads an index below the top one. The top index is not reached through a descriptor with a media
@@ -293,6 +297,8 @@ mod tests {
     fn documents_of_programs_in_go_are_read() {
         assert_eq!(parse_index(br#"{"manifests": null}"#, None).unwrap(), IndexContent::default());
         assert_eq!(layout_version(br#"{"ImageLayoutVersion": "1.0.0"}"#).unwrap(), "1.0.0");
+        let error = check_layout_version(br#"{"imageLayoutVersion": "2.0.0"}"#).unwrap_err();
+        assert!(error.to_string().contains("version 2.0.0, but only"), "{error}");
     }
 
     #[test]
@@ -312,6 +318,8 @@ mod tests {
             (good.replace("\"size\": 5", "\"size\": -5"), false),
             (good.replace("\"size\": 5", "\"size\": null"), false),
             (good.replace("\"digest\"", "\"other\""), false),
+            (good.replace("\"mediaType\"", "\"other\""), false),
+            (good.replace(OCI, ""), false),
             ("7".to_owned(), false),
             ("[]".to_owned(), false),
         ] {

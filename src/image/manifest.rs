@@ -31,7 +31,7 @@ pub(crate) struct Manifest {
     pub(super) layers: Vec<LayerContent>,
 }
 
-/// A layer's blob. Its content decides on its compression, not the media type: both are of many tools.
+/// Blob of a layer. The compression is read off the content: tools write media types that do not agree with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LayerContent {
     pub(super) content: Content,

@@ -43,7 +43,11 @@ pub enum InstallError {
         requirement: Requirement,
     },
     /// Two packages have the same file.
-    #[error("{one} and {other} both have {path}")]
+    #[error(
+        "{}",
+        if one == other { format!("{one} has {path} twice, in folders for roles of this machine") }
+        else { format!("{one} and {other} both have {path}") }
+    )]
     SameFile {
         /// Below the install root.
         path: String,

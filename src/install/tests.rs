@@ -429,3 +429,13 @@ fn a_recorded_bootstraps_install_is_the_same() {
         assert_eq!(text(&plan, file), blocks);
     }
 }
+
+#[test]
+fn a_package_that_has_a_file_twice_is_not_said_to_be_two() {
+    let repository = Repository::new();
+    let package = repository.package("q--1", "{}", &["etc/x", "etc_master/x"]);
+    let roles = ["master".to_owned()];
+    let options = InstallOptions { roles: &roles, ..InstallOptions::staging(&[]) };
+    let error = plan_install(&[package], &options).unwrap_err().to_string();
+    assert_eq!(error, "package q--1 has ./etc/x twice, in folders for roles of this machine");
+}

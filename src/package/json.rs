@@ -251,7 +251,11 @@ fn syntax_problem(text: &str, error: &serde_json::Error) -> Problem {
         text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
     let offset = line_start + error.column().saturating_sub(1);
     let message = error.to_string();
-    let message = message.split(" at line ").next().unwrap_or_default();
+    let message = match text.strip_prefix('\u{feff}') {
+        // It cannot be seen in an editor.
+        Some(_) => "it begins with a byte order mark: save it without one",
+        None => message.split(" at line ").next().unwrap_or_default(),
+    };
     Problem::at(offset, format!("this is not valid JSON: {message}"))
 }
 
@@ -381,6 +385,9 @@ mod tests {
     fn a_syntax_error_has_its_place() {
         assert_eq!(Node::parse("{\n  \"a\" 1}").unwrap_err().offset, Some(8));
         assert!(Node::parse("{").unwrap_err().message.starts_with("this is not valid JSON"));
+        let marked = Node::parse("\u{feff}{}").unwrap_err();
+        assert_eq!(marked.offset, Some(0));
+        assert!(marked.message.ends_with("byte order mark: save it without one"), "{marked:?}");
         assert!(Node::parse(&"[".repeat(100_000)).is_err());
         let brackets = "[".repeat(200);
         assert!(Node::parse(&format!(r#"["{brackets}\"{brackets}", [], {{}}]"#)).is_ok());

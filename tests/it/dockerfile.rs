@@ -132,6 +132,21 @@ fn a_command_that_fails_is_shown_with_its_place_and_its_last_words() {
 }
 
 #[test]
+fn a_command_that_cannot_be_executed_has_the_exit_code_of_shells() {
+    let (place, folder) = context(&[]);
+    for (run, code, reason) in [
+        (r#"["/no/such"]"#, 127, "mkpanda: can't execute /no/such: No such file or directory"),
+        (r#"["none", "x"]"#, 127, "mkpanda: can't execute none: No such file or directory"),
+        (r#"["/"]"#, 126, "mkpanda: can't execute /: Permission denied"),
+    ] {
+        write(&folder, &[("Dockerfile", &format!("FROM tiny\nRUN {run}\n"))]);
+        let ran = build(&place, &folder, &[]).fails(1).says(&format!("exited with code {code}"));
+        let ran = ran.says(&format!("| {reason}\n"));
+        assert!(!ran.stderr.contains("ERROR"), "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn mounts_leave_nothing_and_secrets_are_nowhere() {
     let dockerfile = "FROM tiny\n\
         RUN --mount=type=secret,id=s --mount=type=tmpfs,target=/t/m --mount=type=cache,target=/c \

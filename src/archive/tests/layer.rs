@@ -372,6 +372,40 @@ fn a_folder_of_whiteouts_becomes_what_comes_in_its_place() {
 }
 
 #[test]
+fn files_come_below_a_folder_that_the_layer_removes() {
+    let scratch = scratch();
+    for (index, form) in [Whiteouts::Devices, Whiteouts::Attributes].into_iter().enumerate() {
+        for (order, tar) in [
+            Raw::default().file(".wh.d", "").file("d/e/f", "1").file("d/g", "2"),
+            Raw::default().file("d/g", "2").file("d/e/f", "1").file(".wh.d", ""),
+            Raw::default().file(".wh.d", "").file("./d/g", "2").file("d/e/f", "1").folder("d/e/"),
+            Raw::default()
+                .file("d/.wh.e", "")
+                .file(".wh.d", "")
+                .file("d/g", "2")
+                .file("d/e/f", "1"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let folder = scratch.path().join(format!("{index}-{order}"));
+            unpack_by(form, &tar.tar(), &folder).unwrap();
+            assert!(is_opaque(&folder.join("d")), "{form:?} {order}");
+            assert_eq!(fs_err::read(folder.join("d/e/f")).unwrap(), b"1");
+            assert_eq!(fs_err::read(folder.join("d/g")).unwrap(), b"2");
+        }
+    }
+    // The removed folder does not lend its mode.
+    let tar = Raw::default().folder("./").file(".wh.d", "").file("d/g", "2").tar();
+    let (summary, _) = unpack(&tar, &scratch.path().join("mode")).unwrap();
+    assert_eq!(summary.implied_folders.len(), 0);
+    // What is not a whiteout is not replaced.
+    let tar = Raw::default().file("d", "").file("d/g", "2").tar();
+    let error = unpack(&tar, &scratch.path().join("file")).unwrap_err();
+    assert!(matches!(error, UnpackError::ThroughSymlink { .. }), "{error}");
+}
+
+#[test]
 fn the_root_is_described_by_its_entry_alone() {
     let scratch = scratch();
     for (index, name) in ["./", ".", "/", "", "././/"].into_iter().enumerate() {

@@ -6,8 +6,11 @@
 //! - `NO_PROXY` has exceptions separated by commas or spaces: `*` for all hosts, a name for itself
 //!   and all names below (`.name` and `*.name` are the same), an address, a network such as
 //!   `10.0.0.0/8`; each may be followed by a port, which must be the URL's then.
-//! - Loopback addresses and `localhost` are reached without a proxy, as Go has it; `<-loopback>` in
-//!   `NO_PROXY` asks for the proxy, as in Chromium.
+//! - Loopback addresses and `localhost` are reached without a proxy for HTTP, as Go has it: such a proxy
+//!   forwards requests to servers, and its own machine is not the one that the URL means. `<-loopback>`
+//!   in `NO_PROXY` asks for the proxy, as in Chromium. A SOCKS proxy is a way for all connections, as
+//!   curl has it (`ssh -D`, a namespace's only way out): naming one asks for it, for loopback addresses
+//!   too, where `NO_PROXY` does not list them.
 //!
 //! Of a variable's two spellings the first one counts that is not empty. A variable that names no proxy,
 //! or is not UTF-8, is an error of all requests: none of them goes directly in silence.
@@ -28,7 +31,7 @@ pub struct Proxies {
     http: Option<Url>,
     https: Option<Url>,
     exceptions: Vec<Exception>,
-    /// True if a proxy is asked for loopback addresses, too.
+    /// True if a proxy for HTTP is asked for loopback addresses, too.
     for_loopback: bool,
     /// Fault of a variable.
     problem: Option<String>,
@@ -114,7 +117,8 @@ impl Proxies {
         let address = host.parse::<IpAddr>().ok().map(|address| address.to_canonical());
         let is_loopback =
             host == "localhost" || address.is_some_and(|address| address.is_loopback());
-        if is_loopback && !self.for_loopback {
+        let is_asked = self.for_loopback || proxy.scheme().starts_with("socks");
+        if is_loopback && !is_asked {
             return None;
         }
         let port = url.port_or_known_default();
@@ -296,6 +300,39 @@ mod tests {
                 assert_eq!(asks(&all, url), proxy, "{url} with {exceptions:?}");
             }
         }
+    }
+
+    #[test]
+    fn loopback_goes_past_proxies_for_http_and_through_socks() {
+        let local = [
+            "http://127.0.0.1:5000/",
+            "https://127.8.9.10/",
+            "http://localhost:1/",
+            "http://[::1]/",
+            "http://[::ffff:127.0.0.1]/",
+        ];
+        for (variable, proxy, exceptions, through) in [
+            ("ALL_PROXY", "127.0.0.1:3128", "", false),
+            ("all_proxy", "http://h:3128", "", false),
+            ("ALL_PROXY", "https://h", "", false),
+            ("ALL_PROXY", "https://h", "<-loopback>", true),
+            ("ALL_PROXY", "socks4://h", "", true),
+            ("all_proxy", "socks4a://h", "", true),
+            ("ALL_PROXY", "socks5://127.0.0.1:1080", "", true),
+            ("all_proxy", "SOCKS5H://127.0.0.1:1080", "other.example", true),
+            ("ALL_PROXY", "socks5h://h", "localhost,127.0.0.0/8,::1", false),
+            ("ALL_PROXY", "socks5h://h", "*", false),
+        ] {
+            let all = proxies(&[(variable, proxy), ("NO_PROXY", exceptions)]);
+            for url in local {
+                let asked = asks(&all, url).is_some();
+                assert_eq!(asked, through, "{url} by {proxy} with {exceptions:?}");
+            }
+        }
+        // Each scheme's own proxy decides.
+        let mixed = proxies(&[("HTTP_PROXY", "socks5://h:1"), ("HTTPS_PROXY", "h:2")]);
+        assert_eq!(asks(&mixed, "http://127.0.0.1/").as_deref(), Some("socks5://h:1"));
+        assert_eq!(asks(&mixed, "https://127.0.0.1/"), None);
     }
 
     #[test]

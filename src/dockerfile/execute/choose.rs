@@ -114,7 +114,8 @@ pub(super) fn model_of<'e>(root: &Path, source: Option<&'e Path>) -> Option<(&'e
     data.is_dir().then_some((source, data))
 }
 
-/// Whose a file of a tree is, where there is one id: it says so itself, or it was told.
+/// Returns the owner of a file of a tree in the tier `single`: by the note on the file, else by the owners that
+/// are kept beside the layers.
 pub(super) fn owner(known: &KnownOwners, root: &Path, path: &Path) -> (u32, u32) {
     told_owner(&root.join(path)).unwrap_or_else(|| {
         let name = path.as_os_str().as_encoded_bytes();

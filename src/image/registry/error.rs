@@ -218,7 +218,8 @@ fn content(verb: Verb, problem: &LoadProblem) -> Option<String> {
             "the image is broken in the registry: its author must push it again".to_owned()
         }
         LoadProblem::Document { problem: DocumentError::MediaType { .. }, .. } => {
-            "it may be no image, or one of before 2016, which `skopeo copy` can convert".to_owned()
+            "it may not be an image, or be one of before 2016, which `skopeo copy` can convert"
+                .to_owned()
         }
         other => return other.hint().map(str::to_owned),
     })

@@ -3,13 +3,14 @@
 use std::process::{Command, Stdio};
 
 use super::system::{Package, System};
+use super::tiers::as_typed;
 use super::{Feature, Finding};
 use crate::base::causes::with_causes;
 use crate::container::idmap::{USUAL_PATH, find_on_path};
 use crate::container::machine::Machine;
 use crate::container::uplink::Uplink;
 use crate::runner::home::RunScratch;
-use crate::runner::job::run_job_once;
+use crate::runner::job::{Failure, run_job_once};
 use crate::runner::jobs::trial::UplinkJob;
 use crate::runner::session::RunnerSettings;
 
@@ -74,12 +75,12 @@ pub(super) fn try_network(
     let program = program.display().to_string();
     let job =
         UplinkJob { map: machine.map.clone(), view: run.view().to_owned(), uplink: uplink.clone() };
-    let reason = match run_job_once(&machine.map, &job, &settings.interrupt) {
+    let (reason, hint) = match run_job_once(&machine.map, &job, &settings.interrupt) {
         Ok(Ok(())) => return Finding::works(feature, format!("by {program}")),
-        Ok(Err(failure)) => failure.message,
-        Err(error) => with_causes(&error),
+        Ok(Err(Failure { message, hint, .. })) => (message, hint),
+        Err(error) => (with_causes(&error), error.remedy().map(str::to_owned)),
     };
-    let mut remedies = Vec::new();
+    let mut remedies: Vec<String> = hint.iter().flat_map(|hint| as_typed(hint, system)).collect();
     if !std::path::Path::new("/dev/net/tun").exists() {
         remedies.push(match system.container {
             Some(_) => "start the outer container with the device: docker run --device /dev/net/tun, podman run --device /dev/net/tun".to_owned(),

@@ -11,6 +11,7 @@ use crate::base::causes::with_causes;
 use crate::container::cgroup;
 use crate::container::idmap::{self, IdMap, MapWriter, NoRanges};
 use crate::container::machine::{Condition, Machine, RootKind};
+use crate::container::refusal::Remedy;
 use crate::runner::home::RunScratch;
 use crate::runner::isolation;
 use crate::runner::job::{Failure, run_job_once};
@@ -32,7 +33,7 @@ pub(super) fn try_tiers(settings: &RunnerSettings, run: &RunScratch, system: &Sy
             (Finding::works(Feature::UserNamespaces, works), filters)
         }
         Err(Lack { reason, remedies }) => {
-            let remedies = remedies.iter().map(|remedy| as_typed(remedy, system)).collect();
+            let remedies = remedies.iter().flat_map(|remedy| as_typed(remedy, system)).collect();
             let inside = Feature::ALL.into_iter().filter(|feature| is_inside(*feature));
             let mut findings: Vec<Finding> =
                 inside.map(|feature| Finding::untried(feature, Feature::UserNamespaces)).collect();
@@ -95,10 +96,13 @@ fn try_user_namespaces(settings: &RunnerSettings) -> Result<Filters, Lack> {
     Err(lack)
 }
 
-/// A remedy for root as the caller has to type it.
-fn as_typed(remedy: &str, system: &System) -> String {
-    let command = system.as_root("");
-    remedy.replace("let root run: ", &command).replace("let root run ", &command)
+/// Remedies as the caller has to type them, of the text of one.
+pub(super) fn as_typed(text: &str, system: &System) -> Vec<String> {
+    let typed = |remedy| match remedy {
+        Remedy::Command(command) => system.as_root(command),
+        Remedy::Advice(words) => words.to_owned(),
+    };
+    Remedy::all(text).map(typed).collect()
 }
 
 /// Reason why a tier cannot be had, and remedies.

@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use serde_json::Value;
 
 use super::digest::BlobDigest;
 use super::error::ExchangeError;
@@ -124,14 +125,62 @@ fn digest_header(headers: &HeaderMap) -> Option<BlobDigest> {
     headers.get(DIGEST_HEADER)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// Returns a document's media type: its own field, else the registry's header. `None` if the bytes
-/// are not JSON.
+/// Returns a document's media type: its own field, else the registry's header if that names a document, else by
+/// its shape: plain web servers know neither. `None` if the bytes are not JSON.
 pub(crate) fn media_type(headers: &HeaderMap, bytes: &[u8]) -> Option<String> {
-    let document: serde_json::Value = serde_json::from_slice(bytes).ok()?;
-    let own = document.get("mediaType").and_then(serde_json::Value::as_str);
-    let header = || {
-        let text = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-        Some(text.split(';').next().unwrap_or_default().trim())
-    };
-    own.or_else(header).map(str::to_owned)
+    let document: Value = serde_json::from_slice(bytes).ok()?;
+    let own = document.get("mediaType").and_then(Value::as_str).filter(|own| !own.is_empty());
+    if let Some(own) = own {
+        return Some(own.to_owned());
+    }
+    let header = headers.get(CONTENT_TYPE).and_then(|header| header.to_str().ok());
+    let header = header.map(|header| header.split(';').next().unwrap_or_default().trim());
+    let header = header.filter(|header| !header.is_empty());
+    let documents = header.filter(|header| header.starts_with("application/vnd."));
+    documents.or_else(|| shape_of(&document)).or(header).map(str::to_owned)
+}
+
+/// The media type of a document without one, which only OCI's may be. A document that could be read as either is
+/// neither.
+fn shape_of(document: &Value) -> Option<&'static str> {
+    let has = |key: &str, is: fn(&Value) -> bool| document.get(key).is_some_and(is);
+    let is_manifest = has("config", Value::is_object) && has("layers", Value::is_array);
+    match (is_manifest, has("manifests", Value::is_array)) {
+        (true, false) => Some("application/vnd.oci.image.manifest.v1+json"),
+        (false, true) => Some("application/vnd.oci.image.index.v1+json"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_without_a_type_has_that_of_its_shape() {
+        const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+        const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+        const DOCKER: &str = "application/vnd.docker.distribution.manifest.v2+json";
+        let manifest = r#"{"config": {}, "layers": []}"#;
+        for (header, document, expected) in [
+            ("", manifest, Some(MANIFEST)),
+            ("text/plain; charset=utf-8", manifest, Some(MANIFEST)),
+            ("application/json", r#"{"manifests": [], "mediaType": ""}"#, Some(INDEX)),
+            (DOCKER, manifest, Some(DOCKER)),
+            ("application/json", r#"{"mediaType": "a/b", "manifests": []}"#, Some("a/b")),
+            // Read as either, it is neither.
+            ("text/plain", r#"{"config": {}, "layers": [], "manifests": []}"#, Some("text/plain")),
+            ("", r#"{"config": {}, "layers": [], "manifests": []}"#, None),
+            ("", r#"{"config": null, "layers": []}"#, None),
+            ("", "{}", None),
+            (MANIFEST, "<html>", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            if !header.is_empty() {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static(header));
+            }
+            let found = media_type(&headers, document.as_bytes());
+            assert_eq!(found.as_deref(), expected, "{header} {document}");
+        }
+    }
 }

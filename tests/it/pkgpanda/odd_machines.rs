@@ -55,6 +55,52 @@ fn stray_entries_of_active_block_nothing() {
 }
 
 #[test]
+fn files_in_the_places_of_folders_of_a_set_block_nothing() {
+    let machine = Machine::with_two_sets();
+    machine.run(&["activate", "a--1"]).ok();
+    for name in ["active.old", "bin.old", "lib.new", "active.new", "dcos.target.wants.old"] {
+        machine.write(&format!("root/{name}"), "stray");
+    }
+    symlink("/etc", machine.path("root/etc.old")).unwrap();
+    machine.run(&["activate", "a--2"]).ok();
+    assert_eq!(machine.run(&["active"]).ok().stdout, "a--2\n");
+    machine.run(&["rollback"]).ok();
+    assert_eq!(machine.run(&["active"]).ok().stdout, "a--1\n");
+    assert!(std::path::Path::new("/etc/passwd").exists());
+}
+
+#[test]
+fn a_record_that_cannot_be_read_has_a_remedy_that_helps() {
+    let machine = Machine::with_two_sets();
+    machine.run(&["activate", "a--1"]).ok();
+    machine.write("root/install_progress", "");
+    let record = machine.path("root/install_progress");
+    let remedy = format!("rm {}", record.display());
+    machine.run(&["activate", "a--2"]).fails(1).says(&remedy);
+    machine.run(&["setup"]).fails(1).says(&remedy);
+    std::fs::remove_file(record).unwrap();
+    machine.run(&["activate", "a--2"]).ok();
+}
+
+#[test]
+fn a_list_has_what_can_be_activated() {
+    let machine = Machine::with_two_sets();
+    machine.write("repo/file--1", "not a package");
+    symlink("nowhere", machine.path("repo/gone--1")).unwrap();
+    symlink("a--1", machine.path("repo/link--1")).unwrap();
+    std::fs::create_dir(machine.path("repo/lost+found")).unwrap();
+    let listed = machine.run(&["list"]).ok();
+    assert!(listed.stdout.contains("link--1"), "{}", listed.stdout);
+    for name in ["file", "gone", "lost"] {
+        assert!(!listed.stdout.contains(name), "{}", listed.stdout);
+    }
+    machine.run(&["activate", "file--1"]).fails(1).says("file--1 is not in");
+    machine.run(&["activate", "a--1"]).ok();
+    machine.run(&["remove", "file--1", "gone--1"]).ok();
+    assert!(machine.path("repo/gone--1").symlink_metadata().is_err());
+}
+
+#[test]
 fn the_same_set_again_keeps_the_set_before() {
     let machine = Machine::with_two_sets();
     machine.run(&["activate", "a--1"]).ok();

@@ -100,7 +100,8 @@ pub(super) fn find(
     }
 }
 
-/// Whose files of unpacked layers, or of an unpacked archive, are.
+/// Returns the owners of files of unpacked layers, or of an unpacked archive: those on disk, and in the tier
+/// `single`, where all files are the caller's, those that are kept beside the folders.
 pub(super) fn owners(maker: &LayerMaker<'_>, folders: &[PathBuf]) -> Result<Owners, Failure> {
     if !maker.workspace.is_single() {
         return Ok(Owners::Kept);
