@@ -22,6 +22,8 @@ pub(crate) mod lock_holder;
 pub mod memory_file;
 #[cfg(feature = "builder")]
 pub mod parallel;
+#[cfg(feature = "builder")]
+pub mod programs;
 #[cfg(test)]
 #[path = "tests/recorded.rs"]
 pub(crate) mod recorded;
