@@ -172,7 +172,10 @@ impl<'s> Operation<'s> {
             Fault::Broken(reason) => passing(reason),
             Fault::Copying(progress) if self.verb == COPY => Failure::Copying(progress),
             Fault::Copying(_) => passing("the store has not ended the copy of the object"),
-            Fault::NotCopied(reason) => Failure::Lasting(CloudError::NotCopied { server, reason }),
+            Fault::NotCopied(reason) => {
+                let left = self.key.map(|key| self.address.path(key));
+                Failure::Lasting(CloudError::NotCopied { server, reason, left })
+            }
             Fault::Forbidden(reason) => Failure::Lasting(CloudError::NotSent { server, reason }),
             Fault::NotSent(error) => match not_sent(error, self.options) {
                 NotSent::Passing(reason) | NotSent::Refused(reason) | NotSent::Lasting(reason)
