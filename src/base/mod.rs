@@ -22,6 +22,9 @@ pub(crate) mod lock_holder;
 pub mod memory_file;
 #[cfg(feature = "builder")]
 pub mod parallel;
+#[cfg(test)]
+#[path = "tests/processor_time.rs"]
+pub(crate) mod processor_time;
 #[cfg(feature = "builder")]
 pub mod programs;
 #[cfg(test)]
