@@ -362,26 +362,36 @@ fn walk_error(path: &EntryPath, error: Errno) -> UnpackError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::processor_time::assert_no_quadratic_cost;
 
-    /// With a look at all others for each, 100,000 folders would take minutes.
-    #[test]
-    fn a_folder_is_forgotten_with_those_below_it_alone() {
+    /// Describes folders, with one below each, and forgets those; returns the rest.
+    fn left(count: u32, beside: &[&str]) -> Vec<String> {
         let destination = tempfile::tempdir().unwrap();
         let limits = Limits::default();
         let mut folders = Folders::open(destination.path(), Rules::Layer, &limits).unwrap();
         let folder = Folder { mode: 0o755, mtime: 0, owner: None, implied: false };
         let path = |text: &str| EntryPath::trusted(text.as_bytes());
-        for number in 0..50_000 {
+        for number in 0..count {
             folders.describe(&path(&format!("d/{number}")), folder);
             folders.describe(&path(&format!("d/{number}/x")), folder);
         }
-        for beside in ["d/7-", "d/70x", "d/7\u{2e}"] {
+        for beside in beside {
             folders.describe(&path(beside), folder);
         }
-        for number in 0..50_000 {
+        for number in 0..count {
             folders.forget(&path(&format!("d/{number}")));
         }
-        let left: Vec<String> = folders.made.keys().map(ToString::to_string).collect();
-        assert_eq!(left, ["./d/7-", "./d/7.", "./d/70x"]);
+        folders.made.keys().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_folder_is_forgotten_with_those_below_it_alone() {
+        let beside = ["d/7-", "d/70x", "d/7\u{2e}"];
+        assert_eq!(left(10, &beside), ["./d/7-", "./d/7.", "./d/70x"]);
+    }
+
+    #[test]
+    fn the_folders_beside_are_not_searched() {
+        assert_no_quadratic_cost(8_000, |count| assert_eq!(left(count, &[]), [""; 0]));
     }
 }

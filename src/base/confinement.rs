@@ -37,14 +37,24 @@ pub fn open_below(folder: &Path, path: &Path) -> io::Result<File> {
 /// Opens a regular file below an open folder, for reading. No symlink is followed, neither on the way nor
 /// at the end: another user with write access could have replaced a listed file by a symlink.
 pub fn open_listed(folder: impl AsFd, path: &Path) -> io::Result<File> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
-        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-    let file = File::from(open_within(folder, path, how)?);
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK;
+    let file = File::from(open_without_links(folder, path, flags)?);
     if file.metadata()?.is_file() {
         return Ok(file);
     }
     Err(io::Error::other(format!("{} is not a file any more", path.display())))
+}
+
+/// Finds the target of a path below an open folder without opening it; no symlink is followed.
+pub fn find_listed(folder: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
+    open_without_links(folder, path, OFlag::O_PATH | OFlag::O_NOFOLLOW)
+}
+
+fn open_without_links(folder: impl AsFd, path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
+    let how = OpenHow::new()
+        .flags(flags | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+    Ok(open_within(folder, path, how)?)
 }
 
 /// Opens a regular file below a folder to which others may write, as by [`open_listed`].
@@ -56,10 +66,8 @@ pub fn open_plain(folder: &Path, path: &Path) -> io::Result<File> {
 /// symlinks.
 pub fn open_parent_of_listed(folder: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let how = OpenHow::new()
-        .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-    Ok(open_within(folder, parent.unwrap_or(Path::new(".")), how)?)
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+    open_without_links(folder, parent.unwrap_or(Path::new(".")), flags)
 }
 
 /// Resolves a path below a folder to a path without symlinks behind the folder's own path. Symlinks
@@ -122,7 +130,8 @@ fn open_resolved(
     Ok(File::from(open_within(root, path, how)?))
 }
 
-fn open_folder(folder: &Path) -> io::Result<OwnedFd> {
+/// Opens a folder with `O_PATH`, for paths below. The folder itself may be reached by a symlink.
+pub fn open_folder(folder: &Path) -> io::Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     Ok(nix::fcntl::open(folder, flags, nix::sys::stat::Mode::empty())?)
 }

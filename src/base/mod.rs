@@ -24,6 +24,11 @@ pub mod memory_file;
 #[cfg(feature = "builder")]
 pub mod parallel;
 #[cfg(test)]
+#[path = "tests/processor_time.rs"]
+pub(crate) mod processor_time;
+#[cfg(feature = "builder")]
+pub mod programs;
+#[cfg(test)]
 #[path = "tests/recorded.rs"]
 pub(crate) mod recorded;
 pub mod regular;

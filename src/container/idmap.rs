@@ -6,11 +6,12 @@
 //! - *Single*: the container has root alone, which is the caller; `setgroups` is switched off.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::digest::Sha256Sum;
+use crate::base::programs::find_on_path;
 
 /// Extent of a container's id space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -327,15 +328,6 @@ pub const USUAL_PATH: &str = "/usr/bin:/bin:/usr/sbin";
 /// Looks for a program in the folders of a search path, and then in the usual ones.
 pub fn find_program(name: &str, search_path: &str) -> Option<PathBuf> {
     find_on_path(name, search_path).or_else(|| find_on_path(name, USUAL_PATH))
-}
-
-/// Looks for a program in the folders of a search path.
-pub fn find_on_path(name: &str, search_path: &str) -> Option<PathBuf> {
-    search_path
-        .split(':')
-        .filter(|folder| folder.starts_with('/'))
-        .map(|folder| Path::new(folder).join(name))
-        .find(|path| path.is_file())
 }
 
 #[cfg(test)]

@@ -25,8 +25,9 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::idmap::{IdMap, USUAL_PATH, find_on_path};
+use super::idmap::{IdMap, USUAL_PATH};
 use super::{namespace, passing, sys};
+use crate::base::programs::find_on_path;
 
 /// Time limit for the program to bring the interface up.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -83,6 +83,37 @@ pub fn plan(
     Ok(Plan { stages: order.iter().filter_map(|number| planned.remove(number)).collect() })
 }
 
+/// Plans the stages with the triggers of all images that stages start from, those included that
+/// triggers need. `triggers_of` is asked once for each image; `report` makes the error of a problem.
+pub fn plan_with_triggers<E>(
+    dockerfile: &Dockerfile,
+    scope: &Scope,
+    target: Option<&str>,
+    mut triggers_of: impl FnMut(&str, &PlannedStage) -> Result<Vec<String>, E>,
+    report: impl Fn(Problem) -> E,
+) -> Result<(Plan, Triggers), E> {
+    let mut triggers = Triggers::new();
+    let mut asked = BTreeSet::new();
+    loop {
+        let plan = plan(dockerfile, scope, target, &triggers).map_err(&report)?;
+        let mut is_whole = true;
+        for stage in &plan.stages {
+            let Base::Image(name) = &stage.base else { continue };
+            if !asked.insert((name.clone(), stage.platform.clone())) {
+                continue;
+            }
+            let found = triggers_of(name, stage)?;
+            if !found.is_empty() {
+                is_whole = false;
+                triggers.insert(name.clone(), found);
+            }
+        }
+        if is_whole {
+            return Ok((plan, triggers));
+        }
+    }
+}
+
 fn target_stage(dockerfile: &Dockerfile, target: Option<&str>) -> Result<usize, Problem> {
     let last = dockerfile.stages.len() - 1;
     let Some(target) = target else { return Ok(last) };
@@ -275,6 +306,27 @@ mod tests {
         assert_eq!(planned(text, None).unwrap().len(), 2);
         let own = "FROM y AS b\nFROM x AS base\nONBUILD COPY --from=b / /\nFROM base\n";
         assert_eq!(planned(own, None).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_stage_that_only_triggers_need_may_have_triggers_itself() {
+        let text = "FROM y AS c\nFROM second AS b\nFROM first\n";
+        let parsed = Dockerfile::parse(text).unwrap();
+        let scope = Scope::of(&parsed, &Surroundings::default()).unwrap();
+        let mut asked = Vec::new();
+        let triggers_of = |name: &str, _: &PlannedStage| {
+            asked.push(name.to_owned());
+            Ok::<_, Problem>(match name {
+                "first" => vec!["COPY --from=b / /".to_owned()],
+                "second" => vec!["COPY --from=c / /".to_owned(), "COPY --from=img / /".to_owned()],
+                _ => Vec::new(),
+            })
+        };
+        let (plan, triggers) =
+            plan_with_triggers(&parsed, &scope, None, triggers_of, |problem| problem).unwrap();
+        assert_eq!((plan.stages.len(), triggers.len()), (3, 2));
+        assert_eq!(asked, ["first", "second", "y"]);
+        assert!(plan.stages[1].images.contains("img"));
     }
 
     #[test]

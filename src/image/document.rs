@@ -199,10 +199,15 @@ impl Target {
         })
     }
 
+    /// True if an entry of an index may be for a platform; one without a platform may be for any.
+    pub(super) fn may_be_for(&self, wanted: &Platform) -> bool {
+        self.platform.as_ref().is_none_or(|platform| wanted.accepts(platform))
+    }
+
     /// Rank of an entry among those of an index that may be for a platform; the lowest comes first.
-    pub(super) fn rank(&self) -> (u8, u8) {
+    pub(super) fn rank(&self, wanted: &Platform) -> (u8, u8) {
         match &self.platform {
-            Some(platform) if platform.is_complete() => (0, platform.distance()),
+            Some(platform) if platform.is_complete() => (0, wanted.distance(platform)),
             Some(_) => (1, 0),
             None => (2, 0),
         }
@@ -327,8 +332,8 @@ mod tests {
             let content = parse_index(index.as_bytes(), None).unwrap();
             let count = (content.targets.len(), content.odd.len());
             assert_eq!(count, if understood { (2, 0) } else { (1, 1) }, "{odd}");
-            assert_eq!(content.targets.last().unwrap().rank().0, 0);
-            assert!(!understood || content.targets[0].rank().0 > 0, "{odd}");
+            assert_eq!(content.targets.last().unwrap().rank(&Platform::host()).0, 0);
+            assert!(!understood || content.targets[0].rank(&Platform::host()).0 > 0, "{odd}");
         }
     }
 }

@@ -45,7 +45,8 @@ impl Platform {
         };
         let architecture = self.architecture.to_ascii_lowercase();
         let variant = self.variant.as_ref().map(|variant| variant.to_ascii_lowercase());
-        let (architecture, variant) = match (architecture.as_str(), variant.as_deref()) {
+        let variant = variant.as_deref().filter(|variant| !variant.is_empty());
+        let (architecture, variant) = match (architecture.as_str(), variant) {
             ("i386", _) => ("386", None),
             ("x86_64" | "x86-64" | "amd64", Some("v1") | None) => ("amd64", None),
             ("x86_64" | "x86-64", variant) => ("amd64", variant),
@@ -62,17 +63,22 @@ impl Platform {
     }
 
     /// True if an image with the platform `other` can be used on this platform. Old images leave
-    /// fields empty, and empty fields match.
+    /// fields empty, and empty fields match. Two variants match if they are the same; the baseline
+    /// of an architecture, such as `amd64/v1` and `arm64/v8`, counts as no variant.
     pub fn accepts(&self, other: &Self) -> bool {
-        let (own, other) = (self.normalized(), other.normalized());
         let fits = |mine: &str, theirs: &str| theirs.is_empty() || mine == theirs;
-        fits(&own.os, &other.os) && fits(&own.architecture, &other.architecture)
+        let (own, found) = (self.normalized(), other.normalized());
+        let variant = match (self.named_variant(), other.named_variant()) {
+            (Some(mine), Some(theirs)) => mine == theirs,
+            _ => true,
+        };
+        fits(&own.os, &found.os) && fits(&own.architecture, &found.architecture) && variant
     }
 
-    /// True if an image for the variant of `other` runs here; a variant that is asked for has to be had.
-    pub(super) fn accepts_variant(&self, other: &Self) -> bool {
-        let unsaid = self.variant.is_none() || other.variant.is_none();
-        unsaid || self.normalized().variant == other.normalized().variant
+    /// The variant, unless it is not written or the baseline.
+    fn named_variant(&self) -> Option<String> {
+        let written = self.variant.as_deref().is_some_and(|variant| !variant.is_empty());
+        self.normalized().variant.filter(|_| written)
     }
 
     /// True if both operating system and architecture are set.
@@ -80,13 +86,14 @@ impl Platform {
         !self.os.is_empty() && !self.architecture.is_empty()
     }
 
-    /// Distance of a variant from the baseline of its architecture; smaller is better.
-    pub(super) fn distance(&self) -> u8 {
-        match self.variant.as_deref() {
-            None | Some("" | "v1") => 0,
-            Some("v8") if self.architecture == "arm64" => 0,
-            Some("v7") if self.architecture == "arm" => 0,
-            Some("v6") if self.architecture == "arm" => 1,
+    /// Distance of the variant of an accepted image from the wanted one, by default the baseline;
+    /// smaller is better.
+    pub(super) fn distance(&self, found: &Self) -> u8 {
+        let (own, found) = (self.normalized(), found.normalized());
+        match found.variant.as_deref() {
+            variant if variant == own.variant.as_deref() => 0,
+            None => 1,
+            Some("v7" | "v6") if found.architecture == "arm" => 1,
             Some(_) => 2,
         }
     }
@@ -242,6 +249,55 @@ mod tests {
         assert_eq!(other("linux/arm").normalized().to_string(), "linux/arm/v7");
         for bad in ["", "linux/", "vax", "linux/arm/v7/x", "linux/a b", "/"] {
             assert!(bad.parse::<Platform>().is_err(), "{bad}");
+        }
+    }
+    /// Platform with the fields as they are written, none of them normalized.
+    fn written(text: &str) -> Platform {
+        let mut parts = text.split('/').map(str::to_owned);
+        let mut next = || parts.next().unwrap_or_default();
+        let (os, architecture) = (next(), next());
+        Platform { os, architecture, variant: parts.next() }
+    }
+
+    #[test]
+    fn variants_match_however_they_are_written() {
+        for (wanted, found, distance) in [
+            ("linux/arm64", "linux/arm64", Some(0)),
+            ("linux/arm64", "linux/arm64/", Some(0)),
+            ("linux/arm64", "linux/arm64/v8", Some(0)),
+            ("linux/arm64", "linux/aarch64/8", Some(0)),
+            ("linux/arm64/v8", "linux/arm64", Some(0)),
+            ("linux/arm64/v8", "linux/arm64/V8", Some(0)),
+            ("linux/arm64", "linux/arm64/v9", Some(2)),
+            ("linux/arm64/v8", "linux/arm64/v9", Some(2)),
+            ("linux/arm64/v9", "linux/arm64/v9", Some(0)),
+            ("linux/arm64/v9", "linux/arm64", Some(1)),
+            ("linux/arm64/v9", "linux/arm64/v8", Some(1)),
+            ("linux/amd64", "linux/amd64/v1", Some(0)),
+            ("linux/amd64/v1", "linux/amd64", Some(0)),
+            ("linux/amd64", "linux/amd64/v3", Some(2)),
+            ("linux/amd64/v1", "linux/amd64/v3", Some(2)),
+            ("linux/amd64/v3", "linux/x86_64/v3", Some(0)),
+            ("linux/amd64/v3", "linux/amd64", Some(1)),
+            ("linux/amd64/v3", "linux/amd64/v1", Some(1)),
+            ("linux/amd64/v3", "linux/amd64/v2", None),
+            ("linux/arm", "linux/arm", Some(0)),
+            ("linux/arm", "linux/arm/v7", Some(0)),
+            ("linux/arm", "linux/armhf", Some(0)),
+            ("linux/arm", "linux/arm/6", Some(1)),
+            ("linux/arm", "linux/arm/v5", Some(2)),
+            ("linux/arm/v7", "linux/arm", Some(0)),
+            ("linux/arm/v6", "linux/arm/v6", Some(0)),
+            ("linux/arm/v6", "linux/arm", Some(1)),
+            ("linux/arm/v6", "linux/arm/v7", None),
+            ("linux/arm/v7", "linux/arm/v6", None),
+            ("linux/amd64", "/", Some(0)),
+            ("linux/amd64", "linux/386", None),
+            ("linux/amd64", "windows/amd64", None),
+        ] {
+            let (wanted, found) = (written(wanted), written(found));
+            let result = wanted.accepts(&found).then(|| wanted.distance(&found));
+            assert_eq!(result, distance, "{wanted} and {found}");
         }
     }
 }

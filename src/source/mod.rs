@@ -25,6 +25,7 @@
 //! its configuration has. The same git decides by its rules (`git_state`): changes of a work tree,
 //! and the files that attributes convert, with the user's filters. All else is done here.
 
+mod added;
 mod bundle;
 mod cache;
 mod check_out;
@@ -69,6 +70,7 @@ use crate::base::event::{Observer, Silent};
 use crate::package::{CommitId, PackageName, Source, SourceName, SourceSpec};
 use crate::store::Key;
 
+pub use added::{AddedKey, AddedPin, AddedPins, AddedSources, NotPinned};
 pub use bundle::{BundleError, BundleRequest, check_bundle};
 pub use cache::folder_lock;
 pub use check_out::{CheckOutError, check_out};

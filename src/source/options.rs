@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::FilePins;
+use super::{AddedPins, FilePins};
 use crate::base::http::HttpClient;
 use crate::store::Store;
 
@@ -25,6 +25,8 @@ pub struct FetchOptions {
     pub git: GitOptions,
     /// Files of which a lock says more than their packages do.
     pub pins: Arc<FilePins>,
+    /// Contents in a lock of what Dockerfiles add from elsewhere.
+    pub added: Arc<AddedPins>,
     /// The folder for lock files, the same for all processes of a user.
     pub locks: PathBuf,
     /// The folder of our git mirrors, which all trees share.
@@ -46,6 +48,7 @@ impl FetchOptions {
             http: HttpClient::default(),
             git: GitOptions::default(),
             pins: Arc::default(),
+            added: Arc::default(),
             locks,
             git_mirrors,
         }

@@ -101,6 +101,14 @@ fn a_builder_of_other_bases_or_of_another_folder_is_not_taken() {
     third.package("p", BUILDINFO, "cp /word /marker \"$PKG_PATH/\"");
     let ran = third.run("p", &[&option(&store)]).ok();
     assert!(ran.stderr.contains("comes from"), "{}", ran.stderr);
+    // A lock names the base image as well, where it is not here.
+    let locked = machine();
+    change_base(&locked);
+    locked.package("p", BUILDINFO, "cp /word /marker \"$PKG_PATH/\"");
+    locked.run("", &["lock"]).ok();
+    locked.run("", &["image", "rm", "tiny"]).ok();
+    let ran = locked.run("p", &[&option(&store)]).ok();
+    assert!(ran.stderr.contains("comes from"), "{}", ran.stderr);
     let fourth = machine();
     fourth.write("p/docker/word", "two");
     let ran = fourth.run("p", &[&option(&store)]).ok();

@@ -7,6 +7,7 @@ mod archives;
 mod bad;
 mod bare;
 mod build;
+mod builder_inputs;
 mod builders;
 mod cached_builders;
 mod caches;

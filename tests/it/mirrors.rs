@@ -60,7 +60,7 @@ impl Connected {
     }
 
     /// The tree as it is carried: without its cache, and without the file of the image.
-    fn away(&self) -> Place {
+    pub fn away(&self) -> Place {
         let away = Place::bare();
         for entry in std::fs::read_dir(&self.place.packages).unwrap() {
             let entry = entry.unwrap();
@@ -86,7 +86,7 @@ fn url_source(url: &str) -> String {
 }
 
 /// Runs in a network namespace that has no interface but a loopback that is down.
-fn without_network(place: &Place, arguments: &[&str]) -> Ran {
+pub fn without_network(place: &Place, arguments: &[&str]) -> Ran {
     let mut command = place.command("", arguments);
     if std::env::var("MKPANDA_TEST_AS").is_ok_and(|kind| kind == "nested") {
         left_out("a network namespace of the test's own (the container has no network)", "it-root");

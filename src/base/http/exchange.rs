@@ -10,9 +10,7 @@ use reqwest::{Method, Url};
 
 use super::answer::{Answer, Broken, Head, wait_unless_interrupted};
 use super::redirect::{self, Cookies, MOST_REDIRECTS};
-use super::retry::{
-    LONGEST_REQUESTED_WAIT, NotSent, may_pass, not_sent, read_failure, retry_after, waits,
-};
+use super::retry::{NotSent, may_pass, next_wait, not_sent, read_failure, retry_after, waits};
 use super::url::redact;
 use super::{HttpError, HttpOptions, Login};
 use crate::base::event::{Event, Observer};
@@ -208,10 +206,11 @@ impl<'e, 'a> Attempts<'e, 'a> {
             self.waits = Box::new(waits(self.exchange.options));
         }
         self.made += 1;
-        let Some(wait) = self.waits.next() else {
-            return Err(HttpError::GaveUp { url: url(), attempts: self.made, reason });
-        };
-        let wait = wait.max(asked.unwrap_or_default().min(LONGEST_REQUESTED_WAIT));
+        let wait = next_wait(self.waits.next(), asked).map_err(|end| HttpError::GaveUp {
+            url: url(),
+            attempts: self.made,
+            reason: format!("{reason}{end}"),
+        })?;
         observer.event(Event::Retry { subject: (*subject).to_owned(), reason, wait });
         if wait_unless_interrupted(wait, *observer) {
             Ok(())

@@ -13,6 +13,25 @@ use crate::base::causes::with_causes;
 /// Upper limit of a delay requested by `Retry-After`.
 pub(crate) const LONGEST_REQUESTED_WAIT: Duration = Duration::from_secs(60);
 
+/// Longest requested delay after which a further attempt is made. All attempts before a longer one
+/// would be refused: four waits of [`LONGEST_REQUESTED_WAIT`] come to this.
+const LONGEST_PATIENCE: Duration = LONGEST_REQUESTED_WAIT.saturating_mul(4);
+
+/// Returns the delay before the next attempt, `left` or up to a minute that the server asks for; if
+/// there is none, the end of the message about it.
+pub(crate) fn next_wait(
+    left: Option<Duration>,
+    asked: Option<Duration>,
+) -> Result<Duration, String> {
+    match (left, asked.unwrap_or_default()) {
+        (_, asked) if asked > LONGEST_PATIENCE => {
+            Err(format!(", and wants no request for {} s", asked.as_secs()))
+        }
+        (Some(left), asked) => Ok(left.max(asked.min(LONGEST_REQUESTED_WAIT))),
+        (None, _) => Err(String::new()),
+    }
+}
+
 /// Cause of a request without an answer.
 pub(crate) enum NotSent {
     /// Another attempt may succeed.

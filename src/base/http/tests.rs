@@ -480,6 +480,17 @@ fn socks_proxies_are_spoken_to() {
 }
 
 #[test]
+fn a_server_that_wants_no_request_for_long_gets_no_further_one() {
+    let server =
+        TestServer::start(|_, _| answer("429 Slow\r\nContent-Length: 0\r\nRetry-After: 3600", b""));
+    let seen = Events::default();
+    let error = get(&server.url("/f"), &seen).unwrap_err();
+    assert!(matches!(error, HttpError::GaveUp { attempts: 1, .. }), "{error}");
+    assert!(error.to_string().contains("wants no request for 3600 s"), "{error}");
+    assert_eq!((server.requests().len(), seen.retries()), (1, vec![]));
+}
+
+#[test]
 fn a_refused_connection_fails_at_once_unless_the_server_was_there() {
     let closed = ClosedAddress::new();
     let seen = Events::default();

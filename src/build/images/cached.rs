@@ -16,7 +16,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::mirrored::folder_bases;
+use super::bases::named_bases;
 use super::{ImageError, ImageFinder};
 use crate::artifact::publish::{ImagePublication, PublishError, Published, publish_image};
 use crate::artifact::shared_cache::SharedCache;
@@ -71,11 +71,13 @@ impl ImageFinder<'_> {
     fn keys(&self, folder: &Path, whole: &Sha256Sum) -> Result<Keys, ImageError> {
         let plain = format!("{whole}-{}", Platform::host().to_string().replace('/', "-"));
         let mut bases = BTreeMap::new();
-        for (base, platform) in folder_bases(folder)? {
-            let Some(image) = self.stored_base(&base, &platform)? else {
-                return Ok(Keys { exact: None, plain });
+        for (base, platform) in named_bases(folder)? {
+            let id = match self.base_pin(&base, &platform)? {
+                Some(pin) => Some(pin.id.clone()),
+                None => self.stored_base(&base, &platform)?.map(|image| image.id),
             };
-            bases.insert(base.to_string(), image.id.to_string());
+            let Some(id) = id else { return Ok(Keys { exact: None, plain }) };
+            bases.insert(base.to_string(), id.to_string());
         }
         let sum = Sha256Sum::of(canonical(&json!(bases)).as_bytes());
         Ok(Keys { exact: Some(format!("{plain}-{}", &sum.as_str()[..BASES_DIGITS])), plain })

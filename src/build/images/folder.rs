@@ -152,7 +152,8 @@ impl ImageFinder<'_> {
     ) -> Result<bool, ImageError> {
         let failed =
             |source| ImageError::Store { name: name.as_str().to_owned(), source: Box::new(source) };
-        is_still_of(self.store, image, folder, self.building.pins).map_err(failed)
+        let pins = (self.building.pins, self.building.fetch.added.as_ref());
+        is_still_of(self.store, image, folder, pins).map_err(failed)
     }
 
     /// Reports an unusable registry, which does not stop a build.

@@ -6,11 +6,8 @@ use std::path::{Path, PathBuf};
 use super::{ImageError, ImageFinder};
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
-use crate::dockerfile::BuildOptions;
-use crate::dockerfile::execute::{base_platform, bases};
 use crate::image::load::LoadProblem;
 use crate::image::location::ImageLocation;
-use crate::image::pins::{ImageKey, ImagePin, PinError};
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 use crate::image::registry::RegistryProblem;
@@ -182,86 +179,6 @@ impl ImageFinder<'_> {
         })
     }
 
-    fn missing_bases(
-        &self,
-        folder: &Path,
-        observer: &dyn Observer,
-    ) -> Result<Vec<ImageRef>, ImageError> {
-        let mut missing = Vec::new();
-        for (base, platform) in folder_bases(folder)? {
-            if self.stored_base(&base, &platform)?.is_some() {
-                continue;
-            }
-            let pin = self.base_pin(&base, &platform)?;
-            let named = pin.map_or_else(|| base.clone(), |pin| base.pinned_to(&pin.manifest));
-            if !self.registry.is_mirrored(&named, &platform, observer) {
-                missing.push(named);
-            }
-        }
-        Ok(missing)
-    }
-
-    /// Pin of an image that a Dockerfile names.
-    fn base_pin(
-        &self,
-        base: &ImageRef,
-        platform: &Platform,
-    ) -> Result<Option<&ImagePin>, ImageError> {
-        let key = ImageKey { name: base.clone(), platform: platform.clone() };
-        self.building.pins.base(&key).map_err(|error| base_error(base, error))
-    }
-
-    pub(super) fn stored_base(
-        &self,
-        base: &ImageRef,
-        platform: &Platform,
-    ) -> Result<Option<Image>, ImageError> {
-        if let Some(pin) = self.base_pin(base, platform)? {
-            return pin.stored(self.store, base).map_err(|error| base_error(base, error));
-        }
-        let failed = |source| ImageError::Store { name: base.familiar(), source: Box::new(source) };
-        self.store.find(base).map_err(failed)
-    }
-
-    pub(super) fn pulled_base(
-        &self,
-        base: &ImageRef,
-        platform: &Platform,
-        observer: &dyn Observer,
-    ) -> Result<Image, ImageError> {
-        let failed = |source| ImageError::Store { name: base.familiar(), source: Box::new(source) };
-        let options = self.pull_options(platform.clone());
-        if let Some(pin) = self.base_pin(base, platform)? {
-            let pulled = pin.pull(self.store, self.registry, base, &options, observer);
-            return pulled.map_err(|error| base_error(base, error));
-        }
-        let pulled = self.registry.pull(self.store, base, &options, None, observer);
-        let pulled = pulled.map_err(|source| ImageError::Pull {
-            name: base.familiar(),
-            source: Box::new(source),
-        })?;
-        let image = self.store.find_manifest(&pulled.manifest).map_err(failed)?;
-        image.ok_or_else(|| failed(StoreError::NotFound(base.familiar())))
-    }
-
-    /// Pulls missing base images of a folder's Dockerfile; returns all of its base images.
-    pub fn fetch_bases(
-        &self,
-        folder: &Path,
-        observer: &dyn Observer,
-    ) -> Result<Vec<MirrorImage>, ImageError> {
-        let mut found = Vec::new();
-        for (base, platform) in folder_bases(folder)? {
-            let stored = self.stored_base(&base, &platform)?;
-            let image = match stored {
-                Some(image) => image,
-                None => self.pulled_base(&base, &platform, observer)?,
-            };
-            found.push(MirrorImage { name: base, image });
-        }
-        Ok(found)
-    }
-
     /// Images that a mirror holds for a name: the image itself, unless a build is needed first, and
     /// the bases of its Dockerfile. An image of the machine itself needs none.
     pub fn for_mirror(
@@ -329,20 +246,8 @@ pub(super) fn is_absent(problem: &LoadProblem) -> bool {
     matches!(problem, LoadProblem::Read(error) if error.kind() == std::io::ErrorKind::NotFound)
 }
 
-fn base_error(base: &ImageRef, error: PinError) -> ImageError {
-    ImageError::Pin { name: base.familiar(), source: Box::new(error) }
-}
-
 pub(super) fn reference(name: &ImageName) -> Result<ImageRef, ImageError> {
     let text = || name.as_str().to_owned();
     let parsed = name.as_str().parse();
     parsed.map_err(|source| ImageError::Name { name: text(), source: Box::new(source) })
-}
-
-pub(super) fn folder_bases(folder: &Path) -> Result<Vec<(ImageRef, Platform)>, ImageError> {
-    let found = bases(&BuildOptions::of_folder(folder)).map_err(|source| ImageError::Build {
-        name: folder.display().to_string(),
-        source: Box::new(source),
-    })?;
-    Ok(found.into_iter().map(|(base, platform)| (base, base_platform(&platform))).collect())
 }

@@ -2,6 +2,7 @@
 //! among the Dockerfiles of packages and of `rootfs/` (`folder`), then in the store, then in the
 //! registry.
 
+mod bases;
 mod cached;
 mod error;
 mod folder;
@@ -39,7 +40,7 @@ pub use cached::BuilderUpload;
 pub use error::ImageError;
 pub use folder::SharedBuilders;
 pub use mirrored::{MirrorImage, Presence};
-pub use pinned::ForeignImage;
+pub use pinned::{ForeignImage, ForeignInputs};
 
 /// Configured locations of images: name, location, and the folder for relative paths.
 pub type ImageLocations = BTreeMap<String, (String, PathBuf)>;

@@ -1,12 +1,14 @@
 //! Builder images and a lock: the external images behind a name, the locked image, and the image to
 //! lock from now on.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::mirrored::{folder_bases, reference};
+use super::mirrored::reference;
 use super::{ImageError, ImageFinder};
 use crate::base::causes::with_causes;
 use crate::base::event::{Event, Observer};
+use crate::dockerfile::execute::AddedPlace;
 use crate::image::location::ImageLocation;
 use crate::image::pins::{ImageKey, ImagePin, PinError};
 use crate::image::platform::Platform;
@@ -14,6 +16,7 @@ use crate::image::reference::ImageRef;
 use crate::image::registry::PullOptions;
 use crate::image::store::Image;
 use crate::package::ImageName;
+use crate::source::AddedKey;
 use crate::tree::{DockerFolderTag, PackageTree};
 
 /// External image.
@@ -23,6 +26,17 @@ pub struct ForeignImage {
     pub key: ImageKey,
     /// True for a base image of a Dockerfile.
     pub is_base: bool,
+}
+
+/// External inputs behind the name of an image.
+#[derive(Debug, Clone, Default)]
+pub struct ForeignInputs {
+    /// The image itself, or those that its Dockerfile and the triggers of its base images name.
+    pub images: Vec<ForeignImage>,
+    /// Sources of ADD in its Dockerfile.
+    pub added: BTreeMap<AddedKey, AddedPlace>,
+    /// True if a base image is not here, so that there may be more.
+    pub is_partial: bool,
 }
 
 /// Key of a builder image, whose platform is this machine's.
@@ -86,23 +100,34 @@ impl ImageFinder<'_> {
         PullOptions { platform, limits: self.building.runner.archives }
     }
 
-    /// External images behind a name: the image itself, or the bases of its Dockerfile. The machine
+    /// External inputs behind a name: the image itself, or those of its Dockerfile. The machine
     /// itself is not an image. Nothing is fetched.
     pub fn foreign(
         &self,
         name: &ImageName,
         tree: &PackageTree,
-    ) -> Result<Vec<ForeignImage>, ImageError> {
+    ) -> Result<ForeignInputs, ImageError> {
         let reference = reference(name)?;
-        let itself = || vec![ForeignImage { key: key(&reference), is_base: false }];
+        let itself = || {
+            let images = vec![ForeignImage { key: key(&reference), is_base: false }];
+            ForeignInputs { images, ..ForeignInputs::default() }
+        };
         let bases = |folder: &Path| -> Result<_, ImageError> {
-            let bases = folder_bases(folder)?.into_iter();
+            // One that the lock lacks is not here as the locked one.
+            let here = |base: &ImageRef, platform: &Platform| {
+                Ok(self.stored_base(base, platform).unwrap_or_default())
+            };
+            let (_, inputs) = self.walk_bases(folder, here)?;
             let base =
                 |(name, platform)| ForeignImage { key: ImageKey { name, platform }, is_base: true };
-            Ok(bases.map(base).collect())
+            Ok(ForeignInputs {
+                images: inputs.images.into_iter().map(base).collect(),
+                added: inputs.added,
+                is_partial: !inputs.is_complete,
+            })
         };
         match self.place(name, &reference)? {
-            Some(ImageLocation::Host) => Ok(Vec::new()),
+            Some(ImageLocation::Host) => Ok(ForeignInputs::default()),
             Some(ImageLocation::Stored(_) | ImageLocation::Registry(_)) => Ok(itself()),
             Some(ImageLocation::Dockerfile(folder)) => bases(&folder),
             None => match tree.docker_folder(name) {

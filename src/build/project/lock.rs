@@ -5,12 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Project, ProjectError};
 use crate::base::event::{Event, Observer, Silent};
-use crate::build::images::{ForeignImage, ImageFinder};
+use crate::build::images::{ForeignImage, ForeignInputs, ImageFinder};
 use crate::build::upstream;
+use crate::dockerfile::execute::AddedPlace;
+use crate::image::pins::ImagePins;
 use crate::image::store::ImageStore;
 use crate::package::ImageName;
-use crate::source::{self, SourceId, SourceRequest};
-use crate::tree::lock::{LockFault, LockFaults, SourceKey, TreeLock, WantedSource, is_own};
+use crate::source::{self, AddedKey, SourceId, SourceRequest};
+use crate::tree::lock::{
+    LockFault, LockFaults, Missing, SourceKey, TreeLock, WantedSource, is_own,
+};
 use crate::tree::{PackageKey, TreeError};
 
 /// External source, with one of the requests that fetch it.
@@ -29,12 +33,29 @@ pub(super) struct NamedImage {
     pub(super) users: BTreeSet<String>,
 }
 
+/// Source of ADD in the Dockerfile of an image.
+#[derive(Debug, Clone)]
+pub(super) struct AddedSource {
+    pub(super) place: AddedPlace,
+    /// Packages that need the image.
+    pub(super) users: BTreeSet<String>,
+}
+
+/// External images, and other inputs of their Dockerfiles.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ForeignImages {
+    pub(super) images: Vec<NamedImage>,
+    pub(super) added: BTreeMap<AddedKey, AddedSource>,
+    /// True if a base image of a Dockerfile is not here, so that there may be more.
+    pub(super) is_partial: bool,
+}
+
 /// All external inputs.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Foreign {
     pub(super) upstreams: Vec<ForeignSource>,
     pub(super) sources: Vec<ForeignSource>,
-    pub(super) images: Vec<NamedImage>,
+    pub(super) images: ForeignImages,
 }
 
 impl Foreign {
@@ -43,11 +64,16 @@ impl Foreign {
         let of = |sources, found: &ForeignSource| LockFault::of_source(sources, &found.wanted);
         let upstreams = self.upstreams.iter().filter_map(|found| of(&lock.upstreams, found));
         let sources = self.sources.iter().filter_map(|found| of(&lock.sources, found));
-        let images = self.images.iter().filter_map(|NamedImage { image, users, .. }| {
+        let added = self.images.added.iter().filter(|(key, _)| !lock.added.contains_key(key));
+        let added = added.map(|(key, source)| LockFault::Missing {
+            what: Missing::Added(key.clone()),
+            users: source.users.clone(),
+        });
+        let images = self.images.images.iter().filter_map(|NamedImage { image, users, .. }| {
             let images = if image.is_base { &lock.base_images } else { &lock.images };
             LockFault::of_image(images, &image.key, image.is_base, users)
         });
-        upstreams.chain(sources).chain(images).collect()
+        upstreams.chain(sources).chain(images).chain(added).collect()
     }
 }
 
@@ -55,20 +81,24 @@ impl Project {
     /// Fails if an existing lock lacks inputs of packages, or has them with other digests.
     pub fn check_lock(&self, keys: &[PackageKey]) -> Result<(), ProjectError> {
         let Some(lock) = self.options.lock.clone() else { return Ok(()) };
-        let items = self.foreign(keys)?.faults(&lock);
+        let items = self.foreign(keys, &self.pins)?.faults(&lock);
         if items.is_empty() {
             return Ok(());
         }
         Err(ProjectError::Lock(Box::new(LockFaults { path: lock.path.clone(), items })))
     }
 
-    /// Collects all external inputs of packages and of the tree itself. Unknown inputs are left
-    /// out: a build reports their problem.
-    pub(super) fn foreign(&self, keys: &[PackageKey]) -> Result<Foreign, ProjectError> {
+    /// Collects all external inputs of packages and of the tree itself; `pins` are those of images,
+    /// which may have triggers. Unknown inputs are left out: a build reports their problem.
+    pub(super) fn foreign(
+        &self,
+        keys: &[PackageKey],
+        pins: &ImagePins,
+    ) -> Result<Foreign, ProjectError> {
         let upstreams = upstream::requests(&self.options.packages, &self.options.local_sources)?;
         let store =
             ImageStore::open(self.options.runner.home.root()).map_err(ProjectError::Store)?;
-        let finder = self.finder(&store, false);
+        let finder = self.pinned_finder(&store, pins, &self.options.registry);
         Ok(Foreign {
             upstreams: self.foreign_sources(upstreams),
             sources: self.foreign_sources(self.own_requests(keys)),
@@ -98,20 +128,35 @@ impl Project {
         found.into_values().collect()
     }
 
-    fn foreign_images(&self, finder: &ImageFinder<'_>, keys: &[PackageKey]) -> Vec<NamedImage> {
+    pub(super) fn foreign_images(
+        &self,
+        finder: &ImageFinder<'_>,
+        keys: &[PackageKey],
+    ) -> ForeignImages {
         let mut found: BTreeMap<_, NamedImage> = BTreeMap::new();
+        let mut foreign = ForeignImages::default();
         for (name, keys) in self.image_names(keys) {
-            for image in finder.foreign(&name, &self.tree).unwrap_or_default() {
+            let packages = || keys.iter().map(|key| key.name.to_string());
+            // Of a faulty Dockerfile the inputs are unknown.
+            let unknown = |_| ForeignInputs { is_partial: true, ..ForeignInputs::default() };
+            let inputs = finder.foreign(&name, &self.tree).unwrap_or_else(unknown);
+            foreign.is_partial |= inputs.is_partial;
+            for image in inputs.images {
                 let entry = found.entry((image.is_base, image.key.clone()));
                 let entry = entry.or_insert_with(|| NamedImage {
                     image,
                     name: name.clone(),
                     users: BTreeSet::new(),
                 });
-                entry.users.extend(keys.iter().map(|key| key.name.to_string()));
+                entry.users.extend(packages());
+            }
+            for (key, place) in inputs.added {
+                let new = || AddedSource { place, users: BTreeSet::new() };
+                foreign.added.entry(key).or_insert_with(new).users.extend(packages());
             }
         }
-        found.into_values().collect()
+        foreign.images = found.into_values().collect();
+        foreign
     }
 
     /// Returns the packages covered by a lock of the whole tree: the packages of all tree variants,

@@ -152,6 +152,8 @@ impl Project {
         let lock = options.lock.as_deref();
         let pins = lock.map(|lock| lock.image_pins(true)).unwrap_or_default();
         options.fetch.pins = Arc::new(lock.map(TreeLock::file_pins).unwrap_or_default());
+        let added = lock.map(|lock| lock.added_pins(true)).unwrap_or_default();
+        options.fetch.added = Arc::new(added);
         let cache = Cache::of(&options.packages);
         match cache.linked() {
             Some(link) => Err(ProjectError::CacheLink(link)),

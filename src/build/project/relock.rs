@@ -3,15 +3,17 @@
 
 use std::collections::BTreeSet;
 
-use super::lock::{Foreign, ForeignSource, NamedImage};
+use super::lock::{AddedSource, Foreign, ForeignImages, ForeignSource, NamedImage};
 use super::{Project, ProjectError, SupplyFailure};
 use crate::base::digest::Tee;
 use crate::base::event::Observer;
+use crate::base::parallel;
 use crate::build::images::{Building, ImageError, ImageFinder};
+use crate::dockerfile::execute::current;
 use crate::image::pins::{ImagePins, PinError};
 use crate::image::registry::Client;
 use crate::image::store::ImageStore;
-use crate::source::{FilePin, SourceProblem};
+use crate::source::{AddedKey, FilePin, SourceProblem};
 use crate::tree::PackageKey;
 use crate::tree::lock::{LockFault, LockFaults, SourceKey, Sources, TreeLock};
 
@@ -44,6 +46,10 @@ fn means_source(name: &str, source: &ForeignSource) -> bool {
     users.contains(name) || users.iter().any(package) || source.wanted.key.place().1 == name
 }
 
+fn means_added(name: &str, key: &AddedKey) -> bool {
+    name == key.url() || name == key.to_string()
+}
+
 fn means_image(name: &str, image: &NamedImage) -> bool {
     name.parse().is_ok_and(|name| image.image.key.name == name)
 }
@@ -62,11 +68,16 @@ impl LockOptions {
         if self.update.is_empty() { !is_locked } else { is_update }
     }
 
+    fn updates_added(&self, key: &AddedKey) -> bool {
+        self.update.iter().any(|name| means_added(name, key))
+    }
+
     fn unknown(&self, foreign: &Foreign) -> Vec<String> {
         let sources = || foreign.upstreams.iter().chain(&foreign.sources);
         let is_known = |name: &String| {
             sources().any(|source| means_source(name, source))
-                || foreign.images.iter().any(|image| means_image(name, image))
+                || foreign.images.images.iter().any(|image| means_image(name, image))
+                || foreign.images.added.keys().any(|key| means_added(name, key))
         };
         self.update.iter().filter(|name| !is_known(name)).cloned().collect()
     }
@@ -82,7 +93,8 @@ impl Project {
         options: &LockOptions,
         observer: &dyn Observer,
     ) -> Result<Relocked, ProjectError> {
-        let (foreign, whole) = (self.foreign(keys)?, self.foreign(all)?);
+        let pins = old.image_pins(false);
+        let (foreign, whole) = (self.foreign(keys, &pins)?, self.foreign(all, &pins)?);
         let unknown = options.unknown(&foreign);
         if !unknown.is_empty() {
             return Ok(Relocked { lock: old.clone(), failures: Vec::new(), unknown });
@@ -105,17 +117,13 @@ impl Project {
             failures.extend(self.relock_sources(sources, wanted, options, observer)?);
             drop_sources(sources, wanted, needed, options);
         }
-        failures.extend(self.relock_images(&mut lock, &foreign, options, observer)?);
+        failures.extend(self.relock_images(&mut lock, keys, options, observer)?);
         if options.update.is_empty() && !options.is_partial {
-            // Pins for other platforms stay: their sources are the same.
-            let name = |is_base| {
-                let images =
-                    whole.images.iter().filter(move |image| image.image.is_base == is_base);
-                images.map(|image| image.image.key.name.clone()).collect::<BTreeSet<_>>()
-            };
-            let (images, bases) = (name(false), name(true));
-            lock.images.retain(|key, _| images.contains(&key.name));
-            lock.base_images.retain(|key, _| bases.contains(&key.name));
+            let store =
+                ImageStore::open(self.options.runner.home.root()).map_err(ProjectError::Store)?;
+            let pins = lock.image_pins(false);
+            let finder = self.pinned_finder(&store, &pins, &self.options.registry);
+            drop_images(&mut lock, &self.foreign_images(&finder, all));
         }
         Ok(Relocked { lock, failures, unknown: Vec::new() })
     }
@@ -150,44 +158,86 @@ impl Project {
         Ok(failures)
     }
 
-    /// Pins the current state of images.
+    /// Pins the current state of images, and of what their Dockerfiles add.
     fn relock_images(
         &self,
         lock: &mut TreeLock,
-        foreign: &Foreign,
+        keys: &[PackageKey],
         options: &LockOptions,
         observer: &dyn Observer,
     ) -> Result<Vec<SupplyFailure>, ProjectError> {
         let store =
             ImageStore::open(self.options.runner.home.root()).map_err(ProjectError::Store)?;
-        let is_new = |named: &&NamedImage| {
-            let images = if named.image.is_base { &lock.base_images } else { &lock.images };
-            options.pins(images.contains_key(&named.image.key), options.updates_image(named))
-        };
-        let new: Vec<&NamedImage> = foreign.images.iter().filter(is_new).collect();
-        let mut pins = lock.image_pins(false);
-        for named in &new {
-            let images = if named.image.is_base { &mut pins.bases } else { &mut pins.images };
-            images.remove(&named.image.key);
-        }
-        let mut finder = self.pinned_finder(&store, &pins, &self.options.registry);
         let mut failures = Vec::new();
-        for NamedImage { image, name, .. } in new {
-            let is_update = !options.update.is_empty();
-            match finder.resolve(name, image, &self.tree, is_update, observer) {
-                Ok(pin) => {
-                    let is_base = image.is_base;
-                    let images = if is_base { &mut lock.base_images } else { &mut lock.images };
-                    images.insert(image.key.clone(), pin);
+        // Of an image that is here, triggers may name others.
+        let mut done = BTreeSet::new();
+        loop {
+            let mut pins = lock.image_pins(false);
+            let finder = self.pinned_finder(&store, &pins, &self.options.registry);
+            let foreign = self.foreign_images(&finder, keys);
+            let is_new = |named: &&NamedImage| {
+                let images = if named.image.is_base { &lock.base_images } else { &lock.images };
+                let is_locked = images.contains_key(&named.image.key);
+                options.pins(is_locked, options.updates_image(named))
+                    && !done.contains(&(named.image.is_base, named.image.key.clone()))
+            };
+            let new: Vec<&NamedImage> = foreign.images.iter().filter(is_new).collect();
+            if new.is_empty() {
+                failures.extend(self.relock_added(lock, &foreign, options, observer)?);
+                return Ok(failures);
+            }
+            for named in &new {
+                let images = if named.image.is_base { &mut pins.bases } else { &mut pins.images };
+                images.remove(&named.image.key);
+            }
+            let mut finder = self.pinned_finder(&store, &pins, &self.options.registry);
+            for NamedImage { image, name, .. } in new {
+                let is_update = !options.update.is_empty();
+                done.insert((image.is_base, image.key.clone()));
+                match finder.resolve(name, image, &self.tree, is_update, observer) {
+                    Ok(pin) => {
+                        let is_base = image.is_base;
+                        let images = if is_base { &mut lock.base_images } else { &mut lock.images };
+                        images.insert(image.key.clone(), pin);
+                    }
+                    Err(error) if error.is_interruption() => return Err(ProjectError::Interrupted),
+                    Err(error) => failures.push(error.into()),
                 }
-                Err(error) if error.is_interruption() => return Err(ProjectError::Interrupted),
-                Err(error) => failures.push(error.into()),
+            }
+        }
+    }
+
+    /// Pins the current contents of what Dockerfiles add.
+    fn relock_added(
+        &self,
+        lock: &mut TreeLock,
+        foreign: &ForeignImages,
+        options: &LockOptions,
+        observer: &dyn Observer,
+    ) -> Result<Vec<SupplyFailure>, ProjectError> {
+        let is_new = |(key, _): &(&AddedKey, &AddedSource)| {
+            options.pins(lock.added.contains_key(key), options.updates_added(key))
+        };
+        let new: Vec<_> = foreign.added.iter().filter(is_new).collect();
+        let (home, fetch) = (&self.options.runner.home, &self.options.fetch);
+        let found = parallel::each(&new, options.jobs, observer, |(key, source)| {
+            current(key, &source.place, home, fetch, observer)
+        });
+        if observer.is_interrupted() {
+            return Err(ProjectError::Interrupted);
+        }
+        let mut failures = Vec::new();
+        for ((key, _), pin) in new.into_iter().zip(found) {
+            match pin {
+                Some(Ok(pin)) => drop(lock.added.insert(key.clone(), pin)),
+                Some(Err(error)) => failures.push(error.into()),
+                None => {}
             }
         }
         Ok(failures)
     }
 
-    fn pinned_finder<'a>(
+    pub(super) fn pinned_finder<'a>(
         &'a self,
         store: &'a ImageStore,
         pins: &'a ImagePins,
@@ -207,20 +257,14 @@ impl Project {
         is_partial: bool,
         observer: &dyn Observer,
     ) -> Result<Vec<LockFault>, ProjectError> {
-        let foreign = self.foreign(keys)?;
+        let foreign = self.foreign(keys, &lock.image_pins(false))?;
         let mut faults = foreign.faults(lock);
         if !is_partial {
             let options = LockOptions::default();
             let mut rest = lock.clone();
             drop_sources(&mut rest.upstreams, &[], &foreign.upstreams, &options);
             drop_sources(&mut rest.sources, &[], &foreign.sources, &options);
-            let names = |is_base: bool| -> BTreeSet<_> {
-                let images = foreign.images.iter().filter(|image| image.image.is_base == is_base);
-                images.map(|image| &image.image.key.name).collect()
-            };
-            let (images, bases) = (names(false), names(true));
-            rest.images.retain(|key, _| images.contains(&key.name));
-            rest.base_images.retain(|key, _| bases.contains(&key.name));
+            drop_images(&mut rest, &foreign.images);
             faults.extend(lock.lines_not_in(&rest).into_iter().map(LockFault::Unneeded));
         }
         let lists = [(&lock.upstreams, &foreign.upstreams), (&lock.sources, &foreign.sources)];
@@ -244,7 +288,7 @@ impl Project {
         let mut finder = self.pinned_finder(&store, &pins, &registry);
         let mut faults = Vec::new();
         for NamedImage { image, name, users } in
-            foreign.images.iter().filter(|it| !it.image.is_base)
+            foreign.images.images.iter().filter(|it| !it.image.is_base)
         {
             match finder.find(name, &self.tree, observer) {
                 Err(error) if error.is_interruption() => return Err(ProjectError::Interrupted),
@@ -262,6 +306,21 @@ impl Project {
             }
         }
         Ok(faults)
+    }
+}
+
+/// Drops superfluous pins of images, and of what Dockerfiles add. Pins for other platforms stay:
+/// their sources are the same.
+fn drop_images(lock: &mut TreeLock, needed: &ForeignImages) {
+    let names = |is_base: bool| -> BTreeSet<_> {
+        let images = needed.images.iter().filter(|image| image.image.is_base == is_base);
+        images.map(|image| &image.image.key.name).collect()
+    };
+    let (images, bases) = (names(false), names(true));
+    lock.images.retain(|key, _| images.contains(&key.name));
+    if !needed.is_partial {
+        lock.base_images.retain(|key, _| bases.contains(&key.name));
+        lock.added.retain(|key, _| needed.added.contains_key(key));
     }
 }
 

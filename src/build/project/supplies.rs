@@ -8,6 +8,7 @@ use crate::base::event::Observer;
 use crate::base::parallel;
 use crate::build::images::{BuilderUpload, Building, ImageError, ImageFinder, MirrorImage};
 use crate::build::upstream;
+use crate::dockerfile::execute::AddedError;
 use crate::image::store::ImageStore;
 use crate::package::ImageName;
 use crate::source::{self, FetchOptions, Fetched, SourceError, SourceRequest};
@@ -22,6 +23,9 @@ pub enum SupplyFailure {
     /// An image.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// A source that a Dockerfile adds.
+    #[error(transparent)]
+    Added(#[from] AddedError),
 }
 
 impl SupplyFailure {
@@ -30,6 +34,7 @@ impl SupplyFailure {
         match self {
             Self::Source(error) => error.problem.hint(),
             Self::Image(error) => error.hint(),
+            Self::Added(error) => error.hint(),
         }
     }
 }

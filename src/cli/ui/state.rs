@@ -166,8 +166,10 @@ impl RunState {
     }
 
     fn plan(&mut self, planned: &Planned) {
-        self.tally.planned = planned.packages.len();
-        self.tally.cached = planned.cached;
+        // What caches have given before is in the tree's cache by now.
+        let done = self.tally.done();
+        self.tally.planned = planned.packages.len() + done;
+        self.tally.cached = planned.cached.saturating_sub(done);
         let ids = planned.packages.iter().enumerate();
         self.places = ids.map(|(place, package)| (package.id.clone(), place)).collect();
         self.expected = planned.packages.iter().map(|package| package.expected).collect();

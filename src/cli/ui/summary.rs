@@ -45,7 +45,7 @@ pub(super) fn lines(state: &RunState, ending: Ending, cached: usize, now: Instan
     let some = |count: usize, text: &str| (count > 0).then(|| format!("{count} {text}"));
     let packages = [
         some(tally.built, "built"),
-        some(tally.fetched, "fetched from the repository"),
+        some(tally.fetched, "fetched"),
         some(tally.cached + tally.appeared, "in the cache"),
         some(tally.failed, "failed"),
         some(tally.left(), "not built"),
@@ -145,10 +145,22 @@ mod tests {
         ];
         assert_eq!(
             summary(&events, Ending::Failed, 65).join("\n"),
-            "  failed 2 built, 1 fetched from the repository, 65 in the cache, 1 failed, 1 not built in 1 min 40 s\n \
+            "  failed 2 built, 1 fetched, 65 in the cache, 1 failed, 1 not built in 1 min 40 s\n \
              sources 1 from the cache, 1 from a mirror, 1 downloaded (40.2 MB)\n \
              longest a--1 1 min 15 s, d--4 3.0 s, c--3 2.0 s"
         );
+    }
+
+    #[test]
+    fn what_caches_give_before_is_counted_once() {
+        let fetched = |package: &str| Event::Finished {
+            package: package.to_owned(),
+            how: Outcome::Fetched,
+            took: Duration::from_secs(1),
+        };
+        let events = [fetched("y--1"), fetched("z--1"), planned(&["a--1", "b--2"])];
+        let summary = summary(&events, Ending::Failed, 67).join("\n");
+        assert!(summary.contains(" 2 fetched, 63 in the cache, 2 not built in "), "{summary}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::error::{DockerfileError, StepError};
-use super::shared::{BASES, Build, FLATTENED, FOLDER, FinishedStage, OWNERS};
+use super::shared::{ADDED, BASES, Build, FLATTENED, FOLDER, FinishedStage, OWNERS};
 use super::stage::StageBuilder;
 use crate::base::event::{Event, Observer};
 use crate::base::http::redact_text;
@@ -50,8 +50,8 @@ impl ImageBuilder<'_> {
         let scope = Scope::of(&dockerfile, &options.surroundings()).map_err(report)?;
         let dockerfile = scope.with_contexts(dockerfile);
         let target = options.target.as_deref();
-        let first =
-            graph::plan(&dockerfile, &scope, target, &Triggers::default()).map_err(report)?;
+        // Before anything is fetched.
+        graph::plan(&dockerfile, &scope, target, &Triggers::default()).map_err(report)?;
         let is_text = matches!(options.dockerfile, Some(DockerfileLocation::Text(_)));
         let beside = Some(path.as_path()).filter(|_| !is_text);
         let context = match &options.context {
@@ -65,16 +65,15 @@ impl ImageBuilder<'_> {
         let logs = self.runner.home.image_logs(name);
         let file = (path.clone(), text.clone());
         let build = Build::new(self, options, dockerfile, scope, context, file, logs);
-        let triggers = build.triggers(&first, observer)?;
+        let triggers_of =
+            |name: &str, stage: &PlannedStage| build.triggers_of(name, stage, observer);
+        let (dockerfile, scope) = (&build.dockerfile, &build.scope);
+        let (plan, triggers) =
+            graph::plan_with_triggers(dockerfile, scope, target, triggers_of, report)?;
         if triggers.is_empty() {
             // Triggers may declare some.
             build.warn_of_unused_arguments(observer);
         }
-        let plan = if triggers.is_empty() {
-            first
-        } else {
-            graph::plan(&build.dockerfile, &build.scope, target, &triggers).map_err(report)?
-        };
         build.run(&plan, observer)
     }
 }
@@ -121,20 +120,16 @@ impl Build<'_> {
         }
     }
 
-    /// The triggers of the images that stages start from.
-    fn triggers(&self, plan: &Plan, observer: &dyn Observer) -> Result<Triggers, DockerfileError> {
-        let mut triggers = Triggers::default();
-        for stage in &plan.stages {
-            if let Base::Image(name) = &stage.base {
-                let position = &self.dockerfile.stages[stage.number].position;
-                let done = self.image(name, &stage.platform, position, observer)?;
-                let on_build = done.finished.document.config.on_build;
-                if !on_build.is_empty() {
-                    triggers.insert(name.clone(), on_build);
-                }
-            }
-        }
-        Ok(triggers)
+    /// The triggers of an image that a stage starts from.
+    fn triggers_of(
+        &self,
+        name: &str,
+        stage: &PlannedStage,
+        observer: &dyn Observer,
+    ) -> Result<Vec<String>, DockerfileError> {
+        let position = &self.dockerfile.stages[stage.number].position;
+        let done = self.image(name, &stage.platform, position, observer)?;
+        Ok(done.finished.document.config.on_build)
     }
 
     fn run(&self, plan: &Plan, observer: &dyn Observer) -> Result<BuiltImage, DockerfileError> {
@@ -202,6 +197,11 @@ impl Build<'_> {
                 BASES.to_owned(),
                 bases.map_err(|error| stored(StoreError::Io(error.into())))?,
             );
+            if !shared.added.is_empty() {
+                let added = serde_json::to_string(&shared.added);
+                let added = added.map_err(|error| stored(StoreError::Io(error.into())))?;
+                annotations.insert(ADDED.to_owned(), added);
+            }
             if shared.has_nameless_base || shared.has_own_caches {
                 names = &[];
             }

@@ -11,6 +11,7 @@ use crate::image::store::StoreError;
 use crate::package::Report;
 use crate::runner::job::Failure;
 use crate::runner::session::JobError;
+use crate::source::NotPinned;
 
 /// An image can't be built.
 #[derive(Debug, thiserror::Error)]
@@ -136,15 +137,20 @@ pub enum StepError {
     #[error("{}", crate::base::causes::with_causes(.0))]
     Git(GitFilesError),
     /// The download does not match its checksum.
-    #[error("{url} has the digest {found}, but the Dockerfile says {expected}")]
+    #[error("{url} has the digest {found}, but {by} says {expected}")]
     Checksum {
         /// From where.
         url: String,
         /// Digest of the download.
         found: String,
-        /// Digest in the Dockerfile.
+        /// Expected digest.
         expected: String,
+        /// Origin of the expected digest: the Dockerfile or the lock.
+        by: &'static str,
     },
+    /// The lock lacks a source.
+    #[error("{0}")]
+    NotPinned(NotPinned),
     /// The network is to be left alone.
     #[error("{0} would have to be fetched, and --offline forbids it")]
     Offline(String),
@@ -188,6 +194,10 @@ impl StepError {
             Self::Agent { .. } => Some("start one: eval $(ssh-agent); ssh-add".to_owned()),
             Self::NoUplink => Some("install the package passt or slirp4netns, or let commands use the machine's network: --network=host; --network=none if they need none".to_owned()),
             Self::Files(error) => error.hint().map(str::to_owned),
+            Self::NotPinned(_) => Some("add what is new: mkpanda lock".to_owned()),
+            Self::Checksum { url, by: "mkpanda.lock", .. } => {
+                Some(format!("if it was meant to change: mkpanda lock --update {url}"))
+            }
             _ => None,
         }
     }

@@ -7,21 +7,18 @@ use super::agent::AgentSocket;
 use super::choose::{Owners, choice, choose_with_digest};
 use super::error::StepError;
 use super::job::{CopyInput, MountInput, SecretBytes, StepNetwork};
-use super::stage::{Gathered, StageBuilder, let_in};
+use super::stage::{Gathered, StageBuilder};
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
 use crate::container::uplink::Uplink;
 use crate::dockerfile::cache;
 use crate::dockerfile::context::{ContextError, Files};
-use crate::dockerfile::git::check_out_git;
 use crate::dockerfile::options::{NamedContext, SecretLocation};
 use crate::dockerfile::step::{CopySource, CopyStep, Origin, RunMount, RunNetwork, RunStep, Step};
 use crate::image::digest::DiffId;
 use crate::image::store::BuiltLayer;
-use crate::package::CommitId;
-use crate::source::GitSelection;
 
-fn file(what: &'static str) -> impl Fn(std::io::Error) -> StepError {
+pub(super) fn file(what: &'static str) -> impl Fn(std::io::Error) -> StepError {
     move |source| StepError::File { what, source }
 }
 
@@ -261,105 +258,8 @@ impl StageBuilder<'_, '_> {
         }
     }
 
-    fn download(
-        &mut self,
-        url: &str,
-        checksum: Option<&str>,
-        observer: &dyn Observer,
-    ) -> Result<(CopyInput, Sha256Sum), StepError> {
-        let name = url_file_name(url);
-        if let Some(expected) = checksum
-            && let Ok(sum) = expected.trim_start_matches("sha256:").parse::<Sha256Sum>()
-        {
-            // It is fetched only if the step isn't in the cache.
-            return Ok((CopyInput::Download { file: PathBuf::new(), name }, sum));
-        }
-        let path = self.fetch(url, &name, observer)?;
-        let digest = Sha256Sum::of_file(&path).map_err(file("read a download"))?;
-        Ok((CopyInput::Download { file: path, name }, digest))
-    }
-
-    /// Fetches missing inputs that are required.
-    pub(super) fn fetch_missing(
-        &mut self,
-        step: &CopyStep,
-        inputs: &mut [CopyInput],
-        observer: &dyn Observer,
-    ) -> Result<(), StepError> {
-        for (source, input) in step.sources.iter().zip(inputs) {
-            if let (CopySource::Git(place), CopyInput::CheckOut { folder }) = (source, &mut *input)
-                && folder.as_os_str().is_empty()
-            {
-                *folder = self.check_out(place, observer)?.0;
-            }
-            let (
-                CopySource::Url { url, checksum: Some(expected) },
-                CopyInput::Download { file: place, name },
-            ) = (source, input)
-            else {
-                continue;
-            };
-            let fetched = self.fetch(url, name, observer)?;
-            let found = Sha256Sum::of_file(&fetched).map_err(file("read a download"))?.prefixed();
-            if found != *expected {
-                let (url, expected) = (crate::base::http::redact(url), expected.clone());
-                return Err(StepError::Checksum { url, found, expected });
-            }
-            *place = fetched;
-        }
-        Ok(())
-    }
-
-    fn fetch(&self, url: &str, name: &str, observer: &dyn Observer) -> Result<PathBuf, StepError> {
-        let shown = crate::base::http::redact(url);
-        let fetch = self.build.builder.fetch;
-        if fetch.offline {
-            return Err(StepError::Offline(shown));
-        }
-        let folder = self.download_folder()?;
-        let path = folder.join(name);
-        let mut target =
-            fs_err::File::create_new(&path).map_err(file("write a download"))?.into_parts().0;
-        let subject = self.stage_label().to_owned();
-        fetch
-            .http
-            .download(url, &subject, &mut target, observer)
-            .map_err(|error| StepError::Download(crate::base::causes::with_causes(&error)))?;
-        let_in(&folder, &path).map_err(file("write a download"))?;
-        Ok(path)
-    }
-
-    /// Fetches a git repository, unless the reference is a commit id, which also determines the
-    /// submodules.
-    fn git(
-        &mut self,
-        place: &GitSelection,
-        observer: &dyn Observer,
-    ) -> Result<(CopyInput, Sha256Sum), StepError> {
-        let known = place.reference.as_deref().and_then(|text| text.parse::<CommitId>().ok());
-        let (folder, commit) = match known {
-            Some(commit) => (PathBuf::new(), commit),
-            None => self.check_out(place, observer)?,
-        };
-        let digest = Sha256Sum::of(format!("{} {commit}", place.url).as_bytes());
-        Ok((CopyInput::CheckOut { folder }, digest))
-    }
-
-    fn check_out(
-        &self,
-        place: &GitSelection,
-        observer: &dyn Observer,
-    ) -> Result<(PathBuf, CommitId), StepError> {
-        let fetch = self.build.builder.fetch;
-        if fetch.offline {
-            return Err(StepError::Offline(crate::base::http::redact(&place.url)));
-        }
-        let folder = self.download_folder()?.join("git");
-        check_out_git(place, &folder, fetch, observer).map_err(StepError::Git)
-    }
-
     /// Makes a folder for a download, removed with the build.
-    fn download_folder(&self) -> Result<PathBuf, StepError> {
+    pub(super) fn download_folder(&self) -> Result<PathBuf, StepError> {
         use std::os::unix::fs::PermissionsExt;
         let failed = file("make a folder for a download");
         let home = self.build.inputs().map_err(&failed)?;
@@ -378,12 +278,4 @@ fn close_to_others(folder: &Path, owner: (u32, u32)) -> std::io::Result<()> {
         std::os::unix::fs::chown(folder, Some(owner.0), Some(owner.1))?;
     }
     fs_err::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
-}
-
-/// File name of a download: the last part of its URL's path.
-fn url_file_name(url: &str) -> String {
-    let parsed = url::Url::parse(url).ok();
-    let path = parsed.as_ref().map(|url| url.path().to_owned()).unwrap_or_default();
-    let name = Path::new(&path).file_name().map(|name| name.to_string_lossy().into_owned());
-    name.unwrap_or_else(|| "download".to_owned())
 }

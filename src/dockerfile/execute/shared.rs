@@ -21,6 +21,7 @@ use crate::image::store::{BlobRoom, BuiltLayer, Image, ImageStore, LayerBlob, St
 use crate::runner::scratch::InputsFolder;
 use crate::runner::session::Session;
 use crate::runner::uses::Registration;
+use crate::source::AddedPins;
 
 /// The annotation of images in whose layers owners may be lost that a command gave to files.
 pub(super) const OWNERS: &str = "org.mkpanda.owners";
@@ -32,14 +33,22 @@ pub(super) const BASES: &str = "org.mkpanda.bases";
 /// The annotation with the sum of the folder that an image was made from.
 pub(super) const FOLDER: &str = "org.mkpanda.folder";
 
-/// True unless an image records another folder, or other base images than the current ones of those
-/// names in the store or the lock.
+/// The annotation with the contents that an image was made from by `ADD`, by their places.
+pub(super) const ADDED: &str = "org.mkpanda.added";
+
+/// True unless an image records another folder, other base images than the current ones of those
+/// names in the store or the lock, or other contents of `ADD` than the lock has.
 pub fn is_still_of(
     store: &ImageStore,
     image: &Image,
     folder: &Sha256Sum,
-    pins: &ImagePins,
+    (pins, added): (&ImagePins, &AddedPins),
 ) -> Result<bool, StoreError> {
+    if let Some(text) = store.annotation(image, ADDED)?
+        && !serde_json::from_str(&text).is_ok_and(|contents| added.accept(&contents))
+    {
+        return Ok(false);
+    }
     if store.annotation(image, FOLDER)?.is_some_and(|sum| sum != folder.as_str()) {
         return Ok(false);
     }
@@ -84,6 +93,8 @@ pub(super) struct BuildState {
     pub(super) images: BTreeMap<String, FinishedStage>,
     /// The ids of these images, by their names in the Dockerfile.
     pub(super) bases: BTreeMap<String, String>,
+    /// Contents of sources of `ADD` that may change, by their places.
+    pub(super) added: BTreeMap<String, String>,
     /// True if a base image came from a location without names in the store.
     pub(super) has_nameless_base: bool,
     /// True if a command had a cache that builds of other scopes don't have.

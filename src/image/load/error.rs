@@ -246,6 +246,20 @@ impl LoadProblem {
         )
     }
 
+    /// The problem of an index without an image for the platform: `others` are its entries for other
+    /// platforms or of other kinds, `unread` its indexes that cannot be read, by digest.
+    pub(in crate::image) fn no_image_for(
+        wanted: &Platform,
+        others: &[String],
+        unread: &[(String, impl std::fmt::Display)],
+    ) -> Self {
+        let unread = unread.iter().map(|(digest, it)| format!("the index {digest} ({it})"));
+        let mut found: Vec<String> = others.iter().cloned().chain(unread).collect();
+        found.sort();
+        found.dedup();
+        Self::Platform { wanted: wanted.clone(), found }
+    }
+
     /// Joins the problems of all entries, each with the entry's name.
     pub(in crate::image) fn of_entries(mut problems: Vec<(String, Self)>) -> Self {
         if problems.len() <= 1 {

@@ -152,7 +152,7 @@ impl Search<'_, '_> {
     fn candidates(&mut self, entries: &[Target]) -> Result<Vec<Target>, LoadProblem> {
         let mut candidates = Vec::new();
         self.collect(entries, 0, &mut candidates)?;
-        candidates.sort_by_key(Target::rank);
+        candidates.sort_by_key(|target| target.rank(&self.options.platform));
         Ok(candidates)
     }
 
@@ -173,7 +173,7 @@ impl Search<'_, '_> {
             }
             let wanted = &self.options.platform;
             match (&entry.platform, entry.kind) {
-                (Some(platform), _) if !wanted.accepts(platform) => {
+                (Some(platform), _) if !entry.may_be_for(wanted) => {
                     self.others.push(platform.to_string());
                 }
                 (_, Kind::Manifest) => candidates.push(entry.clone()),
@@ -205,12 +205,7 @@ impl Search<'_, '_> {
         if self.others.is_empty() {
             return LoadProblem::of_entries(self.problems);
         }
-        let problems = self.problems.iter();
-        let unread = problems.map(|(digest, problem)| format!("the index {digest} ({problem})"));
-        let mut found: Vec<String> = self.others.iter().cloned().chain(unread).collect();
-        found.sort();
-        found.dedup();
-        LoadProblem::Platform { wanted: self.options.platform.clone(), found }
+        LoadProblem::no_image_for(&self.options.platform, &self.others, &self.problems)
     }
 }
 

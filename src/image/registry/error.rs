@@ -9,6 +9,7 @@ use crate::image::load::LoadProblem;
 use crate::image::reference::ImageRef;
 use crate::image::store::StoreError;
 use crate::store::registry::ExchangeError;
+use crate::store::registry::login::login_commands;
 
 /// An image can't be pulled or pushed.
 #[derive(Debug, thiserror::Error)]
@@ -175,11 +176,15 @@ impl RegistryError {
                 "check the name and the tag; a registry says the same of what it hides from who isn't logged in".to_owned()
             }
             ExchangeError::Unauthorized { .. } => {
-                format!("log in: `podman login {host}`, `docker login {host}` or `skopeo login {host}`")
+                format!("log in: {}", login_commands(host))
             }
             ExchangeError::Denied { .. } => match self.verb {
-                Verb::Push => format!("log in to {host} as a user who may push {name}"),
-                Verb::Pull => format!("log in to {host} as a user who may read {name}"),
+                Verb::Push => {
+                    format!("log in as a user who may push {name}: {}", login_commands(host))
+                }
+                Verb::Pull => {
+                    format!("log in as a user who may read {name}: {}", login_commands(host))
+                }
             },
             ExchangeError::TooMany { .. } => format!(
                 "try again then, log in to {host}, or name a mirror: [registries.\"{}\"] mirrors = [\"HOST\"]",

@@ -114,12 +114,12 @@ impl Layout<'_> {
     ) -> Result<Vec<Target>, MirrorProblem> {
         let name = format!("{IMAGES}/index.json");
         let bytes = self.document(&name)?;
-        self.select(&name, &bytes, |target| {
+        self.select(&name, &bytes, platform, |target| {
             let names = target.full_name.iter().chain(&target.ref_name);
             if reference.digest() == Some(&target.digest) {
                 return true;
             }
-            target.platform.as_ref().is_none_or(|found| platform.accepts(found))
+            target.may_be_for(platform)
                 && names
                     .filter_map(|name| name.parse().ok())
                     .any(|name: ImageRef| name == *reference)
@@ -131,13 +131,14 @@ impl Layout<'_> {
         &self,
         name: &str,
         bytes: &[u8],
+        platform: &Platform,
         is_it: impl Fn(&Target) -> bool,
     ) -> Result<Vec<Target>, MirrorProblem> {
         let mut targets = parse_index(bytes, None)
             .map_err(|problem| self.damaged(name, document("the index", problem)))?
             .targets;
         targets.retain(|target| target.kind == Kind::Manifest && is_it(target));
-        targets.sort_by_key(Target::rank);
+        targets.sort_by_key(|target| target.rank(platform));
         Ok(targets)
     }
 
@@ -225,7 +226,8 @@ impl Layout<'_> {
         };
         let loaded = store.load(LoadInput::Path(&folder), &load, observer);
         let loaded = loaded.map_err(|LoadError { problem, .. }| match problem {
-            problem @ (LoadProblem::Store(_) | LoadProblem::Write(_)) => {
+            // The user's own limit says nothing about the mirror.
+            problem @ (LoadProblem::Store(_) | LoadProblem::Write(_) | LoadProblem::Limit(_)) => {
                 MirrorProblem::Local(problem)
             }
             problem => self.damaged(&format!("the image {}", reference.familiar()), problem),
@@ -298,12 +300,10 @@ impl Layout<'_> {
         manifest: &Manifest,
         name: &str,
     ) -> Result<(), MirrorProblem> {
-        let problem = pull.check_sizes(manifest).err();
-        problem.map_or(Ok(()), |problem| match problem {
-            RegistryProblem::Content(problem) => Err(self.damaged(name, problem)),
-            problem => {
-                Err(MirrorProblem::Local(LoadProblem::Write(std::io::Error::other(problem))))
-            }
+        pull.check_sizes(manifest).map_err(|problem| match problem {
+            // The user's own limit says nothing about the mirror.
+            problem @ LoadProblem::Limit(_) => MirrorProblem::Local(problem),
+            problem => self.damaged(name, problem),
         })
     }
 }

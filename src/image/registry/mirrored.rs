@@ -72,11 +72,8 @@ impl Client {
         let transfer = Transfer { subject: &subject, observer };
         let taken = place.item("the cache", &transfer, MirrorProblem::kind, |place| {
             let layout = Layout { place, transfer: &transfer };
-            let is_it = |target: &Target| {
-                let platform = target.platform.as_ref();
-                platform.is_none_or(|found| options.platform.accepts(found))
-            };
-            layout.take_first(&pull, &layout.select(name, index, is_it)?, true)
+            let is_it = |target: &Target| target.may_be_for(&options.platform);
+            layout.take_first(&pull, &layout.select(name, index, &options.platform, is_it)?, true)
         });
         let failed = |problem: MirrorProblem| RegistryError {
             verb: Verb::Pull,

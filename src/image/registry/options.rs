@@ -84,17 +84,17 @@ pub(super) fn unpacked(outcome: Result<(), UnpackFailure>) -> Result<(), Registr
 
 impl Pull<'_> {
     /// Fails before the download if the sizes in the manifest exceed the limits.
-    pub(super) fn check_sizes(&self, manifest: &Manifest) -> Result<(), RegistryProblem> {
+    pub(super) fn check_sizes(&self, manifest: &Manifest) -> Result<(), LoadProblem> {
         let config = manifest.config.size;
         if config > LONGEST_DOCUMENT {
             let what = "the configuration".to_owned();
-            return Err(LoadProblem::LongDocument { what, bytes: config }.into());
+            return Err(LoadProblem::LongDocument { what, bytes: config });
         }
         let sizes = manifest.layers.iter().map(|layer| layer.content.size);
         let limit = self.options.limits.max_bytes;
         let sum = sizes.fold(config, u64::saturating_add);
         if sum > limit || manifest.layers.len() as u64 > self.options.limits.max_entries {
-            return Err(LoadProblem::Limit(LimitExceeded::Bytes(limit)).into());
+            return Err(LoadProblem::Limit(LimitExceeded::Bytes(limit)));
         }
         Ok(())
     }

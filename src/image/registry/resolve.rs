@@ -200,9 +200,7 @@ impl<'s> Search<'s> {
         let mut fitting = Vec::new();
         for target in targets {
             match (&target.platform, target.kind) {
-                (Some(platform), _)
-                    if !self.wanted.accepts(platform) || !self.wanted.accepts_variant(platform) =>
-                {
+                (Some(platform), _) if !target.may_be_for(self.wanted) => {
                     // Attestations have no platform, which they say so.
                     if platform.os != "unknown" {
                         self.others.push(platform.to_string());
@@ -217,19 +215,14 @@ impl<'s> Search<'s> {
 
     /// Sorts candidates, best first; fails if none is left.
     fn sorted(&mut self, mut fitting: Vec<Target>) -> Result<Vec<Target>, RegistryProblem> {
-        fitting.sort_by_key(Target::rank);
+        fitting.sort_by_key(|target| target.rank(self.wanted));
         if !fitting.is_empty() {
             return Ok(fitting);
         }
         if self.others.is_empty() && !self.problems.is_empty() {
             return Err(RegistryProblem::of_entries(std::mem::take(&mut self.problems)));
         }
-        let problems = self.problems.iter();
-        let unread = problems.map(|(digest, problem)| format!("the index {digest} ({problem})"));
-        let mut found: Vec<String> = self.others.iter().cloned().chain(unread).collect();
-        found.sort();
-        found.dedup();
-        Err(LoadProblem::Platform { wanted: self.wanted.clone(), found }.into())
+        Err(LoadProblem::no_image_for(self.wanted, &self.others, &self.problems).into())
     }
 }
 

@@ -40,9 +40,17 @@ pub(super) fn copy(
 ) -> Result<Copied, Failure> {
     let options = CopyOptions { mode, ..CopyOptions::default() };
     let copy = async || store.objects.copy_opts(from, to, options.clone()).await;
-    match operation.run(operation.ask(copy)) {
-        Ok(()) => Ok(Copied::Done),
+    let result = match operation.run(operation.ask(copy)) {
         Err(Failure::Copying(progress)) => wait(operation, store, to, progress),
+        result => result.map(|()| Copied::Done),
+    };
+    match result {
+        Ok(copied) => Ok(copied),
+        // The operation's key is that of the original, which has to stay.
+        Err(Failure::Lasting(CloudError::NotCopied { server, reason, .. })) => {
+            let left = Some(to.clone());
+            Err(Failure::Lasting(CloudError::NotCopied { server, reason, left }))
+        }
         Err(Failure::Taken) if mode == CopyMode::Create => Ok(Copied::Taken),
         Err(Failure::Lasting(CloudError::Answer { answer, .. }))
             if mode == CopyMode::Create && answer.is_unknown() =>

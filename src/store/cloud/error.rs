@@ -1,5 +1,7 @@
 //! Failures of exchanges with stores in clouds, and remedies.
 
+use object_store::path::Path;
+
 use super::address::{CloudAddress, CloudKind};
 use super::answer::{Skew, StoreAnswer};
 use crate::store::failure::FailureKind;
@@ -31,9 +33,9 @@ pub(super) enum CloudError {
     /// The response does not have the expected form.
     #[error("the answer is not an object store's: {reason}")]
     Protocol { reason: String },
-    /// The store could not copy the object, and may have left an empty one.
+    /// The store could not copy the object, and may have left an empty one in this place.
     #[error("{server} could not copy the object: {reason}")]
-    NotCopied { server: String, reason: String },
+    NotCopied { server: String, reason: String, left: Option<Path> },
     /// The object is larger than the limit.
     #[error("it has {size} bytes, and an object may have {limit}")]
     TooLarge { size: u64, limit: u64 },
@@ -73,7 +75,12 @@ impl CloudError {
                 "check {}, and that no proxy or login page answers in its place",
                 endpoint_variable(kind)
             )),
-            Self::NotCopied { .. } => Some("run the same command again: it copies the object again".to_owned()),
+            // The copy that failed has the object's name: no command copies over it.
+            Self::NotCopied { left, .. } => Some(format!(
+                "remove what the failed copy has left, and run the same command again: az storage blob delete --container-name '{}' --name '{}'",
+                address.bucket(),
+                left.as_ref()?
+            )),
             Self::NotSent { .. } | Self::TooLarge { .. } => None,
         }
     }

@@ -10,7 +10,7 @@ use super::exchange::{Exchange, Fault, Noted, UploadParts};
 use super::runtime::{self, Stopped};
 use crate::base::causes::with_causes;
 use crate::base::event::Event;
-use crate::base::http::retry::{LONGEST_REQUESTED_WAIT, NotSent, not_sent, waits};
+use crate::base::http::retry::{NotSent, next_wait, not_sent, waits};
 use crate::base::http::{HttpOptions, redact_text};
 use crate::store::backend::Transfer;
 use crate::store::error::StoreError;
@@ -117,10 +117,10 @@ impl<'s> Operation<'s> {
                 left = waits(self.options).collect::<Vec<_>>().into_iter();
             }
             made += 1;
-            let Some(wait) = left.next() else {
-                return Err(Failure::Lasting(CloudError::GaveUp { attempts: made, reason }));
-            };
-            let wait = wait.max(asked.unwrap_or_default().min(LONGEST_REQUESTED_WAIT));
+            let wait = next_wait(left.next(), asked).map_err(|end| {
+                let reason = format!("{reason}{end}");
+                Failure::Lasting(CloudError::GaveUp { attempts: made, reason })
+            })?;
             let subject = self.transfer.subject.to_owned();
             self.transfer.observer.event(Event::Retry { subject, reason, wait });
             tokio::time::sleep(wait).await;
@@ -172,7 +172,10 @@ impl<'s> Operation<'s> {
             Fault::Broken(reason) => passing(reason),
             Fault::Copying(progress) if self.verb == COPY => Failure::Copying(progress),
             Fault::Copying(_) => passing("the store has not ended the copy of the object"),
-            Fault::NotCopied(reason) => Failure::Lasting(CloudError::NotCopied { server, reason }),
+            Fault::NotCopied(reason) => {
+                let left = self.key.map(|key| self.address.path(key));
+                Failure::Lasting(CloudError::NotCopied { server, reason, left })
+            }
             Fault::Forbidden(reason) => Failure::Lasting(CloudError::NotSent { server, reason }),
             Fault::NotSent(error) => match not_sent(error, self.options) {
                 NotSent::Passing(reason) | NotSent::Refused(reason) | NotSent::Lasting(reason)

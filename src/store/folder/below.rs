@@ -4,27 +4,16 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use fs_err::os::unix::fs::OpenOptionsExt;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat};
+use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat, mkdirat};
 
-use crate::base::confinement::open_within;
+use crate::base::confinement::{find_listed, open_folder};
 use crate::store::key::Key;
-
-/// Opens the folder itself, for what is below.
-fn root(folder: &Path) -> io::Result<OwnedFd> {
-    let mut options = fs_err::OpenOptions::new();
-    let file = options.read(true).custom_flags(libc::O_DIRECTORY | libc::O_PATH);
-    Ok(OwnedFd::from(file.open(folder)?.into_parts().0))
-}
 
 /// Finds what is at a path below the folder, without opening it.
 pub(super) fn find(folder: &Path, path: &str) -> io::Result<OwnedFd> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-    Ok(open_within(root(folder)?, Path::new(path), how)?)
+    find_listed(open_folder(folder)?, Path::new(path))
 }
 
 /// Finds an object, which has a size then.
@@ -42,7 +31,7 @@ pub(super) fn parent(store: &Path, key: &Key, make: bool) -> io::Result<OwnedFd>
     if make {
         fs_err::create_dir_all(store)?;
     }
-    let mut folder = root(store)?;
+    let mut folder = open_folder(store)?;
     let mut place = store.to_owned();
     let above = key.as_str().rsplit_once('/').map_or("", |(above, _)| above);
     for part in above.split('/').filter(|part| !part.is_empty()) {

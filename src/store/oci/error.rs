@@ -5,6 +5,7 @@ use super::url::OciUrl;
 use crate::store::failure::FailureKind;
 use crate::store::hinted::HintedError;
 use crate::store::registry::ExchangeError;
+use crate::store::registry::login::login_commands;
 
 /// An operation on a store in a registry failed.
 #[derive(Debug, thiserror::Error)]
@@ -98,10 +99,11 @@ fn hint_of_exchange(error: &ExchangeError, url: &OciUrl) -> Option<String> {
     let (host, repository) = (url.host(), url.repository());
     Some(match error {
         ExchangeError::Unauthorized { .. } => {
-            format!("log in: `podman login {host}`, `docker login {host}` or `skopeo login {host}`")
+            format!("log in: {}", login_commands(host))
         }
         ExchangeError::Denied { .. } => format!(
-            "log in as a user with access to the repository {repository}: `podman login {host}`, `docker login {host}` or `skopeo login {host}`"
+            "log in as a user with access to the repository {repository}: {}",
+            login_commands(host)
         ),
         ExchangeError::Credentials(error) => return error.hint(),
         ExchangeError::Refused { reason, .. } if reason.contains("certificate") => format!(

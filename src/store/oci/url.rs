@@ -67,7 +67,9 @@ fn parse(text: &str) -> Result<OciUrl, &'static str> {
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let (host, repository) = rest.split_once('/').unwrap_or((rest, ""));
     if host.contains('@') {
-        return Err("it has no credentials: those that `podman login HOST` leaves are used");
+        return Err(
+            "it has no credentials: those that `mkpanda login HOST` or `podman login HOST` keeps are used",
+        );
     }
     let host: RegistryHost = host
         .parse()

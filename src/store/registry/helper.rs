@@ -3,7 +3,6 @@
 
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use serde::Deserialize;
 use super::reference::DEFAULT_REGISTRY;
 use super::secret::{Credential, HUB_KEY};
 use crate::base::event::Observer;
+use crate::base::programs::find_on_path;
 use crate::base::secret::Secret;
 
 /// Time limit of a helper: long enough for a person to answer its question.
@@ -39,7 +39,7 @@ pub(super) fn ask(
     host: &str,
     observer: &dyn Observer,
 ) -> Result<Option<Credential>, String> {
-    let path = find(program, search_path).ok_or("is not in PATH")?;
+    let path = find_on_path(program, search_path).ok_or("is not in PATH")?;
     // Docker's own name of its hub is an URL, podman's is the host.
     let hub: &[&str] = &[HUB_KEY, DEFAULT_REGISTRY];
     let names = if host == DEFAULT_REGISTRY { hub } else { &[host] };
@@ -49,11 +49,6 @@ pub(super) fn ask(
         }
     }
     Ok(None)
-}
-
-fn find(program: &str, search_path: &str) -> Option<PathBuf> {
-    let folders = search_path.split(':').filter(|folder| folder.starts_with('/'));
-    folders.map(|folder| PathBuf::from(folder).join(program)).find(|path| path.is_file())
 }
 
 fn ask_for(

@@ -51,6 +51,10 @@ fn a_copy_that_azure_makes_later_is_waited_for() {
     assert_eq!(error.kind(), FailureKind::Denied, "{error:?}");
     assert!(with_causes(&error).contains("could not copy the object: failed"), "{error:?}");
     assert_eq!(requests, ["PUT", "HEAD"]);
+    // What the copy has left, not the original.
+    let hint = error.hint().unwrap();
+    let command = "az storage blob delete --container-name 'bucket' --name 'p/to'";
+    assert!(hint.ends_with(command), "{hint}");
 }
 
 /// The object has its name, but not its content.
@@ -69,6 +73,8 @@ fn an_object_whose_copy_has_not_succeeded_is_not_read() {
         let got = store.backend().get(&key("f"), &mut file, &quiet()).unwrap_err();
         for error in [head, got] {
             assert!(!error.is_not_found() && with_causes(&error).contains(said), "{error:?}");
+            let hint = error.hint().unwrap();
+            assert!(state == "pending" || hint.ends_with("--name 'p/f'"), "{hint}");
         }
     }
 }

@@ -130,6 +130,17 @@ fn overload_passes_and_servers_may_name_the_wait() {
                 assert!(requests == 3 && retries.len() == 2 && error.hint().is_some());
             },
         );
+        get_from_all(
+            move |_, _| {
+                answer(&format!("{status} x\r\nRetry-After: 3600\r\nContent-Length: 0"), b"")
+            },
+            |_, got, retries, requests| {
+                let error = got.unwrap_err();
+                assert_eq!(error.kind(), FailureKind::Unreachable, "{error:?}");
+                assert!(with_causes(&error).contains("no request for 3600 s"), "{error:?}");
+                assert_eq!((requests, retries.len()), (1, 0));
+            },
+        );
     }
 }
 

@@ -108,7 +108,7 @@ fn answers_without_a_manifest_are_told_apart() {
         let error = fails(&backend, kind, said);
         assert_eq!(server.requests().len(), requests, "{head}");
         if head.contains("Basic") || head.starts_with("403") {
-            assert!(error.hint().unwrap().contains("podman login 127.0.0.1:"), "{error:?}");
+            assert!(error.hint().unwrap().contains("`mkpanda login 127.0.0.1:"), "{error:?}");
         }
     }
     let unknown = br#"{"errors":[{"code":"NAME_UNKNOWN"}]}"#;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::{SourceKey, Sources, WantedSource};
 use crate::base::http::redact;
 use crate::image::pins::{ImageKey, PinnedImages};
-use crate::source::FilePin;
+use crate::source::{AddedKey, FilePin};
 
 /// Entry that a lock lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,8 +16,10 @@ pub enum Missing {
     Source(SourceKey),
     /// An image of packages.
     Image(ImageKey),
-    /// A base image of a Dockerfile.
+    /// An image of a Dockerfile.
     BaseImage(ImageKey),
+    /// A source that a Dockerfile adds.
+    Added(AddedKey),
 }
 
 /// A difference between a lock and its tree.
@@ -126,6 +128,9 @@ impl fmt::Display for LockFault {
             Self::Missing { what: Missing::BaseImage(key), users } => {
                 let (name, platform) = (key.name.familiar(), &key.platform);
                 write!(f, "base image {name} for {}: not in the lock  {platform}", listed(users))
+            }
+            Self::Missing { what: Missing::Added(key), users } => {
+                write!(f, "source of ADD for {}: not in the lock  {key}", listed(users))
             }
             Self::Unneeded(line) => write!(f, "nothing needs {line}"),
             Self::File { wanted: WantedSource { key, users }, locked, found } => {

@@ -24,10 +24,10 @@ use crate::base::digest::Sha1Sum;
 use crate::base::http::redact;
 use crate::image::pins::{ImagePins, PinnedImages};
 use crate::package::{CommitId, Report, SourceSpec};
-use crate::source::{FilePin, FilePins, LocalScope};
+use crate::source::{AddedPins, AddedSources, FilePin, FilePins, LocalScope};
 
 pub use fault::{LockFault, LockFaults, Missing};
-pub use text::{image_line, source_line};
+pub use text::{added_line, image_line, source_line};
 
 /// Name of the file.
 pub const LOCK_NAME: &str = "mkpanda.lock";
@@ -120,8 +120,10 @@ pub struct TreeLock {
     pub sources: Sources,
     /// Images of packages.
     pub images: PinnedImages,
-    /// Images that Dockerfiles of the tree name.
+    /// Images that Dockerfiles of the tree name, and the triggers of these.
     pub base_images: PinnedImages,
+    /// Contents that Dockerfiles of the tree add from elsewhere.
+    pub added: AddedSources,
 }
 
 /// Source with its users: `package/source`.
@@ -169,6 +171,8 @@ impl TreeLock {
             let new = own.iter().filter(|(key, pin)| others.get(key) != Some(pin));
             lines.extend(new.map(|(key, pin)| image_line(key, pin)));
         }
+        let new = self.added.iter().filter(|(key, pin)| other.added.get(key) != Some(pin));
+        lines.extend(new.map(|(key, pin)| added_line(key, pin)));
         lines
     }
 
@@ -182,6 +186,11 @@ impl TreeLock {
             _ => None,
         });
         pins.collect()
+    }
+
+    /// Pinned contents of what Dockerfiles add.
+    pub fn added_pins(&self, is_complete: bool) -> AddedPins {
+        AddedPins { pins: self.added.clone(), is_complete }
     }
 
     /// Pinned images by name.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::image::pins::{ImageKey, ImagePin};
+use crate::source::{AddedKey, AddedPin};
 
 const SHA1: &str = "0e24de2a654535665d4cfab1675ed252371f863a";
 
@@ -37,6 +38,17 @@ fn example() -> TreeLock {
         .into(),
         images: [(key("ubuntu:22.04"), image.clone())].into(),
         base_images: [(key("h:5/x"), image)].into(),
+        added: [
+            (
+                AddedKey::Git { url: "https://h/r.git".to_owned(), reference: "v1".to_owned() },
+                AddedPin::Commit(SHA1.parse().unwrap()),
+            ),
+            (
+                AddedKey::File { url: "https://h/\"odd\"".to_owned() },
+                AddedPin::File(FilePin { sha256: sha256('d').parse().unwrap(), size: 8 }),
+            ),
+        ]
+        .into(),
     }
 }
 
@@ -65,6 +77,11 @@ fn what_is_written_is_read_and_written_the_same() {
 
     base_images = [
       { name = "h:5/x:latest", platform = "linux/arm/v7", manifest = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", id = "sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc" },
+    ]
+
+    added = [
+      { git = "https://h/r.git", ref = "v1", commit = "0e24de2a654535665d4cfab1675ed252371f863a" },
+      { url = "https://h/\"odd\"", sha256 = "dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd", size = 8 },
     ]
     "#);
 }
@@ -98,6 +115,16 @@ fn a_text_that_is_no_lock_is_refused_with_its_place() {
             format!("version = 1\nimages = [{}]", image.replace("\"x\"", "\"A b\"")),
             "is not a valid image reference",
             Some(0),
+        ),
+        (
+            format!("version = 1\nadded = [{{ git = \"u\", commit = \"{SHA1}\" }}]"),
+            "what is added has git, ref and commit",
+            Some(21),
+        ),
+        (
+            "version = 1\nadded = [{ url = \"u\", ref = \"v\" }]".to_owned(),
+            "what is added has git, ref and commit",
+            Some(21),
         ),
         ("version = 1\nsources = [[[[".to_owned(), "", Some(0)),
         (format!("version = 1\nsources = {}", "[".repeat(100_000)), "", Some(0)),

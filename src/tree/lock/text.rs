@@ -15,7 +15,7 @@ use crate::image::pins::{ImageKey, ImagePin, PinnedImages};
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 use crate::package::{CommitId, Problem};
-use crate::source::FilePin;
+use crate::source::{AddedKey, AddedPin, AddedSources, FilePin};
 
 /// Version of the format.
 const VERSION: u32 = 1;
@@ -38,6 +38,35 @@ struct Document {
     images: Vec<Spanned<ImageLine>>,
     #[serde(default)]
     base_images: Vec<Spanned<ImageLine>>,
+    #[serde(default)]
+    added: Vec<Spanned<AddedLine>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AddedLine {
+    git: Option<String>,
+    #[serde(rename = "ref")]
+    reference: Option<String>,
+    commit: Option<CommitId>,
+    url: Option<String>,
+    sha256: Option<Sha256Sum>,
+    size: Option<u64>,
+}
+
+impl AddedLine {
+    fn read(self) -> Option<(AddedKey, AddedPin)> {
+        let Self { git, reference, commit, url, sha256, size } = self;
+        Some(match (git, reference, commit, url, sha256, size) {
+            (Some(url), Some(reference), Some(commit), None, None, None) => {
+                (AddedKey::Git { url, reference }, AddedPin::Commit(commit))
+            }
+            (None, None, None, Some(url), Some(sha256), Some(size)) => {
+                (AddedKey::File { url }, AddedPin::File(FilePin { sha256, size }))
+            }
+            _ => return None,
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -96,6 +125,7 @@ impl TreeLock {
             sources: sources(document.sources)?,
             images: images(document.images)?,
             base_images: images(document.base_images)?,
+            added: added(document.added)?,
         })
     }
 
@@ -111,6 +141,7 @@ impl TreeLock {
         for (name, images) in [("images", &self.images), ("base_images", &self.base_images)] {
             push_list(&mut text, name, images.iter().map(|(key, pin)| image_line(key, pin)));
         }
+        push_list(&mut text, "added", self.added.iter().map(|(key, pin)| added_line(key, pin)));
         text
     }
 }
@@ -148,6 +179,23 @@ pub fn image_line(key: &ImageKey, pin: &ImagePin) -> String {
     )
 }
 
+/// Line of a source of ADD.
+pub fn added_line(key: &AddedKey, pin: &AddedPin) -> String {
+    let place = toml_string(key.url());
+    let reference = match key {
+        AddedKey::Git { reference, .. } => {
+            format!("git = {place}, ref = {}", toml_string(reference))
+        }
+        AddedKey::File { .. } => format!("url = {place}"),
+    };
+    match pin {
+        AddedPin::Commit(commit) => format!("{{ {reference}, commit = \"{commit}\" }}"),
+        AddedPin::File(FilePin { sha256, size }) => {
+            format!("{{ {reference}, sha256 = \"{sha256}\", size = {size} }}")
+        }
+    }
+}
+
 fn from_toml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Problem> {
     toml::from_str(text).map_err(|error| {
         let offset = error.span().map(|span| span.start);
@@ -183,6 +231,22 @@ fn images(lines: Vec<Spanned<ImageLine>>) -> Result<PinnedImages, Problem> {
             .parse()
             .map_err(|error| Problem::at(place, format!("platform: {error}")))?;
         insert(&mut found, ImageKey { name, platform }, ImagePin { manifest, id }, at)?;
+    }
+    Ok(found)
+}
+
+fn added(lines: Vec<Spanned<AddedLine>>) -> Result<AddedSources, Problem> {
+    let mut found = BTreeMap::new();
+    for line in lines {
+        let at = line.span().start;
+        let Some((key, pin)) = line.into_inner().read() else {
+            let message = "what is added has git, ref and commit, or url, sha256 and size";
+            return Err(Problem::at(at, message));
+        };
+        if key.to_string().chars().any(char::is_control) {
+            return Err(Problem::at(at, "a place has no control characters"));
+        }
+        insert(&mut found, key, pin, at)?;
     }
     Ok(found)
 }

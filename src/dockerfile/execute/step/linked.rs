@@ -39,17 +39,33 @@ impl Linked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::processor_time::assert_no_quadratic_cost;
 
-    /// With a look at all others for each, 100,000 files would take minutes.
-    #[test]
-    fn a_copy_is_known_until_its_place_is_taken() {
-        let file = |inode: u64| (1, inode, (0, 0), 0o644);
-        let place = |inode: u64| PathBuf::from(format!("/d/{inode}"));
+    fn file(inode: u64) -> (u64, u64, (u32, u32), u32) {
+        (1, inode, (0, 0), 0o644)
+    }
+
+    fn place(inode: u64) -> PathBuf {
+        PathBuf::from(format!("/d/{inode}"))
+    }
+
+    fn filled(count: u32) -> Linked {
         let mut linked = Linked::default();
-        for inode in 0..100_000 {
+        for inode in (0..count).map(u64::from) {
             linked.forget(&place(inode));
             linked.insert(file(inode), place(inode));
         }
+        linked
+    }
+
+    #[test]
+    fn the_copies_before_are_not_searched() {
+        assert_no_quadratic_cost(40_000, |count| drop(filled(count)));
+    }
+
+    #[test]
+    fn a_copy_is_known_until_its_place_is_taken() {
+        let mut linked = filled(9);
         assert_eq!(linked.place(&file(7)), Some(&place(7)));
         linked.forget(&place(7));
         assert_eq!(linked.place(&file(7)), None);

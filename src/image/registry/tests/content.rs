@@ -77,42 +77,6 @@ fn a_fault_that_may_go_away_chooses_no_other_image() {
 }
 
 #[test]
-fn a_mirror_gives_the_entry_that_can_be_used() {
-    use crate::image::registry::ImageMirrors;
-    use crate::store::Store;
-    let mut contents = Contents::default();
-    let other = contents.image(&[b"x"], "vax", None, |text| text);
-    let image = contents.image(&[b"x"], host_architecture(), None, |text| text);
-    let folder = tempfile::tempdir().unwrap();
-    let blobs = folder.path().join("images/blobs/sha256");
-    fs_err::create_dir_all(&blobs).unwrap();
-    let documents = contents.documents.iter().map(|(name, (_, bytes))| (name, bytes));
-    for (name, bytes) in documents.chain(&contents.blobs) {
-        fs_err::write(blobs.join(&name["sha256:".len()..]), bytes).unwrap();
-    }
-    let place = TestClient::new(&[]);
-    let name = "h.invalid/r:1".parse().unwrap();
-    let named = "\"annotations\":{\"org.opencontainers.image.ref.name\":\"h.invalid/r:1\"}";
-    let missing =
-        format!("\"mediaType\":\"{MANIFEST}\",\"size\":9,\"digest\":\"sha256:{}\"", "a".repeat(64));
-    let pull = |entries: &[&str]| {
-        let entries: Vec<String> =
-            entries.iter().map(|entry| format!("{{{entry},{named}}}")).collect();
-        let index = format!("{{\"schemaVersion\":2,\"manifests\":[{}]}}", entries.join(","));
-        fs_err::write(folder.path().join("images/index.json"), index).unwrap();
-        let stores = vec![Store::in_folder(folder.path())];
-        let client = Client::new(place.options.clone());
-        let client = client.with_mirrors(ImageMirrors { stores, of_tree: false });
-        client.pull_mirrored(&place.store, &name, &PullOptions::default(), &place.told).unwrap()
-    };
-    assert!(pull(&[&missing, &other]).is_none());
-    assert!(place.said().contains("only for linux/vax"), "{}", place.said());
-    assert!(place.said().contains("isn't there"), "{}", place.said());
-    assert!(pull(&[&missing, &other, &image]).is_some());
-    assert!(place.said().contains("was passed over"), "{}", place.said());
-}
-
-#[test]
 fn layers_that_may_come_from_elsewhere_are_asked_for_here() {
     let mut contents = Contents::default();
     contents.image(&[b"x"], host_architecture(), Some("1"), |text| {

@@ -48,7 +48,10 @@ fn a_password_is_given_where_it_is_wanted() {
     let name = format!("{}/r:1", server.host());
     let mut place = TestClient::new(&[&server]);
     let error = place.fails(&name);
-    assert!(error.contains("there are none for it") && error.contains("podman login"), "{error}");
+    assert!(
+        error.contains("there are none for it") && error.contains("`mkpanda login "),
+        "{error}"
+    );
     place.log_in(&server.host(), "anna:falsch");
     let error = place.fails(&name);
     assert!(error.contains("refuses the ones that it was given"), "{error}");

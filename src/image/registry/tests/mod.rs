@@ -3,6 +3,7 @@
 mod content;
 mod faults;
 mod identity;
+mod mirrors;
 mod places;
 mod pushes;
 mod reach;
