@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::base::causes::with_causes;
+use crate::base::causes::{last_cause, with_causes};
 use crate::base::http::redact_text;
+use crate::base::remedy::hints_of;
 use crate::bootstrap::SupplyError;
 use crate::build::gc::GcError;
 use crate::build::id::IdentityError;
@@ -54,7 +55,7 @@ pub enum CliError {
     #[error("{} is not the folder of a package: it has no buildinfo.json", .0.display())]
     NoPackage(PathBuf),
     /// The folder can't be entered.
-    #[error("can't work in {}: {source}", path.display())]
+    #[error("can't work in {}: {}", path.display(), last_cause(source))]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -348,7 +349,7 @@ impl CliError {
                 Some("carry it over again, or make it again where there is a network: mkpanda mirror create".to_owned())
             }
             Self::NoCache(_) => Some(
-                "name one as an argument or by --cache=PLACE, or in your config.toml: [[cache]]"
+                "name one as an argument or by --cache=PLACE\nor in your config.toml:\n    [[cache]]\n    url = \"PLACE\""
                     .to_owned(),
             ),
             Self::CacheFaults { .. } => Some(
@@ -373,18 +374,6 @@ impl CliError {
             _ => None,
         }
     }
-}
-
-/// Splits a text into hints, one per line; a line with a leading blank continues the previous one.
-fn hints_of(text: &str) -> Vec<String> {
-    let mut hints: Vec<String> = Vec::new();
-    for line in text.lines() {
-        match hints.last_mut() {
-            Some(hint) if line.starts_with(' ') => hint.extend(["\n", line]),
-            _ => hints.push(line.to_owned()),
-        }
-    }
-    hints
 }
 
 fn project_hint(error: &ProjectError) -> Option<String> {

@@ -13,7 +13,6 @@ mod interrupt;
 pub mod output;
 mod texts;
 
-use std::io::Write as _;
 use std::sync::Arc;
 
 use clap::Parser;
@@ -42,7 +41,7 @@ pub fn run() -> u8 {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are data, everything else is a complaint; clap knows which.
-            let printed = error.print().and_then(|()| std::io::stdout().flush());
+            let printed = Output::usage(&error);
             return match printed {
                 _ if error.use_stderr() => USAGE,
                 // A reader that has gone wants no more.

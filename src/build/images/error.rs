@@ -174,9 +174,11 @@ impl ImageError {
                 "or load it: mkpanda image load --name {name} FILE   (docker save, podman save or skopeo copy write such a FILE)"
             ),
             format!(
-                "or say where it is, in mkpanda.toml beside the tree: [images] \"{name}\" = \"docker-archive:FILE\" (or oci-archive:FILE, oci:DIR, docker://REFERENCE)"
+                "or say where it is, by lines in mkpanda.toml beside the tree (or with oci-archive:FILE, oci:DIR, docker://REFERENCE):\n    [images]\n    \"{name}\" = \"docker-archive:FILE\""
             ),
-            format!("or build in this machine's own /usr: [images] \"{name}\" = \"host\""),
+            format!(
+                "or build in this machine's own /usr, by lines in mkpanda.toml:\n    [images]\n    \"{name}\" = \"host\""
+            ),
         ];
         if let Some(folder) = docker_folder {
             ways.push(format!(

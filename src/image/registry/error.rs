@@ -232,7 +232,7 @@ fn certificate(host: &str, reason: &str) -> Option<String> {
         format!("{host}'s certificate has to be renewed, or this machine's clock set right")
     } else {
         format!(
-            "if {host} has a CA of its own, name its file: [registries.\"{host}\"] ca = \"FILE\""
+            "if {host} has a CA of its own, name its file in your config.toml:\n    [registries.\"{host}\"]\n    ca = \"FILE\""
         )
     })
 }
