@@ -9,6 +9,7 @@ use super::super::args::{CleanArgs, FormatArg};
 use super::super::error::CliError;
 use super::super::ui::{self, Weight};
 use super::Context;
+use super::at_hand::SEE_CHECK;
 use crate::base::event::Interruptible;
 use crate::container::helper::Interrupt;
 use crate::tidy::{self, Cleaned, Kind, TidyError, Unknown};
@@ -44,10 +45,10 @@ pub fn run(context: &Context<'_>, args: &CleanArgs) -> Result<(), CliError> {
     }
     if not_valid > 0 {
         let message = format!(
-            "{} not valid, or with requirements that are not: all their archives stay\n  hint: mkpanda check shows what is wrong",
+            "{} not valid, or with requirements that are not: all their archives stay",
             ui::counted(not_valid, "package")
         );
-        context.printer.line(Weight::Warning, &message);
+        context.printer.warn(&message, Some(SEE_CHECK));
     }
     Ok(())
 }
