@@ -41,6 +41,8 @@ pub struct Created {
     pub path: PathBuf,
     /// Files in the order of writing.
     pub files: Vec<PathBuf>,
+    /// A `.gitignore` that was there before and does not have the tree's cache: what is missing there.
+    pub not_ignored: Option<PathBuf>,
 }
 
 /// A tree or a package cannot be made.
@@ -74,7 +76,7 @@ impl ScaffoldError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::IsCache(_) => Some("give the package another name".to_owned()),
-            Self::Exists(_) => Some("give another name, or remove it first".to_owned()),
+            Self::Exists(_) => Some("give another name, or move it away first".to_owned()),
             Self::IsTree(path) => Some(format!(
                 "a new package in it: mkpanda -C {} init NAME",
                 shell_argument(&path.display().to_string())
@@ -123,14 +125,22 @@ pub fn tree(folder: &Path) -> Result<Created, ScaffoldError> {
     if is_tree(folder) {
         return Err(ScaffoldError::IsTree(folder.to_owned()));
     }
-    let files = [
+    let mut files = vec![
         NewFile::plain("treeinfo.json", "{}\n"),
         NewFile::plain("mkpanda.toml", templates::CONFIGURATION),
-        NewFile::plain(".gitignore", "/cache/\n"),
         NewFile::plain("hello/buildinfo.json", templates::buildinfo(None)),
         NewFile::script("hello/build", templates::EXAMPLE),
     ];
-    write(Kind::Tree, folder, folder, &files)
+    // A folder under git often has one, and its lines have to stay.
+    let ignored = folder.join(".gitignore");
+    let has_cache = fs_err::read_to_string(&ignored)
+        .is_ok_and(|text| text.lines().any(|line| line.trim().trim_matches('/') == CACHE));
+    let is_there = fs_err::symlink_metadata(&ignored).is_ok();
+    if !is_there {
+        files.push(NewFile::plain(".gitignore", format!("/{CACHE}/\n")));
+    }
+    let created = write(Kind::Tree, folder, folder, &files)?;
+    Ok(Created { not_ignored: (is_there && !has_cache).then_some(ignored), ..created })
 }
 
 /// Fails if a tree can have no package of that name, or has one, or anything else in its place.
@@ -189,7 +199,7 @@ fn write(
         let mut opened = options.open(place).map_err(failed)?;
         opened.write_all(file.text.as_bytes()).map_err(failed)?;
     }
-    Ok(Created { kind, path: path.to_owned(), files: places })
+    Ok(Created { kind, path: path.to_owned(), files: places, not_ignored: None })
 }
 
 #[cfg(test)]
@@ -209,6 +219,12 @@ mod tests {
         fs_err::remove_file(folder.join("hello/build")).unwrap();
         assert_eq!(tree(&folder).unwrap().files.len(), 5);
         assert!(matches!(tree(&folder), Err(ScaffoldError::IsTree(_))));
+        let other = place.path().join("other");
+        fs_err::create_dir(&other).unwrap();
+        fs_err::write(other.join(".gitignore"), "*.o\n").unwrap();
+        let created = tree(&other).unwrap();
+        assert_eq!((created.files.len(), created.not_ignored), (4, Some(other.join(".gitignore"))));
+        assert_eq!(fs_err::read_to_string(other.join(".gitignore")).unwrap(), "*.o\n");
         let name = "hello".parse().unwrap();
         assert!(matches!(package(&folder, &name, None), Err(ScaffoldError::Exists(_))));
         assert_eq!(package(&folder, &"zlib".parse().unwrap(), None).unwrap().files.len(), 2);

@@ -33,6 +33,10 @@ pub fn run(context: &Context<'_>, args: &InitArgs) -> Result<(), CliError> {
             for file in &created.files {
                 context.print_path(file);
             }
+            if let Some(path) = &created.not_ignored {
+                let message = format!("{} does not have the tree's cache", path.display());
+                context.printer.warn(&message, Some("add this line to it: /cache/"));
+            }
             context.printer.line(Weight::Progress, &next(&created));
         }
     }
