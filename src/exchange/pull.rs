@@ -90,7 +90,7 @@ impl PullRun<'_> {
             ExchangeItem::Package(key, id) => self.fetch_package(key, id),
             ExchangeItem::Bootstrap(bootstrap) => self.fetch_bootstrap(bootstrap),
             ExchangeItem::Source(requests) => self.fetch_source(requests[0]),
-            // Taken with the ids, which they are part of.
+            // Ids contain the ids of builder images, so these were fetched with the ids.
             ExchangeItem::Builder(_) => Ok(Got::Present),
         }?;
         // A cache that is not asked any more may have had it.

@@ -1,8 +1,8 @@
 //! From a tree's cache into shared caches.
 //!
 //! An archive that a store has already, with the same sum, is not sent and needs no evidence; any other is
-//! sent only if it is to be believed ([`Evidence`]). After three items in a row that a store failed, or a
-//! refused connection, the store is not asked again.
+//! sent only with [`Evidence`] that it is the artifact of its id. After three failures in a row, or a refused
+//! connection, a store is not asked again.
 
 use std::collections::BTreeMap;
 use std::path::Path;

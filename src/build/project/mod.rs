@@ -107,7 +107,7 @@ pub struct BuildOptions {
 /// Opened packages directory: its tree, cache, settings and image pins.
 #[derive(Debug)]
 pub struct Project {
-    /// Contents.
+    /// Tree of the directory, with its upstreams.
     pub tree: PackageTree,
     /// Cache of the project.
     pub cache: Cache,
