@@ -19,12 +19,12 @@ use crate::image::location::LocationError;
 use crate::image::reference::ReferenceError;
 use crate::image::registry::RegistryError;
 use crate::image::save::SaveError;
-use crate::image::store::StoreError;
+use crate::image::store::ImageStoreError;
 use crate::mirror::{Fault, MirrorError};
 use crate::package::{NameError, VariantError};
 use crate::release::ReleaseError;
 use crate::runner::isolation::IsolationError;
-use crate::store::StoreError as CacheError;
+use crate::store::StoreError;
 use crate::tidy::TidyError;
 use crate::tree::TreeError;
 
@@ -89,7 +89,7 @@ pub enum CliError {
     Load(#[from] LoadError),
     /// The image store failed.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] ImageStoreError),
     /// Pulling or pushing failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -173,7 +173,7 @@ pub enum CliError {
     },
     /// A store cannot be listed or read.
     #[error(transparent)]
-    Cache(Box<CacheError>),
+    Cache(Box<StoreError>),
     /// An index cannot be made.
     #[error(transparent)]
     Index(Box<IndexError>),
@@ -259,9 +259,9 @@ impl CliError {
             Self::Registry(error) => error.is_interruption(),
             Self::Release(error) => error.is_interruption(),
             Self::Signing(error) => matches!(error, SigningError::Interrupted),
-            Self::Cache(error) => matches!(**error, CacheError::Interrupted),
+            Self::Cache(error) => matches!(**error, StoreError::Interrupted),
             Self::Index(error) => {
-                matches!(**error, IndexError::Store(CacheError::Interrupted))
+                matches!(**error, IndexError::Store(StoreError::Interrupted))
             }
             Self::Tidy(error) => {
                 matches!(&**error, TidyError::Project(project) if matches!(**project, ProjectError::Interrupted))

@@ -45,7 +45,7 @@ use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
 use crate::image::digest::BlobDigest;
-use crate::image::store::{ImageStore, StoreError};
+use crate::image::store::{ImageStore, ImageStoreError};
 use crate::package::PackageId;
 use crate::runner::home::Home;
 use crate::runner::isolation::{IsolationError, TierRequest};
@@ -159,7 +159,7 @@ impl Garbage {
 pub enum GcError {
     /// The image store can't be used.
     #[error("can't tell which images are needed")]
-    Store(#[source] StoreError),
+    Store(#[source] ImageStoreError),
     /// A folder can't be read or written.
     #[error("can't look through the builder's own folder")]
     Io(#[source] std::io::Error),
@@ -173,11 +173,11 @@ pub enum GcError {
         name: String,
         /// Reason.
         #[source]
-        source: StoreError,
+        source: ImageStoreError,
     },
 }
 
-fn remedy(source: &StoreError) -> String {
+fn remedy(source: &ImageStoreError) -> String {
     source.hint().map(|hint| format!("; {hint}")).unwrap_or_default()
 }
 

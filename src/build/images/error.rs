@@ -11,7 +11,7 @@ use crate::image::location::LocationError;
 use crate::image::pins::PinError;
 use crate::image::reference::ReferenceError;
 use crate::image::registry::RegistryError;
-use crate::image::store::StoreError;
+use crate::image::store::ImageStoreError;
 use crate::package::ImageName;
 
 /// An image can't be found or used.
@@ -51,7 +51,7 @@ pub enum ImageError {
         name: String,
         /// Cause.
         #[source]
-        source: Box<StoreError>,
+        source: Box<ImageStoreError>,
     },
     /// The machine itself can't be used.
     #[error("image {name}: the embedded builder host")]

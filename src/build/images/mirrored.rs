@@ -15,7 +15,7 @@ use crate::image::pins::{ImageKey, ImagePin, PinError};
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 use crate::image::registry::RegistryProblem;
-use crate::image::store::{Image, StoreError};
+use crate::image::store::{Image, ImageStoreError};
 use crate::package::ImageName;
 use crate::tree::{DOCKER_FOLDER_IMAGES, DockerFolderTag, PackageTree};
 
@@ -228,7 +228,7 @@ impl ImageFinder<'_> {
             source: Box::new(source),
         })?;
         let image = self.store.find_manifest(&pulled.manifest).map_err(failed)?;
-        image.ok_or_else(|| failed(StoreError::NotFound(base.familiar())))
+        image.ok_or_else(|| failed(ImageStoreError::NotFound(base.familiar())))
     }
 
     /// Pulls missing base images of a folder's Dockerfile; returns all of its base images.
@@ -271,7 +271,7 @@ impl ImageFinder<'_> {
         let failed =
             |source| ImageError::Store { name: name.as_str().to_owned(), source: Box::new(source) };
         let image = self.store.find_manifest(&manifest).map_err(failed)?;
-        let image = image.ok_or_else(|| failed(StoreError::NotFound(manifest.to_string())))?;
+        let image = image.ok_or_else(|| failed(ImageStoreError::NotFound(manifest.to_string())))?;
         let (called, folder) = match self.place(name, &reference)? {
             Some(ImageLocation::Host) => return Ok(none),
             Some(ImageLocation::Stored(_)) => (reference, None),

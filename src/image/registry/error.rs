@@ -7,7 +7,7 @@ use crate::image::digest::BlobDigest;
 use crate::image::document::DocumentError;
 use crate::image::load::LoadProblem;
 use crate::image::reference::ImageRef;
-use crate::image::store::StoreError;
+use crate::image::store::ImageStoreError;
 use crate::store::registry::ExchangeError;
 
 /// An image can't be pulled or pushed.
@@ -81,8 +81,8 @@ impl From<LoadProblem> for RegistryProblem {
     }
 }
 
-impl From<StoreError> for RegistryProblem {
-    fn from(error: StoreError) -> Self {
+impl From<ImageStoreError> for RegistryProblem {
+    fn from(error: ImageStoreError) -> Self {
         Self::Content(error.into())
     }
 }
