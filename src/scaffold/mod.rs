@@ -25,7 +25,7 @@ pub use source::{NewSource, SourceError, local_file};
 /// Kind of a new folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum CreatedKind {
     /// A tree.
     Tree,
     /// A package in a tree.
@@ -36,7 +36,7 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Created {
     /// Kind.
-    pub kind: Kind,
+    pub kind: CreatedKind,
     /// Folder.
     pub path: PathBuf,
     /// Files in the order of writing.
@@ -139,7 +139,7 @@ pub fn tree(folder: &Path) -> Result<Created, ScaffoldError> {
     if !is_there {
         files.push(NewFile::plain(".gitignore", format!("/{CACHE}/\n")));
     }
-    let created = write(Kind::Tree, folder, folder, &files)?;
+    let created = write(CreatedKind::Tree, folder, folder, &files)?;
     Ok(Created { not_ignored: (is_there && !has_cache).then_some(ignored), ..created })
 }
 
@@ -173,12 +173,12 @@ pub fn package(
         NewFile::plain("buildinfo.json", templates::buildinfo(declared)),
         NewFile::script("build", script),
     ];
-    write(Kind::Package, &folder, &folder, &files)
+    write(CreatedKind::Package, &folder, &folder, &files)
 }
 
 /// Writes new files; fails if one of the files exists.
 fn write(
-    kind: Kind,
+    kind: CreatedKind,
     path: &Path,
     folder: &Path,
     files: &[NewFile],

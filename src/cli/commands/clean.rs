@@ -12,7 +12,7 @@ use super::Context;
 use super::at_hand::SEE_CHECK;
 use crate::base::event::Interruptible;
 use crate::container::helper::Interrupt;
-use crate::tidy::{self, Cleaned, Kind, TidyError, Unknown};
+use crate::tidy::{self, Cleaned, TidyError, Unknown, UnusedKind};
 
 /// Cleans a tree's cache.
 pub fn run(context: &Context<'_>, args: &CleanArgs) -> Result<(), CliError> {
@@ -55,7 +55,7 @@ pub fn run(context: &Context<'_>, args: &CleanArgs) -> Result<(), CliError> {
 
 fn show_text(context: &Context<'_>, cleaned: &Cleaned, dry_run: bool) {
     let verb = if dry_run { "would remove" } else { "removed" };
-    let mut sums: BTreeMap<Kind, (usize, u64)> = BTreeMap::new();
+    let mut sums: BTreeMap<UnusedKind, (usize, u64)> = BTreeMap::new();
     for item in &cleaned.items {
         let (count, bytes) = sums.entry(item.kind).or_default();
         *count += 1;
