@@ -13,7 +13,7 @@ use crate::build::supply::BuildError;
 use crate::build::upstream::UpstreamError;
 use crate::dockerfile::contexts::BringError;
 use crate::dockerfile::execute::DockerfileError;
-use crate::exchange::{Failure, IndexError};
+use crate::exchange::{ExchangeFailure, IndexError};
 use crate::image::load::LoadError;
 use crate::image::location::LocationError;
 use crate::image::reference::ReferenceError;
@@ -154,7 +154,7 @@ pub enum CliError {
     NoCacheFolder(PathBuf),
     /// Artifacts were not exchanged.
     #[error("{}", not_exchanged(.0.len()))]
-    Exchange(Vec<Failure>),
+    Exchange(Vec<ExchangeFailure>),
     /// Artifacts were not sent to a store that had failed before.
     #[error("{0} artifacts were not sent, as their store failed for others before")]
     NotSent(usize),

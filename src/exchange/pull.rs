@@ -1,6 +1,6 @@
 //! From shared caches into a tree's cache.
 
-use super::failure::{ExchangeError, Failure};
+use super::failure::{ExchangeError, ExchangeFailure};
 use super::wanted::{ExchangeItem, WantedArtifacts, WantedBootstrap};
 use crate::artifact::repository::RepositoryError;
 use crate::artifact::shared_cache::{SOURCES, SharedCache, SharedCaches};
@@ -27,7 +27,7 @@ pub struct Pulled {
     /// Number of artifacts skipped because their cache had failed too often.
     pub skipped: usize,
     /// Failed artifacts.
-    pub failures: Vec<Failure>,
+    pub failures: Vec<ExchangeFailure>,
 }
 
 enum Got {
@@ -77,7 +77,7 @@ pub fn pull(
             Some(Ok(Got::Present)) => pulled.present += 1,
             Some(Ok(Got::Missing)) => pulled.missing.push(item.name()),
             Some(Ok(Got::Skipped)) => pulled.skipped += 1,
-            Some(Err(error)) => pulled.failures.push(Failure::new(&item.name(), "", error)),
+            Some(Err(error)) => pulled.failures.push(ExchangeFailure::new(&item.name(), "", error)),
             None => {}
         }
     }

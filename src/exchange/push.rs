@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::failure::{ExchangeError, Failure};
+use super::failure::{ExchangeError, ExchangeFailure};
 use super::wanted::{ExchangeItem, WantedArtifacts, WantedBootstrap};
 use crate::artifact::publish::{
     Published, bootstrap_path, has, has_image, publish, publish_bootstrap, publish_image,
@@ -39,7 +39,7 @@ pub struct Pushed {
     /// Number of artifacts that were not sent, as the store had failed.
     pub skipped: usize,
     /// Failed artifacts.
-    pub failures: Vec<Failure>,
+    pub failures: Vec<ExchangeFailure>,
 }
 
 /// Result for one artifact at one store.
@@ -94,7 +94,7 @@ pub fn push(
                 Sent::Present => pushed.present += 1,
                 Sent::Skipped => pushed.skipped += 1,
                 Sent::Failed(error) => {
-                    pushed.failures.push(Failure::new(&item.name(), &pushed.store, error));
+                    pushed.failures.push(ExchangeFailure::new(&item.name(), &pushed.store, error));
                 }
             }
         }
