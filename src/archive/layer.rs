@@ -33,10 +33,10 @@ use crate::base::removal::remove_at;
 const WHITEOUT: &[u8] = b".wh.";
 const AUFS: &[u8] = b".wh..wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
-/// The folder in which AUFS has the files with several names.
+/// Folder in which AUFS keeps files with several hard links.
 const LINKED: &str = ".wh..wh.plnk";
 
-/// Number of left out devices to be named.
+/// Upper limit of left out devices whose paths are kept.
 const NAMED_DEVICES: usize = 64;
 
 /// Options for unpacking a layer.

@@ -20,7 +20,6 @@ mod attributes;
 pub mod compression;
 mod destination;
 #[cfg(feature = "builder")]
-mod destination_again;
 mod error;
 mod folders;
 #[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers need it"))]
@@ -49,6 +48,7 @@ mod pax;
 mod plain;
 mod read;
 #[cfg(feature = "builder")]
+mod repeated_entry;
 mod scan;
 #[cfg(feature = "builder")]
 mod source;

@@ -303,7 +303,7 @@ impl SettingsError {
                 "to require a signature by any of your trusted_keys, write {origin}= or put the option last"
             )),
             Self::NoTrustedKey { .. } => Some(
-                "name one, --require-signature=PUBKEY, or add it to trusted_keys in your config.toml"
+                "name one: --require-signature=PUBKEY\nor in your config.toml: trusted_keys = [\"PUBKEY\"]"
                     .to_owned(),
             ),
             Self::Signing { hint, .. } => hint.clone(),

@@ -16,7 +16,7 @@ pub(super) fn fault(path: &Path, text: &str, error: &toml::de::Error) -> Report 
         return Problem { offset, message, hint: None }.in_file(path, text);
     };
     let message = format!("line {line}, which is about credentials and not shown, is not valid");
-    let hint = "an entry is [credentials.\"HOST\"] with username = \"NAME\" and password = \"PASSWORD\"; a variable is \"$NAME\"";
+    let hint = "an entry has this form; a password \"$NAME\" is that of a variable:\n    [credentials.\"HOST\"]\n    username = \"NAME\"\n    password = \"PASSWORD\"";
     Problem { offset: None, message, hint: Some(hint.to_owned()) }.in_file(path, text)
 }
 

@@ -31,12 +31,25 @@ const OWN: [&str; 20] = [
     "MKPANDA_SCRATCH",
 ];
 
-/// Beginnings of the names of variables that tests and scripts have for themselves.
-const OF_TESTS: [&str; 4] = ["MKPANDA_TEST_", "MKPANDA_BIN", "MKPANDA_SHARED", "MKPANDA_FUZZ"];
+/// Beginnings of the names of variables that the compilation, tests and scripts read, so that a shell may have them.
+const OF_DEVELOPMENT: [&str; 6] = [
+    "MKPANDA_BIN",
+    "MKPANDA_COMMIT",
+    "MKPANDA_FUZZ",
+    "MKPANDA_SHARED",
+    "MKPANDA_TEST_",
+    "MKPANDA_WRITE_DOCS",
+];
 
-/// True for names that mkpanda reads, or would.
+/// True for names that belong to mkpanda, be they known or not.
 fn is_own(name: &str) -> bool {
-    name.starts_with("MKPANDA_") && !OF_TESTS.iter().any(|start| name.starts_with(start))
+    name.starts_with("MKPANDA_") && !OF_DEVELOPMENT.iter().any(|start| name.starts_with(start))
+}
+
+/// The variable that sets a key of the configuration; `None` for a key that files alone can set.
+pub(super) fn variable_of(key: &str) -> Option<&'static str> {
+    let name = format!("MKPANDA_{}", key.replace('.', "_").to_uppercase());
+    OWN.into_iter().find(|own| *own == name)
 }
 
 /// The environment's variables.
@@ -53,7 +66,7 @@ impl Environment {
         Self::of_pairs(std::env::vars_os())
     }
 
-    /// Stores variables. A variable whose value is not UTF-8 is stored by name only.
+    /// Stores variables. Those whose values are not UTF-8 are kept apart, as text has no use for them.
     pub(super) fn of_pairs(pairs: impl Iterator<Item = (OsString, OsString)>) -> Self {
         let mut environment = Self::default();
         for (name, value) in pairs {
@@ -147,8 +160,14 @@ mod tests {
 
     #[test]
     fn unknown_variables_have_the_nearest_name() {
-        let variables =
-            ["MKPANDA_JOBS", "MKPANDA_JBOS", "MKPANDA_COLOR_OF_ALL", "MKPANDA_TEST_X", "PATH"];
+        let variables = [
+            "MKPANDA_JOBS",
+            "MKPANDA_JBOS",
+            "MKPANDA_COLOR_OF_ALL",
+            "MKPANDA_TEST_X",
+            "MKPANDA_COMMIT",
+            "PATH",
+        ];
         let environment =
             Environment::of(variables.map(|name| (name.to_owned(), "1".to_owned())).into());
         assert_eq!(

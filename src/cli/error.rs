@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::base::causes::with_causes;
+use crate::base::causes::{last_cause, with_causes};
 use crate::base::http::redact_text;
+use crate::base::remedy::hints_of;
 use crate::bootstrap::SupplyError;
 use crate::build::gc::GcError;
 use crate::build::id::IdentityError;
@@ -12,18 +13,18 @@ use crate::build::supply::BuildError;
 use crate::build::upstream::UpstreamError;
 use crate::dockerfile::contexts::BringError;
 use crate::dockerfile::execute::DockerfileError;
-use crate::exchange::{Failure, IndexError};
+use crate::exchange::{ExchangeFailure, IndexError};
 use crate::image::load::LoadError;
 use crate::image::location::LocationError;
 use crate::image::reference::ReferenceError;
 use crate::image::registry::RegistryError;
 use crate::image::save::SaveError;
-use crate::image::store::StoreError;
+use crate::image::store::ImageStoreError;
 use crate::mirror::{Fault, MirrorError};
 use crate::package::{NameError, VariantError};
 use crate::release::ReleaseError;
 use crate::runner::isolation::IsolationError;
-use crate::store::StoreError as CacheError;
+use crate::store::StoreError;
 use crate::tidy::TidyError;
 use crate::tree::TreeError;
 
@@ -54,7 +55,7 @@ pub enum CliError {
     #[error("{} is not the folder of a package: it has no buildinfo.json", .0.display())]
     NoPackage(PathBuf),
     /// The folder can't be entered.
-    #[error("can't work in {}: {source}", path.display())]
+    #[error("can't work in {}: {}", path.display(), last_cause(source))]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -88,7 +89,7 @@ pub enum CliError {
     Load(#[from] LoadError),
     /// The image store failed.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] ImageStoreError),
     /// Pulling or pushing failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -153,7 +154,7 @@ pub enum CliError {
     NoCacheFolder(PathBuf),
     /// Artifacts were not exchanged.
     #[error("{}", not_exchanged(.0.len()))]
-    Exchange(Vec<Failure>),
+    Exchange(Vec<ExchangeFailure>),
     /// Artifacts were not sent to a store that had failed before.
     #[error("{0} artifacts were not sent, as their store failed for others before")]
     NotSent(usize),
@@ -172,7 +173,7 @@ pub enum CliError {
     },
     /// A store cannot be listed or read.
     #[error(transparent)]
-    Cache(Box<CacheError>),
+    Cache(Box<StoreError>),
     /// An index cannot be made.
     #[error(transparent)]
     Index(Box<IndexError>),
@@ -258,9 +259,9 @@ impl CliError {
             Self::Registry(error) => error.is_interruption(),
             Self::Release(error) => error.is_interruption(),
             Self::Signing(error) => matches!(error, SigningError::Interrupted),
-            Self::Cache(error) => matches!(**error, CacheError::Interrupted),
+            Self::Cache(error) => matches!(**error, StoreError::Interrupted),
             Self::Index(error) => {
-                matches!(**error, IndexError::Store(CacheError::Interrupted))
+                matches!(**error, IndexError::Store(StoreError::Interrupted))
             }
             Self::Tidy(error) => {
                 matches!(&**error, TidyError::Project(project) if matches!(**project, ProjectError::Interrupted))
@@ -348,7 +349,7 @@ impl CliError {
                 Some("carry it over again, or make it again where there is a network: mkpanda mirror create".to_owned())
             }
             Self::NoCache(_) => Some(
-                "name one as an argument or by --cache=PLACE, or in your config.toml: [[cache]]"
+                "name one as an argument or by --cache=PLACE\nor in your config.toml:\n    [[cache]]\n    url = \"PLACE\""
                     .to_owned(),
             ),
             Self::CacheFaults { .. } => Some(
@@ -374,18 +375,6 @@ impl CliError {
             _ => None,
         }
     }
-}
-
-/// Splits a text into hints, one per line; a line with a leading blank continues the previous one.
-fn hints_of(text: &str) -> Vec<String> {
-    let mut hints: Vec<String> = Vec::new();
-    for line in text.lines() {
-        match hints.last_mut() {
-            Some(hint) if line.starts_with(' ') => hint.extend(["\n", line]),
-            _ => hints.push(line.to_owned()),
-        }
-    }
-    hints
 }
 
 fn project_hint(error: &ProjectError) -> Option<String> {

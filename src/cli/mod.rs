@@ -47,6 +47,8 @@ use error::CliError;
 use parent::Parent;
 use ui::{Printer, Weight};
 
+use crate::base::remedy::usage_text;
+
 /// Usage was wrong.
 const USAGE: u8 = 2;
 /// The command failed.
@@ -59,7 +61,7 @@ pub fn run(pkgpanda: fn() -> clap::Command) -> u8 {
         Ok(false) => {}
         Ok(true) => return 0,
         Err(error) => {
-            drop(error.print());
+            drop(print_usage(&error));
             return USAGE;
         }
     }
@@ -118,6 +120,16 @@ fn unwritten(printer: Printer, error: &std::io::Error) -> u8 {
     FAILED
 }
 
+/// Prints help or a version, which are data, or the error of a wrong call.
+fn print_usage(error: &clap::Error) -> std::io::Result<()> {
+    if !error.use_stderr() {
+        error.print()?;
+        return std::io::stdout().flush();
+    }
+    Printer::new(false, true).usage(&usage_text(error));
+    Ok(())
+}
+
 /// Parses the arguments. Returns the exit code where nothing is left to do: after help, the version, or wrong usage.
 fn parse() -> Result<Cli, u8> {
     match Cli::try_parse().and_then(Cli::checked) {
@@ -139,7 +151,7 @@ fn parse() -> Result<Cli, u8> {
                     .map_or(0, |error| unwritten(Printer::new(false, true), error)));
             }
             // Help and version are data, everything else is a complaint; clap knows which.
-            let printed = error.print().and_then(|()| std::io::stdout().flush());
+            let printed = print_usage(&error);
             Err(match printed {
                 _ if error.use_stderr() => USAGE,
                 // A reader that has gone wants no more.
@@ -158,10 +170,9 @@ fn check_variables(environment: &Environment, printer: Printer) -> Result<(), Cl
         return Err(SettingsError::NotText(name.to_owned()).into());
     }
     for (name, like) in environment.unknown_own() {
-        let like = like.map(|like| format!("; did you mean {like}?")).unwrap_or_default();
-        let message =
-            format!("the variable {name} is not one of mkpanda's, and does nothing{like}");
-        printer.line(Weight::Warning, &message);
+        let message = format!("the variable {name} is not one of mkpanda's, and does nothing");
+        let hint = like.map(|like| format!("did you mean {like}?"));
+        printer.warn(&message, hint.as_deref());
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::args::GlobalArgs;
 use super::config::{ConfigPath, SettingsError, read_text};
-use super::environment::Environment;
+use super::environment::{Environment, variable_of};
 use super::given::Given;
 use super::settings::Settings;
 use super::value::Text;
@@ -235,15 +235,15 @@ fn setting_specs(args: &GlobalArgs, settings: &Settings) -> Vec<SettingSpec> {
 
 /// The nearest place that says what commands go by.
 fn resolve(spec: &SettingSpec, assignments: &[Assignment], environment: &Environment) -> Setting {
-    let name = format!("MKPANDA_{}", spec.key.replace('.', "_").to_uppercase());
     let here = PathBuf::new();
     let option = spec
         .option
         .iter()
         .map(|(name, value)| (value.clone(), Origin::Option { name }, here.clone()));
-    let variable = environment
-        .get(&name)
-        .map(|text| (Value::from(text), Origin::Variable { name: name.clone() }, here.clone()));
+    let variable = variable_of(spec.key).and_then(|name| {
+        let origin = Origin::Variable { name: name.to_owned() };
+        Some((Value::from(environment.get(name)?), origin, here.clone()))
+    });
     let files = assignments.iter().filter(|line| line.key == spec.key);
     let files = files.map(|line| (line.value.clone(), line.origin.clone(), line.base.clone()));
     let wanted = canonical(spec.form, &spec.value, &here);

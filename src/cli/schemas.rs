@@ -10,7 +10,7 @@ macro_rules! embedded {
 }
 
 /// All schemas, by name.
-pub const SCHEMAS: [Schema; 32] = embedded![
+pub const SCHEMAS: [Schema; 36] = embedded![
     "buildinfo",
     "cache-index",
     "cache-pull",
@@ -18,6 +18,7 @@ pub const SCHEMAS: [Schema; 32] = embedded![
     "cache-stat",
     "cache-verify",
     "check",
+    "clean",
     "config",
     "config.toml",
     "doctor",
@@ -39,7 +40,10 @@ pub const SCHEMAS: [Schema; 32] = embedded![
     "pkgpanda-list",
     "pkgpanda-preview",
     "pkgpanda-verify",
+    "release-create",
+    "release-diff",
     "release-list",
+    "release-plan",
     "release-show",
     "treeinfo",
     "upstream",
@@ -59,6 +63,9 @@ pub fn title(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
+    use super::super::args::Cli;
     use super::*;
 
     #[test]
@@ -73,6 +80,37 @@ mod tests {
         assert_eq!(embedded, names);
         for (name, text) in SCHEMAS {
             assert!(!title(text).is_empty(), "{name}");
+        }
+    }
+
+    /// Names of a command's subcommands, or of itself, that have `--format json`.
+    fn with_json(command: &clap::Command, name: &str, is_inherited: bool) -> Vec<String> {
+        let format = command.get_arguments().find(|argument| argument.get_id() == "format");
+        let values = format.map(clap::Arg::get_possible_values).unwrap_or_default();
+        let has_json = is_inherited || values.iter().any(|value| value.get_name() == "json");
+        if !command.has_subcommands() {
+            return if has_json { vec![name.to_owned()] } else { Vec::new() };
+        }
+        let below = |inner: &clap::Command| {
+            let name = format!("{name} {}", inner.get_name());
+            with_json(inner, name.trim_start(), has_json)
+        };
+        command.get_subcommands().flat_map(below).collect()
+    }
+
+    #[test]
+    fn every_output_has_a_schema() {
+        let mut found = with_json(&Cli::command(), "", false);
+        // Installers are shown by their paths alone.
+        found.retain(|name| name != "release create-installer");
+        assert!(found.len() > 20, "{found:?}");
+        for name in found {
+            let schema = match name.as_str() {
+                "release promote" => "release-create".to_owned(),
+                name => name.replace(' ', "-"),
+            };
+            let known = find(&schema);
+            assert!(known.is_some(), "{name} has no schema");
         }
     }
 

@@ -143,7 +143,7 @@ impl ToolError {
                 | ExchangeError::TooMany { .. }
                 | ExchangeError::Status { .. } => None,
                 _ => Some(format!(
-                    "a registry without TLS, or with a CA of its own, is described in your config.toml: [registries.\"{host}\"] insecure = true, or ca = \"FILE\""
+                    "if it speaks plain HTTP, say so in your config.toml:\n    [registries.\"{host}\"]\n    insecure = true\nif it has a CA of its own, name its file there:\n    [registries.\"{host}\"]\n    ca = \"FILE\""
                 )),
             },
             Self::Login(error) => error.hint(),

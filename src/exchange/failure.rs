@@ -119,7 +119,7 @@ impl From<SupplyError> for ExchangeError {
 /// Failure of an artifact.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", if store.is_empty() { name.clone() } else { format!("{name}, {store}") })]
-pub struct Failure {
+pub struct ExchangeFailure {
     /// Name of the artifact: a package's id, `bootstrap <id>`, `<package>/<source>`.
     pub name: String,
     /// Name of the store; empty if the fault is this machine's.
@@ -129,7 +129,7 @@ pub struct Failure {
     pub error: Box<ExchangeError>,
 }
 
-impl Failure {
+impl ExchangeFailure {
     pub(super) fn new(name: &str, store: &str, error: ExchangeError) -> Self {
         Self { name: name.to_owned(), store: store.to_owned(), error: Box::new(error) }
     }

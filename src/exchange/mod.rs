@@ -21,7 +21,7 @@ mod verify;
 mod wanted;
 
 pub use contents::{Contents, Kind, Parts};
-pub use failure::{ExchangeError, Failure};
+pub use failure::{ExchangeError, ExchangeFailure};
 pub use index::{Index, IndexError, Replaced, read_index, write_index};
 pub use names::{INDEX_JSON, INDEX_PAGE};
 pub use pull::{Pulled, pull};

@@ -1,6 +1,6 @@
 //! From shared caches into a tree's cache.
 
-use super::failure::{ExchangeError, Failure};
+use super::failure::{ExchangeError, ExchangeFailure};
 use super::wanted::{ExchangeItem, WantedArtifacts, WantedBootstrap};
 use crate::artifact::repository::RepositoryError;
 use crate::artifact::shared_cache::{SOURCES, SharedCache, SharedCaches};
@@ -27,7 +27,7 @@ pub struct Pulled {
     /// Number of artifacts skipped because their cache had failed too often.
     pub skipped: usize,
     /// Failed artifacts.
-    pub failures: Vec<Failure>,
+    pub failures: Vec<ExchangeFailure>,
 }
 
 enum Got {
@@ -77,7 +77,7 @@ pub fn pull(
             Some(Ok(Got::Present)) => pulled.present += 1,
             Some(Ok(Got::Missing)) => pulled.missing.push(item.name()),
             Some(Ok(Got::Skipped)) => pulled.skipped += 1,
-            Some(Err(error)) => pulled.failures.push(Failure::new(&item.name(), "", error)),
+            Some(Err(error)) => pulled.failures.push(ExchangeFailure::new(&item.name(), "", error)),
             None => {}
         }
     }
@@ -90,7 +90,7 @@ impl PullRun<'_> {
             ExchangeItem::Package(key, id) => self.fetch_package(key, id),
             ExchangeItem::Bootstrap(bootstrap) => self.fetch_bootstrap(bootstrap),
             ExchangeItem::Source(requests) => self.fetch_source(requests[0]),
-            // Taken with the ids, which they are part of.
+            // Ids contain the ids of builder images, so these were fetched with the ids.
             ExchangeItem::Builder(_) => Ok(Got::Present),
         }?;
         // A cache that is not asked any more may have had it.

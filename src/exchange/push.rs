@@ -1,13 +1,13 @@
 //! From a tree's cache into shared caches.
 //!
 //! An archive that a store has already, with the same sum, is not sent and needs no evidence; any other is
-//! sent only if it is to be believed ([`Evidence`]). After three items in a row that a store failed, or a
-//! refused connection, the store is not asked again.
+//! sent only with [`Evidence`] that it is the artifact of its id. After three failures in a row, or a refused
+//! connection, a store is not asked again.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::failure::{ExchangeError, Failure};
+use super::failure::{ExchangeError, ExchangeFailure};
 use super::wanted::{ExchangeItem, WantedArtifacts, WantedBootstrap};
 use crate::artifact::publish::{
     Published, bootstrap_path, has, has_image, publish, publish_bootstrap, publish_image,
@@ -38,7 +38,7 @@ pub struct Pushed {
     /// Number of artifacts that were not sent, as the store had failed.
     pub skipped: usize,
     /// Failed artifacts.
-    pub failures: Vec<Failure>,
+    pub failures: Vec<ExchangeFailure>,
 }
 
 /// Result for one artifact at one store.
@@ -93,7 +93,7 @@ pub fn push(
                 Sent::Present => pushed.present += 1,
                 Sent::Skipped => pushed.skipped += 1,
                 Sent::Failed(error) => {
-                    pushed.failures.push(Failure::new(&item.name(), &pushed.store, error));
+                    pushed.failures.push(ExchangeFailure::new(&item.name(), &pushed.store, error));
                 }
             }
         }

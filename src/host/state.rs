@@ -150,7 +150,7 @@ struct Giving<'a> {
 
 impl Giving<'_> {
     fn give(&mut self) -> nix::Result<()> {
-        // The folder is below itself, for once, so that all are given away in one way.
+        // The top folder is entered by its own name `.`, so that it is handled as all folders below it.
         let top = openat(self.way.current(), c".", FOLDER, Mode::empty())?;
         self.enter(c"", top)?;
         while let Some(given) = self.way.note() {

@@ -48,7 +48,7 @@ pub enum SwapError {
     #[error("can't change the active set, which stays as it is")]
     Undone(#[source] io::Error),
     /// A file cannot be renamed, and the renames before cannot be undone.
-    #[error("can't change the active set, and it can't be put back either")]
+    #[error("the active set is half changed: changing it failed, and so did putting it back")]
     Stuck(#[source] io::Error),
     /// Part of the prepared set is missing.
     #[error("an activation was interrupted, and its prepared set is gone: there is no {}", .0.display())]

@@ -76,7 +76,7 @@ pub(super) fn run(
     ) {
         Ok(cli) => cli,
         Err(error) => {
-            drop(error.print().and_then(|()| std::io::Write::flush(&mut std::io::stdout())));
+            drop(Output::usage(&error));
             return Ok(if error.use_stderr() { 2 } else { 0 });
         }
     };

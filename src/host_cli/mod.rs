@@ -14,7 +14,6 @@ pub mod output;
 mod password;
 mod texts;
 
-use std::io::Write as _;
 use std::sync::Arc;
 
 use clap::Parser;
@@ -43,7 +42,7 @@ pub fn run() -> u8 {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are data, everything else is a complaint; clap knows which.
-            let printed = error.print().and_then(|()| std::io::stdout().flush());
+            let printed = Output::usage(&error);
             return match printed {
                 _ if error.use_stderr() => USAGE,
                 // A reader that has gone wants no more.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 
 use crate::base::event::{Event, Observer};
+use crate::base::remedy::{usage_text, with_hint};
 use crate::base::text::clean_lines;
 
 /// Writes to stdout and stderr, the only code that does so.
@@ -76,10 +77,16 @@ impl Output {
 
     /// Prints the error of a command, with its remedy.
     pub fn error(&self, message: &str, hint: Option<&str>) {
-        self.line(&format!("error: {message}"));
-        for hint in hint.into_iter().flat_map(str::lines) {
-            self.line(&format!("  hint: {hint}"));
+        self.line(&with_hint(format!("error: {message}"), hint));
+    }
+
+    /// Prints help or a version, which are data, or the error of a wrong call.
+    pub fn usage(error: &clap::Error) -> io::Result<()> {
+        if error.use_stderr() {
+            return io::stderr().lock().write_all(clean_lines(&usage_text(error)).as_bytes());
         }
+        error.print()?;
+        io::stdout().flush()
     }
 
     fn clear(&self) {

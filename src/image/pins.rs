@@ -11,7 +11,7 @@ use super::digest::{BlobDigest, ImageId};
 use super::platform::Platform;
 use super::reference::ImageRef;
 use super::registry::{Client, PullOptions, RegistryError, RegistryProblem};
-use super::store::{Image, ImageStore, StoreError};
+use super::store::{Image, ImageStore, ImageStoreError};
 use crate::base::event::Observer;
 
 /// An image as a lock pins it.
@@ -94,15 +94,15 @@ pub enum PinError {
     },
     /// The store cannot be read.
     #[error(transparent)]
-    Store(Box<StoreError>),
+    Store(Box<ImageStoreError>),
 }
 
 fn stored(found: Option<&ImageId>) -> String {
     found.map_or_else(String::new, |id| format!(", and the image store has {id} under the name"))
 }
 
-impl From<StoreError> for PinError {
-    fn from(error: StoreError) -> Self {
+impl From<ImageStoreError> for PinError {
+    fn from(error: ImageStoreError) -> Self {
         Self::Store(Box::new(error))
     }
 }
@@ -223,7 +223,7 @@ impl ImagePin {
             }
         };
         let image = store.find_manifest(&pulled.manifest)?;
-        let image = image.ok_or_else(|| StoreError::NotFound(pinned.familiar()))?;
+        let image = image.ok_or_else(|| ImageStoreError::NotFound(pinned.familiar()))?;
         self.made_of_manifest(name, image)
     }
 

@@ -8,7 +8,7 @@ use super::document::DocumentError;
 
 /// A failure of the image store.
 #[derive(Debug, thiserror::Error)]
-pub enum StoreError {
+pub enum ImageStoreError {
     /// Reading or writing failed.
     #[error("the image store can't be used: {0}")]
     Io(io::Error),
@@ -64,7 +64,7 @@ pub enum StoreError {
     },
 }
 
-impl StoreError {
+impl ImageStoreError {
     /// True if a single image is damaged.
     pub(in crate::image) fn is_damage(&self) -> bool {
         matches!(self, Self::Damaged { .. } | Self::Config { .. })

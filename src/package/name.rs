@@ -109,7 +109,7 @@ fn check_package_name(text: &str) -> Option<&'static str> {
         return Some("it may have letters, digits and @ . _ + - only");
     }
     if text.contains("--") {
-        return Some("it may not have -- inside, which parts name and version in an id");
+        return Some("it may not have -- inside, which separates name and version in an id");
     }
     text.ends_with('-').then_some("it may not end with -")
 }

@@ -147,10 +147,9 @@ fn accept(
     }
     let mut message = format!("isolation: {}", machine.tier());
     if let Some((reason, remedy)) = lacking {
-        message = format!(
-            "{message} (no ranges: {reason}{})",
-            remedy.map_or_else(String::new, |remedy| format!("; {remedy}"))
-        );
+        // The note is repeated in every run, the remedy is not.
+        let see = remedy.map_or("", |_| "; remedy: mkpanda doctor");
+        message = format!("{message} (no ranges: {reason}{see})");
     }
     message.push_str(&conditions_in_words(&machine));
     match &machine.root {

@@ -26,7 +26,7 @@ pub use source::{NewSource, SourceError, local_file};
 /// Kind of a new folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum CreatedKind {
     /// A tree.
     Tree,
     /// A package in a tree.
@@ -37,11 +37,13 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Created {
     /// Kind.
-    pub kind: Kind,
+    pub kind: CreatedKind,
     /// Folder.
     pub path: PathBuf,
     /// Files in the order of writing.
     pub files: Vec<PathBuf>,
+    /// A `.gitignore` that was there before and does not have the tree's cache: what is missing there.
+    pub not_ignored: Option<PathBuf>,
 }
 
 /// A tree or a package cannot be made.
@@ -78,9 +80,9 @@ impl ScaffoldError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::IsCache(_) => Some("give the package another name".to_owned()),
-            Self::Exists(_) => Some("give another name, or remove it first".to_owned()),
+            Self::Exists(_) => Some("give another name, or move it away first".to_owned()),
             Self::Link(_) => {
-                Some("write in the place where it leads, or remove it first".to_owned())
+                Some("write in the place where it leads, or move it away first".to_owned())
             }
             Self::IsTree(path) => Some(format!(
                 "a new package in it: mkpanda -C {} init NAME",
@@ -130,14 +132,22 @@ pub fn tree(folder: &Path) -> Result<Created, ScaffoldError> {
     if is_tree(folder) {
         return Err(ScaffoldError::IsTree(folder.to_owned()));
     }
-    let files = [
+    let mut files = vec![
         NewFile::plain("treeinfo.json", "{}\n"),
         NewFile::plain("mkpanda.toml", templates::CONFIGURATION),
-        NewFile::plain(".gitignore", "/cache/\n"),
         NewFile::plain("hello/buildinfo.json", templates::buildinfo(None)),
         NewFile::script("hello/build", templates::EXAMPLE),
     ];
-    write(Kind::Tree, folder, Path::new(""), &files)
+    // A folder under git often has one, and its lines have to stay.
+    let ignored = folder.join(".gitignore");
+    let has_cache = fs_err::read_to_string(&ignored)
+        .is_ok_and(|text| text.lines().any(|line| line.trim().trim_matches('/') == CACHE));
+    let is_there = fs_err::symlink_metadata(&ignored).is_ok();
+    if !is_there {
+        files.push(NewFile::plain(".gitignore", format!("/{CACHE}/\n")));
+    }
+    let created = write(CreatedKind::Tree, folder, Path::new(""), &files)?;
+    Ok(Created { not_ignored: (is_there && !has_cache).then_some(ignored), ..created })
 }
 
 /// Fails if a tree can have no package of that name, or has one, or anything else in its place.
@@ -177,12 +187,12 @@ pub fn package(
         NewFile::plain("buildinfo.json", templates::buildinfo(declared)),
         NewFile::script("build", script),
     ];
-    write(Kind::Package, tree, Path::new(name.as_str()), &files)
+    write(CreatedKind::Package, tree, Path::new(name.as_str()), &files)
 }
 
 /// Writes new files into a folder below another one; fails if one of the files exists.
 fn write(
-    kind: Kind,
+    kind: CreatedKind,
     top: &Path,
     below: &Path,
     files: &[NewFile],
@@ -208,7 +218,7 @@ fn write(
         let mut opened = options.open(place).map_err(failed)?;
         opened.write_all(file.text.as_bytes()).map_err(failed)?;
     }
-    Ok(Created { kind, path, files: places })
+    Ok(Created { kind, path, files: places, not_ignored: None })
 }
 
 #[cfg(test)]
@@ -257,6 +267,12 @@ mod tests {
         fs_err::remove_file(folder.join("hello/build")).unwrap();
         assert_eq!(tree(&folder).unwrap().files.len(), 5);
         assert!(matches!(tree(&folder), Err(ScaffoldError::IsTree(_))));
+        let other = place.path().join("other");
+        fs_err::create_dir(&other).unwrap();
+        fs_err::write(other.join(".gitignore"), "*.o\n").unwrap();
+        let created = tree(&other).unwrap();
+        assert_eq!((created.files.len(), created.not_ignored), (4, Some(other.join(".gitignore"))));
+        assert_eq!(fs_err::read_to_string(other.join(".gitignore")).unwrap(), "*.o\n");
         let name = "hello".parse().unwrap();
         assert!(matches!(package(&folder, &name, None), Err(ScaffoldError::Exists(_))));
         assert_eq!(package(&folder, &"zlib".parse().unwrap(), None).unwrap().files.len(), 2);

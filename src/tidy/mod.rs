@@ -22,7 +22,7 @@ pub use remove::{TidyError, clean};
 
 /// Kind of something that is not needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum UnusedKind {
     /// An archive of a package, or a signature.
     Package,
     /// A file of a bootstrap.
@@ -35,7 +35,7 @@ pub enum Kind {
     Upstream,
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for UnusedKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Package => "package",
@@ -51,7 +51,7 @@ impl fmt::Display for Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnusedItem {
     /// Kind.
-    pub kind: Kind,
+    pub kind: UnusedKind,
     /// Path below the cache.
     pub path: PathBuf,
     /// Bytes on the disk.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Kind, Unknown, UnusedItem};
+use super::{Unknown, UnusedItem, UnusedKind};
 use crate::base::atomic::TEMPORARY_PREFIX;
 use crate::base::digest::Sha1Sum;
 use crate::bootstrap::BootstrapId;
@@ -153,14 +153,14 @@ impl Search<'_> {
             for name in ["checkout", "source"] {
                 let path = root.join("upstream").join(name);
                 if fs_err::symlink_metadata(&path).is_ok_and(|data| data.is_dir()) {
-                    self.add(Kind::Upstream, &path, None);
+                    self.add(UnusedKind::Upstream, &path, None);
                 }
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, kind: Kind, path: &Path, lock: Option<PathBuf>) {
+    fn add(&mut self, kind: UnusedKind, path: &Path, lock: Option<PathBuf>) {
         let bytes = self.meter.measure(path).bytes;
         let path = path.strip_prefix(self.project.cache.root()).unwrap_or(path).to_owned();
         self.found.push(UnusedItem { kind, path, bytes, lock });
@@ -181,10 +181,10 @@ impl Search<'_> {
             if let Some(id) = id.filter(|id| id.name() == name && entry.is_file) {
                 if !self.needs.ids.contains(&id) && !self.needs.unknown.contains(name) {
                     let lock = self.project.home().package_lock(self.project.cache.root(), &id);
-                    self.add(Kind::Package, &entry.path, Some(lock));
+                    self.add(UnusedKind::Package, &entry.path, Some(lock));
                 }
             } else if entry.is_file && is_latest(&entry.name, "latest") && !is_known {
-                self.add(Kind::Latest, &entry.path, None);
+                self.add(UnusedKind::Latest, &entry.path, None);
             }
         }
         Ok(())
@@ -203,7 +203,7 @@ impl Search<'_> {
         let needed = self.needs.sources.get(&folder.path);
         for entry in inside {
             if needed.is_none_or(|needed| !needed.contains(&entry.name)) {
-                self.add(Kind::Source, &entry.path, Some(lock.clone()));
+                self.add(UnusedKind::Source, &entry.path, Some(lock.clone()));
             }
         }
         Ok(())
@@ -219,10 +219,10 @@ impl Search<'_> {
                 let needed = self.needs.bootstraps.as_ref();
                 if needed.is_some_and(|needed| !needed.contains(id)) {
                     let lock = self.project.home().bootstrap_lock(id);
-                    self.add(Kind::Bootstrap, &entry.path, Some(lock));
+                    self.add(UnusedKind::Bootstrap, &entry.path, Some(lock));
                 }
             } else if self.is_of_no_variant(&entry.name, "bootstrap.latest") {
-                self.add(Kind::Latest, &entry.path, None);
+                self.add(UnusedKind::Latest, &entry.path, None);
             }
         }
         Ok(())
@@ -231,7 +231,7 @@ impl Search<'_> {
     fn complete(&mut self, folder: &Path) -> io::Result<()> {
         for entry in entries(folder)?.into_iter().filter(|entry| entry.is_file) {
             if self.is_of_no_variant(&entry.name, "complete.latest.json") {
-                self.add(Kind::Latest, &entry.path, None);
+                self.add(UnusedKind::Latest, &entry.path, None);
             }
         }
         Ok(())

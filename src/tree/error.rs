@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::base::escape::shell_argument;
+use crate::base::remedy::with_hint;
 use crate::package::{PackageName, Report, Variant};
 
 /// Reason why a tree cannot be built, or does not exist.
@@ -96,10 +97,7 @@ impl TreeError {
 }
 
 fn list(reports: &[Report]) -> String {
-    let texts = reports.iter().map(|report| match report.hint() {
-        None => report.to_string(),
-        Some(hint) => format!("{report}\n  hint: {hint}"),
-    });
+    let texts = reports.iter().map(|report| with_hint(report, report.hint()));
     texts.collect::<Vec<_>>().join("\n")
 }
 

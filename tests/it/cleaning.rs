@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::schema_check::{check_schema, schema};
 use crate::support::{Place, files_below, sha1};
 
 fn machine() -> Place {
@@ -32,6 +33,7 @@ fn files(place: &Place) -> Vec<String> {
 fn cleaned(place: &Place, options: &[&str]) -> Vec<String> {
     let ran = place.run(".", &[&["clean", "--format=json"], options].concat()).ok();
     let shown: Value = serde_json::from_str(&ran.stdout).unwrap();
+    check_schema(&schema(place, "clean"), &shown, "value");
     let removed = shown["removed"].as_array().unwrap();
     removed.iter().map(|item| item["path"].as_str().unwrap().to_owned()).collect()
 }

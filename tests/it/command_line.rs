@@ -122,7 +122,7 @@ fn variables_that_mean_nothing_are_named() {
         ran(&place.command(".", &["image", "list"]).env(name, value).output().unwrap())
     };
     run("MKPANDA_JBOS", b"2").ok().says(
-        "the variable MKPANDA_JBOS is not one of mkpanda's, and does nothing; did you mean MKPANDA_JOBS?",
+        "the variable MKPANDA_JBOS is not one of mkpanda's, and does nothing\n  hint: did you mean MKPANDA_JOBS?",
     );
     run("MKPANDA_TEST_ANY", b"2").ok();
     assert_eq!(run("MKPANDA_JOBS", b"2").ok().stderr, "");
@@ -132,4 +132,25 @@ fn variables_that_mean_nothing_are_named() {
             .says(&format!("the variable {name} is set to something that is not UTF-8"))
             .says(&format!("hint: set {name} to UTF-8 text, or unset it"));
     }
+}
+
+#[test]
+fn suggestions_have_the_label_of_hints() {
+    let place = Place::bare();
+    place.run(".", &["chekc"]).fails(2).says("\n  hint: some similar subcommands exist: ");
+    place.run(".", &["tree", "--dry-rum"]).fails(2).says("\n  hint: a similar argument exists: ");
+}
+
+#[test]
+fn lines_that_name_an_image_can_be_pasted() {
+    let place = Place::bare();
+    place.write("treeinfo.json", "{}");
+    place.package("app", r#"{"docker": "127.0.0.1:9/none:1"}"#, "true");
+    let ran = place.run(".", &["tree"]).fails(1);
+    let after = ran.stderr.split("this machine's own /usr, by lines in mkpanda.toml:\n").nth(1);
+    let lines = after.unwrap_or_else(|| panic!("{}", ran.stderr)).lines();
+    let lines: Vec<&str> = lines.take_while(|line| line.starts_with("    ")).collect();
+    assert_eq!(lines.len(), 2, "{}", ran.stderr);
+    place.write("mkpanda.toml", &lines.join("\n"));
+    place.run(".", &["tree", "--offline"]).ok();
 }

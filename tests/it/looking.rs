@@ -228,6 +228,18 @@ fn a_good_tree_has_no_findings_and_nothing_is_written() {
     place.run("lib", &["check"]).ok().says("2 packages checked");
     place.run("..", &["check", "packages"]).ok().says("6 packages checked");
     place.run(".", &["check", "ap"]).fails(1).says("did you mean app?");
+    // Folders of packages, as shells complete them.
+    place.run(".", &["check", "lib/"]).ok().says("2 packages checked");
+    place.run(".", &["check", "./lib", "app"]).ok().says("4 packages checked");
+    place.run("..", &["check", "packages/lib", "packages/zlib/"]).ok().says("2 packages checked");
+    place.run("lib", &["check", "../zlib"]).ok().says("1 package checked");
+    place
+        .run("..", &["check", "packages/lib", "tree/zlib"])
+        .fails(1)
+        .says("no package packages/lib");
+    place.run(".", &["explain", "lib/"]).ok();
+    place.run("lib", &["graph", "--reverse", "../zlib/"]).ok();
+    place.run(".", &["log", "./lib/"]).ok();
     assert_eq!(files_below(place.path()), before);
 }
 

@@ -116,7 +116,7 @@ fn programs_get_an_object_per_line_for_all_that_is_said() {
     let ran = place.run(".", &["tree", "-j1", "--progress", "json"]).fails(1);
     insta::assert_snapshot!(generic_json(&place, &ran.stderr), @r#"
     {"at":"N","event":"start","format":1,"mkpanda":"0.1.0"}
-    {"at":"N","event":"warning","message":"<place>/tree/packages/odd/buildinfo.json:1:11: a group without a username: the package builds, but can't be activated or required\n   |\n 1 | {\"group\": \"users\"}\n   |           ^\n  hint: add a username, or take the group out","subject":null}
+    {"at":"N","event":"warning","hints":["add a username, or take the group out"],"message":"<place>/tree/packages/odd/buildinfo.json:1:11: a group without a username: the package builds, but can't be activated or required\n   |\n 1 | {\"group\": \"users\"}\n   |           ^","subject":null}
     {"at":"N","cached":2,"event":"plan","expected_seconds":null,"jobs":1,"packages":2,"unknown":2}
     {"at":"N","event":"phase","id":"bad--<sha1>","phase":"fetch"}
     {"at":"N","event":"phase","id":"bad--<sha1>","phase":"prepare"}
@@ -132,7 +132,7 @@ fn programs_get_an_object_per_line_for_all_that_is_said() {
     let ran = place.run(".", &["tree"]).ok();
     insta::assert_snapshot!(generic_json(&place, &ran.stderr), @r#"
     {"at":"N","event":"start","format":1,"mkpanda":"0.1.0"}
-    {"at":"N","event":"warning","message":"<place>/tree/packages/odd/buildinfo.json:1:11: a group without a username: the package builds, but can't be activated or required\n   |\n 1 | {\"group\": \"users\"}\n   |           ^\n  hint: add a username, or take the group out","subject":null}
+    {"at":"N","event":"warning","hints":["add a username, or take the group out"],"message":"<place>/tree/packages/odd/buildinfo.json:1:11: a group without a username: the package builds, but can't be activated or required\n   |\n 1 | {\"group\": \"users\"}\n   |           ^","subject":null}
     {"at":"N","built":0,"cached":4,"downloaded_bytes":0,"event":"summary","failed":0,"fetched":0,"longest":0,"not_built":0,"result":"done","seconds":"N","sources":{"cache":0,"local":0,"mirror":0,"network":0}}
     "#);
     let ran = place.run("good", &["-q"]).ok();
@@ -140,7 +140,7 @@ fn programs_get_an_object_per_line_for_all_that_is_said() {
     let ran = place.run(".", &["-C", "nowhere"]);
     insta::assert_snapshot!(generic_json(&place, &ran.stderr), @r#"
     {"at":"N","event":"start","format":1,"mkpanda":"0.1.0"}
-    {"at":"N","event":"error","hints":[],"id":null,"log":null,"message":"can't work in nowhere: failed to canonicalize path `nowhere`: No such file or directory (os error 2)","tail":[]}
+    {"at":"N","event":"error","hints":[],"id":null,"log":null,"message":"can't work in nowhere: No such file or directory (os error 2)","tail":[]}
     "#);
 }
 

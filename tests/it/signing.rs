@@ -249,7 +249,7 @@ fn only_the_user_names_keys() {
         here.run("rest", &[arguments, &["--dry-run"]].concat()).fails(1).says(said);
     };
     refused(&["--require-signature"], "no key is trusted");
-    refused(&["--require-signature="], "add it to trusted_keys");
+    refused(&["--require-signature="], "config.toml: trusted_keys = ");
     refused(&["--require-signature", "gone.pub"], "\"gone.pub\" is neither a public key");
     refused(&["--require-signature=gone.pub"], "write --require-signature= or put the option last");
     let secret = std::fs::read_to_string(&key.secret).unwrap();

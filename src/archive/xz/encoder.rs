@@ -14,7 +14,7 @@ use super::pool::{Job, Pool};
 /// 0.5 % larger than a single block, which no second thread could share.
 const LARGEST: u64 = 24 << 20;
 
-/// Number of bytes that are not worth a thread, whose start, stack and memory take 0.4 ms.
+/// Upper limit of bytes that are encoded without a thread: starting one takes 0.4 ms, with its stack and memory.
 const SMALL: usize = 64 << 10;
 
 /// Interval of asking the sink whether blocks are still wanted.

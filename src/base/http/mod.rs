@@ -212,7 +212,7 @@ impl HttpError {
         match self {
             Self::Status { status, .. } => match status.as_u16() {
                 401 | 403 => Some(
-                    "the server wants credentials, or refuses the ones given: they are taken from [credentials] in your config.toml and from ~/.netrc, over HTTPS",
+                    "the server wants credentials, or refuses those that it got: they are taken from ~/.netrc and, over HTTPS, from your config.toml:\n    [credentials.\"HOST\"]\n    username = \"NAME\"\n    password = \"PASSWORD\"",
                 ),
                 404 | 410 => Some("check the URL"),
                 407 => Some("the proxy wants credentials: put them into HTTPS_PROXY or HTTP_PROXY"),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::image::digest::BlobDigest;
-use crate::image::store::{ImageStore, StoreError};
+use crate::image::store::{ImageStore, ImageStoreError};
 
 /// The store's blobs, with how many need each.
 pub(super) struct Blobs {
@@ -18,7 +18,7 @@ struct Held {
 
 impl Blobs {
     /// Reads the blobs of a store, without users so far.
-    pub(super) fn of(store: &ImageStore) -> Result<Self, StoreError> {
+    pub(super) fn of(store: &ImageStore) -> Result<Self, ImageStoreError> {
         let held = |(digest, bytes)| (digest, Held { bytes, by: 0 });
         Ok(Self { all: store.blobs()?.into_iter().map(held).collect() })
     }

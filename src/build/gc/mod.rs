@@ -45,7 +45,7 @@ use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
 use crate::image::digest::BlobDigest;
-use crate::image::store::{ImageStore, StoreError};
+use crate::image::store::{ImageStore, ImageStoreError};
 use crate::package::PackageId;
 use crate::runner::home::Home;
 use crate::runner::isolation::{IsolationError, TierRequest};
@@ -61,7 +61,7 @@ pub struct GcOptions {
     /// True if nothing is removed.
     pub dry_run: bool,
     /// Kinds that go; all of them without any.
-    pub only: Option<BTreeSet<Kind>>,
+    pub only: Option<BTreeSet<GarbageKind>>,
     /// The packages of known trees.
     pub packages: BTreeSet<PackageId>,
     /// Sums of their archives.
@@ -70,7 +70,7 @@ pub struct GcOptions {
 
 /// Type of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum GarbageKind {
     /// Leftovers of a dead run.
     Scratch,
     /// Images on their way into the store, whose process is dead.
@@ -99,7 +99,7 @@ pub enum Kind {
     Log,
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for GarbageKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Scratch => "scratch",
@@ -123,7 +123,7 @@ impl fmt::Display for Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GarbageItem {
     /// Kind.
-    pub kind: Kind,
+    pub kind: GarbageKind,
     /// Name.
     pub name: String,
     /// Disk space in bytes.
@@ -159,7 +159,7 @@ impl Garbage {
 pub enum GcError {
     /// The image store can't be used.
     #[error("can't tell which images are needed")]
-    Store(#[source] StoreError),
+    Store(#[source] ImageStoreError),
     /// A folder can't be read or written.
     #[error("can't look through the builder's own folder")]
     Io(#[source] std::io::Error),
@@ -173,7 +173,7 @@ pub enum GcError {
         name: String,
         /// Reason.
         #[source]
-        source: StoreError,
+        source: ImageStoreError,
     },
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::search::{Search, entries, is_folder, is_hex, name, written};
-use super::{GcError, Kind};
+use super::{GarbageKind, GcError};
 use crate::package::PackageId;
 
 impl Search<'_> {
@@ -24,7 +24,7 @@ impl Search<'_> {
                     continue;
                 }
                 let bytes = self.measure(&build)?;
-                self.add(Kind::Record, vec![build], bytes, used, true);
+                self.add(GarbageKind::Record, vec![build], bytes, used, true);
             }
         }
         Ok(())
@@ -43,7 +43,7 @@ impl Search<'_> {
                 continue;
             }
             let bytes = self.measure(&record)?;
-            self.add(Kind::Record, vec![record], bytes, used, true);
+            self.add(GarbageKind::Record, vec![record], bytes, used, true);
         }
         Ok(())
     }

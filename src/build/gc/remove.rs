@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Garbage, GarbageItem, GcError, Kind};
+use super::{Garbage, GarbageItem, GarbageKind, GcError};
 use crate::base::atomic::Unswept;
 use crate::base::event::Observer;
 use crate::base::lock::FileLock;
@@ -25,31 +25,32 @@ pub(super) fn remove(
     garbage: &Garbage,
     observer: &dyn Observer,
 ) -> Result<(), GcError> {
-    if garbage.items.iter().any(|item| item.kind == Kind::Scratch) {
+    if garbage.items.iter().any(|item| item.kind == GarbageKind::Scratch) {
         let unswept = isolation::sweep_orphans(isolation, home, &Arc::default());
         unswept.map_err(GcError::Io)?.report(observer);
     }
     let images: BTreeSet<BlobDigest> = garbage
         .items
         .iter()
-        .filter(|item| item.kind == Kind::Image)
+        .filter(|item| item.kind == GarbageKind::Image)
         .filter_map(|item| item.name.parse().ok())
         .collect();
     // One thing that cannot be removed keeps no other from going.
     let mut unswept = Unswept::default();
     // Before their blobs, of which they must not say that they are there.
-    for path in garbage.items.iter().filter(|item| item.kind == Kind::Step).flat_map(paths) {
+    for path in garbage.items.iter().filter(|item| item.kind == GarbageKind::Step).flat_map(paths) {
         unswept.note(remove_all(path));
     }
     let needed = needed_blobs(home, &uses.now).map_err(GcError::Io)?;
     // Also without an image: blobs of a process that died may lie there.
     store.remove_manifests(&images, &needed, observer).map_err(GcError::Store)?;
     let elsewhere = |item: &&GarbageItem| {
-        let is_stores = matches!(item.kind, Kind::Image | Kind::Blob | Kind::Staging);
-        !is_stores && !matches!(item.kind, Kind::Step | Kind::Download)
+        let is_stores =
+            matches!(item.kind, GarbageKind::Image | GarbageKind::Blob | GarbageKind::Staging);
+        !is_stores && !matches!(item.kind, GarbageKind::Step | GarbageKind::Download)
     };
     let others: Vec<_> = garbage.items.iter().filter(elsewhere).flat_map(paths).cloned().collect();
-    for item in garbage.items.iter().filter(|item| item.kind == Kind::Download) {
+    for item in garbage.items.iter().filter(|item| item.kind == GarbageKind::Download) {
         for path in &item.paths {
             // Another run may have gone on with it meanwhile; who waits for it looks whether it is there.
             match FileLock::try_acquire(path) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::blobs::Blobs;
-use super::{Garbage, GarbageItem, GcError, GcOptions, Kind};
+use super::{Garbage, GarbageItem, GarbageKind, GcError, GcOptions};
 use crate::base::lock::FileLock;
 use crate::dockerfile::cache::BuildCache;
 use crate::image::digest::BlobDigest;
@@ -84,7 +84,8 @@ impl Search<'_> {
             let goes = !is_root && !self.is_young(used);
             if !is_root {
                 let name = image.manifest.to_string();
-                self.found.push((GarbageItem::of_blobs(Kind::Image, name, blobs, used), goes));
+                self.found
+                    .push((GarbageItem::of_blobs(GarbageKind::Image, name, blobs, used), goes));
             }
             if !goes {
                 kept.push(image);
@@ -107,7 +108,7 @@ impl Search<'_> {
             let goes = !entry.is_usable || !is_there || !self.is_young(used);
             self.blobs.hold(&blobs);
             let bytes = self.measure(&entry.path)?;
-            let item = GarbageItem::of_blobs(Kind::Step, name(&entry.path), blobs, used);
+            let item = GarbageItem::of_blobs(GarbageKind::Step, name(&entry.path), blobs, used);
             self.found.push((GarbageItem { bytes, paths: vec![entry.path], ..item }, goes));
         }
         Ok(())
@@ -117,7 +118,7 @@ impl Search<'_> {
     fn unneeded_blobs(&mut self) {
         for (digest, bytes) in self.blobs.unneeded() {
             let name = digest.to_string();
-            let item = GarbageItem::of_blobs(Kind::Blob, name, Vec::new(), UNIX_EPOCH);
+            let item = GarbageItem::of_blobs(GarbageKind::Blob, name, Vec::new(), UNIX_EPOCH);
             self.found.push((GarbageItem { bytes, ..item }, true));
         }
     }
@@ -126,7 +127,7 @@ impl Search<'_> {
         for orphan in self.home.orphans().map_err(GcError::Io)? {
             let path = orphan.folder().to_owned();
             let bytes = self.measure(&path)?;
-            self.add(Kind::Scratch, vec![path.clone()], bytes, written(&path), true);
+            self.add(GarbageKind::Scratch, vec![path.clone()], bytes, written(&path), true);
         }
         Ok(())
     }
@@ -135,7 +136,7 @@ impl Search<'_> {
     fn staging(&mut self, store: &ImageStore) -> Result<(), GcError> {
         for path in store.orphans().map_err(GcError::Store)? {
             let (bytes, used) = (self.measure(&path)?, written(&path));
-            self.add(Kind::Staging, vec![path], bytes, used, true);
+            self.add(GarbageKind::Staging, vec![path], bytes, used, true);
         }
         Ok(())
     }
@@ -150,7 +151,7 @@ impl Search<'_> {
             let is_free = FileLock::try_acquire(&part).map_err(GcError::Io)?.is_some();
             if is_free && !self.is_young(used) {
                 let bytes = self.measure(&part)?;
-                self.add(Kind::Download, vec![part], bytes, used, true);
+                self.add(GarbageKind::Download, vec![part], bytes, used, true);
             }
         }
         Ok(())
@@ -173,7 +174,7 @@ impl Search<'_> {
                 let used = used_last(self.uses.last.layers.get(&name), || written(&layer));
                 let goes = !needed.contains(name.as_str()) && !self.is_young(used);
                 let bytes = self.measure(&layer)?;
-                self.add(Kind::Layer, files_of_unpacked(&layer).into(), bytes, used, goes);
+                self.add(GarbageKind::Layer, files_of_unpacked(&layer).into(), bytes, used, goes);
             }
         }
         Ok(())
@@ -193,7 +194,7 @@ impl Search<'_> {
             let used = used_last(self.uses.last.packages.get(&name), || written(&package));
             let goes = !needed.contains(&name) && !self.is_young(used);
             let bytes = self.measure(&package)?;
-            self.add(Kind::Package, vec![package], bytes, used, goes);
+            self.add(GarbageKind::Package, vec![package], bytes, used, goes);
         }
         Ok(())
     }
@@ -207,7 +208,7 @@ impl Search<'_> {
                     }
                     let used = last_use(&part);
                     let bytes = self.measure(&part)?;
-                    self.add(Kind::Part, vec![part], bytes, used, !self.is_young(used));
+                    self.add(GarbageKind::Part, vec![part], bytes, used, !self.is_young(used));
                 }
             }
         }
@@ -223,7 +224,7 @@ impl Search<'_> {
                 continue;
             }
             let bytes = self.measure(&mirror)?;
-            self.add(Kind::Mirror, vec![mirror], bytes, used, !self.is_young(used));
+            self.add(GarbageKind::Mirror, vec![mirror], bytes, used, !self.is_young(used));
         }
         Ok(())
     }
@@ -242,7 +243,7 @@ impl Search<'_> {
                 let Some(used) = last.filter(|_used| cache.is_dir()) else { continue };
                 let bytes = self.measure(&cache)?;
                 let paths = vec![cache.clone(), cache.with_extension("lock")];
-                self.add(Kind::Cache, paths, bytes, used, !self.is_young(used));
+                self.add(GarbageKind::Cache, paths, bytes, used, !self.is_young(used));
             }
         }
         Ok(())
@@ -257,7 +258,7 @@ impl Search<'_> {
             let Some(used) = self.folder_use(&logs, || newest) else { continue };
             let goes = self.options.since.is_some() && !self.is_young(used);
             let bytes = self.measure(&logs)?;
-            self.add(Kind::Log, vec![logs], bytes, used, goes);
+            self.add(GarbageKind::Log, vec![logs], bytes, used, goes);
         }
         Ok(())
     }
@@ -281,7 +282,7 @@ impl Search<'_> {
 
     pub(super) fn add(
         &mut self,
-        kind: Kind,
+        kind: GarbageKind,
         paths: Vec<PathBuf>,
         bytes: u64,
         used: SystemTime,
@@ -336,7 +337,12 @@ impl Search<'_> {
 
 impl GarbageItem {
     /// Item in the image store alone; its size is computed at the removal.
-    fn of_blobs(kind: Kind, name: String, blobs: Vec<BlobDigest>, last_use: SystemTime) -> Self {
+    fn of_blobs(
+        kind: GarbageKind,
+        name: String,
+        blobs: Vec<BlobDigest>,
+        last_use: SystemTime,
+    ) -> Self {
         Self { kind, name, bytes: 0, last_use, paths: Vec::new(), blobs }
     }
 }

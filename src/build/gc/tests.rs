@@ -13,13 +13,13 @@ fn what_is_left_counts_the_kinds_that_go_alone() {
     };
     write(format!("images/.partial/{}", "a".repeat(64)), 20_000);
     write(format!("parts/1/blocks/{}", "b".repeat(64)), 40_000);
-    let collected = |only: Option<BTreeSet<Kind>>| {
+    let collected = |only: Option<BTreeSet<GarbageKind>>| {
         let options = GcOptions { dry_run: true, only, ..GcOptions::default() };
         let isolation = TierRequest { tier: None, root_range: None, search_path: String::new() };
         collect(&home, &isolation, &options, &Silent).unwrap()
     };
     let all = collected(None);
-    let downloads = collected(Some([Kind::Download].into()));
+    let downloads = collected(Some([GarbageKind::Download].into()));
     assert_eq!((all.items.len(), downloads.items.len()), (2, 1));
     assert_eq!(downloads.left + downloads.bytes(), all.left + all.bytes(), "the total");
     assert!(downloads.left >= all.left + 40_000, "{} {}", downloads.left, all.left);
@@ -27,7 +27,7 @@ fn what_is_left_counts_the_kinds_that_go_alone() {
 
 #[test]
 fn an_image_that_is_broken_has_the_remedy_of_its_fault_as_a_hint() {
-    let source = StoreError::NotFound("x".to_owned());
+    let source = ImageStoreError::NotFound("x".to_owned());
     let hint = source.hint().map(str::to_owned);
     let error = GcError::Broken { name: "x".to_owned(), source };
     assert!(hint.is_some() && error.hint() == hint);

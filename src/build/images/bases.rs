@@ -12,7 +12,7 @@ use crate::dockerfile::{BuildOptions, ConfigDocument};
 use crate::image::pins::{ImageKey, ImagePin, PinError};
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
-use crate::image::store::{Image, StoreError};
+use crate::image::store::{Image, ImageStoreError};
 
 impl ImageFinder<'_> {
     /// Lists images of a folder's Dockerfile that are neither here nor in a mirror.
@@ -127,7 +127,7 @@ impl ImageFinder<'_> {
             source: Box::new(source),
         })?;
         let image = self.store.find_manifest(&pulled.manifest).map_err(failed)?;
-        image.ok_or_else(|| failed(StoreError::NotFound(base.familiar())))
+        image.ok_or_else(|| failed(ImageStoreError::NotFound(base.familiar())))
     }
 
     /// Pulls missing images of a folder's Dockerfile; returns all of its images.
@@ -160,6 +160,6 @@ pub(super) fn named_bases(folder: &Path) -> Result<Vec<(ImageRef, Platform)>, Im
     Ok(inputs.images.into_iter().collect())
 }
 
-fn store_error(base: &ImageRef, source: StoreError) -> ImageError {
+fn store_error(base: &ImageRef, source: ImageStoreError) -> ImageError {
     ImageError::Store { name: base.familiar(), source: Box::new(source) }
 }

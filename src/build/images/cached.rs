@@ -30,7 +30,7 @@ use crate::image::digest::BlobDigest;
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 use crate::image::registry::IMAGES;
-use crate::image::store::{Image, StoreError};
+use crate::image::store::{Image, ImageStoreError};
 use crate::package::ImageName;
 use crate::package::json::canonical;
 use crate::store::Transfer;
@@ -252,6 +252,6 @@ impl ImageFinder<'_> {
     }
 }
 
-fn store_error(name: &ImageName, source: StoreError) -> ImageError {
+fn store_error(name: &ImageName, source: ImageStoreError) -> ImageError {
     ImageError::Store { name: name.as_str().to_owned(), source: Box::new(source) }
 }

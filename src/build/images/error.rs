@@ -11,7 +11,7 @@ use crate::image::location::LocationError;
 use crate::image::pins::PinError;
 use crate::image::reference::ReferenceError;
 use crate::image::registry::RegistryError;
-use crate::image::store::StoreError;
+use crate::image::store::ImageStoreError;
 use crate::package::ImageName;
 
 /// An image can't be found or used.
@@ -51,7 +51,7 @@ pub enum ImageError {
         name: String,
         /// Cause.
         #[source]
-        source: Box<StoreError>,
+        source: Box<ImageStoreError>,
     },
     /// The machine itself can't be used.
     #[error("image {name}: the embedded builder host")]
@@ -167,9 +167,11 @@ impl ImageError {
                 "or load it: mkpanda image load --name {name} FILE   (docker save, podman save or skopeo copy write such a FILE)"
             ),
             format!(
-                "or say where it is, in mkpanda.toml beside the tree: [images] \"{name}\" = \"docker-archive:FILE\" (or oci-archive:FILE, oci:DIR, docker://REFERENCE)"
+                "or say where it is, by lines in mkpanda.toml beside the tree (or with oci-archive:FILE, oci:DIR, docker://REFERENCE):\n    [images]\n    \"{name}\" = \"docker-archive:FILE\""
             ),
-            format!("or build in this machine's own /usr: [images] \"{name}\" = \"host\""),
+            format!(
+                "or build in this machine's own /usr, by lines in mkpanda.toml:\n    [images]\n    \"{name}\" = \"host\""
+            ),
         ];
         if let Some(folder) = docker_folder {
             ways.push(format!(

@@ -15,6 +15,7 @@ use super::{ImageError, ImageFinder};
 use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
+use crate::base::remedy::with_hint;
 use crate::dockerfile::execute::{is_flattened, is_still_of};
 use crate::image::reference::ImageRef;
 use crate::image::registry::RegistryError;
@@ -207,9 +208,8 @@ impl ImageFinder<'_> {
             }
             Err(error) if error.is_interruption() => return Err(ImageError::Interrupted),
             Err(error) => {
-                let hint =
-                    error.hint().map_or_else(String::new, |hint| format!("\n  hint: {hint}"));
-                warn(format!("not pushed: {}{hint}", with_causes(&error)));
+                let message = format!("not pushed: {}", with_causes(&error));
+                warn(with_hint(message, error.hint().as_deref()));
             }
         }
         Ok(())

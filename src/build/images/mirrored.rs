@@ -11,7 +11,7 @@ use crate::image::location::ImageLocation;
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 use crate::image::registry::RegistryProblem;
-use crate::image::store::{Image, StoreError};
+use crate::image::store::{Image, ImageStoreError};
 use crate::package::ImageName;
 use crate::tree::{DOCKER_FOLDER_IMAGES, DockerFolderTag, PackageTree};
 
@@ -201,7 +201,7 @@ impl ImageFinder<'_> {
         let failed =
             |source| ImageError::Store { name: name.as_str().to_owned(), source: Box::new(source) };
         let image = self.store.find_manifest(&manifest).map_err(failed)?;
-        let image = image.ok_or_else(|| failed(StoreError::NotFound(manifest.to_string())))?;
+        let image = image.ok_or_else(|| failed(ImageStoreError::NotFound(manifest.to_string())))?;
         let (called, folder) = match self.place(name, &reference)? {
             Some(ImageLocation::Host) => return Ok(none),
             Some(ImageLocation::Stored(_)) => (reference, None),

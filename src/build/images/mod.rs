@@ -28,7 +28,7 @@ use crate::image::pins::ImagePins;
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 use crate::image::registry::{Client, RegistryError};
-use crate::image::store::{Image, ImageStore, RootImage, StoreError};
+use crate::image::store::{Image, ImageStore, ImageStoreError, RootImage};
 use crate::package::ImageName;
 use crate::source::FetchOptions;
 use crate::tree::PackageTree;
@@ -271,7 +271,7 @@ impl<'a> ImageFinder<'a> {
         )?;
         self.store
             .find_manifest(&built.manifest)
-            .and_then(|found| found.ok_or_else(|| StoreError::NotFound(built.id.to_string())))
+            .and_then(|found| found.ok_or_else(|| ImageStoreError::NotFound(built.id.to_string())))
             .map_err(|source| ImageError::Store { name: text(), source: Box::new(source) })
     }
 
@@ -312,7 +312,7 @@ impl<'a> ImageFinder<'a> {
             Ok(pulled) => pulled,
             Err(error) => return Ok(Err(Box::new(error))),
         };
-        let gone = || StoreError::NotFound(reference.familiar());
+        let gone = || ImageStoreError::NotFound(reference.familiar());
         let store =
             |source| ImageError::Store { name: name.as_str().to_owned(), source: Box::new(source) };
         // It may have got no name.

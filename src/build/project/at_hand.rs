@@ -16,7 +16,7 @@ use crate::build::upstream;
 use crate::graph;
 use crate::image::store::ImageStore;
 use crate::package::SourceSpec;
-use crate::tree::{Package, PackageKey};
+use crate::tree::{Package, PackageKey, PackageTree};
 
 /// Ids that can be told, and the packages without one.
 #[derive(Debug, Default)]
@@ -66,6 +66,12 @@ impl Project {
         let (upstreams, missing) =
             upstream::expanded(packages, home, &options.fetch, &options.local_sources)?;
         Ok((Self::read(options, cache, pins, &upstreams)?, missing))
+    }
+
+    /// Makes a project of a tree that was read before.
+    pub fn of_tree(mut options: ProjectOptions, tree: PackageTree) -> Result<Self, ProjectError> {
+        let (cache, pins) = Self::prepare(&mut options)?;
+        Self::with_tree(options, cache, pins, tree)
     }
 
     /// Gives ids to all packages of which they can be told. Nothing is fetched, pulled or built; an image in a file

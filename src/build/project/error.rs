@@ -8,7 +8,7 @@ use crate::build::id::IdentityError;
 use crate::build::images::ImageError;
 use crate::build::missing::MissingList;
 use crate::build::upstream::UpstreamError;
-use crate::image::store::StoreError;
+use crate::image::store::ImageStoreError;
 use crate::package::PackageId;
 use crate::runner::session::SessionError;
 use crate::source::SourceError;
@@ -43,7 +43,7 @@ pub enum ProjectError {
     Upstream(#[from] UpstreamError),
     /// The image store can't be opened.
     #[error("can't open the image store")]
-    Store(#[source] StoreError),
+    Store(#[source] ImageStoreError),
     /// A package has no id.
     #[error(transparent)]
     Identity(Box<IdentityError<OutsideError>>),

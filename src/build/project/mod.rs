@@ -24,6 +24,7 @@ use crate::archive::Limits as ArchiveLimits;
 use crate::artifact::repository::Repository;
 use crate::artifact::shared_cache::SharedCaches;
 use crate::base::event::{Event, Observer};
+use crate::base::remedy::with_hint;
 use crate::build::archive_sums::ArchiveSums;
 use crate::build::cache::Cache;
 use crate::build::execute::{self, Helpers, Pace, Requests};
@@ -106,7 +107,7 @@ pub struct BuildOptions {
 /// Opened packages directory: its tree, cache, settings and image pins.
 #[derive(Debug)]
 pub struct Project {
-    /// Contents.
+    /// Tree of the directory, with its upstreams.
     pub tree: PackageTree,
     /// Cache of the project.
     pub cache: Cache,
@@ -168,6 +169,16 @@ impl Project {
         upstreams: &[PathBuf],
     ) -> Result<Self, ProjectError> {
         let tree = PackageTree::read(&options.packages, upstreams)?;
+        Self::with_tree(options, cache, pins, tree)
+    }
+
+    /// Makes a project of a tree, unless folders of its cache are links.
+    fn with_tree(
+        options: ProjectOptions,
+        cache: Cache,
+        pins: ImagePins,
+        tree: PackageTree,
+    ) -> Result<Self, ProjectError> {
         for key in tree.keys() {
             let sources = tree.package(&key).into_iter().flat_map(|package| &package.info.sources);
             if let Some(link) = cache.linked_folder(&key.name, sources.map(|(name, _)| name)) {
@@ -210,10 +221,7 @@ impl Project {
     /// Reports the warnings of packages and trees.
     pub fn warn(&self, warnings: &[Report], observer: &dyn Observer) {
         for report in warnings {
-            let mut message = report.to_string();
-            if let Some(hint) = report.hint() {
-                message = format!("{message}\n  hint: {hint}");
-            }
+            let message = with_hint(report, report.hint());
             observer.event(Event::Warning { subject: String::new(), message });
         }
     }

@@ -17,6 +17,7 @@ use crate::artifact::record::{self, PackageRecord};
 use crate::artifact::shared_cache::{SharedCache, SharedCaches};
 use crate::base::causes::with_causes;
 use crate::base::event::{Event, Observer, WithoutDownloads};
+use crate::base::remedy::with_hint;
 use crate::container::helper::Interrupt;
 use crate::package::PackageId;
 use crate::source::{FetchOptions, Fetched, SourceRequest};
@@ -124,10 +125,7 @@ pub fn warning_of(
 ) -> Option<Published> {
     result.unwrap_or_else(|error| {
         let message = format!("not uploaded to {}: {}", cache.name(), with_causes(&error));
-        let message = match error.hint() {
-            Some(hint) => format!("{message}\n  hint: {hint}"),
-            None => message,
-        };
+        let message = with_hint(message, error.hint().as_deref());
         observer.event(Event::Warning { subject: subject.to_owned(), message });
         None
     })

@@ -32,7 +32,7 @@ pub(super) fn copy(
         |error: io::Error| Failure::new(format!("the package's folder cannot be copied: {error}"));
     let entries = list(&from).map_err(failed)?;
     let bytes = entries.iter().fold(0, |sum: u64, entry| sum.saturating_add(entry.bytes));
-    let most = workspace.place().limits.max_bytes;
+    let most = workspace.folders().limits.max_bytes;
     if bytes > most {
         // A hole of a terabyte takes no space in a tree, and much in a copy.
         let largest = entries.iter().max_by_key(|entry| entry.bytes).map(|entry| &entry.path);

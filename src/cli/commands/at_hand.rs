@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::error::CliError;
 use super::super::inspect_error::InspectError;
 use super::super::settings::Settings;
-use super::super::ui::{Progress, Weight, counted};
+use super::super::ui::{Progress, counted};
 use super::Context;
 use crate::base::suggestion::nearest;
 use crate::build::project::{Project, ProjectError, ProjectOptions};
@@ -14,6 +14,9 @@ use crate::container::helper::Interrupt;
 use crate::package::{PackageName, Variant};
 use crate::tree::lock::TreeLock;
 use crate::tree::{PackageKey, PackageTree, TreeError, has_buildinfo, typed_variant};
+
+/// Remedy for descriptions that are not valid.
+pub(super) const SEE_CHECK: &str = "see what is wrong: mkpanda check";
 
 /// Opened tree.
 pub(super) struct Looked {
@@ -72,26 +75,31 @@ pub(super) fn open(context: &Context<'_>, packages: PathBuf) -> Result<Looked, C
     let (project, missing_upstream) = Project::open_at_hand(options)?;
     if let Some(path) = &missing_upstream {
         let message = format!(
-            "{}: the upstream is not expanded, so its packages are not shown\n  hint: expand it: mkpanda fetch",
+            "{}: the upstream is not expanded, so its packages are not shown",
             path.display()
         );
-        context.printer.line(Weight::Warning, &message);
+        context.printer.warn(&message, Some("expand it: mkpanda fetch"));
     }
-    if missing_upstream.is_none() {
-        warn_of_nothing(context, &project.tree);
+    if missing_upstream.is_none()
+        && let Some(reason) = reason_of_nothing(&project.tree)
+    {
+        warn_of_nothing(context, &reason);
     }
     let progress = context.progress(&settings);
     Ok(Looked { project, settings, progress, missing_upstream })
 }
 
-/// Warns of a folder that has neither packages nor the description of a tree: another one may be meant.
-pub(super) fn warn_of_nothing(context: &Context<'_>, tree: &PackageTree) {
-    if tree.names().next().is_none()
-        && let Err(error @ TreeError::NoTree(_)) = tree.tree_variants()
-    {
-        let hint = error.hint().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
-        context.printer.line(Weight::Warning, &format!("{error}{hint}"));
+/// The reason why nothing is shown of a folder that has neither packages nor the description of a tree.
+pub(super) fn reason_of_nothing(tree: &PackageTree) -> Option<TreeError> {
+    if tree.names().next().is_some() {
+        return None;
     }
+    tree.tree_variants().err().filter(|error| matches!(error, TreeError::NoTree(_)))
+}
+
+/// Warns of a folder that is not a tree: another one may be meant.
+pub(super) fn warn_of_nothing(context: &Context<'_>, reason: &TreeError) {
+    context.printer.warn(&reason.to_string(), reason.hint().as_deref());
 }
 
 /// Warns of packages whose descriptions are faulty, so that their requirements and ids are not known.
@@ -101,17 +109,20 @@ pub(super) fn warn_of_faulty(context: &Context<'_>, count: usize) {
     }
     let verb = if count == 1 { "is" } else { "are" };
     let count = counted(count, "package");
-    let message = format!("{count} {verb} not valid\n  hint: mkpanda check shows what is wrong");
-    context.printer.line(Weight::Warning, &message);
+    context.printer.warn(&format!("{count} {verb} not valid"), Some(SEE_CHECK));
 }
 
 /// The variants of a package that is typed as `NAME` or `NAME:VARIANT`.
-pub(super) fn typed_package(tree: &PackageTree, text: &str) -> Result<Vec<PackageKey>, CliError> {
+pub(super) fn typed_package(
+    folder: &Path,
+    tree: &PackageTree,
+    text: &str,
+) -> Result<Vec<PackageKey>, CliError> {
     let (name, variant) = match text.split_once(':') {
         None => (text, None),
         Some((name, variant)) => (name, Some(typed_variant(variant)?)),
     };
-    let name = typed_name(tree, name)?;
+    let name = typed_name(folder, tree, name)?;
     let keys = tree.wanted_or_broken(&name).map_err(ProjectError::Tree)?;
     let Some(wanted) = variant else { return Ok(keys) };
     let known: Vec<Variant> = keys.iter().map(|key| key.variant.clone()).collect();
@@ -121,13 +132,35 @@ pub(super) fn typed_package(tree: &PackageTree, text: &str) -> Result<Vec<Packag
     Err(ProjectError::Tree(TreeError::NoSuchVariant { name, wanted, known }).into())
 }
 
-/// A package of a tree by its name.
-pub(super) fn typed_name(tree: &PackageTree, text: &str) -> Result<PackageName, CliError> {
+/// A package folder that is typed as a path, as shells complete it: `zlib/`, `./zlib`, `/srv/tree/zlib`. Gives the
+/// packages folder, and the name of the package. A bare name is not a path.
+pub(super) fn typed_folder(folder: &Path, text: &str) -> Option<(PathBuf, String)> {
+    if !text.contains('/') && !matches!(text, "." | "..") {
+        return None;
+    }
+    let mut path = folder.join(text);
+    if path.file_name().is_none() {
+        path = fs_err::canonicalize(path).ok()?;
+    }
+    let name = path.file_name()?.to_str()?.to_owned();
+    let packages = fs_err::canonicalize(path.parent()?).ok()?;
+    has_buildinfo(&path).then_some((packages, name))
+}
+
+/// A package of a tree by its name, or by a path from a folder.
+pub(super) fn typed_name(
+    folder: &Path,
+    tree: &PackageTree,
+    text: &str,
+) -> Result<PackageName, CliError> {
+    let root = fs_err::canonicalize(tree.root()).ok();
+    let here = typed_folder(folder, text).filter(|(packages, _)| Some(packages) == root.as_ref());
+    let name = here.map_or_else(|| text.to_owned(), |(_, name)| name);
     let absent = || InspectError::NoSuchPackage {
         name: text.to_owned(),
         root: tree.root().to_owned(),
         near: nearest(text, tree.names().map(PackageName::as_str)).map(str::to_owned),
     };
-    let name: PackageName = text.parse().map_err(|_error| absent())?;
+    let name: PackageName = name.parse().map_err(|_error| absent())?;
     if tree.names().any(|known| *known == name) { Ok(name) } else { Err(absent().into()) }
 }

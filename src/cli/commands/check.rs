@@ -1,5 +1,7 @@
 //! `mkpanda check`: faults and oddities of a tree, found without building.
 
+use std::path::{Path, PathBuf};
+
 use serde::Serialize;
 
 use super::super::args::{CheckArgs, FormatArg};
@@ -9,61 +11,68 @@ use super::super::inspect_error::InspectError;
 use super::super::ui::{Finding as Shown, Weight, counted};
 use super::{Context, at_hand};
 use crate::base::causes::with_causes;
-use crate::build::project::{Project, ProjectError};
-use crate::inspect::check::{Checked, Finding, Rule, Severity, check};
-use crate::package::{PackageName, Problem, Report};
-use crate::tree::{PackageTree, has_buildinfo};
+use crate::build::project::ProjectError;
+use crate::inspect::check::{Checked, Finding, OpenedTree, Rule, Severity};
+use crate::package::{Problem, Report};
+use crate::tree::has_buildinfo;
 
 /// Checks a tree.
 pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result<(), CliError> {
     let folder = context.folder()?;
-    // A folder that is not a package is a tree.
-    let tree = match args.items.as_slice() {
-        [item] => Some(folder.join(item)).filter(|path| path.is_dir() && !has_buildinfo(path)),
-        _ => None,
-    };
+    let (tree, items) = tree_and_packages(&folder, &args.items);
     let packages = at_hand::packages(context, tree.as_deref())?;
     let (settings, faults) = match context.settings(None, Some(&packages)) {
         Ok(settings) => (settings, Vec::new()),
         Err(CliError::Settings(error)) => {
-            // What is wrong with the tree's file is one fault of others; with one's own nothing can be done.
+            // A fault of the tree's file is one finding of several; a fault of the user's own file ends the command.
             let settings = context.settings(None, None)?;
             (settings, vec![settings_report(&error, &packages)])
         }
         Err(error) => return Err(error),
     };
-    let settings = at_hand::offline(settings);
-    let items: &[String] = if tree.is_some() { &[] } else { &args.items };
-    let own = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let options = at_hand::options(context, &settings, packages.clone());
+    let options = at_hand::options(context, &at_hand::offline(settings), packages.clone());
+    let opened = OpenedTree::read(options, faults).map_err(ProjectError::Tree)?;
     let mut wanted = Vec::new();
-    if !items.is_empty() || tree.is_none() && folder != packages {
-        // With the packages of upstreams, where these are in order.
-        let tree = match Project::open_at_hand(options.clone()) {
-            Ok((project, _)) => project.tree,
-            Err(_) => PackageTree::read(&packages, &[]).map_err(ProjectError::Tree)?,
-        };
-        let items = if items.is_empty() { std::slice::from_ref(&own) } else { items };
-        for item in items {
-            wanted.push(typed(&tree, item)?);
+    let mut nothing = None;
+    if let Some(found) = opened.tree() {
+        nothing = at_hand::reason_of_nothing(found);
+        for item in &items {
+            wanted.push(at_hand::typed_name(&folder, found, item)?);
+        }
+        if items.is_empty() && tree.is_none() && folder != packages {
+            wanted.push(at_hand::typed_name(&folder, found, "./")?);
         }
     }
-    let checked = check(options, &wanted, faults).map_err(ProjectError::Tree)?;
-    if checked.packages == 0 && checked.findings.is_empty() {
-        let tree = PackageTree::read(&packages, &[]).map_err(ProjectError::Tree)?;
-        at_hand::warn_of_nothing(context, &tree);
+    let checked = opened.check(&wanted).map_err(ProjectError::Tree)?;
+    if checked.packages == 0
+        && checked.findings.is_empty()
+        && let Some(reason) = &nothing
+    {
+        at_hand::warn_of_nothing(context, reason);
     }
     show(context, args, &checked)
 }
 
-/// Resolves a package by name, or by the path of the folder.
-fn typed(tree: &PackageTree, item: &str) -> Result<PackageName, CliError> {
-    let name = item.trim_end_matches('/');
-    let name = name.strip_prefix("./").unwrap_or(name);
-    at_hand::typed_name(tree, name)
+/// Tells the packages folder, if one is named, from packages: a single folder that is not a package's is a tree, and
+/// packages that are all named by paths may be those of another tree.
+fn tree_and_packages(folder: &Path, items: &[String]) -> (Option<PathBuf>, Vec<String>) {
+    if let [item] = items {
+        let path = folder.join(item);
+        if path.is_dir() && !has_buildinfo(&path) {
+            return (Some(path), Vec::new());
+        }
+    }
+    let folders: Option<Vec<_>> =
+        items.iter().map(|item| at_hand::typed_folder(folder, item)).collect();
+    if let Some([(tree, _), others @ ..]) = folders.as_deref()
+        && others.iter().all(|(other, _)| other == tree)
+    {
+        return (Some(tree.clone()), items.to_vec());
+    }
+    (None, items.to_vec())
 }
 
-fn settings_report(error: &SettingsError, packages: &std::path::Path) -> Report {
+fn settings_report(error: &SettingsError, packages: &Path) -> Report {
     if let SettingsError::Parse(report) = error {
         return report.clone();
     }

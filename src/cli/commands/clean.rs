@@ -9,9 +9,10 @@ use super::super::args::{CleanArgs, FormatArg};
 use super::super::error::CliError;
 use super::super::ui::{self, Weight};
 use super::Context;
+use super::at_hand::SEE_CHECK;
 use crate::base::event::Interruptible;
 use crate::container::helper::Interrupt;
-use crate::tidy::{self, Cleaned, Kind, TidyError, Unknown};
+use crate::tidy::{self, Cleaned, TidyError, Unknown, UnusedKind};
 
 /// Cleans a tree's cache.
 pub fn run(context: &Context<'_>, args: &CleanArgs) -> Result<(), CliError> {
@@ -44,17 +45,17 @@ pub fn run(context: &Context<'_>, args: &CleanArgs) -> Result<(), CliError> {
     }
     if not_valid > 0 {
         let message = format!(
-            "{} not valid, or with requirements that are not: all their archives stay\n  hint: mkpanda check shows what is wrong",
+            "{} not valid, or with requirements that are not: all their archives stay",
             ui::counted(not_valid, "package")
         );
-        context.printer.line(Weight::Warning, &message);
+        context.printer.warn(&message, Some(SEE_CHECK));
     }
     Ok(())
 }
 
 fn show_text(context: &Context<'_>, cleaned: &Cleaned, dry_run: bool) {
     let verb = if dry_run { "would remove" } else { "removed" };
-    let mut sums: BTreeMap<Kind, (usize, u64)> = BTreeMap::new();
+    let mut sums: BTreeMap<UnusedKind, (usize, u64)> = BTreeMap::new();
     for item in &cleaned.items {
         let (count, bytes) = sums.entry(item.kind).or_default();
         *count += 1;

@@ -11,7 +11,7 @@ use super::super::ui::Weight;
 use super::super::ui::columns::{Columns, stdout_width};
 use super::{Context, at_hand};
 use crate::inspect::explain::{self, Against, Comparison, Explanation, Records};
-use crate::package::PackageName;
+use crate::package::{PackageName, path_of_file_url};
 
 /// Explains an id.
 pub fn run(context: &Context<'_>, args: &ExplainArgs) -> Result<(), CliError> {
@@ -26,7 +26,7 @@ pub fn run(context: &Context<'_>, args: &ExplainArgs) -> Result<(), CliError> {
     };
     let looked = at_hand::open(context, packages)?;
     let project = &looked.project;
-    let keys = at_hand::typed_package(&project.tree, &name)?;
+    let keys = at_hand::typed_package(&folder, &project.tree, &name)?;
     // Its default variant, or the only one that there is.
     let Some(key) = keys.first() else { return Err(CliError::NoPackage(folder)) };
     // Without its upstream, a tree lacks packages that are not faulty.
@@ -76,9 +76,11 @@ pub fn run(context: &Context<'_>, args: &ExplainArgs) -> Result<(), CliError> {
 /// The other build: an existing path, or an id.
 fn against(folder: &Path, typed: Option<&str>) -> Result<Against, CliError> {
     let Some(text) = typed else { return Ok(Against::Last) };
-    let path: PathBuf = match text.split_once("://") {
-        Some(("file", path)) => path.into(),
-        Some(_) => return Err(InspectError::RemoteRecords(text.to_owned()).into()),
+    let path: PathBuf = match path_of_file_url(text) {
+        Some(path) => path.into(),
+        None if text.contains("://") => {
+            return Err(InspectError::RemoteRecords(text.to_owned()).into());
+        }
         None => folder.join(text),
     };
     match fs_err::metadata(&path) {

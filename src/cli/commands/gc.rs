@@ -12,7 +12,7 @@ use super::Context;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
 use crate::build::cache::Cache;
-use crate::build::gc::{self, Garbage, GcOptions, Kind};
+use crate::build::gc::{self, Garbage, GarbageKind, GcOptions};
 use crate::build::project::ProjectError;
 use crate::package::PackageId;
 use crate::runner::measure::Meter;
@@ -92,7 +92,7 @@ fn show_trees(context: &Context<'_>, known: &[KnownTree]) {
 /// One line for each, and the sum of each kind, as data.
 fn show(context: &Context<'_>, garbage: &Garbage, dry_run: bool) {
     let verb = if dry_run { "would remove" } else { "removed" };
-    let mut sums: BTreeMap<Kind, (usize, u64)> = BTreeMap::new();
+    let mut sums: BTreeMap<GarbageKind, (usize, u64)> = BTreeMap::new();
     for item in &garbage.items {
         let (count, bytes) = sums.entry(item.kind).or_default();
         *count += 1;

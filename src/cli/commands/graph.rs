@@ -16,6 +16,7 @@ const DEEPEST: usize = 30;
 
 /// Shows requirements.
 pub fn run(context: &Context<'_>, args: &GraphArgs) -> Result<(), CliError> {
+    let folder = context.folder()?;
     let looked = at_hand::open(context, at_hand::packages(context, None)?)?;
     let tree = &looked.project.tree;
     let variant = args.variant.as_deref().map(typed_variant).transpose()?;
@@ -27,7 +28,7 @@ pub fn run(context: &Context<'_>, args: &GraphArgs) -> Result<(), CliError> {
         }
     };
     let typed = |text: &String| -> Result<Vec<PackageKey>, CliError> {
-        let mut keys = at_hand::typed_package(tree, text)?;
+        let mut keys = at_hand::typed_package(&folder, tree, text)?;
         let all = keys.clone();
         keys.retain(|key| packages.contains(key));
         match (&variant, keys.is_empty()) {

@@ -13,7 +13,7 @@ use crate::base::event::Interruptible;
 use crate::base::http::redact;
 use crate::container::helper::Interrupt;
 use crate::package::PackageName;
-use crate::scaffold::{self, Created, Kind, NewSource};
+use crate::scaffold::{self, Created, CreatedKind, NewSource};
 
 /// Makes a tree or a package.
 pub fn run(context: &Context<'_>, args: &InitArgs) -> Result<(), CliError> {
@@ -33,6 +33,10 @@ pub fn run(context: &Context<'_>, args: &InitArgs) -> Result<(), CliError> {
             for file in &created.files {
                 context.print_path(file);
             }
+            if let Some(path) = &created.not_ignored {
+                let message = format!("{} does not have the tree's cache", path.display());
+                context.printer.warn(&message, Some("add this line to it: /cache/"));
+            }
             context.printer.line(Weight::Progress, &next(&created));
         }
     }
@@ -43,8 +47,8 @@ pub fn run(context: &Context<'_>, args: &InitArgs) -> Result<(), CliError> {
 fn next(created: &Created) -> String {
     let folder = shell_argument(&created.path.display().to_string());
     match created.kind {
-        Kind::Tree => format!("a tree with one package; build it: mkpanda -C {folder} tree"),
-        Kind::Package => format!("a package; build it: mkpanda -C {folder}"),
+        CreatedKind::Tree => format!("a tree with one package; build it: mkpanda -C {folder} tree"),
+        CreatedKind::Package => format!("a package; build it: mkpanda -C {folder}"),
     }
 }
 

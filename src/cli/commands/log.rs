@@ -12,7 +12,7 @@ use super::super::tool_args::LogArgs;
 use super::super::tool_error::ToolError;
 use super::super::ui::Weight;
 use super::super::ui::columns::Columns;
-use super::Context;
+use super::{Context, at_hand};
 use crate::base::calendar::rfc3339;
 use crate::base::regular::open_regular;
 use crate::base::suggestion::nearest;
@@ -36,7 +36,11 @@ pub fn run(context: &Context<'_>, args: &LogArgs) -> Result<(), CliError> {
     let settings = context.settings(None, Some(&context.tree_folder()?))?;
     let home = Home::new(settings.home.clone(), settings.scratch.clone());
     let here = package_here(context)?;
-    let package = args.package.clone().or(here);
+    let folder = context.folder()?;
+    let typed = args.package.as_ref().map(|text| {
+        at_hand::typed_folder(&folder, text).map_or_else(|| text.clone(), |(_, name)| name)
+    });
+    let package = typed.or(here);
     if args.list {
         let builds = match &package {
             Some(package) => of_package(&home, package)?,
@@ -191,7 +195,7 @@ fn list_text(builds: &[PastBuild]) -> String {
     if builds.is_empty() {
         return String::new();
     }
-    let mut table = Columns::new(&["BEGAN", "OUTCOME", "SECONDS", "ID", "LOG"]);
+    let mut table = Columns::new(&["BEGAN", "OUTCOME", "SECONDS", "ID", "LOG"]).numbers(&[2]);
     for build in builds {
         let seconds = build.milliseconds.map_or_else(
             || "-".to_owned(),
@@ -203,7 +207,7 @@ fn list_text(builds: &[PastBuild]) -> String {
             }
             outcome => outcome.as_str().to_owned(),
         };
-        let (seconds, log) = (format!("{seconds:>7}"), build.log.display().to_string());
+        let log = build.log.display().to_string();
         table.row([rfc3339(build.began), outcome, seconds, build.id.to_string(), log]);
     }
     // Each build is on a line of its own, also where the window is narrow.

@@ -29,6 +29,22 @@ fn keys_have_their_lines_and_passwords_are_hidden() {
     assert_eq!(variable, json!("$TOKEN"));
 }
 
+/// A variable that is not read must not be named as an origin.
+#[test]
+fn only_keys_with_a_variable_have_one_as_an_origin() {
+    let names = ["MKPANDA_BUILDERS_PUSH", "MKPANDA_LIMITS_LOG", "MKPANDA_SOURCE_DATE_EPOCH"];
+    let environment =
+        Environment::of(names.map(|name| (name.to_owned(), "1".to_owned())).into_iter().collect());
+    for (key, form, value, origin) in [
+        ("builders.push", Form::Flag, json!(true), "default"),
+        ("source_date_epoch", Form::Text, json!(1), "default"),
+        ("limits.log", Form::Size, json!(1), "MKPANDA_LIMITS_LOG"),
+    ] {
+        let spec = SettingSpec { key, form, option: None, default: value.clone(), value };
+        assert_eq!(resolve(&spec, &[], &environment).origin.to_string(), origin, "{key}");
+    }
+}
+
 #[test]
 fn values_are_compared_by_what_they_mean() {
     let here = Path::new("/base");

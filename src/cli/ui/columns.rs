@@ -11,12 +11,20 @@ const LEAST: usize = 16;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Columns {
     rows: Vec<Vec<String>>,
+    /// Columns of numbers, which end below one another.
+    numbers: &'static [usize],
 }
 
 impl Columns {
     /// Creates a table with a header.
     pub fn new(header: &[&str]) -> Self {
-        Self { rows: vec![header.iter().map(|cell| (*cell).to_owned()).collect()] }
+        Self { rows: vec![header.iter().map(|cell| (*cell).to_owned()).collect()], numbers: &[] }
+    }
+
+    /// Aligns columns at the right; the last column is always aligned at the left.
+    pub fn numbers(mut self, columns: &'static [usize]) -> Self {
+        self.numbers = columns;
+        self
     }
 
     /// Adds a row.
@@ -36,9 +44,12 @@ impl Columns {
         let mut text = String::new();
         for row in &self.rows {
             let mut line = String::new();
-            for (cell, wide) in row.iter().zip(&widths).take(count.saturating_sub(1)) {
-                line.push_str(cell);
-                line.extend(std::iter::repeat_n(' ', wide + GAP - width(cell)));
+            let cells = row.iter().zip(&widths).take(count.saturating_sub(1));
+            for (at, (cell, wide)) in cells.enumerate() {
+                let padding = " ".repeat(wide - width(cell));
+                let (before, after) =
+                    if self.numbers.contains(&at) { (&*padding, "") } else { ("", &*padding) };
+                line.extend([before, cell, after, &" ".repeat(GAP)]);
             }
             let last = row.last().map(String::as_str).unwrap_or_default();
             for (number, part) in broken(last, room).into_iter().enumerate() {
@@ -90,7 +101,17 @@ mod tests {
         assert_eq!(table.text(None), "NAME  REQUIRES\na     one two three four five\n日本\n");
         let narrow = "NAME  REQUIRES\na     one two three\n      four five\n日本\n";
         assert_eq!(table.text(Some(22)), narrow);
-        // However narrow it is, the last column has some room.
+        let mut table = Columns::new(&["NAME", "SIZE", "USE"]).numbers(&[1]);
+        table.row(["a".to_owned(), "10 MB".to_owned(), "now".to_owned()]);
+        table.row(["b".to_owned(), "1 B".to_owned(), "never".to_owned()]);
+        assert_eq!(table.text(None), "NAME   SIZE  USE\na     10 MB  now\nb       1 B  never\n");
+    }
+
+    #[test]
+    fn the_last_column_has_some_room_however_narrow_the_window_is() {
+        let mut table = Columns::new(&["NAME", "REQUIRES"]);
+        table.row(["a".to_owned(), "one two three four five".to_owned()]);
+        let narrow = "NAME  REQUIRES\na     one two three\n      four five\n";
         assert_eq!(table.text(Some(3)), narrow);
     }
 }

@@ -12,6 +12,7 @@ use super::summary::Ending;
 use super::ticker::Ticker;
 use super::{Printer, screen};
 use crate::base::event::{Event, Observer, Outcome};
+use crate::base::remedy::split_hints;
 
 /// Interval between events of a running download.
 const DOWNLOAD_INTERVAL: Duration = Duration::from_secs(1);
@@ -102,7 +103,9 @@ impl JsonStatus {
         self.state.apply(event, now);
         Some(match event {
             Event::Warning { subject, message } => {
-                ("warning", json!({ "subject": none_if_empty(subject), "message": message }))
+                let (message, hints) = split_hints(message);
+                let subject = none_if_empty(subject);
+                ("warning", json!({ "subject": subject, "message": message, "hints": hints }))
             }
             Event::Note { message } => ("note", json!({ "message": message })),
             Event::Output { subject, line } => {

@@ -37,6 +37,7 @@ pub use text::short as short_id;
 use super::args::ProgressArg;
 use super::environment::Environment;
 use crate::base::event::{Event, Observer};
+use crate::base::remedy::{LABEL, hints_of, with_hint};
 use crate::base::text::clean_lines;
 use span::Line;
 
@@ -133,6 +134,21 @@ impl Printer {
         }
     }
 
+    /// Writes a warning with its remedies, one a line.
+    pub fn warn(self, message: &str, hint: Option<&str>) {
+        if IN_JSON.load(Ordering::Relaxed) {
+            let hints = hints_of(hint.unwrap_or_default());
+            json::emit("warning", &json!({ "message": message, "hints": hints }));
+        } else {
+            self.line(Weight::Warning, &with_hint(message, hint));
+        }
+    }
+
+    /// Writes the error of a wrong call.
+    pub fn usage(self, text: &str) {
+        screen::write(&clean_lines(text));
+    }
+
     /// Formats a line; `None` if the line is suppressed.
     pub fn format(self, weight: Weight, text: &str) -> Option<String> {
         let text = clean_lines(text);
@@ -165,7 +181,7 @@ impl Printer {
         }
         let tail = tail.iter().map(|line| format!("\n  | {line}"));
         let log = log.iter().map(|log| format!("\n  log: {log}"));
-        let hints = hints.iter().map(|hint| format!("\n  hint: {hint}"));
+        let hints = hints.iter().map(|hint| format!("{LABEL}{hint}"));
         text.extend(tail.chain(log).chain(hints));
         self.line(Weight::Error, &text);
     }
@@ -174,7 +190,7 @@ impl Printer {
     pub fn finding(self, weight: Weight, finding: &Finding<'_>) {
         let Finding { text, message, place: (path, line, column), rule, hint } = finding;
         if IN_JSON.load(Ordering::Relaxed) {
-            let hints: Vec<&str> = hint.iter().copied().collect();
+            let hints = hints_of(hint.unwrap_or_default());
             let fields = json!({
                 "message": message, "path": path, "line": line, "column": column, "rule": rule,
                 "hints": hints,
@@ -182,9 +198,7 @@ impl Printer {
             json::emit(if weight == Weight::Error { "error" } else { "warning" }, &fields);
             return;
         }
-        let hint = hint.iter().flat_map(|hint| hint.lines());
-        let hint = hint.map(|line| format!("\n  hint: {line}"));
-        self.line(weight, &[(*text).to_owned()].into_iter().chain(hint).collect::<String>());
+        self.line(weight, &with_hint(text, *hint));
     }
 
     /// Says that a package was not built because another one failed: one that it needs, or any.

@@ -16,7 +16,7 @@ use crate::dockerfile::graph::{self, Plan, PlannedStage, Triggers};
 use crate::dockerfile::model::{Dockerfile, Position};
 use crate::dockerfile::options::{BuildOptions, ContextLocation, DockerfileLocation};
 use crate::image::digest::{BlobDigest, ImageId};
-use crate::image::store::{StoreError, StoredBuild};
+use crate::image::store::{ImageStoreError, StoredBuild};
 use crate::package::Problem;
 
 /// An image that was built, or found to be built already.
@@ -183,7 +183,7 @@ impl Build<'_> {
             .finished
             .document
             .to_bytes()
-            .map_err(|error| stored(StoreError::Io(error.into())))?;
+            .map_err(|error| stored(ImageStoreError::Io(error.into())))?;
         let mut annotations = BTreeMap::new();
         if done.flattened {
             annotations.insert(OWNERS.to_owned(), FLATTENED.to_owned());
@@ -195,11 +195,11 @@ impl Build<'_> {
             let bases = serde_json::to_string(&shared.bases);
             annotations.insert(
                 BASES.to_owned(),
-                bases.map_err(|error| stored(StoreError::Io(error.into())))?,
+                bases.map_err(|error| stored(ImageStoreError::Io(error.into())))?,
             );
             if !shared.added.is_empty() {
                 let added = serde_json::to_string(&shared.added);
-                let added = added.map_err(|error| stored(StoreError::Io(error.into())))?;
+                let added = added.map_err(|error| stored(ImageStoreError::Io(error.into())))?;
                 annotations.insert(ADDED.to_owned(), added);
             }
             if shared.has_nameless_base || shared.has_own_caches {

@@ -7,7 +7,7 @@ use super::provision_error::ProvisionError;
 use crate::dockerfile::context::ContextError;
 use crate::dockerfile::git::GitFilesError;
 use crate::image::config::ConfigError;
-use crate::image::store::StoreError;
+use crate::image::store::ImageStoreError;
 use crate::package::Report;
 use crate::runner::job::Failure;
 use crate::runner::session::JobError;
@@ -68,7 +68,7 @@ pub enum DockerfileError {
     Store {
         /// Reason.
         #[source]
-        source: Box<StoreError>,
+        source: Box<ImageStoreError>,
     },
     /// The run was interrupted.
     #[error("interrupted")]
@@ -104,7 +104,7 @@ pub enum StepError {
     },
     /// The store failed.
     #[error("{}", crate::base::causes::with_causes(.0.as_ref()))]
-    Store(Box<StoreError>),
+    Store(Box<ImageStoreError>),
     /// Files to be copied cannot be found or read.
     #[error("{}", crate::base::causes::with_causes(.0))]
     Files(ContextError),

@@ -16,7 +16,7 @@ use crate::image::pins::{ImageKey, ImagePin, PinError};
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 use crate::image::registry::PullOptions;
-use crate::image::store::{BuiltLayer, Image, ImageStore, StoreError};
+use crate::image::store::{BuiltLayer, Image, ImageStore, ImageStoreError};
 use crate::runner::scratch::InputsFolder;
 use crate::runner::session::Session;
 use crate::runner::uses::{self, Used};
@@ -101,7 +101,7 @@ impl Build<'_> {
         } else {
             self.named(name, platform, observer)?
         };
-        let gone = || store_error(name, StoreError::NotFound(name.to_owned()));
+        let gone = || store_error(name, ImageStoreError::NotFound(name.to_owned()));
         let image = image.ok_or_else(gone)?;
         if !platform.accepts(&image.platform) {
             return Err(ProvisionError::Platform {
@@ -116,7 +116,7 @@ impl Build<'_> {
     /// An image of the store, registered, if the store still has it then.
     fn stored(
         &self,
-        find: impl Fn(&ImageStore) -> Result<Option<Image>, StoreError>,
+        find: impl Fn(&ImageStore) -> Result<Option<Image>, ImageStoreError>,
         name: &str,
         observer: &dyn Observer,
     ) -> Result<Option<Image>, ProvisionError> {
@@ -179,7 +179,7 @@ impl Build<'_> {
             pin.pull(store, registry, &key.name, &options, observer).map_err(pin_error)?;
         }
         let found = pin.stored(store, &key.name).map_err(pin_error)?;
-        let gone = || store_error(name, StoreError::NotFound(name.to_owned()));
+        let gone = || store_error(name, ImageStoreError::NotFound(name.to_owned()));
         let manifest = found.ok_or_else(gone)?.manifest;
         // An image built on one without a plain name gets no name either.
         let named = store.find(&key.name).map_err(|error| store_error(name, error))?;
@@ -266,6 +266,6 @@ fn pin_error(error: PinError) -> ProvisionError {
     ProvisionError::Pin(Box::new(error))
 }
 
-fn store_error(name: &str, source: StoreError) -> ProvisionError {
+fn store_error(name: &str, source: ImageStoreError) -> ProvisionError {
     ProvisionError::Store { name: name.to_owned(), source: Box::new(source) }
 }

@@ -5,7 +5,7 @@ use crate::image::pins::PinError;
 use crate::image::platform::Platform;
 use crate::image::reference::ReferenceError;
 use crate::image::registry::RegistryError;
-use crate::image::store::StoreError;
+use crate::image::store::ImageStoreError;
 use crate::runner::session::SessionError;
 
 /// An image or room for containers cannot be provided.
@@ -39,7 +39,7 @@ pub enum ProvisionError {
         name: String,
         /// Cause.
         #[source]
-        source: Box<StoreError>,
+        source: Box<ImageStoreError>,
     },
     /// The configuration of the image cannot be read.
     #[error("the image {name} can't be used")]

@@ -17,7 +17,7 @@ use crate::dockerfile::graph::PlannedStage;
 use crate::dockerfile::model::Dockerfile;
 use crate::dockerfile::options::BuildOptions;
 use crate::image::pins::ImagePins;
-use crate::image::store::{BlobRoom, BuiltLayer, Image, ImageStore, LayerBlob, StoreError};
+use crate::image::store::{BlobRoom, BuiltLayer, Image, ImageStore, ImageStoreError, LayerBlob};
 use crate::runner::scratch::InputsFolder;
 use crate::runner::session::Session;
 use crate::runner::uses::Registration;
@@ -43,7 +43,7 @@ pub fn is_still_of(
     image: &Image,
     folder: &Sha256Sum,
     (pins, added): (&ImagePins, &AddedPins),
-) -> Result<bool, StoreError> {
+) -> Result<bool, ImageStoreError> {
     if let Some(text) = store.annotation(image, ADDED)?
         && !serde_json::from_str(&text).is_ok_and(|contents| added.accept(&contents))
     {
@@ -72,7 +72,7 @@ pub fn is_still_of(
 }
 
 /// True if owners set by commands of an image's build may be lost, because the build had one id.
-pub fn is_flattened(store: &ImageStore, image: &Image) -> Result<bool, StoreError> {
+pub fn is_flattened(store: &ImageStore, image: &Image) -> Result<bool, ImageStoreError> {
     Ok(store.annotation(image, OWNERS)?.as_deref() == Some(FLATTENED))
 }
 
@@ -196,7 +196,7 @@ impl<'a> Build<'a> {
     }
 
     /// Room for blobs, made when it is first needed.
-    pub(super) fn blob_room(&self, observer: &dyn Observer) -> Result<&BlobRoom, StoreError> {
+    pub(super) fn blob_room(&self, observer: &dyn Observer) -> Result<&BlobRoom, ImageStoreError> {
         if let Some(room) = self.blobs.get() {
             return Ok(room);
         }

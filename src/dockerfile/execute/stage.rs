@@ -21,7 +21,7 @@ use crate::dockerfile::graph::PlannedStage;
 use crate::dockerfile::step::{CopySource, Step};
 use crate::image::digest::DiffId;
 use crate::image::layers::adopt;
-use crate::image::store::{BuiltLayer, LayerBlob, StoreError};
+use crate::image::store::{BuiltLayer, ImageStoreError, LayerBlob};
 use crate::runner::follow::following;
 use crate::runner::isolation::may_have_ranges;
 use crate::runner::job::Job;
@@ -64,7 +64,7 @@ pub(super) fn unprovided(error: ProvisionError) -> StepError {
     StepError::Provision(Box::new(error))
 }
 
-fn stored(error: StoreError) -> StepError {
+fn stored(error: ImageStoreError) -> StepError {
     StepError::Store(Box::new(error))
 }
 

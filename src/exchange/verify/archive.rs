@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use super::Look;
 use super::fault::{Fault, FaultKind};
+use super::findings::Findings;
 use super::stream::{self, Check};
 use crate::archive::verify_package;
 use crate::artifact::publish::{bootstrap_path, list_path, record_path};
@@ -17,8 +18,8 @@ use crate::bootstrap::BootstrapId;
 use crate::exchange::contents::Parts;
 use crate::package::PackageId;
 use crate::package::contents;
-use crate::store::signature::{Claim, LONGEST, SUFFIX, SignatureError, TrustedKeys};
-use crate::store::{Key, StoreError};
+use crate::store::Key;
+use crate::store::signature::SignatureError;
 
 /// Result of one check of an archive.
 enum CheckResult {
@@ -29,21 +30,10 @@ enum CheckResult {
     Signature(Result<(), SignatureError>),
 }
 
-struct Findings<'f> {
-    what: &'f str,
-    faults: Vec<Fault>,
-}
-
-impl Findings<'_> {
-    fn add(&mut self, kind: FaultKind, reason: impl Into<String>) {
-        self.faults.push(Fault::new(kind, self.what, reason));
-    }
-}
-
 /// Checks a package; returns the number of bytes read, and the faults.
 pub(super) fn package(look: Look<'_>, id: &PackageId, parts: Parts) -> (u64, Vec<Fault>) {
     let what = package_path(id);
-    let mut findings = Findings { what: &what, faults: Vec::new() };
+    let mut findings = Findings::new(look, &what);
     if parts.record.is_none() {
         findings.add(FaultKind::Missing, format!("there is no {}", record_path(id)));
     }
@@ -53,9 +43,9 @@ pub(super) fn package(look: Look<'_>, id: &PackageId, parts: Parts) -> (u64, Vec
             Ok(index) => contents::check(id, index.buildinfo.as_deref()).err(),
         }
     };
-    let (bytes, found) = archive(look, id, parts, Box::new(contents_of), &mut findings);
+    let (bytes, found) = archive(id, parts, Box::new(contents_of), &mut findings);
     if let Some(found) = found.filter(|_| parts.record.is_some()) {
-        compare_record(look, id, &found, &mut findings);
+        compare_record(id, &found, &mut findings);
     }
     (bytes, findings.faults)
 }
@@ -63,19 +53,14 @@ pub(super) fn package(look: Look<'_>, id: &PackageId, parts: Parts) -> (u64, Vec
 /// Checks a bootstrap; returns the number of bytes read, and the faults.
 pub(super) fn bootstrap(look: Look<'_>, id: &str, parts: Parts) -> (u64, Vec<Fault>) {
     let what = bootstrap_path(id);
-    let mut findings = Findings { what: &what, faults: Vec::new() };
+    let mut findings = Findings::new(look, &what);
     let list = list_path(id);
     if parts.list.is_none() {
         findings.add(FaultKind::Missing, format!("there is no {list}"));
-    } else {
-        match small(look, &list, LONGEST_LIST) {
-            Err(error) => findings.add(FaultKind::Damaged, with_causes(&error)),
-            Ok(text) => {
-                let ids: Option<Vec<PackageId>> = serde_json::from_slice(&text).ok();
-                if ids.is_none_or(|ids| BootstrapId::of(&ids).as_str() != id) {
-                    findings.add(FaultKind::Damaged, format!("{list} does not give its id"));
-                }
-            }
+    } else if let Some(text) = findings.file(&list, LONGEST_LIST) {
+        let ids: Option<Vec<PackageId>> = serde_json::from_slice(&text).ok();
+        if ids.is_none_or(|ids| BootstrapId::of(&ids).as_str() != id) {
+            findings.add(FaultKind::Damaged, format!("{list} does not give its id"));
         }
     }
     let contents_of = move |archive: &mut dyn io::Read| -> Option<String> {
@@ -83,27 +68,24 @@ pub(super) fn bootstrap(look: Look<'_>, id: &str, parts: Parts) -> (u64, Vec<Fau
     };
     // The digests of a tar are kept under a package's id; a bootstrap's are compared with its sum alone.
     let any: PackageId = "bootstrap--0".parse().unwrap_or_else(|_| unreachable!("a valid id"));
-    let (bytes, _) = archive(look, &any, parts, Box::new(contents_of), &mut findings);
+    let (bytes, _) = archive(&any, parts, Box::new(contents_of), &mut findings);
     (bytes, findings.faults)
 }
 
 /// Reads an archive once, and compares it with digest and signature. Returns its digests, if
 /// readable.
 fn archive<'l>(
-    look: Look<'l>,
     id: &'l PackageId,
     parts: Parts,
     contents: Check<'l, Option<String>>,
-    findings: &mut Findings<'_>,
+    findings: &mut Findings<'l>,
 ) -> (u64, Option<PackageRecord>) {
-    let what = findings.what.to_owned();
+    let (look, what) = (findings.look, findings.name);
     if parts.archive.is_none() {
         findings.add(FaultKind::Missing, "there are files beside it, and no archive");
         return (0, None);
     }
-    let signature = signature_text(look, parts, findings);
-    let keys = look.rules.required.unwrap_or(look.rules.trusted);
-    let claim = signature.and_then(|text| claim(look, &text, keys, findings));
+    let claim = findings.claim(parts.signature.is_some());
     let mut checks: Vec<Check<'_, CheckResult>> = vec![
         Box::new(|from: &mut dyn io::Read| {
             CheckResult::Sums(PackageRecord::of_reader(id, from, serde_json::Value::Null))
@@ -111,9 +93,8 @@ fn archive<'l>(
         Box::new(|from: &mut dyn io::Read| CheckResult::Contents(contents(from))),
     ];
     if let Some(claim) = claim {
-        let what = what.clone();
         checks.push(Box::new(move |from: &mut dyn io::Read| {
-            CheckResult::Signature(claim.verify(from, signed_id(&what)).map(drop))
+            CheckResult::Signature(claim.verify(from, signed_id(what)).map(drop))
         }));
     }
     let key: Key = match what.parse() {
@@ -140,41 +121,23 @@ fn archive<'l>(
                 is_readable = false;
                 findings.add(FaultKind::Damaged, reason);
             }
-            CheckResult::Signature(Err(error)) => {
-                findings.add(FaultKind::Untrusted, with_causes(&error));
-            }
+            CheckResult::Signature(Err(error)) => findings.untrusted(&error),
         }
     }
     if sums.is_none() && is_readable {
         findings.add(FaultKind::Damaged, "the archive cannot be read to its end");
     }
-    compare_sum(look, parts, sums.as_ref(), findings);
+    compare_sum(parts, sums.as_ref(), findings);
     (bytes, sums)
 }
 
-pub(super) fn small(look: Look<'_>, name: &str, longest: u64) -> Result<Vec<u8>, StoreError> {
-    let mut text = Vec::new();
-    if let Ok(key) = name.parse::<Key>() {
-        look.backend.get_range(&key, 0..longest, &mut text, &look.transfer)?;
-    }
-    Ok(text)
-}
-
-fn compare_sum(
-    look: Look<'_>,
-    parts: Parts,
-    sums: Option<&PackageRecord>,
-    findings: &mut Findings<'_>,
-) {
-    let name = format!("{}.sha256", findings.what);
+fn compare_sum(parts: Parts, sums: Option<&PackageRecord>, findings: &mut Findings<'_>) {
+    let name = format!("{}.sha256", findings.name);
     if parts.sum.is_none() {
         findings.add(FaultKind::Missing, format!("there is no {name}"));
         return;
     }
-    let text = match small(look, &name, LONGEST_SUM) {
-        Ok(text) => text,
-        Err(error) => return findings.add(FaultKind::Damaged, with_causes(&error)),
-    };
+    let Some(text) = findings.file(&name, LONGEST_SUM) else { return };
     let text = String::from_utf8_lossy(&text).into_owned();
     let stated = Sha256Sum::from_str(stated_sum(&text)).ok();
     match (stated, sums) {
@@ -188,17 +151,9 @@ fn compare_sum(
     }
 }
 
-fn compare_record(
-    look: Look<'_>,
-    id: &PackageId,
-    found: &PackageRecord,
-    findings: &mut Findings<'_>,
-) {
+fn compare_record(id: &PackageId, found: &PackageRecord, findings: &mut Findings<'_>) {
     let name = record_path(id);
-    let text = match small(look, &name, record::LONGEST) {
-        Ok(text) => text,
-        Err(error) => return findings.add(FaultKind::Damaged, with_causes(&error)),
-    };
+    let Some(text) = findings.file(&name, record::LONGEST) else { return };
     let Some(record) = PackageRecord::parse(&text, id) else {
         return findings.add(FaultKind::Damaged, format!("{name} cannot be read"));
     };
@@ -212,41 +167,6 @@ fn compare_record(
         if stated != found {
             let reason = format!("its {label} is {found}, but {name} says {stated}");
             findings.add(FaultKind::Damaged, reason);
-        }
-    }
-}
-
-/// Text of the signature, if present and to be checked.
-fn signature_text(look: Look<'_>, parts: Parts, findings: &mut Findings<'_>) -> Option<Vec<u8>> {
-    if parts.signature.is_none() {
-        if let Some(keys) = look.rules.required {
-            let error = SignatureError::Missing { trusted: keys.ids() };
-            findings.add(FaultKind::Untrusted, with_causes(&error));
-        }
-        return None;
-    }
-    match small(look, &format!("{}{SUFFIX}", findings.what), LONGEST + 1) {
-        Ok(text) => Some(text),
-        Err(error) => {
-            findings.add(FaultKind::Damaged, with_causes(&error));
-            None
-        }
-    }
-}
-
-/// Claim of a signature. One of a key that is not trusted is a finding only where signatures are required.
-fn claim<'k>(
-    look: Look<'_>,
-    text: &[u8],
-    keys: &'k TrustedKeys,
-    findings: &mut Findings<'_>,
-) -> Option<Claim<'k>> {
-    match Claim::read(text, keys) {
-        Ok(claim) => Some(claim),
-        Err(SignatureError::UnknownKey { .. }) if look.rules.required.is_none() => None,
-        Err(error) => {
-            findings.add(FaultKind::Untrusted, with_causes(&error));
-            None
         }
     }
 }

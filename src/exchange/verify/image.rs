@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::archive::small;
 use super::fault::{Fault, FaultKind};
+use super::findings::Findings;
 use super::{Look, single};
 use crate::artifact::signed_id;
-use crate::base::causes::with_causes;
 use crate::image::registry::IMAGES;
-use crate::store::signature::{Claim, LONGEST, SUFFIX, SignatureError};
-use crate::store::{Listed, StoreError};
+use crate::store::Listed;
+use crate::store::signature::SUFFIX;
 
 /// Upper limit of the bytes that are read of an index or a manifest.
 const LONGEST_DOCUMENT: u64 = 4 << 20;
@@ -26,58 +25,48 @@ pub(super) fn check(look: Look<'_>, listed: &Listed, images: &[Listed]) -> (u64,
     let Some(_) = name.strip_suffix(".json") else { return (0, Vec::new()) };
     let sizes: BTreeMap<&str, u64> =
         images.iter().map(|listed| (listed.key.as_str(), listed.size)).collect();
-    let mut found = Findings { look, name, sizes, bytes: 0, faults: Vec::new() };
+    let mut found = IndexCheck { findings: Findings::new(look, name), sizes, bytes: 0 };
     if let Some(text) = found.document(name) {
         found.signature(&text);
         found.index(&text);
     }
-    (found.bytes, found.faults)
+    (found.bytes, found.findings.faults)
 }
 
-/// Findings at one index.
-struct Findings<'f> {
-    look: Look<'f>,
-    /// Name of the index.
-    name: &'f str,
+/// Check of one index.
+struct IndexCheck<'f> {
+    findings: Findings<'f>,
     /// Sizes of all files of images.
     sizes: BTreeMap<&'f str, u64>,
     bytes: u64,
-    faults: Vec<Fault>,
 }
 
-impl Findings<'_> {
-    fn add(&mut self, kind: FaultKind, reason: impl Into<String>) {
-        self.faults.push(Fault::new(kind, self.name, reason));
+impl IndexCheck<'_> {
+    fn damaged(&mut self, reason: impl Into<String>) {
+        self.findings.add(FaultKind::Damaged, reason);
     }
 
     /// Reads an index or a manifest.
     fn document(&mut self, name: &str) -> Option<Vec<u8>> {
-        match small(self.look, name, LONGEST_DOCUMENT) {
-            Ok(text) => {
-                self.bytes += text.len() as u64;
-                Some(text)
-            }
-            Err(error) => {
-                self.add(FaultKind::Damaged, with_causes(&error));
-                None
-            }
-        }
+        let text = self.findings.file(name, LONGEST_DOCUMENT)?;
+        self.bytes += text.len() as u64;
+        Some(text)
     }
 
     /// Checks that the index leads to manifests, and these to blobs, which are all there.
     fn index(&mut self, text: &[u8]) {
         let manifests = match serde_json::from_slice::<Value>(text) {
             Ok(index) => index["manifests"].as_array().cloned().unwrap_or_default(),
-            Err(error) => return self.add(FaultKind::Damaged, format!("it is not JSON: {error}")),
+            Err(error) => return self.damaged(format!("it is not JSON: {error}")),
         };
         if manifests.is_empty() {
-            return self.add(FaultKind::Damaged, "it leads to no manifest");
+            return self.damaged("it leads to no manifest");
         }
         for manifest in &manifests {
             let Some(name) = self.blob("manifest", manifest) else { continue };
             let Some(text) = self.document(&name) else { continue };
             let Ok(manifest) = serde_json::from_slice::<Value>(&text) else {
-                self.add(FaultKind::Damaged, format!("its manifest {name} is not JSON"));
+                self.damaged(format!("its manifest {name} is not JSON"));
                 continue;
             };
             self.blob("configuration", &manifest["config"]);
@@ -92,19 +81,19 @@ impl Findings<'_> {
         let digest =
             descriptor["digest"].as_str().and_then(|digest| digest.strip_prefix("sha256:"));
         let Some(digest) = digest else {
-            self.add(FaultKind::Damaged, format!("it has a {what} without a SHA-256"));
+            self.damaged(format!("it has a {what} without a SHA-256"));
             return None;
         };
         let name = format!("{IMAGES}/blobs/sha256/{digest}");
         let size = self.sizes.get(name.as_str()).copied();
         match (size, descriptor["size"].as_u64()) {
             (None, _) => {
-                self.add(FaultKind::Missing, format!("there is no {name}, its {what}"));
+                self.findings.add(FaultKind::Missing, format!("there is no {name}, its {what}"));
                 None
             }
             (Some(size), Some(stated)) if size != stated => {
                 let reason = format!("its {what} {name} has {size} bytes, and not {stated}");
-                self.add(FaultKind::Damaged, reason);
+                self.damaged(reason);
                 None
             }
             (Some(_), _) => Some(name),
@@ -113,28 +102,11 @@ impl Findings<'_> {
 
     /// Checks the signature, if there is one, or if one is required.
     fn signature(&mut self, text: &[u8]) {
-        let rules = self.look.rules;
-        let name = format!("{}{SUFFIX}", self.name);
-        let untrusted = |error: &SignatureError| with_causes(error);
-        if !self.sizes.contains_key(name.as_str()) {
-            if let Some(keys) = rules.required {
-                let error = SignatureError::Missing { trusted: keys.ids() };
-                self.add(FaultKind::Untrusted, untrusted(&error));
-            }
-            return;
-        }
-        let signature: Result<Vec<u8>, StoreError> = small(self.look, &name, LONGEST + 1);
-        let signature = match signature {
-            Ok(signature) => signature,
-            Err(error) => return self.add(FaultKind::Damaged, with_causes(&error)),
-        };
-        let keys = rules.required.unwrap_or(rules.trusted);
-        let verified = Claim::read(&signature, keys)
-            .and_then(|claim| claim.verify(text, signed_id(self.name)).map(drop));
-        match verified {
-            Ok(()) => {}
-            Err(SignatureError::UnknownKey { .. }) if rules.required.is_none() => {}
-            Err(error) => self.add(FaultKind::Untrusted, untrusted(&error)),
+        let name = self.findings.name;
+        let is_there = self.sizes.contains_key(format!("{name}{SUFFIX}").as_str());
+        let Some(claim) = self.findings.claim(is_there) else { return };
+        if let Err(error) = claim.verify(text, signed_id(name)) {
+            self.findings.untrusted(&error);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Each artifact of a store against the files beside it; nothing is changed.
 //!
 //! ```text
-//! fault      findings
+//! fault      findings as they are shown; findings: those of one artifact
 //! stream     an object read by several checks at once
 //! archive    packages and bootstraps; single: sources; image: files of builder images
 //! ```
@@ -11,6 +11,7 @@
 
 mod archive;
 mod fault;
+mod findings;
 mod image;
 mod single;
 mod stream;

@@ -10,7 +10,7 @@ use crate::image::digest::{BlobDigest, DiffId};
 use crate::image::document::{DocumentError, LONGEST_DOCUMENT};
 use crate::image::location::Form;
 use crate::image::platform::Platform;
-use crate::image::store::StoreError;
+use crate::image::store::ImageStoreError;
 
 /// An image cannot be loaded; the store is unchanged.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +37,7 @@ pub enum LoadProblem {
     Archive(ReadError),
     /// The store refused the image.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] ImageStoreError),
     /// Neither a file nor a folder.
     #[error("{} is not a regular file", path.display())]
     NoFile {

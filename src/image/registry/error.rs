@@ -7,7 +7,7 @@ use crate::image::digest::BlobDigest;
 use crate::image::document::DocumentError;
 use crate::image::load::LoadProblem;
 use crate::image::reference::ImageRef;
-use crate::image::store::StoreError;
+use crate::image::store::ImageStoreError;
 use crate::store::registry::ExchangeError;
 use crate::store::registry::login::login_commands;
 
@@ -82,8 +82,8 @@ impl From<LoadProblem> for RegistryProblem {
     }
 }
 
-impl From<StoreError> for RegistryProblem {
-    fn from(error: StoreError) -> Self {
+impl From<ImageStoreError> for RegistryProblem {
+    fn from(error: ImageStoreError) -> Self {
         Self::Content(error.into())
     }
 }
@@ -238,7 +238,7 @@ fn certificate(host: &str, reason: &str) -> Option<String> {
         format!("{host}'s certificate has to be renewed, or this machine's clock set right")
     } else {
         format!(
-            "if {host} has a CA of its own, name its file: [registries.\"{host}\"] ca = \"FILE\""
+            "if {host} has a CA of its own, name its file in your config.toml:\n    [registries.\"{host}\"]\n    ca = \"FILE\""
         )
     })
 }

@@ -200,7 +200,8 @@ impl Layout<'_> {
         of_tree: bool,
     ) -> Result<Option<Pulled>, MirrorProblem> {
         let Pull { store, reference, options, observer, .. } = *pull;
-        let local = |error: crate::image::store::StoreError| MirrorProblem::Local(error.into());
+        let local =
+            |error: crate::image::store::ImageStoreError| MirrorProblem::Local(error.into());
         let names = if of_tree { Vec::new() } else { vec![reference.clone()] };
         let known = match store.find_manifest(&target.digest) {
             Err(error) if error.is_damage() => None,

@@ -10,7 +10,7 @@ use super::error::{RegistryError, RegistryProblem, Verb};
 use crate::base::event::Observer;
 use crate::image::digest::BlobDigest;
 use crate::image::reference::ImageRef;
-use crate::image::store::{Image, ImageStore, StoreError};
+use crate::image::store::{Image, ImageStore, ImageStoreError};
 use crate::store::Content;
 use crate::store::registry::upload::{self, Upload};
 use crate::store::registry::{Wire, manifest};
@@ -76,7 +76,11 @@ fn push(
 }
 
 /// The image's layers, each blob once.
-fn sendings(store: &ImageStore, image: &Image, to: &ImageRef) -> Result<Vec<Sending>, StoreError> {
+fn sendings(
+    store: &ImageStore,
+    image: &Image,
+    to: &ImageRef,
+) -> Result<Vec<Sending>, ImageStoreError> {
     let mut elsewhere: BTreeMap<BlobDigest, BTreeSet<String>> = BTreeMap::new();
     for other in store.list()?.images {
         let repositories: Vec<String> = other

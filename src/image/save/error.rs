@@ -4,14 +4,14 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::image::document::DocumentError;
-use crate::image::store::StoreError;
+use crate::image::store::ImageStoreError;
 
 /// An image can't be saved.
 #[derive(Debug, thiserror::Error)]
 pub enum SaveError {
     /// The store cannot provide the image.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] ImageStoreError),
     /// A blob can't be read.
     #[error("can't read the image: {0}")]
     Read(io::Error),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::commit::StagingFolder;
-use super::{Image, ImageStore, StoreError};
+use super::{Image, ImageStore, ImageStoreError};
 use crate::archive::Limits;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
@@ -54,7 +54,7 @@ pub struct StoredBuild {
 
 impl ImageStore {
     /// Makes room for the blobs of an image.
-    pub fn blob_room(&self, observer: &dyn Observer) -> Result<BlobRoom, StoreError> {
+    pub fn blob_room(&self, observer: &dyn Observer) -> Result<BlobRoom, ImageStoreError> {
         Ok(BlobRoom { store: self.clone(), staged: self.staging_folder(observer)? })
     }
 
@@ -72,7 +72,7 @@ impl ImageStore {
         layers: &[BuiltLayer],
         annotations: &BTreeMap<String, String>,
         names: &[ImageRef],
-    ) -> Result<Option<StoredBuild>, StoreError> {
+    ) -> Result<Option<StoredBuild>, ImageStoreError> {
         let id = Sha256Sum::of(config);
         let manifest = manifest(&id, config.len() as u64, layers, annotations);
         let manifest = BlobDigest::from(Sha256Sum::of(&manifest));
@@ -91,10 +91,10 @@ impl ImageStore {
     }
 
     /// An annotation of an image's manifest.
-    pub fn annotation(&self, image: &Image, key: &str) -> Result<Option<String>, StoreError> {
+    pub fn annotation(&self, image: &Image, key: &str) -> Result<Option<String>, ImageStoreError> {
         let bytes = self.document(&image.manifest, "the manifest", &image.manifest.to_string())?;
         let manifest: serde_json::Value =
-            serde_json::from_slice(&bytes).map_err(|error| StoreError::Io(error.into()))?;
+            serde_json::from_slice(&bytes).map_err(|error| ImageStoreError::Io(error.into()))?;
         Ok(manifest["annotations"][key].as_str().map(str::to_owned))
     }
 }
@@ -106,9 +106,9 @@ fn blob(layer: &BuiltLayer, path: PathBuf) -> Blob {
 
 impl BlobRoom {
     /// Makes an empty file for a blob.
-    pub fn file(&self, name: &str) -> Result<PathBuf, StoreError> {
+    pub fn file(&self, name: &str) -> Result<PathBuf, ImageStoreError> {
         let path = self.staged.path().join(name);
-        File::create(&path).map_err(StoreError::Io)?;
+        File::create(&path).map_err(ImageStoreError::Io)?;
         Ok(path)
     }
 
@@ -118,10 +118,10 @@ impl BlobRoom {
         path: &Path,
         layer: &BuiltLayer,
         observer: &dyn Observer,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), ImageStoreError> {
         let blob = blob(layer, path.to_owned());
         let _store = self.store.lock(observer)?;
-        self.store.keep(&blob).map_err(StoreError::Io)
+        self.store.keep(&blob).map_err(ImageStoreError::Io)
     }
 
     /// Commits an image whose layers are in the store, and adds its names.
@@ -132,17 +132,17 @@ impl BlobRoom {
         annotations: &BTreeMap<String, String>,
         names: &[ImageRef],
         observer: &dyn Observer,
-    ) -> Result<StoredBuild, StoreError> {
+    ) -> Result<StoredBuild, ImageStoreError> {
         let mut staging = Staging::new(self.staged.path(), Limits::default());
         let mut stage = |bytes: &[u8]| {
             staging.add_bytes(bytes).map_err(|problem| match problem {
-                LoadProblem::Write(error) | LoadProblem::Read(error) => StoreError::Io(error),
-                other => StoreError::Io(std::io::Error::other(other)),
+                LoadProblem::Write(error) | LoadProblem::Read(error) => ImageStoreError::Io(error),
+                other => ImageStoreError::Io(std::io::Error::other(other)),
             })
         };
         let parsed = ImageConfig::parse(config).map_err(|problem| {
             let image = names.first().map_or_else(|| "the image".to_owned(), ImageRef::familiar);
-            StoreError::Config { image, problem }
+            ImageStoreError::Config { image, problem }
         })?;
         let config = stage(config)?;
         let manifest = manifest(config.digest.sum(), config.size, layers, annotations);

@@ -7,7 +7,7 @@ use fs_err::File;
 use serde_json::{Value, json};
 
 use super::index::{self, Index};
-use super::{Image, ImageStore, StoreError};
+use super::{Image, ImageStore, ImageStoreError};
 use crate::base::atomic::{TEMPORARY_PREFIX, Unswept, sync_folder, temporaries};
 use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
@@ -79,28 +79,28 @@ impl ImageStore {
     }
 
     /// Takes the store's lock.
-    pub(super) fn lock(&self, observer: &dyn Observer) -> Result<FileLock, StoreError> {
+    pub(super) fn lock(&self, observer: &dyn Observer) -> Result<FileLock, ImageStoreError> {
         let waiting = || {
             let message = "waiting for another process that changes the image store".to_owned();
             observer.event(Event::Note { message });
         };
-        FileLock::acquire(&self.lock, waiting).map_err(StoreError::Io)
+        FileLock::acquire(&self.lock, waiting).map_err(ImageStoreError::Io)
     }
 
     /// Makes a staging folder, and removes the staging folders of dead processes.
     pub(in crate::image) fn staging_folder(
         &self,
         observer: &dyn Observer,
-    ) -> Result<StagingFolder, StoreError> {
+    ) -> Result<StagingFolder, ImageStoreError> {
         let _store = self.lock(observer)?;
         index::create(&self.folder)?;
         self.sweep_staging().report(observer);
         let folder = tempfile::Builder::new()
             .prefix(TEMPORARY_PREFIX)
             .tempdir_in(&self.folder)
-            .map_err(StoreError::Io)?;
+            .map_err(ImageStoreError::Io)?;
         let path = folder.path().join(STAGING_LOCK);
-        let lock = FileLock::acquire(&path, || ()).map_err(StoreError::Io)?;
+        let lock = FileLock::acquire(&path, || ()).map_err(ImageStoreError::Io)?;
         Ok(StagingFolder { folder, _lock: lock })
     }
 
@@ -135,8 +135,8 @@ impl ImageStore {
     }
 
     /// Folders of dead processes, which the next load or removal removes.
-    pub fn orphans(&self) -> Result<Vec<PathBuf>, StoreError> {
-        let dead = self.dead_staging().map_err(StoreError::Io)?;
+    pub fn orphans(&self) -> Result<Vec<PathBuf>, ImageStoreError> {
+        let dead = self.dead_staging().map_err(ImageStoreError::Io)?;
         Ok(dead.into_iter().filter(|(_, lock)| lock.is_some()).map(|(path, _)| path).collect())
     }
 
@@ -145,12 +145,12 @@ impl ImageStore {
         &self,
         found: &[StagedImage],
         observer: &dyn Observer,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), ImageStoreError> {
         let _store = self.lock(observer)?;
         for blob in found.iter().flat_map(|image| image.content.iter().chain([&image.manifest])) {
-            self.keep(blob).map_err(StoreError::Io)?;
+            self.keep(blob).map_err(ImageStoreError::Io)?;
         }
-        sync_folder(&self.folder.join("blobs/sha256")).map_err(StoreError::Io)?;
+        sync_folder(&self.folder.join("blobs/sha256")).map_err(ImageStoreError::Io)?;
         let mut index = Index::read(&self.folder)?;
         for image in found {
             let entry = entry(image);
@@ -174,10 +174,10 @@ impl ImageStore {
         image: &Image,
         names: &[ImageRef],
         observer: &dyn Observer,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), ImageStoreError> {
         let _store = self.lock(observer)?;
         let mut index = Index::read(&self.folder)?;
-        let gone = || StoreError::NotFound(image.manifest.to_string());
+        let gone = || ImageStoreError::NotFound(image.manifest.to_string());
         let entry = index.entry(&image.manifest).ok_or_else(gone)?;
         for name in names {
             index.add(entry.clone(), Some(name));

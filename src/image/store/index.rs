@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::StoreError;
+use super::ImageStoreError;
 use crate::base::{atomic, go_json};
 use crate::image::digest::BlobDigest;
 use crate::image::document::{
@@ -26,37 +26,40 @@ pub(super) struct Index {
 }
 
 /// Checks that a folder is a layout of the version that is written here, or not there yet.
-pub(super) fn check_version(folder: &Path) -> Result<(), StoreError> {
+pub(super) fn check_version(folder: &Path) -> Result<(), ImageStoreError> {
     let path = folder.join(LAYOUT);
     let Some(bytes) = read(&path)? else { return Ok(()) };
-    check_layout_version(&bytes).map_err(|problem| StoreError::NoStore { path, problem })
+    check_layout_version(&bytes).map_err(|problem| ImageStoreError::NoStore { path, problem })
 }
 
 /// Makes the folder a layout, if needed.
-pub(super) fn create(folder: &Path) -> Result<(), StoreError> {
+pub(super) fn create(folder: &Path) -> Result<(), ImageStoreError> {
     use std::os::unix::fs::PermissionsExt;
     // Helpers read blobs under other ids than the caller's, whatever the caller's umask.
     for made in [folder.to_owned(), folder.join("blobs"), folder.join("blobs/sha256")] {
         if !made.is_dir() {
             fs_err::create_dir_all(&made)
                 .and_then(|()| fs_err::set_permissions(&made, PermissionsExt::from_mode(0o755)))
-                .map_err(StoreError::Io)?;
+                .map_err(ImageStoreError::Io)?;
         }
     }
     let path = folder.join(LAYOUT);
     if !path.exists() {
-        atomic::write(&path, LAYOUT_TEXT).map_err(StoreError::Io)?;
+        atomic::write(&path, LAYOUT_TEXT).map_err(ImageStoreError::Io)?;
     }
     Ok(())
 }
 
 impl Index {
     /// Reads the index; a missing index is empty.
-    pub(super) fn read(folder: &Path) -> Result<Self, StoreError> {
+    pub(super) fn read(folder: &Path) -> Result<Self, ImageStoreError> {
         let path = folder.join(INDEX);
         let mut document: Map<String, Value> = match read(&path)? {
             Some(bytes) => go_json::parse(&bytes, &document::INDEX).map_err(|error| {
-                StoreError::NoStore { path: path.clone(), problem: DocumentError::Shape(error) }
+                ImageStoreError::NoStore {
+                    path: path.clone(),
+                    problem: DocumentError::Shape(error),
+                }
             })?,
             None => [
                 ("schemaVersion".to_owned(), json!(2)),
@@ -71,18 +74,21 @@ impl Index {
             // Written back as a list, the entries would be lost, and all blobs with them.
             Some(_) => {
                 let problem = serde::de::Error::custom("`manifests` is not a list");
-                return Err(StoreError::NoStore { path, problem: DocumentError::Shape(problem) });
+                return Err(ImageStoreError::NoStore {
+                    path,
+                    problem: DocumentError::Shape(problem),
+                });
             }
         };
         Ok(Self { document, entries, path })
     }
 
     /// Writes the index; the targets of its entries must be present.
-    pub(super) fn write(&mut self) -> Result<(), StoreError> {
+    pub(super) fn write(&mut self) -> Result<(), ImageStoreError> {
         let mut document = self.document.clone();
         document.insert("manifests".to_owned(), Value::Array(self.entries.clone()));
         let bytes = serde_json::to_vec(&document).expect("texts and numbers can be written");
-        atomic::write_if_changed(&self.path, &bytes).map_err(StoreError::Io)
+        atomic::write_if_changed(&self.path, &bytes).map_err(ImageStoreError::Io)
     }
 
     /// The entries that can be understood; [`Self::odd`] has the others.
@@ -91,7 +97,7 @@ impl Index {
     }
 
     /// Entries that cannot be understood, by name, digest or number, and why.
-    pub(super) fn odd(&self) -> Vec<(String, StoreError)> {
+    pub(super) fn odd(&self) -> Vec<(String, ImageStoreError)> {
         let mut odd = Vec::new();
         for (number, entry) in self.entries.iter().enumerate() {
             let Err(problem) = Target::of(entry) else { continue };
@@ -100,7 +106,7 @@ impl Index {
             let (path, number, is_named) = (self.path.clone(), number + 1, named.is_some());
             let called = named.unwrap_or_else(|| format!("entry {number}"));
             let problem = Box::new(problem);
-            odd.push((called, StoreError::OddEntry { path, number, is_named, problem }));
+            odd.push((called, ImageStoreError::OddEntry { path, number, is_named, problem }));
         }
         odd
     }
@@ -197,13 +203,13 @@ fn set_annotation(entry: &mut Value, key: &str, value: Option<String>) {
     }
 }
 
-fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+fn read(path: &Path) -> Result<Option<Vec<u8>>, ImageStoreError> {
     let file = match fs_err::File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(StoreError::Io(error)),
+        Err(error) => return Err(ImageStoreError::Io(error)),
     };
     let mut bytes = Vec::new();
-    file.take(LONGEST_DOCUMENT).read_to_end(&mut bytes).map_err(StoreError::Io)?;
+    file.take(LONGEST_DOCUMENT).read_to_end(&mut bytes).map_err(ImageStoreError::Io)?;
     Ok(Some(bytes))
 }

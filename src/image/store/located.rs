@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::index::{self, Index};
-use super::{Image, ImageStore, StoreError};
+use super::{Image, ImageStore, ImageStoreError};
 use crate::archive::Limits;
 use crate::base::atomic;
 use crate::base::event::Observer;
@@ -67,11 +67,11 @@ impl ImageStore {
         let located = Located { file, stamp, manifest: manifest.clone() };
         self.locate(key, located, observer).map_err(|error| fail(error.into()))?;
         let image = self.find_manifest(&manifest).map_err(|error| fail(error.into()))?;
-        image.ok_or_else(|| fail(StoreError::NotFound(manifest.to_string()).into()))
+        image.ok_or_else(|| fail(ImageStoreError::NotFound(manifest.to_string()).into()))
     }
 
     /// The manifests that configured places gave and still would; forgets the other places.
-    pub fn located_manifests(&self) -> Result<BTreeSet<BlobDigest>, StoreError> {
+    pub fn located_manifests(&self) -> Result<BTreeSet<BlobDigest>, ImageStoreError> {
         let mut locations = self.locations()?;
         locations
             .retain(|_, located| FileStamp::of_file(&located.file).as_ref() == Ok(&located.stamp));
@@ -80,7 +80,7 @@ impl ImageStore {
     }
 
     /// The image of a manifest.
-    pub fn find_manifest(&self, manifest: &BlobDigest) -> Result<Option<Image>, StoreError> {
+    pub fn find_manifest(&self, manifest: &BlobDigest) -> Result<Option<Image>, ImageStoreError> {
         let targets = Index::read(&self.folder)?.targets();
         let found = targets.iter().find(|target| target.digest == *manifest);
         found.map(|target| self.read_image(target, index::names(&targets, target))).transpose()
@@ -91,27 +91,30 @@ impl ImageStore {
         key: String,
         located: Located,
         observer: &dyn Observer,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), ImageStoreError> {
         let _store = self.lock(observer)?;
         let mut locations = self.locations()?;
         locations.insert(key, located);
         self.write_locations(&locations)
     }
 
-    fn locations(&self) -> Result<BTreeMap<String, Located>, StoreError> {
+    fn locations(&self) -> Result<BTreeMap<String, Located>, ImageStoreError> {
         match read_own(&self.folder.join(LOCATIONS)) {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
-            Err(error) => Err(StoreError::Io(error)),
+            Err(error) => Err(ImageStoreError::Io(error)),
         }
     }
 
-    fn write_locations(&self, locations: &BTreeMap<String, Located>) -> Result<(), StoreError> {
+    fn write_locations(
+        &self,
+        locations: &BTreeMap<String, Located>,
+    ) -> Result<(), ImageStoreError> {
         if locations.is_empty() && !self.folder.join(LOCATIONS).exists() {
             return Ok(());
         }
         let bytes = serde_json::to_vec(locations).expect("texts and numbers can be written");
-        atomic::write_if_changed(&self.folder.join(LOCATIONS), &bytes).map_err(StoreError::Io)
+        atomic::write_if_changed(&self.folder.join(LOCATIONS), &bytes).map_err(ImageStoreError::Io)
     }
 }
 

@@ -10,7 +10,7 @@ use std::io;
 use serde_json::Value;
 
 use super::index::{Index, digest, reference};
-use super::{ImageStore, StoreError, damaged, label};
+use super::{ImageStore, ImageStoreError, damaged, label};
 use crate::base::go_json::{self, Shape};
 use crate::image::digest::BlobDigest;
 use crate::image::document::{INDEX, Kind, LONGEST_DOCUMENT, MANIFEST, Target, kind_of};
@@ -26,7 +26,7 @@ struct Marks {
 impl ImageStore {
     /// Collects the blobs that the entries of the index need. An entry that cannot be understood, at any
     /// depth, is an error.
-    pub(super) fn needed(&self, index: &Index) -> Result<BTreeSet<BlobDigest>, StoreError> {
+    pub(super) fn needed(&self, index: &Index) -> Result<BTreeSet<BlobDigest>, ImageStoreError> {
         if let Some((_, error)) = index.odd().into_iter().next() {
             return Err(error);
         }
@@ -45,7 +45,7 @@ impl ImageStore {
         kind: Kind,
         called: &str,
         marks: &mut Marks,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), ImageStoreError> {
         marks.needed.insert(blob.clone());
         if !marks.read.insert((blob.clone(), kind)) {
             return Ok(());
@@ -55,7 +55,7 @@ impl ImageStore {
             Kind::Index => ("the index", &INDEX),
             Kind::Other => ("the document", &Shape::Any),
         };
-        if kind == Kind::Other && !self.may_be_document(blob).map_err(StoreError::Io)? {
+        if kind == Kind::Other && !self.may_be_document(blob).map_err(ImageStoreError::Io)? {
             return Ok(());
         }
         let bytes = self.document(blob, what, called)?;

@@ -36,7 +36,7 @@ pub use commit::LoadedImage;
 pub use image::{Image, Inspection, Layer, LayerBlob, RootImage};
 pub use remove::Removed;
 
-pub use super::store_error::StoreError;
+pub use super::store_error::ImageStoreError;
 
 use index::Index;
 
@@ -64,12 +64,12 @@ pub struct Listing {
     /// Images by name; nameless images last.
     pub images: Vec<Image>,
     /// Unusable entries of the index, by name or manifest.
-    pub broken: Vec<(String, StoreError)>,
+    pub broken: Vec<(String, ImageStoreError)>,
 }
 
 impl ImageStore {
     /// The store of a home folder. Nothing is written before something is loaded.
-    pub fn open(home: &Path) -> Result<Self, StoreError> {
+    pub fn open(home: &Path) -> Result<Self, ImageStoreError> {
         let store = Self { folder: home.join("images"), lock: home.join("locks/images") };
         index::check_version(&store.folder)?;
         Ok(store)
@@ -86,7 +86,7 @@ impl ImageStore {
     }
 
     /// Every image, each once, with all its names.
-    pub fn list(&self) -> Result<Listing, StoreError> {
+    pub fn list(&self) -> Result<Listing, ImageStoreError> {
         let mut targets: BTreeMap<BlobDigest, Target> = BTreeMap::new();
         let mut names: BTreeMap<BlobDigest, Vec<ImageRef>> = BTreeMap::new();
         let index = Index::read(&self.folder)?;
@@ -113,7 +113,7 @@ impl ImageStore {
     }
 
     /// The image of that name. A name with a digest is also found by the digest of the manifest.
-    pub fn find(&self, name: &ImageRef) -> Result<Option<Image>, StoreError> {
+    pub fn find(&self, name: &ImageRef) -> Result<Option<Image>, ImageStoreError> {
         let index = Index::read(&self.folder)?;
         let targets = index.targets();
         let named = |target: &&Target| index::reference(target).as_ref() == Some(name);
@@ -130,7 +130,7 @@ impl ImageStore {
     pub(in crate::image) fn pulled(
         &self,
         name: &ImageRef,
-    ) -> Result<Option<(Image, BlobDigest)>, StoreError> {
+    ) -> Result<Option<(Image, BlobDigest)>, ImageStoreError> {
         let targets = Index::read(&self.folder)?.targets();
         let named = |target: &&Target| index::reference(target).as_ref() == Some(name);
         let Some(target) = targets.iter().find(named) else { return Ok(None) };
@@ -142,13 +142,13 @@ impl ImageStore {
     pub(in crate::image) fn manifest_of(
         &self,
         image: &Image,
-    ) -> Result<(Vec<u8>, String, u64), StoreError> {
+    ) -> Result<(Vec<u8>, String, u64), ImageStoreError> {
         let called = label(&image.references, &image.manifest);
         let what = "the manifest";
         let bytes = self.document(&image.manifest, what, &called)?;
         let targets = Index::read(&self.folder)?.targets();
         let target = targets.into_iter().find(|target| target.digest == image.manifest);
-        let target = target.ok_or_else(|| StoreError::NotFound(called.clone()))?;
+        let target = target.ok_or_else(|| ImageStoreError::NotFound(called.clone()))?;
         let manifest = parse_manifest(&bytes, &target.media_type)
             .map_err(|error| damaged(&called, what, error))?;
         Ok((bytes, target.media_type, manifest.config.size))
@@ -158,7 +158,7 @@ impl ImageStore {
     pub fn for_layout(
         &self,
         image: &Image,
-    ) -> Result<(serde_json::Value, Vec<(BlobDigest, PathBuf)>), StoreError> {
+    ) -> Result<(serde_json::Value, Vec<(BlobDigest, PathBuf)>), ImageStoreError> {
         let (manifest, media_type, _) = self.manifest_of(image)?;
         let entry = serde_json::json!({
             "mediaType": media_type, "digest": image.manifest, "size": manifest.len(),
@@ -168,19 +168,19 @@ impl ImageStore {
     }
 
     /// An image's configuration, as it is stored.
-    pub(in crate::image) fn config_of(&self, image: &Image) -> Result<Vec<u8>, StoreError> {
+    pub(in crate::image) fn config_of(&self, image: &Image) -> Result<Vec<u8>, ImageStoreError> {
         let called = label(&image.references, &image.manifest);
         self.document(&image.id.sum().clone().into(), "the configuration", &called)
     }
 
     /// Layers of all images in the store, with their diff ids.
-    pub(in crate::image) fn layers(&self) -> Result<BTreeMap<BlobDigest, Layer>, StoreError> {
+    pub(in crate::image) fn layers(&self) -> Result<BTreeMap<BlobDigest, Layer>, ImageStoreError> {
         let layers = self.list()?.images.into_iter().flat_map(|image| image.layers);
         Ok(layers.map(|layer| (layer.digest.clone(), layer)).collect())
     }
 
     /// The image whose id begins so; with or without `sha256:`, the whole id or some digits.
-    pub fn find_id(&self, prefix: &str) -> Result<Option<Image>, StoreError> {
+    pub fn find_id(&self, prefix: &str) -> Result<Option<Image>, ImageStoreError> {
         let digits = prefix.strip_prefix("sha256:").unwrap_or(prefix);
         let mut images = self.list()?.images;
         images.retain(|image| image.id.hex().starts_with(digits));
@@ -188,13 +188,13 @@ impl ImageStore {
         ids.sort();
         ids.dedup();
         if ids.len() > 1 {
-            return Err(StoreError::Ambiguous { prefix: prefix.to_owned(), ids });
+            return Err(ImageStoreError::Ambiguous { prefix: prefix.to_owned(), ids });
         }
         Ok(images.into_iter().next())
     }
 
     /// The image that a person means: a name, or the beginning of an id.
-    pub fn find_any(&self, text: &str) -> Result<Image, StoreError> {
+    pub fn find_any(&self, text: &str) -> Result<Image, ImageStoreError> {
         let named = match text.parse::<ImageRef>() {
             Ok(name) => self.find(&name)?,
             Err(_) => None,
@@ -203,11 +203,11 @@ impl ImageStore {
             None if is_id(text) => self.find_id(text)?,
             found => found,
         };
-        found.ok_or_else(|| StoreError::NotFound(text.to_owned()))
+        found.ok_or_else(|| ImageStoreError::NotFound(text.to_owned()))
     }
 
     /// Returns an image with its documents.
-    pub fn inspect(&self, text: &str) -> Result<Inspection, StoreError> {
+    pub fn inspect(&self, text: &str) -> Result<Inspection, ImageStoreError> {
         let image = self.find_any(text)?;
         let called = label(&image.references, &image.manifest);
         let document = |what: &str, digest: &BlobDigest| {
@@ -221,7 +221,11 @@ impl ImageStore {
 
     /// The image that an index entry leads to. Documents are checked against their digests, since
     /// the id goes into those of packages; layers are when they are unpacked.
-    fn read_image(&self, target: &Target, references: Vec<ImageRef>) -> Result<Image, StoreError> {
+    fn read_image(
+        &self,
+        target: &Target,
+        references: Vec<ImageRef>,
+    ) -> Result<Image, ImageStoreError> {
         let called = label(&references, &target.digest);
         if target.kind != Kind::Manifest {
             let problem = format!("has the media type {}", target.media_type);
@@ -232,7 +236,7 @@ impl ImageStore {
             .map_err(|error| damaged(&called, "the manifest", error))?;
         let bytes = self.document(&manifest.config.digest, "the configuration", &called)?;
         let config = ImageConfig::parse(&bytes)
-            .map_err(|problem| StoreError::Config { image: called.clone(), problem })?;
+            .map_err(|problem| ImageStoreError::Config { image: called.clone(), problem })?;
         if config.diff_ids.len() != manifest.layers.len() {
             return Err(damaged(
                 &called,
@@ -261,7 +265,7 @@ impl ImageStore {
         digest: &BlobDigest,
         what: &str,
         called: &str,
-    ) -> Result<Vec<u8>, StoreError> {
+    ) -> Result<Vec<u8>, ImageStoreError> {
         use io::Read;
         let mut bytes = Vec::new();
         fs_err::File::open(self.blob_path(digest))
@@ -284,7 +288,7 @@ fn label(references: &[ImageRef], manifest: &BlobDigest) -> String {
     references.first().map_or_else(|| manifest.to_string(), ImageRef::familiar)
 }
 
-fn damaged(image: &str, what: &str, problem: impl std::fmt::Display) -> StoreError {
+fn damaged(image: &str, what: &str, problem: impl std::fmt::Display) -> ImageStoreError {
     let problem = problem.to_string();
-    StoreError::Damaged { image: image.to_owned(), what: what.to_owned(), problem }
+    ImageStoreError::Damaged { image: image.to_owned(), what: what.to_owned(), problem }
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use serde_json::Value;
 
 use super::index::{Index, digest, is_called};
-use super::{ImageStore, StoreError};
+use super::{ImageStore, ImageStoreError};
 use crate::base::event::{Event, Observer};
 use crate::image::digest::{BlobDigest, DiffId};
 use crate::image::document::{REF_NAME, annotation};
@@ -37,7 +37,7 @@ impl ImageStore {
         text: &str,
         kept: &BTreeSet<BlobDigest>,
         observer: &dyn Observer,
-    ) -> Result<Removed, StoreError> {
+    ) -> Result<Removed, ImageStoreError> {
         let _store = self.lock(observer)?;
         let mut index = Index::read(&self.folder)?;
         let layers = self.diff_ids()?;
@@ -69,7 +69,7 @@ impl ImageStore {
         manifests: &BTreeSet<BlobDigest>,
         kept: &BTreeSet<BlobDigest>,
         observer: &dyn Observer,
-    ) -> Result<Removed, StoreError> {
+    ) -> Result<Removed, ImageStoreError> {
         if !self.folder.join("blobs/sha256").exists() {
             return Ok(Removed::default());
         }
@@ -83,24 +83,24 @@ impl ImageStore {
     }
 
     /// All blobs, with the disk space of each, in bytes.
-    pub fn blobs(&self) -> Result<BTreeMap<BlobDigest, u64>, StoreError> {
+    pub fn blobs(&self) -> Result<BTreeMap<BlobDigest, u64>, ImageStoreError> {
         let entries = match fs_err::read_dir(self.folder.join("blobs/sha256")) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-            other => other.map_err(StoreError::Io)?,
+            other => other.map_err(ImageStoreError::Io)?,
         };
         let mut blobs = BTreeMap::new();
         for entry in entries {
-            let entry = entry.map_err(StoreError::Io)?;
+            let entry = entry.map_err(ImageStoreError::Io)?;
             let name = entry.file_name();
             let digest = name.to_str().and_then(|hex| format!("sha256:{hex}").parse().ok());
             // Files other than blobs belong to other tools.
             let Some(digest) = digest else { continue };
-            blobs.insert(digest, entry.metadata().map_err(StoreError::Io)?.blocks() * 512);
+            blobs.insert(digest, entry.metadata().map_err(ImageStoreError::Io)?.blocks() * 512);
         }
         Ok(blobs)
     }
 
-    fn diff_ids(&self) -> Result<BTreeSet<DiffId>, StoreError> {
+    fn diff_ids(&self) -> Result<BTreeSet<DiffId>, ImageStoreError> {
         let layers = self.list()?.images.into_iter().flat_map(|image| image.layers);
         Ok(layers.map(|layer| layer.diff_id).collect())
     }
@@ -114,7 +114,7 @@ impl ImageStore {
         gone: &[Value],
         kept: &BTreeSet<BlobDigest>,
         observer: &dyn Observer,
-    ) -> Result<Removed, StoreError> {
+    ) -> Result<Removed, ImageStoreError> {
         let names = gone.iter().filter_map(|entry| annotation(entry, REF_NAME)?.parse().ok());
         let mut removed = Removed { names: names.collect(), ..Removed::default() };
         let needed = match self.needed(index) {
@@ -137,7 +137,7 @@ impl ImageStore {
             }
             removed.bytes += bytes;
             removed.blobs += 1;
-            fs_err::remove_file(self.blob_path(&digest)).map_err(StoreError::Io)?;
+            fs_err::remove_file(self.blob_path(&digest)).map_err(ImageStoreError::Io)?;
         }
         let left = self.diff_ids()?;
         removed.layers = layers.difference(&left).cloned().collect();

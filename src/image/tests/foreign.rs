@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::image::store::{Removed, StoreError};
+use crate::image::store::{ImageStoreError, Removed};
 
 const ARTIFACT: &str = "application/vnd.oci.artifact.manifest.v1+json";
 
@@ -75,7 +75,7 @@ fn an_entry_that_cannot_be_understood_keeps_all_blobs() {
         foreign.enter(entry.clone());
         let blobs = foreign.home.blobs();
         let broken = foreign.home.store.list().unwrap().broken;
-        assert!(matches!(broken[0].1, StoreError::OddEntry { number: 2, .. }), "{broken:?}");
+        assert!(matches!(broken[0].1, ImageStoreError::OddEntry { number: 2, .. }), "{broken:?}");
         let removed = foreign.remove("a:1");
         assert_eq!((removed.names.len(), removed.blobs), (1, 0), "{entry}");
         foreign.home.store.remove_manifests(&BTreeSet::new(), &BTreeSet::new(), &Silent).unwrap();

@@ -7,7 +7,7 @@ use crate::archive::Limits;
 use crate::base::digest::Sha256Sum;
 use crate::image::location::{ImageLocation, StoredImage};
 use crate::image::reference::ImageRef;
-use crate::image::store::StoreError;
+use crate::image::store::ImageStoreError;
 
 fn reference(text: &str) -> ImageRef {
     text.parse().unwrap()
@@ -32,7 +32,7 @@ fn nothing_is_written_before_something_is_loaded() {
     let home = Home::new();
     assert!(home.store.list().unwrap().images.is_empty());
     assert_eq!(home.store.find(&reference("x")).unwrap(), None);
-    assert!(matches!(home.store.find_any("abcdef"), Err(StoreError::NotFound(_))));
+    assert!(matches!(home.store.find_any("abcdef"), Err(ImageStoreError::NotFound(_))));
     assert_eq!(names(home.folder.path()), Vec::<String>::new());
 }
 
@@ -46,7 +46,7 @@ fn images_are_found_by_name_and_by_the_beginning_of_their_id() {
         assert_eq!(home.store.find_any(text).unwrap().id, a.id, "{text}");
     }
     assert!(
-        matches!(home.store.find_id(""), Err(StoreError::Ambiguous { ids, .. }) if ids.len() == 2)
+        matches!(home.store.find_id(""), Err(ImageStoreError::Ambiguous { ids, .. }) if ids.len() == 2)
     );
     let pinned = format!("a@{}", a.manifest);
     assert_eq!(home.store.find(&reference(&pinned)).unwrap().unwrap().id, a.id);
@@ -70,7 +70,7 @@ fn removing_an_image_leaves_what_others_share() {
     assert_eq!(home.blobs(), Vec::<String>::new());
     assert!(matches!(
         home.store.remove("b:1", &BTreeSet::new(), &Silent),
-        Err(StoreError::NotFound(_))
+        Err(ImageStoreError::NotFound(_))
     ));
 }
 

@@ -42,51 +42,72 @@ impl Checked {
     }
 }
 
-/// Checks a tree, or the named packages with their requirements. `settings` has the faults of configuration files.
-pub fn check(
-    mut options: ProjectOptions,
-    wanted: &[PackageName],
-    settings: Vec<Report>,
-) -> Result<Checked, TreeError> {
-    let mut findings = Findings::default();
-    findings.errors(settings);
-    match TreeLock::read(&options.packages) {
-        Ok(lock) => options.lock = lock.map(std::sync::Arc::new),
-        Err(report) => findings.error(Rule::Invalid, report),
-    }
-    let (upstreams, is_whole) = upstreams(&options, &mut findings);
-    let tree = match PackageTree::read(&options.packages, &upstreams) {
-        Ok(tree) => tree,
-        Err(TreeError::Problems(reports)) => {
-            findings.errors(reports);
-            return Ok(checked(findings, 0));
+/// Tree that was read to be checked, with the findings of reading it.
+#[derive(Debug)]
+pub struct OpenedTree {
+    options: ProjectOptions,
+    findings: Findings,
+    /// The tree; `None` if it has faults that keep it from being read.
+    tree: Option<PackageTree>,
+    /// False if an upstream is not expanded.
+    is_whole: bool,
+}
+
+impl OpenedTree {
+    /// Reads a tree. `settings` has the faults of configuration files.
+    pub fn read(mut options: ProjectOptions, settings: Vec<Report>) -> Result<Self, TreeError> {
+        let mut findings = Findings::default();
+        findings.errors(settings);
+        match TreeLock::read(&options.packages) {
+            Ok(lock) => options.lock = lock.map(std::sync::Arc::new),
+            Err(report) => findings.error(Rule::Invalid, report),
         }
-        Err(error @ TreeError::BuilderTwice { .. }) => {
-            let hint = error.hint().unwrap_or_default();
-            findings.error(Rule::Invalid, whole(&options.packages, error.to_string(), &hint));
-            return Ok(checked(findings, 0));
+        let (upstreams, is_whole) = upstreams(&options, &mut findings);
+        let tree = match PackageTree::read(&options.packages, &upstreams) {
+            Ok(tree) => Some(tree),
+            Err(TreeError::Problems(reports)) => {
+                findings.errors(reports);
+                None
+            }
+            Err(error @ TreeError::BuilderTwice { .. }) => {
+                let hint = error.hint().unwrap_or_default();
+                findings.error(Rule::Invalid, whole(&options.packages, error.to_string(), &hint));
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Self { options, findings, tree, is_whole })
+    }
+
+    /// The tree, unless it cannot be read.
+    pub fn tree(&self) -> Option<&PackageTree> {
+        self.tree.as_ref()
+    }
+
+    /// Checks the tree, or the named packages with their requirements.
+    pub fn check(self, wanted: &[PackageName]) -> Result<Checked, TreeError> {
+        let Self { options, mut findings, tree, is_whole } = self;
+        let Some(tree) = tree else { return Ok(checked(findings, 0)) };
+        let mut keys: BTreeSet<PackageKey> = BTreeSet::new();
+        for name in wanted {
+            keys.extend(tree.wanted_or_broken(name)?);
         }
-        Err(error) => return Err(error),
-    };
-    let mut keys: BTreeSet<PackageKey> = BTreeSet::new();
-    for name in wanted {
-        keys.extend(tree.wanted_or_broken(name)?);
+        let keys = if wanted.is_empty() {
+            tree.all_keys().collect()
+        } else {
+            graph::closure(keys, |key| tree.requires(key))
+                .into_iter()
+                .filter(|key| tree.has(key))
+                .collect()
+        };
+        faults(&tree, &keys, wanted.is_empty(), is_whole, &mut findings);
+        oddities(&tree, &keys, wanted.is_empty(), is_whole, &mut findings);
+        let has_errors = findings.all.iter().any(|finding| finding.severity == Severity::Error);
+        if !has_errors && wanted.is_empty() && options.lock.is_some() {
+            lock(options, tree, &keys, &mut findings);
+        }
+        Ok(checked(findings, keys.len()))
     }
-    let keys = if wanted.is_empty() {
-        tree.all_keys().collect()
-    } else {
-        graph::closure(keys, |key| tree.requires(key))
-            .into_iter()
-            .filter(|key| tree.has(key))
-            .collect()
-    };
-    faults(&tree, &keys, wanted.is_empty(), is_whole, &mut findings);
-    oddities(&tree, &keys, wanted.is_empty(), is_whole, &mut findings);
-    let has_errors = findings.all.iter().any(|finding| finding.severity == Severity::Error);
-    if !has_errors && wanted.is_empty() && options.lock.is_some() {
-        lock(options, &keys, &mut findings);
-    }
-    Ok(checked(findings, keys.len()))
 }
 
 fn checked(findings: Findings, packages: usize) -> Checked {
@@ -197,9 +218,14 @@ fn oddities(
 }
 
 /// Adds the differences between the tree and its lock.
-fn lock(options: ProjectOptions, keys: &BTreeSet<PackageKey>, findings: &mut Findings) {
+fn lock(
+    options: ProjectOptions,
+    tree: PackageTree,
+    keys: &BTreeSet<PackageKey>,
+    findings: &mut Findings,
+) {
     let packages = options.packages.clone();
-    let checked = Project::open_at_hand(options).and_then(|(project, _)| {
+    let checked = Project::of_tree(options, tree).and_then(|project| {
         let order = project.tree.order(keys).map_err(ProjectError::Tree)?;
         project.check_lock(&order)
     });

@@ -23,12 +23,12 @@ pub struct Comparison {
     /// True if both ids are equal.
     pub same: bool,
     /// The package, then a requirement of the package before with another id, down to the root cause.
-    pub chain: Vec<Step>,
+    pub chain: Vec<CauseStep>,
 }
 
 /// A package that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Step {
+pub struct CauseStep {
     /// Name.
     pub name: PackageName,
     /// Variant; null for the default one.
@@ -94,9 +94,9 @@ fn step(
     key: &PackageKey,
     from: &PackageId,
     build: Option<&KnownBuild>,
-) -> Option<(Step, Option<(PackageKey, PackageId)>)> {
+) -> Option<(CauseStep, Option<(PackageKey, PackageId)>)> {
     let (package, identity) = (project.tree.package(key)?, known.identities.get(key)?);
-    let mut step = Step {
+    let mut step = CauseStep {
         name: key.name.clone(),
         variant: key.variant.clone(),
         from: from.clone(),

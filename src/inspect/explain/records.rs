@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::archive::compression::decompressed;
 use crate::base::confinement;
 use crate::build::cache::{Cache, is_file};
+use crate::package::matching::matching_version;
 use crate::package::{PackageId, PackageName, Requirement, Variant};
 use crate::runner::home::Home;
 use crate::tree::PackageKey;
@@ -178,6 +179,7 @@ impl Records {
         }
     }
 
+    /// Finds a build of a package by its id, or by the beginning of the id or of its version.
     fn by_id(&self, key: &PackageKey, text: &str) -> Result<KnownBuild, RecordsError> {
         let typed =
             if text.contains("--") { text.to_owned() } else { format!("{}--{text}", key.name) };
@@ -191,14 +193,13 @@ impl Records {
         });
         let mut ids: Vec<PackageId> =
             folders.chain([archives]).flat_map(|folder| ids_in(&folder)).collect();
-        ids.retain(|id| id.to_string().starts_with(&typed));
+        ids.retain(|id| *id.name() == key.name);
         ids.sort();
         ids.dedup();
-        let exact = ids.iter().find(|id| id.to_string() == typed);
-        match (exact, ids.as_slice()) {
-            (Some(id), _) | (None, [id]) => self.find(id).ok_or_else(unknown),
-            (None, []) => Err(unknown()),
-            (None, several) => {
+        match matching_version(text, &ids).as_slice() {
+            [id] => self.find(id).ok_or_else(unknown),
+            [] => Err(unknown()),
+            several => {
                 let found = several.iter().map(ToString::to_string).collect();
                 Err(RecordsError::Ambiguous { typed, found })
             }

@@ -107,10 +107,10 @@ fn hint_of_exchange(error: &ExchangeError, url: &OciUrl) -> Option<String> {
         ),
         ExchangeError::Credentials(error) => return error.hint(),
         ExchangeError::Refused { reason, .. } if reason.contains("certificate") => format!(
-            "if {host} has a CA of its own, name its file: [registries.\"{host}\"] ca = \"FILE\""
+            "if {host} has a CA of its own, name its file in your config.toml:\n    [registries.\"{host}\"]\n    ca = \"FILE\""
         ),
         ExchangeError::GaveUp { .. } | ExchangeError::ConnectionRefused { .. } => format!(
-            "see that {host} runs and can be reached: `curl https://{host}/v2/`; if it speaks plain HTTP: [registries.\"{host}\"] insecure = true"
+            "see that {host} runs and can be reached: curl https://{host}/v2/\nif it speaks plain HTTP, say so in your config.toml:\n    [registries.\"{host}\"]\n    insecure = true"
         ),
         ExchangeError::Digest { .. } | ExchangeError::Size { .. } => {
             "the registry, or a proxy before it, gives other bytes than were put; nothing of it was taken"

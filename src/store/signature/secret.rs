@@ -98,7 +98,7 @@ pub enum SignError {
     #[error(transparent)]
     Id(#[from] KeyError),
     /// The artifact has another sum than the caller states.
-    #[error("{id} has SHA-256 {found}, and {stated} was to be signed")]
+    #[error("{id} has the SHA-256 {found}; the archive to be signed has {stated}")]
     OtherSum {
         /// Id of the artifact.
         id: String,

@@ -310,7 +310,7 @@ fn listings_have_the_form_of_their_schemas() {
         let shown = machine.run(&arguments).stdout;
         let value: serde_json::Value = serde_json::from_str(&shown).unwrap();
         let schema = serde_json::from_str(schema).unwrap();
-        crate::schemas::check(&schema, &value, &command.join(" ")).unwrap();
+        crate::schema_check::check(&schema, &value, &command.join(" ")).unwrap();
         let found = value.as_array().map_or_else(|| value.as_object().unwrap().len(), Vec::len);
         assert_eq!(found, lines, "{command:?}: {shown}");
     }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::schema_check::{check_schema, schema};
 use crate::support::{Place, Ran, files_below};
 
 /// Commits of releases, as `DCOS_IMAGE_COMMIT` names them.
@@ -121,6 +122,15 @@ impl Releases {
 
     pub fn run(&self, arguments: &[&str]) -> Ran {
         crate::support::ran(&self.command(arguments).output().unwrap())
+    }
+
+    /// Runs a command that prints JSON, which has to be of a schema.
+    #[track_caller]
+    pub fn shown(&self, name: &str, arguments: &[&str]) -> Value {
+        let shown = self.run(&[&["--format", "json"], arguments].concat()).ok().stdout;
+        let shown = serde_json::from_str(&shown).unwrap();
+        check_schema(&schema(&self.place, name), &shown, name);
+        shown
     }
 
     pub fn folder(&self, storage: &str) -> PathBuf {

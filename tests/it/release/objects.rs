@@ -23,8 +23,7 @@ fn stages(plan: &Value) -> Vec<Vec<String>> {
 fn a_release_has_the_objects_of_the_original_in_the_same_order() {
     let releases = Releases::new();
     let create = ["create", "master", "1.0", "default", "ee", "installer", "tools.util"];
-    let ran = releases.run(&[&["--noop", "--format", "json"], &create[..]].concat()).ok();
-    let plan: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let plan = releases.shown("release-plan", &[&["--noop"], &create[..]].concat());
     assert!(!releases.folder("main").exists(), "nothing is stored");
     let text = releases.run(&[&["--noop"], &create[..]].concat()).ok().stdout;
     assert!(

@@ -68,7 +68,9 @@ fn a_release_is_repeated_shown_promoted_and_compared() {
 
     releases.change_packages();
     let releases = releases.at(SECOND);
-    releases.run(&["create", "next", "2.0", "default"]).ok();
+    let created = releases.shown("release-create", &["create", "next", "2.0", "default"]);
+    assert_eq!(created["commit"], SECOND);
+    releases.shown("release-show", &["show", "testing/next"]);
     let listed = releases.run(&["list"]).ok().stdout;
     assert_eq!(
         listed,
@@ -76,9 +78,7 @@ fn a_release_is_repeated_shown_promoted_and_compared() {
             "dev/pull/1 {FIRST} 1.0\nstable {FIRST} 1.0\ntesting/master {FIRST} 1.0\ntesting/next {SECOND} 2.0\n"
         )
     );
-    let listed: Value =
-        serde_json::from_str(&releases.run(&["--format", "json", "list", "testing"]).ok().stdout)
-            .unwrap();
+    let listed = releases.shown("release-list", &["list", "testing"]);
     assert_eq!(listed[1], json!({ "channel": "testing/next", "commit": SECOND, "tag": "2.0" }));
     let shown = releases.run(&["show", "testing/next"]).ok().stdout;
     assert!(
@@ -97,10 +97,7 @@ fn a_release_is_repeated_shown_promoted_and_compared() {
         lines.len() == 2 && lines[0].starts_with("~ app: ") && lines[1].starts_with("~ lib: "),
         "{diff}"
     );
-    let diff: Value = serde_json::from_str(
-        &releases.run(&["diff", "stable", "testing/next", "--format", "json"]).ok().stdout,
-    )
-    .unwrap();
+    let diff = releases.shown("release-diff", &["diff", "stable", "testing/next"]);
     assert_eq!(diff["changed"][0]["from"][0]["id"], source["all_completes"]["null"]["packages"][0]);
     assert_eq!(releases.run(&["diff", "stable", "dev/pull/1"]).ok().stdout, "");
     releases
@@ -118,7 +115,9 @@ fn packages_of_a_storage_are_checked_before_they_are_compared() {
     let source = releases.json("main", "testing/master/metadata.json");
     releases.change_packages();
     let releases = releases.at(SECOND);
-    releases.run(&["create", "next", "2.0", "default"]).ok();
+    let created = releases.shown("release-create", &["create", "next", "2.0", "default"]);
+    assert_eq!(created["commit"], SECOND);
+    releases.shown("release-show", &["show", "testing/next"]);
     // They are not in the cache, and nobody has signed them.
     std::fs::remove_dir_all(releases.place.packages.join("cache/packages")).unwrap();
     let key = Key::new(releases.place.path(), "k");

@@ -15,7 +15,7 @@ use crate::base::event::{Event, Interruptible, Observer};
 use crate::build::project::{Project, ProjectError};
 use crate::build::upload::Evidence;
 use crate::container::helper::Interrupt;
-use crate::exchange::{self, Failure, Pulled, Pushed, Selection, WantedArtifacts};
+use crate::exchange::{self, ExchangeFailure, Pulled, Pushed, Selection, WantedArtifacts};
 use crate::tree::typed_variant;
 
 /// Uploads the artifacts of a tree's cache to caches.
@@ -142,7 +142,7 @@ fn note_absent(project: &Project, wanted: &WantedArtifacts, observer: &dyn Obser
     }
 }
 
-fn failed(failures: Vec<Failure>) -> Result<(), CliError> {
+fn failed(failures: Vec<ExchangeFailure>) -> Result<(), CliError> {
     if failures.is_empty() { Ok(()) } else { Err(CliError::Exchange(failures)) }
 }
 
@@ -166,7 +166,7 @@ fn pushed_json(at: &Pushed) -> Value {
     })
 }
 
-fn failure_json(failure: &Failure) -> Value {
+fn failure_json(failure: &ExchangeFailure) -> Value {
     json!({
         "name": failure.name,
         "message": with_causes(&*failure.error),

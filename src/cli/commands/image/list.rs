@@ -1,6 +1,5 @@
 //! `mkpanda image list`: the images of the store.
 
-use std::fmt::Write as _;
 use std::time::UNIX_EPOCH;
 
 use serde_json::json;
@@ -8,6 +7,7 @@ use serde_json::json;
 use super::super::super::error::CliError;
 use super::super::super::format_arg::FormatArg;
 use super::super::super::settings::Settings;
+use super::super::super::ui::columns::Columns;
 use super::super::super::ui::{self, Weight};
 use super::super::Context;
 use crate::base::causes::with_causes;
@@ -39,20 +39,18 @@ pub(super) fn list(
 
 /// A line for each image, below a header.
 fn text(images: &[(&Image, ImageSpace)]) -> String {
-    let mut text = String::new();
     if images.is_empty() {
-        return text;
+        return String::new();
     }
-    let _ =
-        writeln!(text, "{:71}  {:>10}  {:>10}  {:17}  NAMES", "ID", "SIZE", "ITS OWN", "LAST USE");
+    let mut table = Columns::new(&["ID", "SIZE", "ITS OWN", "LAST USE", "NAMES"]).numbers(&[1, 2]);
     for (image, space) in images {
         let names: Vec<String> = image.references.iter().map(ImageRef::familiar).collect();
         let name = if names.is_empty() { "<none>".to_owned() } else { names.join(" ") };
         let (size, own) = (ui::size(space.bytes), ui::size(space.own));
-        let (id, used) = (image.id.to_string(), last_use(space));
-        let _ = writeln!(text, "{id:71}  {size:>10}  {own:>10}  {used:17}  {name}");
+        table.row([image.id.to_string(), size, own, last_use(space), name]);
     }
-    text
+    // Each image is on a line of its own, also where the window is narrow.
+    table.text(None)
 }
 
 fn json(images: &[(&Image, ImageSpace)]) -> String {

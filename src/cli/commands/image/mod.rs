@@ -13,7 +13,7 @@ use super::super::ui::{self, Weight};
 use super::Context;
 use crate::base::atomic;
 use crate::base::event::{Interruptible, Observer};
-use crate::build::gc::{self, GcOptions, Kind, Spared};
+use crate::build::gc::{self, GarbageKind, GcOptions, Spared};
 use crate::container::helper::Interrupt;
 use crate::image::reference::ImageRef;
 use crate::image::store::ImageStore;
@@ -97,7 +97,7 @@ fn prune(
     observer: &dyn Observer,
 ) -> Result<(), CliError> {
     let runner = super::runner_settings(context, settings, &Arc::default());
-    let only = [Kind::Staging, Kind::Image, Kind::Blob].into();
+    let only = [GarbageKind::Staging, GarbageKind::Image, GarbageKind::Blob].into();
     let options = GcOptions { dry_run, only: Some(only), ..GcOptions::default() };
     let garbage = gc::collect(&runner.home, &runner.isolation, &options, observer)?;
     let verb = if dry_run { "would remove" } else { "removed" };

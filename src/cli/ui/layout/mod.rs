@@ -173,7 +173,12 @@ fn fit(rows: &[Row], columns: usize) -> Vec<Line> {
     let widest = times.iter().map(|time| width(time)).max().unwrap_or(0);
     let line = |(row, time): (&Row, &String)| {
         let (phase, gap) = if narrow {
-            (format!("{:<5.5} ", row.phase), " ")
+            let word = match row.phase {
+                "prepare" => "prep",
+                "upload" => "send",
+                word => word,
+            };
+            (format!("{word:<5} "), " ")
         } else {
             (format!(" {:<7}  ", row.phase), "  ")
         };

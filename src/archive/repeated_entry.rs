@@ -1,4 +1,4 @@
-//! Entries of sources that come again: what an earlier one made is compared with the later one.
+//! Repeated entries of a source archive: a later entry is compared with the file that an earlier one made.
 
 use std::ffi::OsStr;
 use std::fs::File;
