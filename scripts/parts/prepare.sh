@@ -6,7 +6,7 @@ needed=(
   "unpacking and packing: tar bzip2 xz-utils zstd zip unzip"
   "id ranges, capabilities, attributes: uidmap libcap2-bin attr util-linux"
   "a small image: busybox-static bash-static"
-  "other readers of archives: libarchive-tools"
+  "other readers of archives: libarchive-tools p7zip-full"
   "a real image: mmdebstrap"
   "peers to compare with: bubblewrap buildah crun runc podman skopeo umoci"
   "networks and agents of a Dockerfile's commands: passt slirp4netns openssh-client iproute2"

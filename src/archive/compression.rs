@@ -16,6 +16,7 @@ use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 use bzip2::bufread::BzDecoder;
 use flate2::bufread::GzDecoder;
 
+use super::members::{DecoderState, Members};
 use super::xz::XzReader;
 
 const BUFFER: usize = 256 * 1024;
@@ -69,8 +70,18 @@ impl Compression {
         }
     }
 
-    /// Returns a reader of the decompressed stream that reads the input to its end.
+    /// Returns a reader of the decompressed stream that reads the input to its end, with a thread
+    /// on each core where the compression allows several.
     pub fn reader<'r>(self, input: impl BufRead + 'r) -> io::Result<Box<dyn Read + 'r>> {
+        self.reader_with(input, u32::MAX)
+    }
+
+    /// Like [`Compression::reader`], with a limit of threads.
+    pub fn reader_with<'r>(
+        self,
+        input: impl BufRead + 'r,
+        threads: u32,
+    ) -> io::Result<Box<dyn Read + 'r>> {
         Ok(match self {
             Self::None => Box::new(input),
             Self::Gzip => Box::new(Members::new(GzDecoder::new(input), next_gzip)),
@@ -78,7 +89,7 @@ impl Compression {
                 let input = Cursor::new(Vec::new()).chain(input);
                 Box::new(Members::new(BzDecoder::new(input), next_bzip2))
             }
-            Self::Xz => Box::new(XzReader::new(input)?),
+            Self::Xz => Box::new(XzReader::new(input, threads)?),
             Self::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
         })
     }
@@ -101,47 +112,6 @@ pub fn decompressed<'r>(mut input: impl Read + 'r) -> io::Result<Box<dyn Read + 
 /// A stream of which the beginning has been read.
 pub(super) fn resumed<R: Read>(start: Vec<u8>, input: R) -> impl BufRead {
     BufReader::with_capacity(BUFFER, Cursor::new(start).chain(input))
-}
-
-/// Consecutive members of a stream, each with a decoder of its own.
-struct Members<D, N> {
-    state: DecoderState<D>,
-    next: N,
-}
-
-enum DecoderState<D> {
-    Within(D),
-    Ended,
-    /// A further read is no end of the stream.
-    Failed,
-}
-
-impl<D: Read, N: FnMut(D) -> io::Result<DecoderState<D>>> Members<D, N> {
-    fn new(first: D, next: N) -> Self {
-        Self { state: DecoderState::Within(first), next }
-    }
-}
-
-impl<D: Read, N: FnMut(D) -> io::Result<DecoderState<D>>> Read for Members<D, N> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match &mut self.state {
-                DecoderState::Within(member) => {
-                    let count = member.read(buffer)?;
-                    if count > 0 || buffer.is_empty() {
-                        return Ok(count);
-                    }
-                }
-                DecoderState::Ended => return Ok(0),
-                DecoderState::Failed => return Err(io::ErrorKind::InvalidData.into()),
-            }
-            if let DecoderState::Within(member) =
-                std::mem::replace(&mut self.state, DecoderState::Failed)
-            {
-                self.state = (self.next)(member)?;
-            }
-        }
-    }
 }
 
 fn next_gzip<R: BufRead>(member: GzDecoder<R>) -> io::Result<DecoderState<GzDecoder<R>>> {

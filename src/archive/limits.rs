@@ -13,17 +13,33 @@ pub struct Limits {
     pub max_entries: u64,
     /// Sum of the bytes of all names and link targets, which are kept in memory.
     pub max_name_bytes: u64,
+    /// Threads that decompress, where the compression allows several; never more than cores.
+    #[serde(default = "all_cores")]
+    pub max_threads: u32,
+}
+
+fn all_cores() -> u32 {
+    u32::MAX
 }
 
 impl Limits {
     /// No limits.
-    pub const NONE: Self =
-        Self { max_bytes: u64::MAX, max_entries: u64::MAX, max_name_bytes: u64::MAX };
+    pub const NONE: Self = Self {
+        max_bytes: u64::MAX,
+        max_entries: u64::MAX,
+        max_name_bytes: u64::MAX,
+        max_threads: u32::MAX,
+    };
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_bytes: 64 << 30, max_entries: 4_000_000, max_name_bytes: 256 << 20 }
+        Self {
+            max_bytes: 64 << 30,
+            max_entries: 4_000_000,
+            max_name_bytes: 256 << 20,
+            ..Self::NONE
+        }
     }
 }
 

@@ -37,6 +37,7 @@ mod layer_scan;
 mod limits;
 #[cfg(feature = "builder")]
 mod look;
+mod members;
 mod names;
 #[cfg_attr(not(feature = "builder"), expect(dead_code, unreachable_pub, reason = "layers need it"))]
 mod overlay_form;

@@ -31,7 +31,8 @@ pub fn unpack_plain(
     folder: &Path,
     limits: &Limits,
 ) -> Result<(), UnpackError> {
-    let content = Compression::of(start).reader(BufReader::with_capacity(BUFFER, stream));
+    let content = Compression::of(start)
+        .reader_with(BufReader::with_capacity(BUFFER, stream), limits.max_threads);
     let content = content.map_err(|error| UnpackError::from(ReadError::Stream(error)))?;
     unpack_layer(content, folder, options(Owners::Caller, limits)).map(drop)
 }

@@ -67,7 +67,9 @@ impl<'r> PackageReader<'r> {
             return Err(ReadError::Stream(io::ErrorKind::UnexpectedEof.into()));
         }
         let compression = Compression::of(&start);
-        let tar = compression.reader(resumed(start, package)).map_err(ReadError::Stream)?;
+        let tar = compression
+            .reader_with(resumed(start, package), limits.max_threads)
+            .map_err(ReadError::Stream)?;
         let tar = TarReader::new(Decompressed(tar), limits);
         Ok(Self { tar: Some(tar), names: Names::new(limits) })
     }

@@ -75,7 +75,8 @@ pub fn unpack_source_archive(
         unpack_zip(file, file_name, &mut writer, limits)?;
         return writer.finish();
     };
-    let content = compression.reader(BufReader::with_capacity(BUFFER, file));
+    let content =
+        compression.reader_with(BufReader::with_capacity(BUFFER, file), limits.max_threads);
     unpack_tar(content.map_err(ReadError::Stream)?, file_name, writer, limits)
 }
 

@@ -27,7 +27,7 @@ use crate::package::PackageId;
 
 /// Counts up whenever the same content may become other bytes: with the encoder's constants, with
 /// another liblzma, with the groups of packages.
-pub(super) const VERSION: &str = "3";
+pub(super) const VERSION: &str = "4";
 
 /// A summary takes some hundred bytes per entry.
 const LARGEST_SUMMARY: u64 = 1 << 30;
@@ -71,7 +71,7 @@ impl PartStore<'_> {
     pub(super) fn summary(&self, key: &PartKey) -> Option<Summary> {
         let file = open(&self.path("summaries", key)?)?;
         let mut text = Vec::new();
-        XzReader::new(file).ok()?.take(LARGEST_SUMMARY).read_to_end(&mut text).ok()?;
+        XzReader::new(file, 1).ok()?.take(LARGEST_SUMMARY).read_to_end(&mut text).ok()?;
         Summary::from_json(&text)
     }
 

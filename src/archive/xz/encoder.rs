@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::block::{self, Block};
+use super::block::{self, Block, Method};
+use super::code::{self, CodeFinder};
 use super::dense;
 use super::pool::{Job, Pool};
 
@@ -47,6 +49,7 @@ pub struct BlockEncoder<S: BlockSink> {
     sink: S,
     pool: Pool,
     data: Vec<u8>,
+    code: CodeFinder,
     cuts: Cuts,
     block_size: usize,
     /// Queue of submitted blocks, in order.
@@ -64,6 +67,7 @@ impl<S: BlockSink> BlockEncoder<S> {
             sink,
             pool: Pool::new(threads),
             data: Vec::new(),
+            code: CodeFinder::default(),
             block_size: cuts.next(),
             cuts,
             queue: VecDeque::new(),
@@ -82,6 +86,7 @@ impl<S: BlockSink> BlockEncoder<S> {
     ) -> io::Result<()> {
         self.cut()?;
         self.queue.extend(marks.into_iter().map(Next::Mark));
+        self.code = CodeFinder::default();
         self.cuts = Cuts::of(size);
         self.block_size = self.cuts.next();
         self.hand_on()
@@ -102,7 +107,7 @@ impl<S: BlockSink> BlockEncoder<S> {
     /// Encodes all pending data, which is short, while no block is under way.
     fn encode_here(&mut self) -> io::Result<()> {
         let data = std::mem::take(&mut self.data);
-        for (range, method) in dense::parts(&data) {
+        for (range, method) in self.parts(&data) {
             let block = block::encode(&data[range], method, &AtomicBool::new(false))?;
             self.done.insert(self.blocks, block);
             self.queue.push_back(Next::Block(self.blocks));
@@ -111,12 +116,24 @@ impl<S: BlockSink> BlockEncoder<S> {
         self.hand_on()
     }
 
+    /// Parts pending data by how it is best encoded.
+    fn parts(&mut self, data: &[u8]) -> Vec<(Range<usize>, Method)> {
+        let code = self.code.next_block(data);
+        let mut parts = dense::parts(data);
+        for (range, method) in &mut parts {
+            if *method == Method::Compressed {
+                *method = code::method(range, &code);
+            }
+        }
+        parts
+    }
+
     fn cut(&mut self) -> io::Result<()> {
         if self.data.is_empty() {
             return Ok(());
         }
         let data = Arc::new(std::mem::take(&mut self.data));
-        for (range, method) in dense::parts(&data) {
+        for (range, method) in self.parts(&data) {
             // Some may be ready long before those in front of them.
             while self.pool.is_busy() || self.done.len() > self.pool.threads() {
                 self.wait()?;

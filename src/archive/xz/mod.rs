@@ -3,8 +3,9 @@
 //!
 //! ```text
 //! encoder    cuts data into blocks, in order     dense    finds what is compressed already
-//! pool       threads that encode blocks          block    one block, compressed or stored
-//! container  header, index and footer
+//! pool       threads that encode blocks          code     finds x86 code, which has a filter
+//! container  header, index and footer            block    one block, compressed or stored
+//! reader     all streams of a file, decoded
 //! ```
 //!
 //! The output is a single stream, which every reader reads to its end, of independent blocks.
@@ -20,6 +21,8 @@
 #[cfg(feature = "builder")]
 mod block;
 #[cfg(feature = "builder")]
+mod code;
+#[cfg(feature = "builder")]
 mod container;
 #[cfg(feature = "builder")]
 mod crc64;
@@ -28,16 +31,10 @@ mod dense;
 #[cfg(feature = "builder")]
 mod encoder;
 #[cfg(feature = "builder")]
-#[cfg(feature = "builder")]
 mod pool;
+mod reader;
 #[cfg(feature = "builder")]
 mod writer;
-
-use std::fmt;
-use std::io::{self, BufReader, Read};
-
-use xz2::bufread::XzDecoder;
-use xz2::stream::{CONCATENATED, Stream};
 
 #[cfg(feature = "builder")]
 pub use block::{Block, BlockRecord};
@@ -47,43 +44,14 @@ pub use container::StreamWriter;
 pub use crc64::Crc64;
 #[cfg(feature = "builder")]
 pub use encoder::{BlockEncoder, BlockSink};
-#[cfg(feature = "builder")]
+pub use reader::XzReader;
 #[cfg(feature = "builder")]
 pub use writer::XzWriter;
-
-/// Enough for `xz --lzma2=dict=256MiB`; a header may ask for 4 GiB.
-const DECODER_MEMORY: u64 = 512 << 20;
-
-const BUFFER: usize = 256 * 1024;
-
-/// Decompresses all streams of a reader, verifies their checksums, and fails on any other trailing
-/// data.
-pub struct XzReader<R>(XzDecoder<BufReader<R>>);
-
-impl<R: Read> XzReader<R> {
-    /// Starts reading; nothing is read yet.
-    pub fn new(input: R) -> io::Result<Self> {
-        let stream = Stream::new_stream_decoder(DECODER_MEMORY, CONCATENATED)?;
-        Ok(Self(XzDecoder::new_stream(BufReader::with_capacity(BUFFER, input), stream)))
-    }
-}
-
-impl<R: Read> Read for XzReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
-}
-
-impl<R> fmt::Debug for XzReader<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("XzReader").finish_non_exhaustive()
-    }
-}
 
 #[cfg(test)]
 #[cfg(feature = "builder")]
 mod tests {
-    use std::io::Write;
+    use std::io::{self, Read, Write};
 
     use super::*;
 
@@ -94,8 +62,54 @@ mod tests {
     }
 
     fn unpacked(data: &[u8]) -> io::Result<Vec<u8>> {
+        unpacked_by(data, 1)
+    }
+
+    fn unpacked_by(data: &[u8], threads: u32) -> io::Result<Vec<u8>> {
         let mut out = Vec::new();
-        XzReader::new(data)?.read_to_end(&mut out).map(|_| out)
+        XzReader::new(data, threads)?.read_to_end(&mut out).map(|_| out)
+    }
+
+    /// Large blocks, which several threads decode, then another stream.
+    #[test]
+    fn any_number_of_threads_reads_the_same_and_finds_the_same_damage() {
+        let data: Vec<u8> =
+            (0..3_u32 << 20).map(|at| (at.wrapping_mul(at) / 777).to_le_bytes()[0]).collect();
+        let sink = StreamWriter::new(Vec::new()).unwrap();
+        let mut encoder = BlockEncoder::new(sink, 2, None);
+        for piece in data.chunks(1 << 20) {
+            encoder.part(None, []).unwrap();
+            encoder.write_all(piece).unwrap();
+        }
+        let large = encoder.finish().unwrap().finish().unwrap();
+        let both = [&large[..], &[0; 8], &packed(b"two", 1, None)].concat();
+        for threads in [0, 1, 2, 8, u32::MAX] {
+            assert!(unpacked_by(&both, threads).unwrap() == [&data[..], b"two"].concat());
+            for length in [large.len() - 1, large.len() / 2, large.len() + 1, both.len() - 1] {
+                assert!(unpacked_by(&both[..length], threads).is_err(), "{threads}, {length}");
+            }
+            for at in [6, 13, 100, large.len() / 2, large.len() - 30, large.len() - 5] {
+                let mut bad = both.clone();
+                bad[at] ^= 0x10;
+                assert!(unpacked_by(&bad, threads).is_err(), "{threads}, byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn code_has_a_filter_and_the_same_bytes_with_any_number_of_threads() {
+        // A program for this machine.
+        let program = fs_err::read("/bin/sh").unwrap();
+        let plain =
+            block::encode(&program, block::Method::Compressed, &Default::default()).unwrap();
+        let packed = [1, 2, 4].map(|threads| packed(&program, threads, None));
+        assert!(packed.iter().all(|other| *other == packed[0]));
+        assert!(unpacked(&packed[0]).unwrap() == program);
+        let filters = packed[0][13] & 3;
+        assert_eq!(filters, u8::from(cfg!(any(target_arch = "x86", target_arch = "x86_64"))));
+        if filters == 1 {
+            assert!(packed[0].len() < plain.bytes.len() / 100 * 97, "smaller by the filter");
+        }
     }
 
     #[test]

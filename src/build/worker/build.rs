@@ -7,7 +7,7 @@ use std::path::Path;
 
 use fs_err::OpenOptions;
 
-use super::jobserver::{self, PackingCores};
+use super::jobserver::{self, IdleCores};
 use super::{package, stage};
 use crate::archive::{self, PackError};
 use crate::base::causes::with_causes;
@@ -212,7 +212,7 @@ impl<'a> Build<'a> {
     }
 
     fn pack(&self, notes: Vec<String>) -> Result<Built, Failure> {
-        let cores = PackingCores::take(&self.workspace, self.job);
+        let cores = IdleCores::take(&self.workspace, self.job);
         let options = archive::PackOptions {
             source_date_epoch: self.job.package.source_date_epoch,
             threads: cores.threads,

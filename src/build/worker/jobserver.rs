@@ -172,15 +172,15 @@ fn understood_by(make: &[u8]) -> Option<Style> {
     understood
 }
 
-/// Cores for packing threads: the build's own, and currently idle ones. Dropping this value puts
-/// the tokens back.
-pub(super) struct PackingCores {
+/// Cores for threads that unpack dependencies or pack the result: the build's own, and currently
+/// idle ones. Dropping this value puts the tokens back.
+pub(super) struct IdleCores {
     pub(super) threads: u32,
     tokens: Vec<u8>,
     pipe: Option<File>,
 }
 
-impl PackingCores {
+impl IdleCores {
     /// Takes the available tokens, without waiting.
     pub(super) fn take(workspace: &Workspace<'_>, job: &BuildJob) -> Self {
         match &job.jobserver {
@@ -201,7 +201,7 @@ impl PackingCores {
     }
 }
 
-impl Drop for PackingCores {
+impl Drop for IdleCores {
     fn drop(&mut self) {
         if let Some(pipe) = &mut self.pipe
             && !self.tokens.is_empty()
@@ -243,11 +243,11 @@ mod tests {
         let server =
             crate::build::jobserver::Jobserver::start(folder.path(), 8, Style::Auto).unwrap();
         let (two, one) = (server.begin(2, false), server.begin(1, true));
-        let first = PackingCores::take_tokens(&two.fifo, &two);
+        let first = IdleCores::take_tokens(&two.fifo, &two);
         assert_eq!(first.threads, 7);
-        assert_eq!(PackingCores::take_tokens(&one.fifo, &one).threads, 1);
+        assert_eq!(IdleCores::take_tokens(&one.fifo, &one).threads, 1);
         drop(first);
-        assert_eq!(PackingCores::take_tokens(&one.fifo, &one).threads, 6);
+        assert_eq!(IdleCores::take_tokens(&one.fifo, &one).threads, 6);
         server.end(1, 1, false);
         server.end(2, 0, false);
     }

@@ -7,7 +7,8 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::archive::unpack_package;
+use super::jobserver::IdleCores;
+use crate::archive::{Limits, unpack_package};
 use crate::base::atomic::{TEMPORARY_PREFIX, sweep_under_lock};
 use crate::base::causes::with_causes;
 use crate::base::digest::{Sha256, Sha256Sum};
@@ -26,7 +27,7 @@ pub(super) fn stage(workspace: &Workspace<'_>, job: &BuildJob) -> Result<(), Fai
     let mut contents = Vec::new();
     let mut mount_points = vec![job.package.id.clone()];
     for dependency in &job.package.dependencies {
-        let folder = unpacked(workspace, &packages, dependency)?;
+        let folder = unpacked(workspace, &packages, dependency, job)?;
         let found = PackageContents::from_directory(&dependency.id, &folder);
         contents.push(found.map_err(|error| unstaged(&error))?);
         mount_points.push(dependency.id.clone());
@@ -53,6 +54,7 @@ fn unpacked(
     workspace: &Workspace<'_>,
     packages: &Path,
     dependency: &Dependency,
+    job: &BuildJob,
 ) -> Result<PathBuf, Failure> {
     let wrong = |error: &dyn std::error::Error| {
         let archive = dependency.archive.display();
@@ -77,7 +79,10 @@ fn unpacked(
     let archive = fs_err::File::open(workspace.in_view(&dependency.archive))
         .map_err(|error| wrong(&error))?;
     let mut archive = HashingReader::new(archive);
-    let unpacked = unpack_package(&mut archive, &fresh, &workspace.folders().limits);
+    let cores = IdleCores::take(workspace, job);
+    let limits = Limits { max_threads: cores.threads, ..workspace.folders().limits };
+    let unpacked = unpack_package(&mut archive, &fresh, &limits);
+    drop(cores);
     // The unpacked archive must match the digest in its name, which is over all bytes.
     let checked = unpacked.map_err(|error| wrong(&error)).and_then(|_| match archive.finish() {
         Ok(found) if found == *sum => Ok(()),

@@ -59,3 +59,66 @@ fn a_trees_file_of_any_size_is_not_read() {
         matches!(&error, SettingsError::Read { source } if source.kind() == ErrorKind::FileTooLarge)
     );
 }
+
+/// Source files below a folder, without tests.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs_err::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.is_dir() && name != "tests" {
+            sources(&path, found);
+        } else if name.ends_with(".rs") && name != "tests.rs" {
+            found.push(path);
+        }
+    }
+}
+
+/// Text of a literal up to its end, with a word in the place of each argument.
+fn literal(rest: &str) -> String {
+    let mut text = String::new();
+    let mut letters = rest.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' => break,
+            '\\' => match letters.next() {
+                Some('n') => text.push('\n'),
+                Some(escaped) => text.push(escaped),
+                None => break,
+            },
+            '{' => {
+                letters.by_ref().find(|letter| *letter == '}');
+                text.push_str("word");
+            }
+            letter => text.push(letter),
+        }
+    }
+    text
+}
+
+/// Lines of configuration in remedies are on lines of their own, and can be pasted into a file.
+#[test]
+fn lines_in_remedies_are_configuration() {
+    let mut files = Vec::new();
+    sources(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut files);
+    let tables = ["images", "registries", "credentials", "cache", "limits", "trust"];
+    let mut pasted = 0;
+    for path in files {
+        let source = fs_err::read_to_string(&path).unwrap();
+        for (at, _) in source.match_indices("\\n    [") {
+            let text = literal(&source[at + "\\n".len()..]);
+            let lines: Vec<&str> = text.lines().take_while(|line| line.starts_with("    ")).collect();
+            let config: Result<ConfigFile, _> = toml::from_str(&lines.join("\n"));
+            assert!(config.is_ok(), "{}: {text}\n{:?}", path.display(), config.err());
+            pasted += 1;
+        }
+        for line in source.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            let inline = tables.iter().any(|table| {
+                let header = line.split(&format!("[{table}")).nth(1);
+                let rest = header.and_then(|rest| rest.split_once("] ")).map(|(_, rest)| rest);
+                rest.is_some_and(|rest| rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')))
+            });
+            assert!(!inline, "{}: a table and a key in one line: {line}", path.display());
+        }
+    }
+    assert!(pasted >= 8, "{pasted} remedies have lines");
+}

@@ -128,7 +128,8 @@ fn one_name_has_one_content() {
 
 #[test]
 fn what_unpacks_to_more_than_it_may_is_refused() {
-    let limits = Limits { max_bytes: 1 << 20, max_entries: 50, max_name_bytes: 4096 };
+    let limits =
+        Limits { max_bytes: 1 << 20, max_entries: 50, max_name_bytes: 4096, ..Limits::NONE };
     let options = LoadOptions { limits, ..LoadOptions::default() };
     let zeros = vec![0; 4 << 20];
     let load = |archive: &[u8]| Home::new().load_with(archive, &options).unwrap_err();

@@ -14,7 +14,12 @@ use crate::image::store::LayerBlob;
 
 const OPTIONS: UnpackOptions = UnpackOptions {
     single_id: true,
-    limits: Limits { max_bytes: 1 << 24, max_entries: 1000, max_name_bytes: 1 << 20 },
+    limits: Limits {
+        max_bytes: 1 << 24,
+        max_entries: 1000,
+        max_name_bytes: 1 << 20,
+        ..Limits::NONE
+    },
 };
 
 struct Layers {
