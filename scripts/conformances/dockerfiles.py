@@ -11,7 +11,7 @@ import subprocess
 
 from .gotable import Unknown, cases, mapping, prepare, string
 from .images import Builders, Failed, differences
-from .result import FAILED, LEFT_OUT, PASSED, Suite
+from .result import FAILED, LEFT_OUT, NEITHER, PASSED, Suite
 
 DIGEST = re.compile(r"(?<=[\w}])@sha256:[0-9a-f]{64}")
 NAMED = re.compile(r"^\s*(?:FROM\s+(?:--\S+\s+)*|(?:COPY|ADD)\s.*--from=|RUN\s.*\bfrom=)([^\s,]+)", re.I | re.M)
@@ -23,6 +23,40 @@ KANIKO = {
     "arg_secret": ["SSH_PRIVATE_KEY=x", "SSH_PUBLIC_KEY=y"], "multistage": ["file=/foo2"],
     "scratch": ["image=scratch", "hello=hello-value", "file=context/foo", "file3=context/b*"],
 }
+
+
+TOO_LONG = "longer than 300 s"
+# Kinds of failures that are neither builder's fault: a pattern of the error that mkpanda gives, one of buildah's,
+# and the reason. What fails in another way has failed.
+STAND_INS = [
+    (r"the command exited with code 127", r"exit status 127",
+     "a program is missing in the image that stands in for public ones (exit code 127)"),
+    (r"dns error|error sending request|can't pull", r"", "a network or a public image is needed"),
+]
+KINDS = STAND_INS + [
+    (r"the command exited with code (?P<code>\d+)", r"exit status CODE\b|no stage found",
+     "a command fails, for both alike: a file, an image or a program is missing that the suite's scripts or public "
+     "images have"),
+    (r"is left out of the build context by its", r"filtered out",
+     "a file is missing that an ignore file of the suite leaves out"),
+    (r"there is nothing to copy", r"no such file or directory|matched nothing", "no file matches a pattern"),
+    (r"there is no \S+ in ", r"no such file or directory|matched nothing|exit status 1\b",
+     "a file is missing that the suite's scripts make or an option gives"),
+    (r"has no (user|group) ", r"unknown (user|group)",
+     "a user or group is missing in the image that stands in for public ones"),
+    (r"the secret \S+ is required", r"", "a secret is missing, which an option gives"),
+    (r"is not a valid image (name|reference)|nothing to start from", r"invalid reference format|empty value|no FROM",
+     "the name of an image is a variable, which an option gives"),
+    (r'"linux/" is not a platform', r"", "a platform is a variable, which an option gives"),
+    (r'the option "(z|Z|U|tmpcopyup)" is none of', r"",
+     "an option of buildah and podman alone, which BuildKit refuses too"),
+    (r"can't be a stage's name", r"", "the name of a stage has a $ or a /, which BuildKit refuses too"),
+    (r"RUN has no command", r"", "RUN without a command, which BuildKit refuses too"),
+    (r"is a variable, which from can't have", r"",
+     "the source of --from is a variable, which BuildKit refuses too; buildah takes it if an option gives it"),
+    (r"^error: \S+:\d+:\d+: ", r"only supports|invalid|nsupported|nknown|require|must|not allowed|no stage|no FROM",
+     "refused as written, by both"),
+]
 
 
 def is_dockerfile(path):
@@ -68,40 +102,58 @@ class Comparison:
     def compare(self, suite, case, context, dockerfile, arguments, has_to_fail=False):
         name = re.sub(r"[^a-z0-9]+", "-", case.lower()).strip("-")
         ours = theirs = None
+        ours_said = theirs_said = ""
         try:
             ours = self.builders.by_mkpanda(name, context, ["-f", dockerfile, *arguments])
-            ours_said = ""
         except (Failed, subprocess.TimeoutExpired) as error:
             ours_said = last_line(error)
-        if has_to_fail:
-            suite.add(case, FAILED if ours else PASSED, "the build has to fail" if ours else "")
-            return
         try:
             theirs = self.builders.by_buildah(name, context, dockerfile, arguments)
-            theirs_said = ""
         except (Failed, subprocess.TimeoutExpired) as error:
             theirs_said = last_line(error)
-        if ours and theirs:
-            found = differences(ours, theirs)
-            suite.add(case, FAILED if found else PASSED, "; ".join(found[:6]))
-        elif theirs:
-            suite.add(case, FAILED, f"mkpanda fails: {ours_said}")
-        elif ours:
-            suite.add(case, LEFT_OUT, f"the peer fails: {theirs_said}")
-        else:
-            suite.add(case, LEFT_OUT, f"both fail: {ours_said}")
+        found = differences(ours, theirs) if ours and theirs else []
+        suite.add(case, *judged(ours_said, theirs_said, found, has_to_fail))
+
+
+def judged(ours_said, theirs_said, found, has_to_fail):
+    """The outcome of a case and its reason, from the messages of those that failed, and from differences."""
+    if has_to_fail:
+        failed = [TOO_LONG in ours_said and "too long", not ours_said and "the build has to fail",
+                  not theirs_said and "the peer builds it", kind_of(STAND_INS, ours_said, theirs_said)]
+        failed = [text for text in failed if text]
+        return FAILED if failed else PASSED, "; ".join(failed)
+    if not ours_said and not theirs_said:
+        more = [f"and {len(found) - 6} more"] if len(found) > 6 else []
+        return FAILED if found else PASSED, "; ".join(found[:6] + more)
+    if not theirs_said:
+        return FAILED, f"mkpanda fails: {ours_said}"
+    if not ours_said:
+        return LEFT_OUT, "buildah fails"
+    if kind := kind_of(KINDS, ours_said, theirs_said):
+        return NEITHER, kind
+    return FAILED, f"both fail: {ours_said}; buildah: {theirs_said}"
+
+
+def kind_of(kinds, ours, theirs):
+    """The reason why neither builder can build; None for a failure of no known kind."""
+    for pattern, of_peer, reason in kinds:
+        if found := re.search(pattern, ours):
+            if re.search(of_peer.replace("CODE", found.groupdict().get("code", "")), theirs):
+                return reason
+    return None
 
 
 def last_line(error):
     """The message of a failed build: the line with the error and the one after."""
     if isinstance(error, subprocess.TimeoutExpired):
-        return "longer than 300 s"
+        return TOO_LONG
     lines = [line.strip() for line in str(error).splitlines()[1:] if line.strip()]
     for at, line in enumerate(lines):
         if re.match(r"(?i)error", line):
-            # The place of the checkout changes from run to run.
-            return re.sub(r"/var/tmp/\S*/contexts/", "", " / ".join(lines[at:at + 2]))[:250]
-    return (lines or [str(error)])[-1][:250]
+            # The place of the checkout changes from run to run. The reason stands at the end.
+            text = re.sub(r"/var/tmp/\S*/contexts/", "", " / ".join(lines[at:at + 2]))
+            return text if len(text) <= 500 else text[:150] + " … " + text[-350:]
+    return (lines or [str(error)])[-1][:500]
 
 
 def builders_for(mkpanda, place, texts):

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import pwd
+import signal
 import subprocess
 import sys
 import tarfile
@@ -21,11 +22,18 @@ class Failed(Exception):
 
 
 def call(command, **more):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, **more)
-    if done.returncode:
-        said = (done.stdout + done.stderr).strip().splitlines()
+    """Runs a command for at most 300 s; then all of its processes are killed, which would keep its output open."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+                          **more) as process:
+        try:
+            out, errors = process.communicate(timeout=300)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode:
+        said = (out + errors).strip().splitlines()
         raise Failed(f"{' '.join(map(str, command))}\n    " + "\n    ".join(said[-15:]))
-    return done.stdout
+    return out
 
 
 def blob(layout, digest):

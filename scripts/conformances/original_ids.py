@@ -69,7 +69,7 @@ def main(checkout, image):
             build.build(store, name, variant, True, recursive=True)
             with open(store.get_last_build_filename(name, variant)) as last:
                 ids[label] = last.read().strip()
-        except BaseException as error:
+        except Exception as error:
             errors[label] = f"{type(error).__name__}: {error}"
     json.dump({"ids": ids, "errors": errors}, said)
 

@@ -39,8 +39,15 @@ fn words_of_buildkit() {
     for (at, line) in
         std::fs::read_to_string(folder.join("envVarTest")).unwrap().lines().enumerate()
     {
+        if line.starts_with('#') || line.trim().is_empty() {
+            continue;
+        }
         let parts: Vec<&str> = line.split('|').map(str::trim).collect();
-        let [platform @ ("A" | "U"), source, expected] = parts.as_slice() else { continue };
+        let [platform, source, expected] = parts.as_slice() else { panic!("{line}") };
+        // W is for Windows.
+        if *platform == "W" {
+            continue;
+        }
         let found = expand(source, &Expander::new('\\', &lookup)).map_err(|e| e.to_string());
         report(
             &format!("envVarTest:{} {platform} {source}", at + 1),
