@@ -219,7 +219,7 @@ impl PackageBuilder {
             AtomicFile::create(&self.cache.archive(id)).map_err(file("start the archive"))?;
         let kept = self.home.build(id);
         fs_err::create_dir_all(&kept).map_err(file("make the build's folder"))?;
-        fs_err::write(kept.join("log"), "").map_err(file("start the log"))?;
+        start_log(&kept.join("log")).map_err(file("start the log"))?;
         Ok(BuildFiles { scratch, output, kept })
     }
 
@@ -357,6 +357,15 @@ impl PackageBuilder {
 
 fn interrupted(id: &PackageId) -> BuildError {
     BuildError::Job { id: id.clone(), source: JobError::Helper(HelperError::Interrupted) }
+}
+
+/// Empties the log, which may be shown meanwhile. A symlink or a FIFO in its place is removed: the one may lead anywhere,
+/// and the other would be waited for.
+fn start_log(log: &Path) -> std::io::Result<()> {
+    if fs_err::symlink_metadata(log).is_ok_and(|data| !data.is_file()) {
+        fs_err::remove_file(log)?;
+    }
+    fs_err::write(log, "")
 }
 
 fn write_record(

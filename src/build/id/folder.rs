@@ -158,13 +158,11 @@ impl Read for Metered<'_, '_> {
             return Err(io::Error::other("interrupted"));
         }
         let count = self.file.read(buffer)?;
-        match self.tally.left.checked_sub(count as u64) {
-            Some(left) => self.tally.left = left,
-            None => {
-                self.is_exceeded = true;
-                return Err(io::Error::other("the file has grown beyond the limit"));
-            }
-        }
+        let Some(left) = self.tally.left.checked_sub(count as u64) else {
+            self.is_exceeded = true;
+            return Err(io::Error::other("the file has grown beyond the limit"));
+        };
+        self.tally.left = left;
         Ok(count)
     }
 }
