@@ -19,7 +19,6 @@
 mod attributes;
 pub mod compression;
 mod destination;
-#[cfg(feature = "builder")]
 mod error;
 mod folders;
 #[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers need it"))]
@@ -50,6 +49,7 @@ mod plain;
 mod read;
 #[cfg(feature = "builder")]
 mod repeated_entry;
+#[cfg(feature = "builder")]
 mod scan;
 #[cfg(feature = "builder")]
 mod source;

@@ -16,12 +16,6 @@ pub fn with_causes(error: &dyn Error) -> String {
     text.replace(|letter: char| letter.is_control() && letter != '\n', " ")
 }
 
-/// Text of the innermost cause of an error, for a message that names the file itself.
-pub fn last_cause(error: &dyn Error) -> String {
-    let causes = std::iter::successors(Some(error), |cause| (*cause).source());
-    causes.last().map(ToString::to_string).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,7 +30,6 @@ mod tests {
         let middle = Step("can't read x: no such file", Some(Box::new(inner)));
         let outer = Step("nothing was built", Some(Box::new(middle)));
         assert_eq!(with_causes(&outer), "nothing was built: can't read x: no such file");
-        assert_eq!(last_cause(&outer), "no such file");
         assert_eq!(with_causes(&Step("\u{1b}[31mred\nline", None)), " [31mred\nline");
     }
 }

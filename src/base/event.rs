@@ -12,7 +12,7 @@ pub enum Event {
     Warning {
         /// Package or source concerned; empty if the message names the subject itself.
         subject: String,
-        /// Problem, with remedies below it in the form of [`with_hint`](super::remedy::with_hint).
+        /// Problem, with remedies below it in the form of `remedy::with_hint`.
         message: String,
     },
     /// A fact that is said once per run, such as the isolation tier.

@@ -35,9 +35,9 @@ pub(super) struct Given<'a> {
 pub struct Mirrors {
     /// Mirrors, in this order.
     pub stores: Vec<Store>,
-    /// True if a tree's file did.
+    /// True if a tree's file names them.
     pub of_tree: bool,
-    /// True if an option or a variable did.
+    /// True if an option or a variable names them.
     is_typed: bool,
 }
 

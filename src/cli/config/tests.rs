@@ -106,7 +106,8 @@ fn lines_in_remedies_are_configuration() {
         let source = fs_err::read_to_string(&path).unwrap();
         for (at, _) in source.match_indices("\\n    [") {
             let text = literal(&source[at + "\\n".len()..]);
-            let lines: Vec<&str> = text.lines().take_while(|line| line.starts_with("    ")).collect();
+            let lines: Vec<&str> =
+                text.lines().take_while(|line| line.starts_with("    ")).collect();
             let config: Result<ConfigFile, _> = toml::from_str(&lines.join("\n"));
             assert!(config.is_ok(), "{}: {text}\n{:?}", path.display(), config.err());
             pasted += 1;
@@ -115,7 +116,9 @@ fn lines_in_remedies_are_configuration() {
             let inline = tables.iter().any(|table| {
                 let header = line.split(&format!("[{table}")).nth(1);
                 let rest = header.and_then(|rest| rest.split_once("] ")).map(|(_, rest)| rest);
-                rest.is_some_and(|rest| rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')))
+                rest.is_some_and(|rest| {
+                    rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '))
+                })
             });
             assert!(!inline, "{}: a table and a key in one line: {line}", path.display());
         }

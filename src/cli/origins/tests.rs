@@ -1,3 +1,4 @@
+use super::super::config::ConfigPath;
 use super::*;
 
 #[test]

@@ -22,6 +22,7 @@ impl Columns {
     }
 
     /// Aligns columns at the right; the last column is always aligned at the left.
+    #[must_use]
     pub fn numbers(mut self, columns: &'static [usize]) -> Self {
         self.numbers = columns;
         self
