@@ -13,10 +13,6 @@ const PRESET: u32 = 6;
 /// programs, one became 0.14 % smaller, and the others grew by at most 0.03 %, in the same time.
 const NICE_LENGTH: u32 = 72;
 
-/// The same for programs: 7 % less time than with the preset's, and 0.4 % larger, of which the filter
-/// for x86 has saved more before.
-const NICE_LENGTH_OF_PROGRAMS: u32 = 32;
-
 /// The dictionary of preset 6.
 const LARGEST_DICTIONARY: usize = 8 << 20;
 
@@ -40,8 +36,6 @@ const CHUNK: usize = 64 << 10;
 pub(super) enum Method {
     /// Compressed by preset 6.
     Compressed,
-    /// Compressed by preset 6 behind the filter for x86 code.
-    Programs,
     /// Uncompressed, in chunks.
     Stored,
 }
@@ -75,20 +69,18 @@ pub struct Block {
 pub(super) fn encode(data: &[u8], method: Method, cancelled: &AtomicBool) -> io::Result<Block> {
     let mut bytes = vec![0; HEADER];
     let dictionary = match method {
-        Method::Compressed | Method::Programs => dictionary(data.len()),
+        Method::Compressed => dictionary(data.len()),
         Method::Stored => SMALLEST_DICTIONARY,
     };
     match method {
-        Method::Compressed | Method::Programs => {
-            compress(data, dictionary, method, &mut bytes, cancelled)?;
-        }
+        Method::Compressed => compress(data, dictionary, &mut bytes, cancelled)?,
         Method::Stored => store(data, &mut bytes),
     }
     let compressed = bytes.len() - HEADER;
     if data.len().max(compressed) >= TOO_LARGE {
         return Err(io::Error::other("too much data for one block"));
     }
-    bytes[..HEADER].copy_from_slice(&header(method, compressed, data.len(), dictionary));
+    bytes[..HEADER].copy_from_slice(&header(compressed, data.len(), dictionary));
     let unpadded = (bytes.len() + size_of::<u64>()) as u64;
     bytes.resize(bytes.len().next_multiple_of(4), 0);
     bytes.extend_from_slice(&Crc64::of(data).to_le_bytes());
@@ -98,19 +90,12 @@ pub(super) fn encode(data: &[u8], method: Method, cancelled: &AtomicBool) -> io:
 fn compress(
     data: &[u8],
     dictionary: usize,
-    method: Method,
     out: &mut Vec<u8>,
     cancelled: &AtomicBool,
 ) -> io::Result<()> {
     let mut options = LzmaOptions::new_preset(PRESET)?;
-    options.dict_size(u32::try_from(dictionary).unwrap_or(u32::MAX));
+    options.nice_len(NICE_LENGTH).dict_size(u32::try_from(dictionary).unwrap_or(u32::MAX));
     let mut filters = Filters::new();
-    if method == Method::Programs {
-        filters.x86();
-        options.nice_len(NICE_LENGTH_OF_PROGRAMS);
-    } else {
-        options.nice_len(NICE_LENGTH);
-    }
     filters.lzma2(&options);
     let mut stream = Stream::new_raw_encoder(&filters)?;
     for mut step in data.chunks(STEP) {
@@ -151,24 +136,13 @@ fn dictionary(data: usize) -> usize {
     data.min(LARGEST_DICTIONARY).next_power_of_two().clamp(SMALLEST_DICTIONARY, LARGEST_DICTIONARY)
 }
 
-fn header(
-    method: Method,
-    compressed: usize,
-    uncompressed: usize,
-    dictionary: usize,
-) -> [u8; HEADER] {
+fn header(compressed: usize, uncompressed: usize, dictionary: usize) -> [u8; HEADER] {
     const BOTH_SIZES: u8 = 0xc0;
     const LZMA2: u8 = 0x21;
-    /// The filter without properties, and so with offset 0.
-    const X86: [u8; 2] = [0x04, 0];
-    let further_filters = u8::from(method == Method::Programs);
     let mut header = Vec::with_capacity(HEADER);
-    header.extend_from_slice(&[(HEADER / 4 - 1).to_le_bytes()[0], BOTH_SIZES | further_filters]);
+    header.extend_from_slice(&[(HEADER / 4 - 1).to_le_bytes()[0], BOTH_SIZES]);
     number(compressed as u64, &mut header);
     number(uncompressed as u64, &mut header);
-    if method == Method::Programs {
-        header.extend_from_slice(&X86);
-    }
     // 2^n bytes are 2 (n - 12): every other size is one and a half of the one before.
     let power = dictionary.trailing_zeros().to_le_bytes()[0];
     header.extend_from_slice(&[LZMA2, 1, 2 * (power - 12)]);

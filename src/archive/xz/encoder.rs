@@ -2,13 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::block::{self, Block, Method};
-use super::code::{self, CodeFinder};
+use super::block::{self, Block};
 use super::dense;
 use super::pool::{Job, Pool};
 
@@ -16,7 +14,7 @@ use super::pool::{Job, Pool};
 /// 0.5 % larger than a single block, which no second thread could share.
 const LARGEST: u64 = 24 << 20;
 
-/// Upper limit of bytes that are encoded without a thread: starting one takes 0.4 ms, with its stack and memory.
+/// Number of bytes that are not worth a thread, whose start, stack and memory take 0.4 ms.
 const SMALL: usize = 64 << 10;
 
 /// Interval of asking the sink whether blocks are still wanted.
@@ -49,7 +47,6 @@ pub struct BlockEncoder<S: BlockSink> {
     sink: S,
     pool: Pool,
     data: Vec<u8>,
-    code: CodeFinder,
     cuts: Cuts,
     block_size: usize,
     /// Queue of submitted blocks, in order.
@@ -67,7 +64,6 @@ impl<S: BlockSink> BlockEncoder<S> {
             sink,
             pool: Pool::new(threads),
             data: Vec::new(),
-            code: CodeFinder::default(),
             block_size: cuts.next(),
             cuts,
             queue: VecDeque::new(),
@@ -86,7 +82,6 @@ impl<S: BlockSink> BlockEncoder<S> {
     ) -> io::Result<()> {
         self.cut()?;
         self.queue.extend(marks.into_iter().map(Next::Mark));
-        self.code = CodeFinder::default();
         self.cuts = Cuts::of(size);
         self.block_size = self.cuts.next();
         self.hand_on()
@@ -107,7 +102,7 @@ impl<S: BlockSink> BlockEncoder<S> {
     /// Encodes all pending data, which is short, while no block is under way.
     fn encode_here(&mut self) -> io::Result<()> {
         let data = std::mem::take(&mut self.data);
-        for (range, method) in self.parts(&data) {
+        for (range, method) in dense::parts(&data) {
             let block = block::encode(&data[range], method, &AtomicBool::new(false))?;
             self.done.insert(self.blocks, block);
             self.queue.push_back(Next::Block(self.blocks));
@@ -116,24 +111,12 @@ impl<S: BlockSink> BlockEncoder<S> {
         self.hand_on()
     }
 
-    /// Parts pending data by how it is best encoded.
-    fn parts(&mut self, data: &[u8]) -> Vec<(Range<usize>, Method)> {
-        let code = self.code.next_block(data);
-        let mut parts = dense::parts(data);
-        for (range, method) in &mut parts {
-            if *method == Method::Compressed {
-                *method = code::method(range, &code);
-            }
-        }
-        parts
-    }
-
     fn cut(&mut self) -> io::Result<()> {
         if self.data.is_empty() {
             return Ok(());
         }
         let data = Arc::new(std::mem::take(&mut self.data));
-        for (range, method) in self.parts(&data) {
+        for (range, method) in dense::parts(&data) {
             // Some may be ready long before those in front of them.
             while self.pool.is_busy() || self.done.len() > self.pool.threads() {
                 self.wait()?;

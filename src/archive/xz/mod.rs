@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! encoder    cuts data into blocks, in order     dense    finds what is compressed already
-//! pool       threads that encode blocks          code     finds x86 code, which has a filter
-//! container  header, index and footer            block    one block, compressed or stored
+//! pool       threads that encode blocks          block    one block, compressed or stored
+//! container  header, index and footer
 //! reader     all streams of a file, decoded
 //! ```
 //!
@@ -20,8 +20,6 @@
 
 #[cfg(feature = "builder")]
 mod block;
-#[cfg(feature = "builder")]
-mod code;
 #[cfg(feature = "builder")]
 mod container;
 #[cfg(feature = "builder")]
@@ -93,22 +91,6 @@ mod tests {
                 bad[at] ^= 0x10;
                 assert!(unpacked_by(&bad, threads).is_err(), "{threads}, byte {at}");
             }
-        }
-    }
-
-    #[test]
-    fn code_has_a_filter_and_the_same_bytes_with_any_number_of_threads() {
-        // A program for this machine.
-        let program = fs_err::read("/bin/sh").unwrap();
-        let plain =
-            block::encode(&program, block::Method::Compressed, &Default::default()).unwrap();
-        let packed = [1, 2, 4].map(|threads| packed(&program, threads, None));
-        assert!(packed.iter().all(|other| *other == packed[0]));
-        assert!(unpacked(&packed[0]).unwrap() == program);
-        let filters = packed[0][13] & 3;
-        assert_eq!(filters, u8::from(cfg!(any(target_arch = "x86", target_arch = "x86_64"))));
-        if filters == 1 {
-            assert!(packed[0].len() < plain.bytes.len() / 100 * 97, "smaller by the filter");
         }
     }
 

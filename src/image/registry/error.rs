@@ -187,7 +187,7 @@ impl RegistryError {
                 }
             },
             ExchangeError::TooMany { .. } => format!(
-                "try again then, log in to {host}, or name a mirror: [registries.\"{}\"] mirrors = [\"HOST\"]",
+                "try again then, log in to {host}, or name a mirror in the user's configuration:\n    [registries.\"{}\"]\n    mirrors = [\"HOST\"]",
                 self.reference.registry()
             ),
             ExchangeError::Refused { reason, .. } => certificate(host, reason)?,
