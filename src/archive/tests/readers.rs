@@ -38,7 +38,10 @@ fn archive() -> (Vec<u8>, Vec<u8>) {
 
 /// What a program makes of an archive on its standard input; nothing if it isn't installed.
 fn read_by(program: &str, archive: &[u8]) -> Option<Vec<u8>> {
-    let words: Vec<&str> = program.splitn(3, ' ').collect();
+    let words: Vec<&str> = match program.split_once(" -c ") {
+        Some((interpreter, script)) => vec![interpreter, "-c", script],
+        None => program.split(' ').collect(),
+    };
     let command = Command::new(words[0])
         .args(&words[1..])
         .stdin(Stdio::piped())

@@ -106,10 +106,10 @@ fn next_stream<R: Read>(ended: XzStream<R>) -> io::Result<DecoderState<XzStream<
             let problem = "the padding behind an XZ stream is not a multiple of four bytes";
             return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
         }
-        return Ok(match is_end {
-            true => DecoderState::Ended,
-            false => DecoderState::Within(XzStream::new(input, ended.threads)?),
-        });
+        if is_end {
+            return Ok(DecoderState::Ended);
+        }
+        return Ok(DecoderState::Within(XzStream::new(input, ended.threads)?));
     }
 }
 

@@ -187,7 +187,7 @@ impl RegistryError {
                 }
             },
             ExchangeError::TooMany { .. } => format!(
-                "try again then, log in to {host}, or name a mirror in the user's configuration:\n    [registries.\"{}\"]\n    mirrors = [\"HOST\"]",
+                "try again then, log in to {host}, or name a mirror in your config.toml:\n    [registries.\"{}\"]\n    mirrors = [\"HOST\"]",
                 self.reference.registry()
             ),
             ExchangeError::Refused { reason, .. } => certificate(host, reason)?,
@@ -247,7 +247,7 @@ fn gave_up(verb: Verb, host: &str, reason: &str) -> String {
     // Results of a TLS handshake with a server that speaks plain HTTP.
     if ["InvalidContentType", "corrupt message", "handshake"].iter().any(|it| reason.contains(it)) {
         return format!(
-            "if {host} speaks plain HTTP, say so: [registries.\"{host}\"] insecure = true"
+            "if {host} speaks plain HTTP, say so in your config.toml:\n    [registries.\"{host}\"]\n    insecure = true"
         );
     }
     let again = match verb {
