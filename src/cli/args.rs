@@ -9,6 +9,7 @@ use super::candidates;
 pub use super::format_arg::FormatArg;
 use super::help;
 pub use super::inspect_args::{CheckArgs, ExplainArgs, GraphArgs, GraphFormat, InitArgs, ListArgs};
+use super::job_args::JobCommand;
 use super::release_args::ReleaseArgs;
 use super::tool_args::{
     CompletionsArgs, ConfigArgs, DoctorArgs, LogArgs, LoginArgs, LogoutArgs, ManArgs, SchemaArgs,
@@ -97,6 +98,9 @@ pub enum Command {
     Graph(GraphArgs),
     /// Make a new tree, or a new package in a tree.
     Init(InitArgs),
+    /// Hand the build of a package to another machine: portable jobs.
+    #[command(subcommand)]
+    Job(JobCommand),
     /// Make and show keys that sign artifacts.
     #[command(subcommand)]
     Key(KeyCommand),

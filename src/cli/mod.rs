@@ -19,6 +19,7 @@ pub mod helper;
 mod home_folder;
 mod inspect_args;
 pub mod inspect_error;
+pub mod job_args;
 pub mod origins;
 mod parent;
 pub mod release_args;
@@ -182,6 +183,7 @@ fn run_command(context: &Context<'_>, cli: &Cli) -> Result<(), CliError> {
         Some(Command::Explain(args)) => commands::explain::run(context, args),
         Some(Command::Gc(args)) => commands::gc::run(context, args),
         Some(Command::Graph(args)) => commands::graph::run(context, args),
+        Some(Command::Job(command)) => commands::job::run(context, command),
         Some(Command::Init(args)) => commands::init::run(context, args),
         Some(Command::Key(command)) => commands::key::run(context, command),
         Some(Command::List(args)) => commands::list::run(context, args),

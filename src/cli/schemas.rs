@@ -10,7 +10,7 @@ macro_rules! embedded {
 }
 
 /// All schemas, by name.
-pub const SCHEMAS: [Schema; 32] = embedded![
+pub const SCHEMAS: [Schema; 34] = embedded![
     "buildinfo",
     "cache-index",
     "cache-pull",
@@ -28,6 +28,8 @@ pub const SCHEMAS: [Schema; 32] = embedded![
     "image-inspect",
     "image-list",
     "init",
+    "job",
+    "job-record",
     "key-new",
     "key-show",
     "list",

@@ -26,6 +26,7 @@
 //! and the files that attributes convert, with the user's filters. All else is done here.
 
 mod bundle;
+mod bundle_portable;
 mod cache;
 mod check_out;
 mod clone;
@@ -69,7 +70,8 @@ use crate::base::event::Observer;
 use crate::package::{CommitId, PackageName, Source, SourceName, SourceSpec};
 use crate::store::Key;
 
-pub use bundle::{BundleError, BundleRequest, check_bundle};
+pub use bundle::{BundleError, BundleRequest, check_bundle, unpack as unpack_bundle};
+pub use bundle_portable::of_bundle;
 pub use cache::folder_lock;
 pub use check_out::{CheckOutError, check_out};
 pub use clone_url::clone_url;

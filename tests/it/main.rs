@@ -33,6 +33,7 @@ mod installed;
 mod installer;
 mod interop;
 mod interrupt;
+mod jobs;
 mod jobserver;
 mod kernel;
 mod killed;
