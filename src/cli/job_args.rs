@@ -76,3 +76,21 @@ pub struct JobShowArgs {
     #[arg(long, value_name = "HOW", default_value = "text")]
     pub format: FormatArg,
 }
+
+/// Options of building again.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mkpanda rebuild --check greeter             at another time, in other folders
+  mkpanda rebuild --check greeter --isolation single
+                                              with other ids, too, where the machine has both tiers
+
+Nothing of the cache is changed. Exit codes: 0 the same bytes, 1 not, or not built, 2 usage.")]
+pub struct RebuildArgs {
+    /// The packages: NAME, or NAME:VARIANT.
+    #[arg(value_name = "PACKAGE", required = true, add = candidates::packages())]
+    pub packages: Vec<String>,
+    /// Compare each file with the cache's, and name those that differ with likely causes.
+    #[arg(long, required = true)]
+    pub check: bool,
+}

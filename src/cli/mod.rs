@@ -191,6 +191,7 @@ fn run_command(context: &Context<'_>, cli: &Cli) -> Result<(), CliError> {
         Some(Command::Login(args)) => commands::login::login(context, args),
         Some(Command::Logout(args)) => commands::login::logout(context, args),
         Some(Command::Man(args)) => commands::man::run(context, args),
+        Some(Command::Rebuild(args)) => commands::rebuild::run(context, args),
         Some(Command::Release(args)) => commands::release::run(context, args),
         Some(Command::Schema(args)) => commands::schema::run(context, args),
         Some(Command::Image(command)) => commands::image::run(context, command),

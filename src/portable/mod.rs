@@ -19,6 +19,7 @@
 //! inputs    from a folder to the inputs of a build, whose id is computed again
 //! run       the build, in containers of this machine
 //! results   what a job leaves in out/
+//! compare   two packages of one id, and what may have made them differ
 //! ```
 //!
 //! A job has no paths: a file's name follows from its sum, or from the id of a package. It has nothing of
@@ -30,6 +31,7 @@
 //! from the copy, or is checked by the helper that reads it; the id is computed from the package's folder,
 //! the image and the sources as if they were a tree's. The machine's own scratch folder has the copies.
 
+mod compare;
 mod document;
 mod error;
 mod export;
@@ -39,6 +41,7 @@ mod results;
 mod run;
 mod tarball;
 
+pub use compare::{Cause, CompareError, Comparison, Difference, Times, compare};
 pub use document::{JobDependency, JobDocument, JobImage, JobLimits, JobSource};
 pub use error::{EntryProblem, JobError, Unable};
 pub use export::{ExportOptions, export};

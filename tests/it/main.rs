@@ -53,6 +53,7 @@ mod owners;
 mod peers;
 mod pkgpanda;
 mod providers;
+mod rebuilds;
 mod registry;
 mod registry_trust;
 mod release;
