@@ -342,6 +342,40 @@ fn a_job_needs_nothing_of_the_environment() {
 }
 
 #[test]
+fn a_variant_with_a_source_of_the_tree_itself_and_a_program_go_along() {
+    let place = Place::new();
+    let source = json!({"kind": "git_local", "rel_path": "../.."});
+    let script = "cp /pkg/src/p/packages/text $PKG_PATH";
+    place.package("p", &json!({"requires": ["nothing"]}).to_string(), script);
+    place.write("p/v.buildinfo.json", &json!({"single_source": source}).to_string());
+    place.write("text", "of the tree\n");
+    repository(place.packages.parent().unwrap());
+    let program = place.path().join("program");
+    std::fs::write(&program, "program").unwrap();
+    let job = place.path().join("job");
+    let arguments =
+        ["job", "export", "p:v", job.to_str().unwrap(), "--program", program.to_str().unwrap()];
+    place.run("", &arguments).ok();
+    let mode = std::fs::metadata(job.join("mkpanda")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o755);
+    let document: Value =
+        serde_json::from_slice(&std::fs::read(job.join("job.json")).unwrap()).unwrap();
+    assert_eq!(document["variant"], "v");
+    let commit = git(&place.packages, &["rev-parse", "HEAD"]);
+    assert_eq!(document["sources"][0]["commit"], commit);
+    carry_out(&Place::bare(), &job).ok();
+    place.run("p", &["--variant", "v"]).ok();
+    let built = std::fs::read(job.join("out/package.tar.xz")).unwrap();
+    assert_eq!(built, std::fs::read(latest_of_variant(&place)).unwrap());
+}
+
+/// Archive of the only package that the cache has.
+fn latest_of_variant(place: &Place) -> PathBuf {
+    let files = files_below(&place.packages.join("cache/packages/p"));
+    files.into_iter().find(|file| file.extension().is_some_and(|end| end == "xz")).unwrap()
+}
+
+#[test]
 fn a_job_has_no_network() {
     let place = Place::host();
     place.package("p", "{}", "wc -l < /proc/net/dev > $PKG_PATH/lines; cat /proc/net/dev");
