@@ -51,6 +51,7 @@
 //! | 5 | [`build`] | ids, plan, schedule, execution, the helper's work, records |
 //! | 6 | [`installer`] | the on-premises installer: its file, and what runs from it |
 //! | 6 | [`bootstrap`] | the set, the archive, the files beside it |
+//! | 6 | [`portable`] | the build of one package as a folder that any machine can carry out |
 //! | 6 | [`mirror`] | everything that builds take from elsewhere, in one folder or file |
 //! | 7 | [`inspect`] | looks at a tree without building: list, graph, check, explain |
 //! | 7 | [`scaffold`] | new trees and packages from templates |
@@ -107,6 +108,8 @@ pub mod installer;
 #[cfg(feature = "builder")]
 pub mod mirror;
 pub mod package;
+#[cfg(feature = "builder")]
+pub mod portable;
 pub mod provider;
 #[cfg(feature = "builder")]
 pub mod release;

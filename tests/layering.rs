@@ -29,7 +29,7 @@ const LAYERS: &[(u32, &[&str])] = &[
     (3, &["runner", "tree"]),
     (4, &["dockerfile", "host"]),
     (5, &["build", "provider"]),
-    (6, &["bootstrap", "installer", "mirror"]),
+    (6, &["bootstrap", "installer", "mirror", "portable"]),
     (7, &["exchange", "inspect", "release", "scaffold", "tidy"]),
     (8, &["remote"]),
     (9, &["cli", "host_cli"]),

@@ -9,8 +9,11 @@ use crate::base::regular::read_regular;
 use crate::container::helper::HelperSlot;
 use crate::package::PackageId;
 
+use super::job::PackageBuild;
+use super::jobserver::Jobserver;
+use super::package_runner::CoreShare;
 use super::schedule::{Cores, Demand, Schedule};
-use super::supply::{BuildError, CoreShare, PackageBuilder, PackageRequest};
+use super::supply::{BuildError, PackageBuilder, PackageRequest};
 
 /// Upper limit of a script that is searched for the number of cores, in bytes.
 const LONGEST_SCRIPT: u64 = 16 << 20;
@@ -87,7 +90,7 @@ pub fn execute(
     let workers = pace.jobs.min(requests.ids.len()).max(1);
     std::thread::scope(|scope| {
         // A helper dies with the thread that started it, so each thread stays until all is over.
-        let more = (1..workers).map(|_| builder.session.helper());
+        let more = (1..workers).map(|_| builder.runner.session.helper());
         let slots = std::iter::once(helpers.first).chain(more);
         let slots: Vec<_> = slots.map(|slot| slot.look_ahead(helpers.look_ahead)).collect();
         let (state, changed) = (&state, &changed);
@@ -129,7 +132,7 @@ fn work(
     let mut leftovers = None;
     let mut guard = state.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        if builder.interrupt.is_raised() {
+        if builder.runner.interrupt.is_raised() {
             guard.schedule.stop();
         }
         // A build with all cores runs alone, whatever becomes ready meanwhile.
@@ -145,7 +148,7 @@ fn work(
         let idle = pace.jobs - guard.schedule.running().min(pace.jobs);
         let others = guard.schedule.ready().min(idle);
         let request = (requests.make)(package);
-        let demand = demand(builder, &request);
+        let demand = demand(builder.jobserver.as_ref(), &request.package);
         let share = guard.cores.take(others, demand);
         let is_told = demand == Demand::Shared;
         let cores = CoreShare {
@@ -179,11 +182,11 @@ fn work(
 /// Chooses the way a build gets cores. A script that names `NUM_CORES` uses as many cores as the
 /// variable says, and one core elsewhere: its `make install` may never have run with two jobs. Any
 /// other script has one core, and the cores that its programs take from the jobserver.
-fn demand(builder: &PackageBuilder, request: &PackageRequest) -> Demand {
-    if builder.jobserver.is_none() {
+pub fn demand(jobserver: Option<&Jobserver>, package: &PackageBuild) -> Demand {
+    if jobserver.is_none() {
         return Demand::Fixed;
     }
-    let script = request.package.folder.join(&request.package.build_script);
+    let script = package.folder.join(&package.build_script);
     // An unreadable script fails its build, with an error. One that long is a program, whose use of cores is
     // unknown.
     let text = match read_regular(&script, LONGEST_SCRIPT) {

@@ -16,7 +16,9 @@ use crate::runner::command::{Command, CommandRoot, Mount, MountSource, Names, na
 use crate::runner::readable::InputCopies;
 use crate::runner::workspace::JobFolders;
 use crate::source::Fetched;
+use crate::tree::{Package, PackageKey};
 
+use super::id::Documents;
 use super::jobserver::Access;
 
 /// Inputs of a package's build that the plan knows.
@@ -98,7 +100,51 @@ pub struct BuildJob {
     pub log: PathBuf,
 }
 
+/// Settings of a package's build that do not come from the package.
+#[derive(Debug, Clone)]
+pub struct BuildSettings {
+    /// Latest time of files in the package, in seconds of the epoch.
+    pub source_date_epoch: u64,
+    /// Network of the build script.
+    pub network: Network,
+    /// Longest run time of the build script.
+    pub time_limit: Option<Duration>,
+    /// Largest log, in bytes.
+    pub log_limit: u64,
+    /// True if `src` and `result` are kept.
+    pub keep: bool,
+}
+
 impl PackageBuild {
+    /// Inputs of the build of a package with this id in an image.
+    pub fn new(
+        package: &Package,
+        id: PackageId,
+        documents: Documents,
+        (root, config): (CommandRoot, RunConfig),
+        dependencies: Vec<Dependency>,
+        settings: &BuildSettings,
+    ) -> Self {
+        let BuildSettings { source_date_epoch, network, time_limit, log_limit, keep } = *settings;
+        Self {
+            folder: package.folder.clone(),
+            build_script: package.info.build_script.clone(),
+            has_extra: package.has_extra,
+            root,
+            config,
+            dependencies,
+            buildinfo_full: documents.buildinfo_full,
+            pkginfo: documents.pkginfo,
+            environment: variables(&id, &package.key, source_date_epoch),
+            id,
+            source_date_epoch,
+            network,
+            time_limit,
+            log_limit,
+            keep,
+        }
+    }
+
     /// Path of the result in the container.
     pub fn package_path(&self) -> String {
         format!("{INSTALL_ROOT}/packages/{}", self.id)
@@ -160,6 +206,19 @@ impl PackageBuild {
         }
         Ok(build)
     }
+}
+
+/// Variables of the build script beside `PKG_PATH` and `NUM_CORES` (docs/build-environment.md, "Variables of the
+/// build script").
+fn variables(id: &PackageId, key: &PackageKey, source_date_epoch: u64) -> Vec<(String, String)> {
+    let pairs = [
+        ("PKG_VERSION", id.version().to_string()),
+        ("PKG_NAME", key.name.to_string()),
+        ("PKG_ID", id.to_string()),
+        ("PKG_VARIANT", key.variant.to_string()),
+        ("SOURCE_DATE_EPOCH", source_date_epoch.to_string()),
+    ];
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// A built package.

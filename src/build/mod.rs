@@ -19,6 +19,7 @@ pub mod images;
 pub mod job;
 pub mod jobserver;
 pub mod missing;
+pub mod package_runner;
 pub mod plan;
 pub mod project;
 pub mod record;

@@ -10,6 +10,7 @@ pub use super::format_arg::FormatArg;
 use super::help;
 pub use super::image_args::{ImageBuildArgs, ImageCommand};
 pub use super::inspect_args::{CheckArgs, ExplainArgs, GraphArgs, GraphFormat, InitArgs, ListArgs};
+use super::job_args::{JobCommand, RebuildArgs};
 use super::release_args::ReleaseArgs;
 use super::tool_args::{
     CompletionsArgs, ConfigArgs, DoctorArgs, LogArgs, LoginArgs, LogoutArgs, ManArgs, SchemaArgs,
@@ -97,6 +98,9 @@ pub enum Command {
     Graph(GraphArgs),
     /// Make a new tree, or a new package in a tree.
     Init(InitArgs),
+    /// Hand the build of a package to another machine: portable jobs.
+    #[command(subcommand)]
+    Job(JobCommand),
     /// Make and show keys that sign artifacts.
     #[command(subcommand)]
     Key(KeyCommand),
@@ -110,6 +114,8 @@ pub enum Command {
     Logout(LogoutArgs),
     /// Print mkpanda's manual page, or write all pages to a folder.
     Man(ManArgs),
+    /// Build packages again, and compare them with those of the cache.
+    Rebuild(RebuildArgs),
     /// Store built trees where people get them, with what sets machines up.
     Release(Box<ReleaseArgs>),
     /// Print the JSON Schema of a file or an output, or list all.

@@ -40,6 +40,7 @@ pub(super) fn project_hint(error: &ProjectError) -> Option<String> {
             "remove the link; to have the cache elsewhere, bind-mount a folder there".to_owned(),
         ),
         ProjectError::Session(error) => error.hint(),
+        ProjectError::Source(error) => error.problem.hint(),
         _ => None,
     }
 }
@@ -53,10 +54,6 @@ pub(super) fn build_complaint(error: &BuildError) -> Complaint {
         BuildError::Failed(failed) => {
             complaint.tail.clone_from(&failed.tail);
             complaint.hints.extend(failed.failure.hint.clone());
-            if failed.log.is_some() {
-                let name = failed.id.name();
-                complaint.hints.push(format!("the whole log: mkpanda log {name}"));
-            }
         }
         BuildError::Source { source, .. } => complaint.hints.extend(source.problem.hint()),
         BuildError::Repository { source, .. } => {
@@ -66,6 +63,17 @@ pub(super) fn build_complaint(error: &BuildError) -> Complaint {
                 .push("put it right there, or build without --repository-url".to_owned());
         }
         _ => {}
+    }
+    complaint
+}
+
+/// A failed build of a tree, with the commands that look at it.
+pub(super) fn tree_complaint(error: &BuildError) -> Complaint {
+    let mut complaint = build_complaint(error);
+    if let BuildError::Failed(failed) = error
+        && failed.log.is_some()
+    {
+        complaint.hints.push(format!("the whole log: mkpanda log {}", failed.id.name()));
     }
     complaint
 }

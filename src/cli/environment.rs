@@ -96,6 +96,14 @@ impl Environment {
         self.unreadable.contains_key(name)
     }
 
+    /// The same environment with another variable.
+    #[must_use]
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        let mut environment = self.clone();
+        environment.variables.insert(name.to_owned(), value.to_owned());
+        environment
+    }
+
     /// An environment of given variables.
     #[cfg(test)]
     pub(super) fn of(variables: BTreeMap<String, String>) -> Self {

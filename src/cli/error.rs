@@ -20,13 +20,14 @@ use crate::image::save::SaveError;
 use crate::image::store::ImageStoreError;
 use crate::mirror::{Fault, MirrorError};
 use crate::package::{NameError, VariantError};
+use crate::portable::JobError;
 use crate::release::ReleaseError;
 use crate::runner::isolation::IsolationError;
 use crate::store::StoreError;
 use crate::tidy::TidyError;
 use crate::tree::TreeError;
 
-use super::complaints::{build_complaint, project_hint};
+use super::complaints::{build_complaint, project_hint, tree_complaint};
 use super::config::SettingsError;
 use super::inspect_error::InspectError;
 use super::signing::SigningError;
@@ -200,6 +201,9 @@ pub enum CliError {
     /// A tree cannot be looked at, or has faults, or nothing new can be made.
     #[error(transparent)]
     Inspect(#[from] InspectError),
+    /// A portable job cannot be made or carried out.
+    #[error(transparent)]
+    Job(Box<JobError>),
     /// Signals can't be caught.
     #[error("can't catch signals: {0}")]
     Signals(std::io::Error),
@@ -208,6 +212,12 @@ pub enum CliError {
 impl From<SupplyError> for CliError {
     fn from(error: SupplyError) -> Self {
         Self::Bootstrap(Box::new(error))
+    }
+}
+
+impl From<JobError> for CliError {
+    fn from(error: JobError) -> Self {
+        Self::Job(Box::new(error))
     }
 }
 
@@ -240,13 +250,20 @@ fn not_fetched(count: usize) -> String {
 const KEEP_GOING: &str =
     "to build all that does not need what failed, too, add --keep-going to the command";
 
+/// Exit code of a machine that cannot carry a job out: `EX_TEMPFAIL` of sysexits(3).
+const UNABLE: u8 = 75;
+
 /// Exit code of an interrupted run: the shell's code for SIGINT.
 const INTERRUPTED: u8 = 130;
 
 impl CliError {
     /// The process's exit code.
     pub fn exit_code(&self) -> u8 {
-        if self.is_interruption() { INTERRUPTED } else { 1 }
+        match self {
+            _ if self.is_interruption() => INTERRUPTED,
+            Self::Job(error) if matches!(**error, JobError::Unable(_)) => UNABLE,
+            _ => 1,
+        }
     }
 
     /// True if the run was interrupted.
@@ -255,6 +272,7 @@ impl CliError {
             Self::Project(error) => matches!(**error, ProjectError::Interrupted),
             Self::Dockerfile(error) => matches!(**error, DockerfileError::Interrupted),
             Self::BuildContext(error) => matches!(**error, BringError::Interrupted),
+            Self::Job(error) => matches!(**error, JobError::Interrupted),
             Self::Registry(error) => error.is_interruption(),
             Self::Release(error) => error.is_interruption(),
             Self::Signing(error) => matches!(error, SigningError::Interrupted),
@@ -282,7 +300,7 @@ impl CliError {
                 printer.skipped(&left.to_string(), None);
             }
             let failed = failures.errors.iter().filter(|error| !error.is_interruption());
-            let mut complaints: Vec<Complaint> = failed.map(build_complaint).collect();
+            let mut complaints: Vec<Complaint> = failed.map(tree_complaint).collect();
             let was_interrupted = complaints.len() < failures.errors.len();
             if let Some(last) = complaints.last_mut()
                 && !was_interrupted
@@ -305,6 +323,12 @@ impl CliError {
                 let message = report.to_string();
                 printer.complain(&Complaint { message, hints, ..Complaint::default() });
             }
+            return;
+        }
+        if let Self::Job(error) = self
+            && let JobError::Build(error) = &**error
+        {
+            printer.complain(&build_complaint(error));
             return;
         }
         if let Self::Supplies(failures) = self {
@@ -334,6 +358,7 @@ impl CliError {
         match self {
             Self::Settings(error) => error.hint(),
             Self::Project(error) => project_hint(error),
+            Self::Job(error) => error.hint(),
             Self::Bootstrap(error) => error.hint(),
             Self::Release(error) => error.hint(),
             Self::Dockerfile(error) => error.hint(),

@@ -21,6 +21,7 @@ mod home_folder;
 mod image_args;
 mod inspect_args;
 pub mod inspect_error;
+pub mod job_args;
 pub mod origins;
 mod parent;
 pub mod release_args;
@@ -195,6 +196,7 @@ fn run_command(context: &Context<'_>, cli: &Cli) -> Result<(), CliError> {
         Some(Command::Explain(args)) => commands::explain::run(context, args),
         Some(Command::Gc(args)) => commands::gc::run(context, args),
         Some(Command::Graph(args)) => commands::graph::run(context, args),
+        Some(Command::Job(command)) => commands::job::run(context, command),
         Some(Command::Init(args)) => commands::init::run(context, args),
         Some(Command::Key(command)) => commands::key::run(context, command),
         Some(Command::List(args)) => commands::list::run(context, args),
@@ -202,6 +204,7 @@ fn run_command(context: &Context<'_>, cli: &Cli) -> Result<(), CliError> {
         Some(Command::Login(args)) => commands::login::login(context, args),
         Some(Command::Logout(args)) => commands::login::logout(context, args),
         Some(Command::Man(args)) => commands::man::run(context, args),
+        Some(Command::Rebuild(args)) => commands::rebuild::run(context, args),
         Some(Command::Release(args)) => commands::release::run(context, args),
         Some(Command::Schema(args)) => commands::schema::run(context, args),
         Some(Command::Image(command)) => commands::image::run(context, command),

@@ -10,7 +10,7 @@ macro_rules! embedded {
 }
 
 /// All schemas, by name.
-pub const SCHEMAS: [Schema; 36] = embedded![
+pub const SCHEMAS: [Schema; 38] = embedded![
     "buildinfo",
     "cache-index",
     "cache-pull",
@@ -29,6 +29,8 @@ pub const SCHEMAS: [Schema; 36] = embedded![
     "image-inspect",
     "image-list",
     "init",
+    "job",
+    "job-record",
     "key-new",
     "key-show",
     "list",

@@ -141,7 +141,8 @@ fn registry_options(
     }
 }
 
-const DEFAULT_TIME_LIMIT: Duration = Duration::from_secs(4 * 60 * 60);
+/// Longest run time of a build script by default.
+pub(super) const DEFAULT_TIME_LIMIT: Duration = Duration::from_secs(4 * 60 * 60);
 
 impl Settings {
     /// Works the settings out. `tree` is the packages folder, if the command has one.

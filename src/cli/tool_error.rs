@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::package::PackageId;
+use crate::portable::CompareError;
 use crate::runner::trial::Feature;
 use crate::store::registry::login::LoginError;
 use crate::store::registry::{ExchangeError, HostError};
@@ -37,6 +39,15 @@ pub enum ToolError {
         /// Ids.
         candidates: Vec<String>,
     },
+    /// A package that is to be compared was not built.
+    #[error("{0} is not in the cache, so there is nothing to compare with")]
+    NotInCache(PackageId),
+    /// Packages cannot be compared.
+    #[error(transparent)]
+    Compare(Box<CompareError>),
+    /// Packages have other bytes when they are built again.
+    #[error("{} when {} built again", not_the_same(*.0), if *.0 == 1 { "it is" } else { "they are" })]
+    NotReproducible(usize),
     /// A key is not that of a setting.
     #[error("{key} is not a setting, or not set anywhere")]
     NoSetting {
@@ -109,6 +120,14 @@ pub enum ToolError {
     },
 }
 
+fn not_the_same(count: usize) -> String {
+    if count == 1 {
+        "1 package is not the same".to_owned()
+    } else {
+        format!("{count} packages are not the same")
+    }
+}
+
 fn names(features: &[Feature]) -> String {
     features.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
@@ -118,6 +137,9 @@ impl ToolError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoTier | Self::Lacking(_) => Some("the lines above have the remedies".to_owned()),
+            Self::NotInCache(_) => {
+                Some("build it before: mkpanda, in the folder of the package".to_owned())
+            }
             Self::NoPackageNamed => {
                 Some("name one: mkpanda log PACKAGE, or list all: mkpanda log --list".to_owned())
             }
@@ -153,6 +175,8 @@ impl ToolError {
             }
             Self::PushWithoutName => Some("name it: --tag REGISTRY/PATH:TAG".to_owned()),
             Self::History(_)
+            | Self::Compare(_)
+            | Self::NotReproducible(_)
             | Self::IdFile(_)
             | Self::Completions(_)
             | Self::Man(_)

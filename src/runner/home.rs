@@ -79,6 +79,11 @@ impl Home {
         &self.root
     }
 
+    /// Path of the scratch folder, which may be missing.
+    pub fn scratch_path(&self) -> &Path {
+        &self.scratch
+    }
+
     /// Scratch folder, made if missing, without access for other users.
     pub fn scratch(&self) -> io::Result<&Path> {
         self.make_closed_folders()?;

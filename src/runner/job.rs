@@ -62,12 +62,15 @@ pub struct Failure {
     pub hint: Option<String>,
     /// True if the job's log says more.
     pub see_log: bool,
+    /// True if the scratch folder's disk was full.
+    #[serde(default)]
+    pub no_room: bool,
 }
 
 impl Failure {
     /// Failure with a message alone.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, see_log: false }
+        Self { message: message.into(), hint: None, see_log: false, no_room: false }
     }
 
     /// Turns an error into a failure, with the remedy for an exceeded limit of archives.

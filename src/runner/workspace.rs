@@ -153,7 +153,7 @@ impl<'a> Workspace<'a> {
                         "set MKPANDA_HOME to a folder on a filesystem of its own, such as a volume of the outer container".to_owned()
                     })
                 });
-                Failure { message, hint, see_log: false }
+                Failure { hint, ..Failure::new(message) }
             },
         )
     }
@@ -181,14 +181,15 @@ impl<'a> Workspace<'a> {
     pub fn explained(&self, failure: Failure) -> Failure {
         let mut message = self.named_outside(&failure.message);
         let mut hint = failure.hint;
-        if is_full(&self.scratch("")) {
+        let no_room = is_full(&self.scratch(""));
+        if no_room {
             let scratch = self.folders.scratch.parent().unwrap_or(&self.folders.scratch).display();
             message = format!("{message}; the disk of the scratch folder {scratch} is full");
             hint = hint.or_else(|| {
                 Some("make room there, or let builds write elsewhere: --scratch DIR".to_owned())
             });
         }
-        Failure { message, hint, ..failure }
+        Failure { message, hint, no_room, ..failure }
     }
 
     /// Removes the entries of the scratch folder, except those that the parent takes.

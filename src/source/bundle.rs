@@ -56,7 +56,7 @@ pub(super) fn bundle_key(commit: &CommitId) -> Key {
 }
 
 /// Makes a bare repository of a bundle, in a folder that does not exist.
-pub(super) fn unpack(bundle: &Path, folder: &Path) -> Result<(), BundleError> {
+pub fn unpack(bundle: &Path, folder: &Path) -> Result<(), BundleError> {
     let file = open_regular(bundle)?;
     let mut input = BufReader::with_capacity(256 << 10, file);
     let mut refs = read_header(&mut input)?;
@@ -190,7 +190,8 @@ impl BundleRequest<'_> {
         let folder = temporary.path().join("bare");
         let objects = std::path::absolute(self.repository.join("objects")).map_err(made)?;
         let head = git_layout::head_branch(self.repository).map_err(made)?;
-        let (refs, head) = self.refs(&objects, head.as_ref()).map_err(unusable)?;
+        let (refs, head) =
+            self.refs(std::slice::from_ref(&objects), head.as_ref()).map_err(unusable)?;
         let head = [b"ref: ", head.as_slice(), b"\n"].concat();
         git_layout::write_borrowing(&folder, &[objects], &head).map_err(made)?;
         git_layout::write_refs(&folder, &refs).map_err(made)?;
@@ -208,8 +209,12 @@ impl BundleRequest<'_> {
     }
 
     /// Returns the refs of the bundle, and the branch of its HEAD.
-    fn refs(&self, objects: &Path, head: Option<&Vec<u8>>) -> Result<(Refs, Vec<u8>), git2::Error> {
-        let repository = git_layout::open_objects(&[objects.to_owned()])?;
+    pub(super) fn refs(
+        &self,
+        objects: &[PathBuf],
+        head: Option<&Vec<u8>>,
+    ) -> Result<(Refs, Vec<u8>), git2::Error> {
+        let repository = git_layout::open_objects(objects)?;
         let commit = Oid::from_str(self.commit.as_str())?;
         let mut walk = repository.revwalk()?;
         walk.push(commit)?;

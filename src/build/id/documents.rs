@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{FORMAT_VERSION, Identities, Inputs, PackageIdentity, source_id};
 use crate::base::digest::Sha1Sum;
+use crate::package::PackageId;
 use crate::package::hash::{HashError, hash_entries, hash_object, hash_value};
 use crate::package::json::canonical;
 use crate::tree::Package;
@@ -22,35 +23,55 @@ pub struct Documents {
 impl Identities {
     /// Returns the hashed input of a package's id.
     pub fn build_ids(&self, package: &Package, identity: &PackageIdentity) -> Value {
-        let mut ids = plain_build_ids(package, &identity.inputs);
-        let requires: Vec<Value> =
-            self.dependencies(identity).map(|needed| needed.text.as_str().into()).collect();
-        ids.insert("requires".to_owned(), requires.into());
-        ids.into()
+        let requires = self.dependencies(identity).map(|needed| needed.text.as_str());
+        build_ids(package, &identity.inputs, requires)
     }
 
     /// Returns the files that describe a package.
     pub fn documents(&self, package: &Package, identity: &PackageIdentity) -> Documents {
-        let info = &package.info;
-        let sources = info.sources.iter().map(|(name, source)| {
-            let mut entry = source.shown();
-            entry.extend(source_id(name, &source.spec, &identity.inputs));
-            (name.to_string(), Value::from(entry))
-        });
-        let mut full = Map::new();
-        let mut add = |key: &str, value: Value| full.insert(key.to_owned(), value);
-        add("sources", sources.collect::<Map<_, _>>().into());
-        if let Some(extra) = &identity.inputs.extra {
-            add("extra_source", extra.as_str().into());
-        }
-        add("build_ids", self.build_ids(package, identity));
-        add("package_version", identity.id.version().as_str().into());
-        add("name", package.key.name.as_str().into());
-        add("variant", package.key.variant.name().into());
-        Documents {
-            buildinfo_full: canonical(&full.into()),
-            pkginfo: canonical(&package_info(package)),
-        }
+        let ids = self.build_ids(package, identity);
+        documents(package, &identity.inputs, &identity.id, ids)
+    }
+}
+
+/// The hashed input of a package's id, given the ids of all that it requires in their order.
+pub(super) fn build_ids<'a>(
+    package: &Package,
+    inputs: &Inputs,
+    requires: impl Iterator<Item = &'a str>,
+) -> Value {
+    let mut ids = plain_build_ids(package, inputs);
+    let requires: Vec<Value> = requires.map(Value::from).collect();
+    ids.insert("requires".to_owned(), requires.into());
+    ids.into()
+}
+
+/// The files that describe a package, given the hashed input of its id.
+pub(super) fn documents(
+    package: &Package,
+    inputs: &Inputs,
+    id: &PackageId,
+    build_ids: Value,
+) -> Documents {
+    let info = &package.info;
+    let sources = info.sources.iter().map(|(name, source)| {
+        let mut entry = source.shown();
+        entry.extend(source_id(name, &source.spec, inputs));
+        (name.to_string(), Value::from(entry))
+    });
+    let mut full = Map::new();
+    let mut add = |key: &str, value: Value| full.insert(key.to_owned(), value);
+    add("sources", sources.collect::<Map<_, _>>().into());
+    if let Some(extra) = &inputs.extra {
+        add("extra_source", extra.as_str().into());
+    }
+    add("build_ids", build_ids);
+    add("package_version", id.version().as_str().into());
+    add("name", package.key.name.as_str().into());
+    add("variant", package.key.variant.name().into());
+    Documents {
+        buildinfo_full: canonical(&full.into()),
+        pkginfo: canonical(&package_info(package)),
     }
 }
 

@@ -129,16 +129,9 @@ pub fn identify<E: Error + 'static>(
                 heads.insert(name.clone(), head(package, name, rel_path).map_err(outside)?);
             }
         }
-        Ok(Inputs {
-            image: image(package).map_err(outside)?,
-            build: hasher.hash_file(&package.build_script()).map_err(files)?,
-            extra: package
-                .extra()
-                .map(|path| hasher.hash_folder(&path))
-                .transpose()
-                .map_err(files)?,
-            heads,
-        })
+        let image = image(package).map_err(outside)?;
+        let (build, extra) = sums_of_files(package, hasher).map_err(files)?;
+        Ok(Inputs { image, build, extra, heads })
     })
 }
 
@@ -158,16 +151,7 @@ pub fn identify_with<E: Error + 'static>(
         let inputs = inputs(package)?;
         let requires =
             hash::hash_list(dependencies.iter().map(|&place| &identities.all[place].hash_of_text));
-        let hash = documents::hash_build_ids(package, &inputs, requires)
-            .map_err(|source| IdentityError::Hash { package: key.clone(), source })?;
-        let version = match &package.info.version_extra {
-            None => hash.to_string(),
-            Some(extra) => format!("{extra}.{hash}"),
-        };
-        let version = version
-            .parse()
-            .map_err(|source| IdentityError::Version { package: key.clone(), source })?;
-        let id = PackageId::new(key.name.clone(), version);
+        let id = id_of(package, &inputs, requires)?;
         let text = id.to_string();
         let hash_of_text = Sha1Sum::of(text.as_bytes());
         identities.places.insert(key.clone(), identities.all.len());
@@ -176,6 +160,49 @@ pub fn identify_with<E: Error + 'static>(
         identities.all.push(identity);
     }
     Ok(identities)
+}
+
+/// Computes the id of a package outside of its tree, and the files that describe it. `requires` are
+/// the ids of all that it requires, in their order.
+pub fn identify_alone<E: Error + 'static>(
+    package: &Package,
+    inputs: &Inputs,
+    requires: &[PackageId],
+) -> Result<(PackageId, Documents), IdentityError<E>> {
+    let texts: Vec<String> = requires.iter().map(ToString::to_string).collect();
+    let hashes: Vec<Sha1Sum> = texts.iter().map(|text| Sha1Sum::of(text.as_bytes())).collect();
+    let id = id_of(package, inputs, hash::hash_list(hashes.iter()))?;
+    let ids = documents::build_ids(package, inputs, texts.iter().map(String::as_str));
+    let documents = documents::documents(package, inputs, &id, ids);
+    Ok((id, documents))
+}
+
+/// Id of a package, given the hash of the list of all that it requires.
+fn id_of<E: Error + 'static>(
+    package: &Package,
+    inputs: &Inputs,
+    requires: Sha1Sum,
+) -> Result<PackageId, IdentityError<E>> {
+    let key = || package.key.clone();
+    let hash = documents::hash_build_ids(package, inputs, requires)
+        .map_err(|source| IdentityError::Hash { package: key(), source })?;
+    let version = match &package.info.version_extra {
+        None => hash.to_string(),
+        Some(extra) => format!("{extra}.{hash}"),
+    };
+    let version =
+        version.parse().map_err(|source| IdentityError::Version { package: key(), source })?;
+    Ok(PackageId::new(package.key.name.clone(), version))
+}
+
+/// The files of a package that its id depends on: the sum of its build script, and that of `extra/`.
+pub fn sums_of_files(
+    package: &Package,
+    hasher: &FileHasher<'_>,
+) -> Result<(Sha1Sum, Option<Sha1Sum>), FolderError> {
+    let build = hasher.hash_file(&package.build_script())?;
+    let extra = package.extra().map(|path| hasher.hash_folder(&path)).transpose()?;
+    Ok((build, extra))
 }
 
 impl Identities {

@@ -43,6 +43,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 
+use crate::base::event::{Event, Observer};
+
 /// Path of the fifo in containers.
 pub const PLACE_INSIDE: &str = "/pkg/jobserver";
 
@@ -109,6 +111,25 @@ impl Jobserver {
         let collecting = Arc::clone(&pool);
         let collector = std::thread::spawn(move || collecting.collect());
         Ok(Self { fifo, style, pool, collector: Some(collector) })
+    }
+
+    /// Starts the run's jobserver, if it is wanted and of use; a failure is a warning.
+    pub fn start_if_useful(
+        scratch: &Path,
+        cores: usize,
+        style: Option<Style>,
+        observer: &dyn Observer,
+    ) -> Option<Self> {
+        let style = style.filter(|_style| cores > 1)?;
+        match Self::start(scratch, cores, style) {
+            Ok(jobserver) => Some(jobserver),
+            Err(error) => {
+                let message =
+                    format!("no jobserver, so builds get fixed shares of the cores: {error}");
+                observer.event(Event::Warning { subject: String::new(), message });
+                None
+            }
+        }
     }
 
     /// Records the start of a build with `own` cores without a token; `is_told` is true if it may

@@ -74,6 +74,9 @@ pub enum ProjectError {
         #[source]
         source: Box<RepositoryError>,
     },
+    /// A source cannot be fetched.
+    #[error(transparent)]
+    Source(Box<SourceError>),
     /// The run was interrupted.
     #[error("interrupted")]
     Interrupted,

@@ -7,6 +7,7 @@
 mod at_hand;
 mod error;
 mod identify;
+mod inputs;
 mod lock;
 mod offline;
 mod order;
@@ -17,7 +18,7 @@ mod shared_caches;
 mod supplies;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use crate::archive::Limits as ArchiveLimits;
@@ -31,6 +32,7 @@ use crate::build::execute::{self, Helpers, Pace, Requests};
 use crate::build::id::Identities;
 use crate::build::images::{FoundImage, ImageLocations, SharedBuilders};
 use crate::build::jobserver::{self, Jobserver};
+use crate::build::package_runner::PackageRunner;
 use crate::build::plan::{Action, CacheState, Plan, plan};
 use crate::build::record::{self, Record};
 use crate::build::supply::PackageBuilder;
@@ -53,6 +55,7 @@ use crate::tree::{Package, PackageKey, PackageTree};
 
 pub use at_hand::{AtHand, WithoutId};
 pub use error::{OutsideError, ProjectError};
+pub use inputs::PackageInputs;
 pub use relock::{LockOptions, Relocked};
 pub use supplies::{Supplies, SupplyFailure};
 
@@ -323,16 +326,23 @@ impl Project {
         give_folder(&home.packages(), &session.machine().map).map_err(ProjectError::Home)?;
         let scratch = session.scratch().to_owned();
         let builder = PackageBuilder {
-            home: home.clone(),
             cache: self.cache.clone(),
             fetch: self.options.fetch.clone(),
             repository: self.reachable(options.repository.as_ref()).cloned(),
-            jobserver: start_jobserver(session.scratch(), options, observer),
-            session,
-            interrupt: Arc::clone(interrupt),
-            registration,
-            sums: ArchiveSums::default(),
-            shows_output: self.options.shows_output,
+            jobserver: Jobserver::start_if_useful(
+                session.scratch(),
+                options.pace.cores,
+                options.jobserver,
+                observer,
+            ),
+            runner: PackageRunner {
+                home: home.clone(),
+                session,
+                interrupt: Arc::clone(interrupt),
+                registration,
+                sums: ArchiveSums::default(),
+                shows_output: self.options.shows_output,
+            },
             uploads: Uploads::new(caches, interrupt, self.options.fetch.clone(), scratch),
         };
         let requests = Requests {
@@ -354,23 +364,6 @@ impl Project {
         match result {
             Err(_) if interrupt.is_raised() => Err(ProjectError::Interrupted),
             other => other.map_err(ProjectError::Failed),
-        }
-    }
-}
-
-/// Starts the run's jobserver, if requested and useful.
-fn start_jobserver(
-    scratch: &Path,
-    options: &BuildOptions,
-    observer: &dyn Observer,
-) -> Option<Jobserver> {
-    let style = options.jobserver.filter(|_style| options.pace.cores > 1)?;
-    match Jobserver::start(scratch, options.pace.cores, style) {
-        Ok(jobserver) => Some(jobserver),
-        Err(error) => {
-            let message = format!("no jobserver, so builds get fixed shares of the cores: {error}");
-            observer.event(Event::Warning { subject: String::new(), message });
-            None
         }
     }
 }

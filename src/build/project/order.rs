@@ -2,7 +2,7 @@
 
 use super::{BuildOptions, IdentifiedPackages, Project};
 use crate::build::id::PackageIdentity;
-use crate::build::job::{Dependency, PackageBuild};
+use crate::build::job::{BuildSettings, Dependency, PackageBuild};
 use crate::build::plan::{Plan, Step};
 use crate::build::record::Declared;
 use crate::build::supply::PackageRequest;
@@ -31,24 +31,22 @@ impl Project {
             archive: self.cache.archive(&needed.id),
             sha256: None,
         });
-        let epoch = self.options.source_date_epoch;
-        let build = PackageBuild {
-            id: identity.id.clone(),
-            folder: package.folder.clone(),
-            build_script: package.info.build_script.clone(),
-            has_extra: package.has_extra,
-            root: image.root.clone(),
-            config: image.config.clone(),
-            dependencies: dependencies.collect(),
-            buildinfo_full: documents.buildinfo_full,
-            pkginfo: documents.pkginfo,
-            environment: variables(identity, epoch),
-            source_date_epoch: epoch,
+        let limits = &self.options.runner.limits;
+        let settings = BuildSettings {
+            source_date_epoch: self.options.source_date_epoch,
             network: options.network,
-            time_limit: self.options.runner.limits.time,
-            log_limit: self.options.runner.limits.log,
+            time_limit: limits.time,
+            log_limit: limits.log,
             keep: options.keep,
         };
+        let build = PackageBuild::new(
+            package,
+            identity.id.clone(),
+            documents,
+            (image.root.clone(), image.config.clone()),
+            dependencies.collect(),
+            &settings,
+        );
         let sources = package.info.sources.iter().map(|(name, declared)| {
             let id = source_id(identity, name, &declared.spec);
             (name.clone(), declared.clone(), id)
@@ -94,17 +92,4 @@ fn source_id(identity: &PackageIdentity, name: &SourceName, spec: &SourceSpec) -
             SourceId::DownloadedSha1(file.sha1.clone())
         }
     }
-}
-
-/// Variables of the build script beside `PKG_PATH` and `NUM_CORES` (docs/build-environment.md, "Variables of the
-/// build script").
-fn variables(identity: &PackageIdentity, source_date_epoch: u64) -> Vec<(String, String)> {
-    let pairs = [
-        ("PKG_VERSION", identity.id.version().to_string()),
-        ("PKG_NAME", identity.key.name.to_string()),
-        ("PKG_ID", identity.id.to_string()),
-        ("PKG_VARIANT", identity.key.variant.to_string()),
-        ("SOURCE_DATE_EPOCH", source_date_epoch.to_string()),
-    ];
-    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

@@ -72,10 +72,8 @@ impl<'a> Build<'a> {
         let built = self.prepare_and_run();
         let notes = built.map_err(|failure| self.workspace.explained(failure))?;
         enter_phase(Phase::Pack);
-        self.check_result().and_then(|()| self.pack(notes)).map_err(|failure| Failure {
-            message: self.workspace.named_outside(&failure.message),
-            ..failure
-        })
+        let packed = self.check_result().and_then(|()| self.pack(notes));
+        packed.map_err(|failure| self.workspace.explained(failure))
     }
 
     /// Runs the build script; returns remarks for the record.

@@ -15,6 +15,7 @@ pub mod image;
 pub mod image_build;
 mod image_context;
 pub mod init;
+pub mod job;
 pub mod key;
 pub mod list;
 pub mod lock;
@@ -23,6 +24,7 @@ pub mod login;
 pub mod man;
 pub mod mirror;
 pub mod package;
+pub mod rebuild;
 pub mod release;
 pub mod schema;
 pub mod tree;
@@ -250,7 +252,7 @@ fn show_plan(
 
 /// Options of builds, from the settings.
 fn build_options(settings: &Settings, args: &BuildArgs) -> BuildOptions {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let (cores, jobserver) = cores(settings);
     BuildOptions {
         pace: Pace {
             jobs: settings.jobs.map_or(cores, usize::from),
@@ -265,13 +267,27 @@ fn build_options(settings: &Settings, args: &BuildArgs) -> BuildOptions {
         shared_caches: settings.shared_caches.clone(),
         trusted_keys: vouching_keys(settings),
         keep: args.dont_clean_after_build,
-        jobserver: match settings.jobserver {
-            JobserverArg::Auto => Some(Style::Auto),
-            JobserverArg::Fifo => Some(Style::Fifo),
-            JobserverArg::Descriptors => Some(Style::Descriptors),
-            JobserverArg::Off => None,
-        },
+        jobserver,
     }
+}
+
+/// Number of cores of the machine, and the way of announcing the jobserver.
+fn cores(settings: &Settings) -> (usize, Option<Style>) {
+    let style = match settings.jobserver {
+        JobserverArg::Auto => Some(Style::Auto),
+        JobserverArg::Fifo => Some(Style::Fifo),
+        JobserverArg::Descriptors => Some(Style::Descriptors),
+        JobserverArg::Off => None,
+    };
+    (std::thread::available_parallelism().map_or(1, usize::from), style)
+}
+
+/// Isolation tier that the settings demand.
+fn tier(settings: &Settings) -> Option<Tier> {
+    settings.isolation.map(|tier| match tier {
+        IsolationArg::Ranges => Tier::Ranges,
+        IsolationArg::Single => Tier::Single,
+    })
 }
 
 /// Keys whose signatures allow the upload of other builders' archives: those of
@@ -313,10 +329,7 @@ fn runner_settings(
     RunnerSettings {
         home: Home::new(settings.home.clone(), settings.scratch.clone()),
         isolation: TierRequest {
-            tier: settings.isolation.map(|tier| match tier {
-                IsolationArg::Ranges => Tier::Ranges,
-                IsolationArg::Single => Tier::Single,
-            }),
+            tier: tier(settings),
             root_range: settings.root_range,
             search_path: context.environment.get("PATH").unwrap_or_default().to_owned(),
         },

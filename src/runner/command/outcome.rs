@@ -33,7 +33,7 @@ pub(super) fn judge(
     };
     let hint = (ended == Ending::TimedOut)
         .then(|| concat!(raise_limit!("time", "TIME"), ", if it needs longer").to_owned());
-    Err(Failure { message, hint, see_log: true })
+    Err(Failure { hint, see_log: true, ..Failure::new(message) })
 }
 
 #[cfg(test)]

@@ -1,0 +1,202 @@
+//! `mkpanda job`: portable jobs.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::super::args::{BuildArgs, FormatArg};
+use super::super::error::CliError;
+use super::super::job_args::{JobCommand, JobExportArgs, JobRunArgs, JobShowArgs};
+use super::super::settings::{DEFAULT_TIME_LIMIT, Settings};
+use super::super::ui::columns::{Columns, stdout_width};
+use super::{Context, at_hand, ending};
+use crate::archive::Limits;
+use crate::base::event::{Interruptible, Observer};
+use crate::build::plan::Plan;
+use crate::build::project::{BuildOptions, Project, ProjectError};
+use crate::container::helper::Interrupt;
+use crate::portable::{
+    self, ExportOptions, JobDocument, JobError, JobFolder, JobImage, JobLimits, JobRecord,
+    RunOptions, Unable,
+};
+use crate::runner::session::LOG_LIMIT;
+
+/// Carries out a command for portable jobs.
+pub fn run(context: &Context<'_>, command: &JobCommand) -> Result<(), CliError> {
+    match command {
+        JobCommand::Export(args) => export(context, args),
+        JobCommand::Run(args) => carry_out(context, args),
+        JobCommand::Show(args) => show(context, args),
+    }
+}
+
+fn export(context: &Context<'_>, args: &JobExportArgs) -> Result<(), CliError> {
+    let folder = context.folder()?;
+    let target = folder.join(&args.target);
+    let packages = at_hand::packages(context, None)?;
+    let settings = context.settings(args.jobs, Some(&packages))?;
+    let progress = context.progress(&settings);
+    let interrupt = Arc::<Interrupt>::default();
+    let project = super::open(context, &settings, packages, &interrupt, &progress)?;
+    super::interrupt_on_signals(&interrupt)?;
+    let observer = &Interruptible::new(&progress, || interrupt.is_raised());
+    let build_args = BuildArgs {
+        dry_run: false,
+        jobs: args.jobs,
+        keep_going: false,
+        dont_clean_after_build: false,
+    };
+    let build = super::build_options(&settings, &build_args);
+    let program = args.program.as_ref().map(|program| folder.join(program));
+    let options = ExportOptions {
+        limits: limits(&settings),
+        tier: super::tier(&settings),
+        failed: args.failed,
+        program: program.as_deref(),
+    };
+    let result = make(&project, (&folder, &args.package), &target, &build, &options, observer);
+    progress.finish(ending(&result), 0);
+    result.inspect(|()| context.print_path(&target))
+}
+
+fn make(
+    project: &Project,
+    (folder, name): (&Path, &str),
+    target: &Path,
+    build: &BuildOptions,
+    options: &ExportOptions<'_>,
+    observer: &dyn Observer,
+) -> Result<(), CliError> {
+    let keys = at_hand::typed_package(folder, &project.tree, name)?;
+    // Its default variant, or the only one that there is.
+    let wanted = &keys[..keys.len().min(1)];
+    let set = project.tree.resolve_packages(wanted).map_err(ProjectError::Tree)?;
+    project.warn(&set.warnings, observer);
+    project.check_lock(&set.packages)?;
+    project.check_offline(&set.packages, build.repository.as_ref(), observer)?;
+    let identified = project.identify(&set.packages, observer)?;
+    let plan = project.plan(&identified);
+    let required = plan.steps.iter().filter(|step| !wanted.contains(&step.key)).cloned();
+    let plan = Plan { steps: required.collect() };
+    project.build(&identified, &plan, build, observer)?;
+    for key in wanted {
+        let inputs = project.inputs(&identified, key, build, observer)?;
+        portable::export(project, &inputs, target, options)?;
+    }
+    Ok(())
+}
+
+/// Limits of the settings that differ from the defaults.
+fn limits(settings: &Settings) -> JobLimits {
+    let archives = Limits::default();
+    let unless = |limit: Option<u64>, default: u64| limit.filter(|limit| *limit != default);
+    JobLimits {
+        time: unless(Some(settings.time_limit.as_secs()), DEFAULT_TIME_LIMIT.as_secs()),
+        memory: settings.memory_limit,
+        processes: settings.process_limit,
+        log: unless(Some(settings.log_limit), LOG_LIMIT),
+        unpacked: unless(settings.unpacked_limit, archives.max_bytes),
+        entries: unless(settings.entry_limit, archives.max_entries),
+    }
+}
+
+fn carry_out(context: &Context<'_>, args: &JobRunArgs) -> Result<(), CliError> {
+    let environment = with_home(context)?;
+    let context = &Context {
+        global: context.global,
+        environment: environment.as_ref().unwrap_or(context.environment),
+        printer: context.printer,
+        parent: context.parent,
+        pkgpanda: context.pkgpanda,
+    };
+    context.parent.die_with().map_err(|errno| CliError::Signals(errno.into()))?;
+    let folder = context.folder()?;
+    let job = JobFolder::open(&folder.join(&args.folder))?;
+    let settings = context.settings(None, None)?;
+    let progress = context.progress(&settings);
+    let interrupt = Arc::<Interrupt>::default();
+    super::interrupt_on_signals(&interrupt)?;
+    let observer = &Interruptible::new(&progress, || interrupt.is_raised());
+    let (cores, jobserver) = super::cores(&settings);
+    let options = RunOptions {
+        out: args.out.as_ref().map(|out| folder.join(out)),
+        runner: super::runner_settings(context, &settings, &interrupt),
+        cores,
+        jobserver,
+        shows_output: context.global.verbose > 0,
+    };
+    let result = portable::run(&job, &options, observer).map_err(CliError::from);
+    progress.finish(ending(&result), 0);
+    context.print_path(&result?);
+    Ok(())
+}
+
+/// Environment with a folder for the builder in the machine's folder for temporary files, if no variable
+/// names one: workers of engines start programs without an environment.
+fn with_home(
+    context: &Context<'_>,
+) -> Result<Option<super::super::environment::Environment>, CliError> {
+    let names = ["MKPANDA_HOME", "XDG_DATA_HOME", "HOME"];
+    if names.iter().any(|name| context.environment.raw(name).is_some()) {
+        return Ok(None);
+    }
+    let above = PathBuf::from(context.environment.get("TMPDIR").unwrap_or("/tmp"));
+    let path = above.join(format!("mkpanda-home-{}", nix::unistd::geteuid()));
+    match fs_err::create_dir(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        made => made.map_err(|source| {
+            let doing = "make the builder's own folder";
+            JobError::from(Unable::File { doing, source })
+        })?,
+    }
+    Ok(Some(context.environment.with("MKPANDA_HOME", &path.to_string_lossy())))
+}
+
+fn show(context: &Context<'_>, args: &JobShowArgs) -> Result<(), CliError> {
+    let job = JobFolder::open(&context.folder()?.join(&args.folder))?;
+    match args.format {
+        FormatArg::Json => context.printer.data(&job.document.text()),
+        FormatArg::Text => {
+            let record = JobRecord::read(&job.path().join("out"))
+                .map_err(|source| JobError::File { doing: "read the record", source })?;
+            context.printer.data(&text(&job, record.as_ref()));
+        }
+    }
+    Ok(())
+}
+
+fn text(job: &JobFolder, record: Option<&JobRecord>) -> String {
+    let JobDocument { id, image, sources, dependencies, limits, tier, source_date_epoch, .. } =
+        &job.document;
+    let mut table = Columns::new(&["INPUT", "VALUE"]);
+    let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
+    row("job", job.sum.to_string());
+    match image {
+        JobImage::Host { id } => row("image", format!("host {id}")),
+        JobImage::Layers { id, layers } => {
+            row("image", id.to_string());
+            for layer in layers {
+                row("layer", layer.hex().to_owned());
+            }
+        }
+    }
+    for source in sources {
+        row(&format!("source {}", source.name), source.file.to_string());
+    }
+    for needed in dependencies {
+        row("requires", needed.id.to_string());
+    }
+    row("source_date_epoch", source_date_epoch.to_string());
+    let limits = serde_json::to_value(limits).unwrap_or_default();
+    for (name, limit) in limits.as_object().into_iter().flatten() {
+        row(&format!("limit {name}"), limit.to_string());
+    }
+    row("tier", tier.map_or_else(|| "any".to_owned(), |tier| tier.to_string()));
+    if let Some(record) = record {
+        let message = record.message.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
+        row("outcome", format!("{}{message}", record.outcome.as_str()));
+        if let Some(package) = &record.package {
+            row("package", package.sha256.to_string());
+        }
+    }
+    format!("{id}\n\n{}", table.text(stdout_width()))
+}

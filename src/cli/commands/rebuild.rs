@@ -1,0 +1,151 @@
+//! `mkpanda rebuild --check`: builds packages again, and compares.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::super::args::BuildArgs;
+use super::super::error::CliError;
+use super::super::job_args::RebuildArgs;
+use super::super::tool_error::ToolError;
+use super::{Context, at_hand, ending};
+use crate::base::atomic::TemporaryFolder;
+use crate::base::event::{Interruptible, Observer};
+use crate::build::project::{BuildOptions, IdentifiedPackages, Project, ProjectError};
+use crate::build::record::Record;
+use crate::container::helper::Interrupt;
+use crate::package::PackageId;
+use crate::portable::{
+    self, Comparison, ExportOptions, JobError, JobFolder, JobLimits, RunOptions, Times,
+};
+use crate::runner::scratch::InputsFolder;
+use crate::tree::PackageKey;
+
+/// Builds packages again, and compares them with those of the cache.
+pub fn run(context: &Context<'_>, args: &RebuildArgs) -> Result<(), CliError> {
+    let packages = at_hand::packages(context, None)?;
+    let settings = context.settings(None, Some(&packages))?;
+    let progress = context.progress(&settings);
+    let interrupt = Arc::<Interrupt>::default();
+    let project = super::open(context, &settings, packages, &interrupt, &progress)?;
+    super::interrupt_on_signals(&interrupt)?;
+    let observer = &Interruptible::new(&progress, || interrupt.is_raised());
+    let build_args =
+        BuildArgs { dry_run: false, jobs: None, keep_going: false, dont_clean_after_build: false };
+    let (cores, jobserver) = super::cores(&settings);
+    let again = Again {
+        folder: context.folder()?,
+        project: &project,
+        options: super::build_options(&settings, &build_args),
+        run: RunOptions {
+            out: None,
+            runner: super::runner_settings(context, &settings, &interrupt),
+            cores,
+            jobserver,
+            shows_output: context.global.verbose > 0,
+        },
+    };
+    let result = again.all(&args.packages, observer);
+    progress.finish(ending(&result), 0);
+    let compared = result?;
+    for (id, comparison) in &compared {
+        context.printer.data(&text(id, comparison));
+    }
+    let differ = compared.iter().filter(|(_, comparison)| !comparison.same).count();
+    if differ == 0 { Ok(()) } else { Err(ToolError::NotReproducible(differ).into()) }
+}
+
+/// Packages that are built again.
+struct Again<'a> {
+    folder: PathBuf,
+    project: &'a Project,
+    options: BuildOptions,
+    run: RunOptions,
+}
+
+impl Again<'_> {
+    fn all(
+        &self,
+        names: &[String],
+        observer: &dyn Observer,
+    ) -> Result<Vec<(PackageId, Comparison)>, CliError> {
+        let mut wanted: Vec<PackageKey> = Vec::new();
+        for name in names {
+            let keys = at_hand::typed_package(&self.folder, &self.project.tree, name)?;
+            // Its default variant, or the only one that there is.
+            if let Some(key) = keys.into_iter().next().filter(|key| !wanted.contains(key)) {
+                wanted.push(key);
+            }
+        }
+        let set = self.project.tree.resolve_packages(&wanted).map_err(ProjectError::Tree)?;
+        self.project.warn(&set.warnings, observer);
+        self.project.check_lock(&set.packages)?;
+        let identified = self.project.identify(&set.packages, observer)?;
+        wanted.iter().map(|key| self.one(&identified, key, observer)).collect()
+    }
+
+    fn one(
+        &self,
+        identified: &IdentifiedPackages,
+        key: &PackageKey,
+        observer: &dyn Observer,
+    ) -> Result<(PackageId, Comparison), CliError> {
+        let inputs = self.project.inputs(identified, key, &self.options, observer)?;
+        let id = inputs.request.package.id.clone();
+        let archive = self.project.cache.archive(&id);
+        if !self.project.cache.has(&id) {
+            return Err(ToolError::NotInCache(id).into());
+        }
+        let file = |source| JobError::File { doing: "make a scratch folder", source };
+        let home = self.project.home();
+        let scratch = InputsFolder::create(home).map_err(file)?;
+        let place = TemporaryFolder::create(&scratch.path()).map_err(file)?;
+        let folder = place.path().join("job");
+        let options = ExportOptions {
+            limits: JobLimits::default(),
+            tier: None,
+            failed: false,
+            program: None,
+        };
+        portable::export(self.project, &inputs, &folder, &options)?;
+        let began = now();
+        let package = portable::run(&JobFolder::open(&folder)?, &self.run, observer)?;
+        let record = fs_err::read(home.build(&id).join("record.json")).ok();
+        let record = record.and_then(|text| serde_json::from_slice::<Record>(&text).ok());
+        let times = Times { first: record.map_or(began, |record| record.began), second: began };
+        Ok((id, self.compare(&archive, &package, times)?))
+    }
+
+    fn compare(&self, one: &Path, other: &Path, times: Times) -> Result<Comparison, ToolError> {
+        let limits = self.project.archive_limits();
+        portable::compare(one, other, times, &limits)
+            .map_err(|source| ToolError::Compare(Box::new(source)))
+    }
+}
+
+fn now() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.unwrap_or_default().as_secs()
+}
+
+fn text(id: &PackageId, comparison: &Comparison) -> String {
+    let Comparison { same, entries, differences } = comparison;
+    if *same {
+        return format!("{id}: the same bytes again\n");
+    }
+    if differences.is_empty() {
+        return format!(
+            "{id}: the same contents, but other bytes: another version of mkpanda built it\n"
+        );
+    }
+    let count = differences.len();
+    let mut text = format!("{id}: {count} of {entries} entries differ\n");
+    for difference in differences {
+        _ = writeln!(text, "  {} {}", difference.path, difference.what);
+        for cause in &difference.causes {
+            _ = writeln!(text, "    likely cause: {cause}");
+        }
+    }
+    text
+}

@@ -1,0 +1,276 @@
+//! From a package of a tree to the folder of a job.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::document::{JobDependency, JobDocument, JobImage, JobLimits, JobSource, NAME, VERSION};
+use super::error::JobError;
+use super::folder::{PACKAGE, archive_name, image_name, layer_name, source_name};
+use super::tarball::write_folder;
+use crate::archive::compression::decompressed;
+use crate::base::atomic::{AtomicFile, TemporaryFolder, sync_folder};
+use crate::base::digest::{Sha256Sum, Tee};
+use crate::build::project::{PackageInputs, Project};
+use crate::build::record::{Ending, Record};
+use crate::container::idmap::Tier;
+use crate::image::store::{ImageStore, LayerBlob};
+use crate::package::{CommitId, PackageId, SourceName, SourceSpec};
+use crate::runner::command::CommandRoot;
+use crate::source::{BundleRequest, Fetched, SourceId};
+
+/// Name of a failed build's log.
+const LOG: &str = "log";
+
+/// Name of the program.
+const PROGRAM: &str = "mkpanda";
+
+/// Times of files in tars of converted files, which a build replaces by those of the commit.
+const NO_TIME: u64 = 0;
+
+/// Options of making a job.
+#[derive(Debug)]
+pub struct ExportOptions<'a> {
+    /// Limits of the build.
+    pub limits: JobLimits,
+    /// Tier that the build has to have.
+    pub tier: Option<Tier>,
+    /// True to add the log of the package's last build, which has to have failed.
+    pub failed: bool,
+    /// Program to carry the job out.
+    pub program: Option<&'a Path>,
+}
+
+/// Makes the job of a package at a path that does not exist: a folder or, where the name ends in `.tar`, a
+/// file. Required packages have to be in the tree's cache.
+pub fn export(
+    project: &Project,
+    inputs: &PackageInputs,
+    target: &Path,
+    options: &ExportOptions<'_>,
+) -> Result<(), JobError> {
+    let file = |doing| move |source| JobError::File { doing, source };
+    if fs_err::symlink_metadata(target).is_ok() {
+        return Err(JobError::Taken(target.to_owned()));
+    }
+    let above = target.parent().unwrap_or(Path::new("/"));
+    let temporary = TemporaryFolder::create(above).map_err(file("make a folder for the job"))?;
+    let folder = temporary.path().join("job");
+    fs_err::create_dir(&folder).map_err(file("make a folder for the job"))?;
+    let export = Export { project, inputs, folder: &folder };
+    export.write(options)?;
+    if target.extension().is_some_and(|extension| extension == "tar") {
+        let mut archive = AtomicFile::create(target).map_err(file("write the job"))?;
+        write_folder(&folder, BufWriter::new(archive.file()), NO_TIME).map_err(JobError::Pack)?;
+        return archive.commit().map_err(file("write the job"));
+    }
+    fs_err::rename(&folder, target)
+        .and_then(|()| sync_folder(above))
+        .map_err(file("put the job in place"))
+}
+
+/// A job that is being written.
+struct Export<'a> {
+    project: &'a Project,
+    inputs: &'a PackageInputs,
+    folder: &'a Path,
+}
+
+impl Export<'_> {
+    fn write(&self, options: &ExportOptions<'_>) -> Result<(), JobError> {
+        let build = &self.inputs.request.package;
+        let json = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+        let written = |source| JobError::File { doing: "write the job", source };
+        if options.failed {
+            self.add_log(&build.id)?;
+        }
+        let image = self.image()?;
+        let package = self.package()?;
+        let sources = self.sources()?;
+        let dependencies = self.dependencies()?;
+        if let Some(program) = options.program {
+            fs_err::copy(program, self.folder.join(PROGRAM)).map_err(written)?;
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            fs_err::set_permissions(self.folder.join(PROGRAM), mode).map_err(written)?;
+        }
+        let document = JobDocument {
+            version: VERSION,
+            id: build.id.clone(),
+            variant: self.inputs.request.key.variant.clone(),
+            image,
+            package,
+            sources,
+            dependencies,
+            buildinfo_full: json(&build.buildinfo_full),
+            pkginfo: json(&build.pkginfo),
+            environment: build.environment.iter().cloned().collect::<BTreeMap<_, _>>(),
+            source_date_epoch: build.source_date_epoch,
+            limits: options.limits,
+            tier: options.tier,
+        };
+        fs_err::write(self.folder.join(NAME), document.text()).map_err(written)
+    }
+
+    /// Makes a file, with its folder.
+    fn create(&self, name: &str) -> io::Result<fs_err::File> {
+        let path = self.folder.join(name);
+        fs_err::create_dir_all(path.parent().unwrap_or(self.folder))?;
+        fs_err::OpenOptions::new().write(true).create_new(true).open(path)
+    }
+
+    /// Copies a file under a name.
+    fn copy(&self, from: &Path, name: &str) -> io::Result<Sha256Sum> {
+        let mut tee = Tee::new(fs_err::File::open(from)?);
+        io::copy(&mut tee, &mut self.create(name)?)?;
+        Ok(tee.finish().1.sha256)
+    }
+
+    fn image(&self) -> Result<JobImage, JobError> {
+        let read = |source| JobError::File { doing: "copy the builder image", source };
+        let image = &self.inputs.image;
+        let id = image.id.clone();
+        let CommandRoot::Layers(layers) = &image.root else { return Ok(JobImage::Host { id }) };
+        let opened = ImageStore::open(self.project.home().root());
+        let store = opened.map_err(|error| read(io::Error::other(error)))?;
+        self.copy(&store.blob_path(&id.clone().into()), &image_name(&id)).map_err(read)?;
+        let mut seen = BTreeSet::new();
+        for layer in layers {
+            if seen.insert(layer.diff_id.hex()) {
+                self.layer(layer).map_err(read)?;
+            }
+        }
+        Ok(JobImage::Layers {
+            id,
+            layers: layers.iter().map(|layer| layer.diff_id.clone()).collect(),
+        })
+    }
+
+    fn layer(&self, layer: &LayerBlob) -> io::Result<()> {
+        let blob = fs_err::File::open(&layer.path)?;
+        let mut tee = Tee::new(decompressed(blob)?);
+        io::copy(&mut tee, &mut self.create(&layer_name(&layer.diff_id))?)?;
+        if tee.finish().1.sha256 == *layer.diff_id.sum() {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("{} is damaged: {}", layer.diff_id, layer.path.display())))
+    }
+
+    fn package(&self) -> Result<Sha256Sum, JobError> {
+        let build = &self.inputs.request.package;
+        self.tar(&build.folder, PACKAGE, build.source_date_epoch)
+    }
+
+    fn tar(&self, folder: &Path, name: &str, epoch: u64) -> Result<Sha256Sum, JobError> {
+        let written = |source| JobError::File { doing: "write the job", source };
+        let mut tee = Tee::new(self.create(name).map_err(written)?);
+        write_folder(folder, BufWriter::new(&mut tee), epoch).map_err(JobError::Pack)?;
+        Ok(tee.finish().1.sha256)
+    }
+
+    fn sources(&self) -> Result<Vec<JobSource>, JobError> {
+        let declared = &self.inputs.request.sources;
+        let pairs = declared.iter().zip(&self.inputs.sources);
+        pairs
+            .map(|((name, source, id), (_, fetched))| self.source(name, &source.spec, id, fetched))
+            .collect()
+    }
+
+    fn source(
+        &self,
+        name: &SourceName,
+        spec: &SourceSpec,
+        id: &SourceId,
+        fetched: &Fetched,
+    ) -> Result<JobSource, JobError> {
+        let written = |source| JobError::File { doing: "copy a source", source };
+        let coming = "sources/coming";
+        let (file, commit) = match fetched {
+            Fetched::File { path, .. } | Fetched::Archive { path, .. } => {
+                (self.copy(path, coming).map_err(written)?, None)
+            }
+            Fetched::GitMirror { path, commit, .. } | Fetched::GitLocal { path, commit, .. } => {
+                let (commit, is_local) = match (spec, id) {
+                    (SourceSpec::Git { commit, .. }, _) => (commit, false),
+                    (_, SourceId::Commit(commit)) => (commit, true),
+                    _ => (commit, true),
+                };
+                self.bundle(name, spec, commit, path, coming)?;
+                let sum = Sha256Sum::of_file(&self.folder.join(coming)).map_err(written)?;
+                (sum, is_local.then(|| commit.clone()))
+            }
+        };
+        self.name_by_sum(coming, &file).map_err(written)?;
+        let converted = match fetched.converted() {
+            None => None,
+            Some(folder) => {
+                let sum = self.tar(folder, coming, NO_TIME)?;
+                self.name_by_sum(coming, &sum).map_err(written)?;
+                Some(sum)
+            }
+        };
+        Ok(JobSource { name: name.clone(), file, commit, converted })
+    }
+
+    fn name_by_sum(&self, coming: &str, sum: &Sha256Sum) -> io::Result<()> {
+        fs_err::rename(self.folder.join(coming), self.folder.join(source_name(sum)))
+    }
+
+    fn bundle(
+        &self,
+        name: &SourceName,
+        spec: &SourceSpec,
+        commit: &CommitId,
+        repository: &Path,
+        target: &str,
+    ) -> Result<(), JobError> {
+        let target = self.folder.join(target);
+        let folder = target.parent().unwrap_or(self.folder);
+        fs_err::create_dir_all(folder)
+            .map_err(|source| JobError::File { doing: "make a folder for sources", source })?;
+        let ref_origins = match spec {
+            SourceSpec::Git { ref_origin, .. } => BTreeSet::from([ref_origin.clone()]),
+            _ => BTreeSet::new(),
+        };
+        let subject = format!("{}/{name}", self.inputs.request.key.name);
+        let request = BundleRequest {
+            subject: &subject,
+            url: "",
+            repository,
+            commit,
+            ref_origins: &ref_origins,
+        };
+        request
+            .write_portable(&target)
+            .map_err(|source| JobError::Source { name: name.clone(), source: Box::new(source) })
+    }
+
+    fn dependencies(&self) -> Result<Vec<JobDependency>, JobError> {
+        let build = &self.inputs.request.package;
+        let copy = |needed: &crate::build::job::Dependency| {
+            let copied = self.copy(&needed.archive, &archive_name(&needed.id));
+            let sha256 = copied.map_err(|source| match source.kind() {
+                io::ErrorKind::NotFound => {
+                    JobError::NotBuilt { id: build.id.clone(), needed: needed.id.clone() }
+                }
+                _ => JobError::File { doing: "copy a required package", source },
+            })?;
+            Ok(JobDependency { id: needed.id.clone(), sha256 })
+        };
+        build.dependencies.iter().map(copy).collect()
+    }
+
+    /// Adds the log of the last build, which has to have failed.
+    fn add_log(&self, id: &PackageId) -> Result<(), JobError> {
+        let kept: PathBuf = self.project.home().build(id);
+        let record = fs_err::read(kept.join("record.json")).ok();
+        let record = record.and_then(|text| serde_json::from_slice::<Record>(&text).ok());
+        if !matches!(record.map(|record| record.ending), Some(Ending::Failed { .. })) {
+            return Err(JobError::NotFailed(id.clone()));
+        }
+        self.copy(&kept.join("log"), LOG)
+            .map(drop)
+            .map_err(|source| JobError::File { doing: "copy the log", source })
+    }
+}

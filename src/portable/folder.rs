@@ -1,0 +1,187 @@
+//! Files of a job: opened without following links, and checked by their sums.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::document::{JobDocument, LARGEST, NAME};
+use super::error::{EntryProblem, JobError, Unable};
+use crate::base::confinement::{leads_out, open_plain};
+use crate::base::digest::{Sha256Sum, Sums, Tee};
+use crate::image::digest::DiffId;
+use crate::package::PackageId;
+
+/// Name of the tar of the package's folder.
+pub(super) const PACKAGE: &str = "package.tar";
+
+/// Largest configuration of an image, in bytes.
+const LARGEST_CONFIGURATION: u64 = 16 << 20;
+
+/// Folder of a job.
+#[derive(Debug)]
+pub struct JobFolder {
+    path: PathBuf,
+    /// Checked description.
+    pub document: JobDocument,
+    /// Sum of the description, which names the job.
+    pub sum: Sha256Sum,
+}
+
+/// Name of a source's file.
+pub(super) fn source_name(sum: &Sha256Sum) -> String {
+    format!("sources/{sum}")
+}
+
+/// Name of a layer's file.
+pub(super) fn layer_name(layer: &DiffId) -> String {
+    format!("layers/{}", layer.hex())
+}
+
+/// Name of the file with an image's configuration.
+pub(super) fn image_name(id: &Sha256Sum) -> String {
+    format!("image/{id}")
+}
+
+/// Name of a required package's archive.
+pub(super) fn archive_name(id: &PackageId) -> String {
+    format!("packages/{id}.tar.xz")
+}
+
+impl JobFolder {
+    /// Reads and checks the description of a job.
+    pub fn open(path: &Path) -> Result<Self, JobError> {
+        let none = |source| JobError::NoJob { path: path.to_owned(), source };
+        let absolute = fs_err::canonicalize(path).map_err(none)?;
+        let file = open(&absolute, NAME).map_err(|error| match error {
+            JobError::Entry { problem: EntryProblem::Missing, .. } => {
+                none(io::ErrorKind::NotFound.into())
+            }
+            error => error,
+        })?;
+        let text = read(file, NAME, LARGEST)?;
+        let document = JobDocument::parse(&text)?;
+        Ok(Self { path: absolute, document, sum: Sha256Sum::of(&text) })
+    }
+
+    /// Absolute path of the folder, without links.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Path of a file in the folder.
+    pub(super) fn place(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Fails unless a file is there and has a sum.
+    pub(super) fn check(&self, name: &str, said: &Sha256Sum) -> Result<(), JobError> {
+        let mut tee = Tee::new(open(&self.path, name)?);
+        io::copy(&mut tee, &mut io::sink()).map_err(|error| unreadable(name, error))?;
+        compare(name, said, &tee.finish().1)
+    }
+
+    /// Copies a file that has a sum to a new file; returns all its sums. The copy stays as it was checked,
+    /// whatever happens in the folder.
+    pub(super) fn copy(
+        &self,
+        name: &str,
+        said: &Sha256Sum,
+        target: &Path,
+    ) -> Result<Sums, JobError> {
+        let mut tee = Tee::new(open(&self.path, name)?);
+        let copied = fs_err::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(target)
+            .and_then(|mut file| io::copy(&mut tee, &mut file));
+        copied.map_err(|source| Unable::File { doing: "copy the job's files", source })?;
+        let (_, sums) = tee.finish();
+        compare(name, said, &sums)?;
+        Ok(sums)
+    }
+
+    /// Reads the configuration of an image.
+    pub(super) fn configuration(&self, id: &Sha256Sum) -> Result<Vec<u8>, JobError> {
+        let name = image_name(id);
+        let text = read(open(&self.path, &name)?, &name, LARGEST_CONFIGURATION)?;
+        let found = Sha256Sum::of(&text);
+        if found == *id {
+            return Ok(text);
+        }
+        Err(JobError::Entry { name, problem: EntryProblem::OtherSum { said: id.clone(), found } })
+    }
+}
+
+fn compare(name: &str, said: &Sha256Sum, sums: &Sums) -> Result<(), JobError> {
+    if sums.sha256 == *said {
+        return Ok(());
+    }
+    let problem = EntryProblem::OtherSum { said: said.clone(), found: sums.sha256.clone() };
+    Err(JobError::Entry { name: name.to_owned(), problem })
+}
+
+fn unreadable(name: &str, error: io::Error) -> JobError {
+    JobError::Entry { name: name.to_owned(), problem: EntryProblem::Unreadable(error) }
+}
+
+/// Opens a file of a folder without following a link.
+fn open(folder: &Path, name: &str) -> Result<File, JobError> {
+    let path = Path::new(name);
+    open_plain(folder, path).map_err(|error| {
+        let problem = match error.kind() {
+            io::ErrorKind::NotFound => EntryProblem::Missing,
+            _ if leads_out(&error) => EntryProblem::LeadsOut,
+            _ if fs_err::symlink_metadata(folder.join(path))
+                .is_ok_and(|found| !found.is_file()) =>
+            {
+                EntryProblem::NotAFile
+            }
+            _ => EntryProblem::Unreadable(error),
+        };
+        JobError::Entry { name: name.to_owned(), problem }
+    })
+}
+
+fn read(file: File, name: &str, largest: u64) -> Result<Vec<u8>, JobError> {
+    let mut text = Vec::new();
+    file.take(largest + 1).read_to_end(&mut text).map_err(|error| unreadable(name, error))?;
+    if text.len() as u64 > largest {
+        let problem = EntryProblem::Unusable(format!("it has more than {largest} bytes"));
+        return Err(JobError::Entry { name: name.to_owned(), problem });
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_are_no_plain_files_of_the_folder_are_refused_by_name() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("job");
+        fs_err::create_dir_all(folder.join("sources")).unwrap();
+        fs_err::write(place.path().join("secret"), "secret").unwrap();
+        let link = |to: &str, name: &str| {
+            fs_err::os::unix::fs::symlink(to, folder.join(name)).unwrap();
+        };
+        link("../../secret", "sources/out");
+        link(place.path().to_str().unwrap(), "elsewhere");
+        link("sources", "inside");
+        fs_err::write(folder.join("sources/file"), "text").unwrap();
+        nix::unistd::mkfifo(&folder.join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for (name, problem) in [
+            ("sources/out", "symbolic link"),
+            ("elsewhere/secret", "symbolic link"),
+            ("inside/file", "symbolic link"),
+            ("../secret", "symbolic link"),
+            ("fifo", "not a regular file"),
+            ("sources", "not a regular file"),
+            ("sources/none", "missing"),
+        ] {
+            let error = open(&folder, name).unwrap_err().to_string();
+            assert!(error.starts_with(name) && error.contains(problem), "{name}: {error}");
+        }
+        assert!(open(&folder, "sources/file").is_ok());
+    }
+}

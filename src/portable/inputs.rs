@@ -1,0 +1,296 @@
+//! From the files of a job to the inputs of a build. The id is computed again, from the package's folder,
+//! the image, the sources and the required packages.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::document::{JobDocument, JobImage, JobSource};
+use super::error::{EntryProblem, JobError, Unable};
+use super::folder::{JobFolder, PACKAGE, archive_name, image_name, layer_name, source_name};
+use crate::archive::{ARCHIVE_START, Limits, unpack_plain};
+use crate::base::causes::with_causes;
+use crate::base::digest::Sha256Sum;
+use crate::build::id::{Documents, FileHasher, Inputs, identify_alone, sums_of_files};
+use crate::build::job::{BuildSettings, Dependency, PackageBuild};
+use crate::build::record::Declared;
+use crate::image::config::{ImageConfig, RunConfig};
+use crate::image::host::HostImage;
+use crate::image::platform::Platform;
+use crate::image::store::LayerBlob;
+use crate::package::json::canonical;
+use crate::package::{CommitId, FileSource, PackageId, Source, SourceName, SourceSpec};
+use crate::runner::command::CommandRoot;
+use crate::source::{Fetched, of_bundle, unpack_bundle};
+use crate::tree::{Package, PackageKey, PackageTree, TreeError};
+
+/// Checked inputs of a job's build.
+#[derive(Debug)]
+pub(super) struct JobInputs {
+    pub(super) build: PackageBuild,
+    pub(super) sources: Vec<(SourceName, Fetched)>,
+    pub(super) declared: Declared,
+}
+
+/// Copies, unpacks and checks the inputs of a job. `place` is an empty folder of the caller's own.
+pub(super) fn prepare(
+    job: &JobFolder,
+    place: &Path,
+    limits: &Limits,
+    hasher: &FileHasher<'_>,
+    settings: &BuildSettings,
+) -> Result<JobInputs, JobError> {
+    let document = &job.document;
+    let (root, config, image) = image(job)?;
+    let key = PackageKey { name: document.id.name().clone(), variant: document.variant.clone() };
+    let tree = package_tree(job, place, limits, &key)?;
+    let package = tree.package(&key).ok_or_else(|| {
+        let reports = tree.faults_of_package(&key);
+        if reports.is_empty() {
+            let file = key.variant.file("buildinfo.json");
+            return JobError::Identity(format!("it has no {file}"));
+        }
+        JobError::Package(Box::new(TreeError::Problems(reports)))
+    })?;
+    let sources = sources(job, package, place, limits)?;
+    let (id, documents) = identify(document, package, image, hasher)?;
+    check(document, &id, &documents)?;
+    let mut dependencies = Vec::new();
+    for needed in &document.dependencies {
+        let name = archive_name(&needed.id);
+        job.check(&name, &needed.sha256)?;
+        let sha256 = Some(needed.sha256.clone());
+        dependencies.push(Dependency { id: needed.id.clone(), archive: job.place(&name), sha256 });
+    }
+    let build = PackageBuild::new(package, id, documents, (root, config), dependencies, settings);
+    let environment: BTreeMap<_, _> = build.environment.iter().cloned().collect();
+    if environment != document.environment {
+        let text = |map: &BTreeMap<String, String>| {
+            map.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+        };
+        return Err(contradiction("environment", text(&document.environment), text(&environment)));
+    }
+    let declared =
+        Declared { requires: package.info.requires.clone(), image: package.info.image() };
+    Ok(JobInputs { build, sources, declared })
+}
+
+fn contradiction(what: impl Into<String>, said: String, found: String) -> JobError {
+    JobError::Contradiction { what: what.into(), said, found }
+}
+
+fn unusable(name: String, problem: String) -> JobError {
+    JobError::Entry { name, problem: EntryProblem::Unusable(problem) }
+}
+
+fn unfilled(doing: &'static str) -> impl Fn(std::io::Error) -> JobError {
+    move |source| Unable::File { doing, source }.into()
+}
+
+/// Root, configuration and id of the job's image.
+fn image(job: &JobFolder) -> Result<(CommandRoot, RunConfig, Sha256Sum), JobError> {
+    let (id, layers) = match &job.document.image {
+        JobImage::Host { id } => {
+            let host = HostImage::detect(Path::new("/"))
+                .map_err(|error| Unable::NoHost(std::io::Error::other(with_causes(&error))))?;
+            let found = host.id.sum().clone();
+            if found != *id {
+                return Err(Unable::OtherSystem { wanted: id.clone(), found }.into());
+            }
+            return Ok((CommandRoot::Host(host.root), host.config, found));
+        }
+        JobImage::Layers { id, layers } => (id, layers),
+    };
+    let name = || image_name(id);
+    let config = ImageConfig::parse(&job.configuration(id)?)
+        .map_err(|error| unusable(name(), with_causes(&error)))?;
+    if config.diff_ids != *layers {
+        let text = |ids: &[crate::image::digest::DiffId]| {
+            ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        return Err(contradiction("the list of layers", text(layers), text(&config.diff_ids)));
+    }
+    if let Some(problem) = &config.run.unusable {
+        return Err(unusable(name(), problem.clone()));
+    }
+    if !Platform::host().accepts(&config.platform) {
+        return Err(Unable::OtherPlatform(config.platform.to_string()).into());
+    }
+    let blob = |layer: &crate::image::digest::DiffId| LayerBlob {
+        path: job.place(&layer_name(layer)),
+        diff_id: layer.clone(),
+    };
+    Ok((CommandRoot::Layers(layers.iter().map(blob).collect()), config.run, id.clone()))
+}
+
+/// Unpacks a tar of the job whose sum is known into a new folder.
+fn unpack(
+    job: &JobFolder,
+    (name, sum): (&str, &Sha256Sum),
+    place: &Path,
+    folder: &Path,
+    limits: &Limits,
+) -> Result<(), JobError> {
+    let tar = place.join(format!("tar-{sum}"));
+    job.copy(name, sum, &tar)?;
+    let mut file = fs_err::File::open(&tar).map_err(unfilled("read the job's files"))?;
+    let mut start = Vec::new();
+    (&mut file)
+        .take(ARCHIVE_START as u64)
+        .read_to_end(&mut start)
+        .map_err(unfilled("read the job's files"))?;
+    let stream = std::io::Cursor::new(start.clone()).chain(file);
+    unpack_plain(&start, stream, folder, limits)
+        .map_err(|source| JobError::Unpack { name: name.to_owned(), source })?;
+    fs_err::remove_file(tar).map_err(unfilled("remove a copy"))
+}
+
+/// Unpacks the package's folder into a packages folder of its own, and reads that.
+fn package_tree(
+    job: &JobFolder,
+    place: &Path,
+    limits: &Limits,
+    key: &PackageKey,
+) -> Result<PackageTree, JobError> {
+    let packages = place.join("tree/packages");
+    fs_err::create_dir_all(&packages).map_err(unfilled("make a folder"))?;
+    let folder = packages.join(key.name.as_str());
+    unpack(job, (PACKAGE, &job.document.package), place, &folder, limits)?;
+    PackageTree::read(&packages, &[]).map_err(|error| JobError::Package(Box::new(error)))
+}
+
+/// Copies the sources that the package declares, and checks them.
+fn sources(
+    job: &JobFolder,
+    package: &Package,
+    place: &Path,
+    limits: &Limits,
+) -> Result<Vec<(SourceName, Fetched)>, JobError> {
+    let names = |names: Vec<&SourceName>| {
+        names.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    let declared = names(package.info.sources.iter().map(|(name, _)| name).collect());
+    let given = names(job.document.sources.iter().map(|source| &source.name).collect());
+    if declared != given {
+        return Err(contradiction("the list of sources", given, declared));
+    }
+    let folder = place.join("sources");
+    fs_err::create_dir_all(&folder).map_err(unfilled("make a folder"))?;
+    let pairs = job.document.sources.iter().zip(&package.info.sources).enumerate();
+    let fetched = pairs.map(|(index, (given, (name, declared)))| {
+        let place = folder.join(index.to_string());
+        fs_err::create_dir(&place).map_err(unfilled("make a folder"))?;
+        Ok((name.clone(), source(job, given, declared, &place, limits)?))
+    });
+    fetched.collect()
+}
+
+fn source(
+    job: &JobFolder,
+    given: &JobSource,
+    declared: &Source,
+    place: &Path,
+    limits: &Limits,
+) -> Result<Fetched, JobError> {
+    let name = source_name(&given.file);
+    let path = place.join("file");
+    let sums = job.copy(&name, &given.file, &path)?;
+    let check_file = |file: &FileSource| {
+        let found = sums.sha1.to_string();
+        if file.sha1 != sums.sha1 {
+            return Err(contradiction(
+                format!("the SHA-1 of source {}", given.name),
+                file.sha1.to_string(),
+                found,
+            ));
+        }
+        match &file.sha256 {
+            Some(sum) if *sum != sums.sha256 => Err(contradiction(
+                format!("the SHA-256 of source {}", given.name),
+                sum.to_string(),
+                sums.sha256.to_string(),
+            )),
+            _ => Ok(()),
+        }
+    };
+    let commit = match &declared.spec {
+        SourceSpec::Url(source) => {
+            check_file(source)?;
+            let file_name = source.file_name().to_owned();
+            return Ok(Fetched::File { path, file_name });
+        }
+        SourceSpec::UrlExtract(source) => {
+            check_file(source)?;
+            let file_name = source.archive_name().to_owned();
+            return Ok(Fetched::Archive { path, file_name });
+        }
+        SourceSpec::Git { commit, .. } => commit,
+        SourceSpec::GitLocal { .. } => commit_of(given)?,
+    };
+    let repository = place.join("repository");
+    unpack_bundle(&path, &repository).map_err(|error| unusable(name, with_causes(&error)))?;
+    fs_err::remove_file(&path).map_err(unfilled("remove a copy"))?;
+    let mut fetched = of_bundle(&repository, commit, &declared.spec);
+    if let Some(sum) = &given.converted
+        && let Some(converted) = fetched_converted(&mut fetched)
+    {
+        let folder = place.join("converted");
+        unpack(job, (&source_name(sum), sum), place, &folder, limits)?;
+        *converted = Some(folder);
+    }
+    Ok(fetched)
+}
+
+fn fetched_converted(fetched: &mut Fetched) -> Option<&mut Option<PathBuf>> {
+    match fetched {
+        Fetched::GitMirror { converted, .. } | Fetched::GitLocal { converted, .. } => {
+            Some(converted)
+        }
+        Fetched::File { .. } | Fetched::Archive { .. } => None,
+    }
+}
+
+fn commit_of(source: &JobSource) -> Result<&CommitId, JobError> {
+    let problem = "a source of the kind git_local has no commit";
+    source.commit.as_ref().ok_or(JobError::Value { key: "sources", problem })
+}
+
+/// Computes the id of the job's package.
+fn identify(
+    document: &JobDocument,
+    package: &Package,
+    image: Sha256Sum,
+    hasher: &FileHasher<'_>,
+) -> Result<(PackageId, Documents), JobError> {
+    let (build, extra) =
+        sums_of_files(package, hasher).map_err(|error| JobError::Identity(with_causes(&error)))?;
+    let mut heads = BTreeMap::new();
+    for ((name, declared), given) in package.info.sources.iter().zip(&document.sources) {
+        if matches!(declared.spec, SourceSpec::GitLocal { .. }) {
+            heads.insert(name.clone(), commit_of(given)?.clone());
+        }
+    }
+    let inputs = Inputs { image, build, extra, heads };
+    let requires: Vec<PackageId> =
+        document.dependencies.iter().map(|needed| needed.id.clone()).collect();
+    identify_alone::<Infallible>(package, &inputs, &requires)
+        .map_err(|error| JobError::Identity(with_causes(&error)))
+}
+
+/// Compares what was computed with the description.
+fn check(document: &JobDocument, id: &PackageId, documents: &Documents) -> Result<(), JobError> {
+    if document.id != *id {
+        return Err(contradiction("the id", document.id.to_string(), id.to_string()));
+    }
+    for (name, said, found) in [
+        ("buildinfo_full", &document.buildinfo_full, &documents.buildinfo_full),
+        ("pkginfo", &document.pkginfo, &documents.pkginfo),
+    ] {
+        let said = canonical(said);
+        if said != *found {
+            return Err(contradiction(name, said, found.clone()));
+        }
+    }
+    Ok(())
+}
