@@ -108,6 +108,7 @@ mod tests {
         assert!(found.len() > 20, "{found:?}");
         for name in found {
             let schema = match name.as_str() {
+                "job show" => "job".to_owned(),
                 "release promote" => "release-create".to_owned(),
                 name => name.replace(' ', "-"),
             };

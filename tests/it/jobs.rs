@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::interrupt::{END, Gate, eventually, processes_with};
-use crate::schemas::check;
+use crate::schema_check::check;
 use crate::support::{Place, Ran, copy_folder, files_below, git, ran, repository, sha1};
 
 const JOB: &str = include_str!("../../docs/schemas/job.json");
