@@ -17,6 +17,11 @@ COMMITTER = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@localhost", "GIT_COM
              "GIT_COMMITTER_EMAIL": "a@localhost", "GIT_CONFIG_GLOBAL": "/dev/null"}
 
 
+def last_said(done):
+    """The last line of what a program that failed has said."""
+    return (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]
+
+
 def git(place, *arguments, **more):
     return subprocess.run(["git", "-c", "safe.directory=*", "-C", place, *arguments], check=True, capture_output=True,
                           env={**os.environ, **COMMITTER}, **more).stdout
@@ -58,7 +63,7 @@ def ours(mkpanda, place, home, archive):
                               check=False, capture_output=True, text=True)
         ids |= set(re.findall(r"^\S+\s+(\S+--[0-9a-f]{40})\b", done.stdout, re.M))
         if done.returncode and done.stderr.strip():
-            errors.append(f"{variant}: {done.stderr.strip().splitlines()[-1]}")
+            errors.append(f"{variant}: {last_said(done)}")
     return ids, "; ".join(errors)
 
 
@@ -100,7 +105,7 @@ def dcos(mkpanda, place, checkout, commit, _wanted):
         program = REPO / "scripts/conformances/original_ids.py"
         done = subprocess.run([sys.executable, "-B", program, tree, image], check=False, capture_output=True, text=True)
         if done.returncode:
-            suite.add(tag, LEFT_OUT, f"the original does not run: {done.stderr.strip().splitlines()[-1]}")
+            suite.add(tag, LEFT_OUT, f"the original does not run: {last_said(done)}")
             continue
         original = json.loads(done.stdout)
         with_extra = dependents_of_extra(tree)

@@ -26,7 +26,8 @@ Examples:
   mkpanda job export greeter job.tar        a file; tar -xf makes the folder of it
   mkpanda job export --failed greeter job   with the log of the build that failed
 
-What the package requires is built first. The same package gives the same bytes, whoever makes the job.
+What the package requires is built first. The same package gives the same bytes, whoever makes
+the job.
 Exit codes: 0 made, 1 not, 2 usage.")]
 pub struct JobExportArgs {
     /// The package: NAME, or NAME:VARIANT.
@@ -51,11 +52,12 @@ pub struct JobExportArgs {
 #[command(after_help = "\
 Results, in DIR/out: package.tar.xz, log and, last, record.json.
 
-The job ends with the process that started it, and SIGTERM ends it cleanly. The build has no network. The job's
-limits can only lower those of this machine's user, and its tier cannot replace one that the user demands.
+The job ends with the process that started it, and SIGTERM ends it cleanly. The build has no
+network. The job's limits can only lower those of this machine's user, and its tier cannot replace
+one that the user demands.
 
-Exit codes: 0 built, 1 the build failed or the job is not valid, 2 usage, 75 this machine cannot carry it out (another
-one may), 130 interrupted.")]
+Exit codes: 0 built, 1 the build failed or the job is not valid, 2 usage, 75 this machine cannot
+carry it out (another one may), 130 interrupted.")]
 pub struct JobRunArgs {
     /// The job's folder.
     #[arg(value_name = "DIR")]

@@ -251,6 +251,7 @@ mod tests {
             assert!(bad.parse::<Platform>().is_err(), "{bad}");
         }
     }
+
     /// Platform with the fields as they are written, none of them normalized.
     fn written(text: &str) -> Platform {
         let mut parts = text.split('/').map(str::to_owned);

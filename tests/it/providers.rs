@@ -352,7 +352,7 @@ fn pages_launch_the_templates_of_all_variants() {
     let azure = values.release("provider", "azure");
     let files = ["azure/dcos-1master.azuredeploy.json", "azure/dcos.azuredeploy.parameters.json"];
     let shown = page("azure", &azure, &[("", &files)]);
-    let url = "https%3A//azure.example.org/testing/commit/1/azure/dcos-1master.azuredeploy.json";
+    let url = "https%3A%2F%2Fazure.example.org%2Ftesting%2Fcommit%2F1%2Fazure%2Fdcos-1master.azuredeploy.json";
     assert_eq!(shown.matches("<li>").count(), 1);
     assert!(shown.contains(&format!("#create/Microsoft.Template/uri/{url}\"")), "{shown}");
     let absent = azure.release("azure_download_url", "https://AZURE NOT CONFIGURED");

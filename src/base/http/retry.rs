@@ -32,6 +32,14 @@ pub(crate) fn next_wait(
     }
 }
 
+/// Returns the delay that a registry asks for; fails with a delay that is not waited for.
+pub(crate) fn bearable_wait(headers: &HeaderMap) -> Result<Option<Duration>, Duration> {
+    match retry_after(headers) {
+        Some(wait) if wait > LONGEST_REQUESTED_WAIT => Err(wait),
+        wait => Ok(wait),
+    }
+}
+
 /// Cause of a request without an answer.
 pub(crate) enum NotSent {
     /// Another attempt may succeed.

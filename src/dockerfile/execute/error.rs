@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::provision_error::ProvisionError;
+use crate::base::escape::shell_argument;
 use crate::dockerfile::context::ContextError;
 use crate::dockerfile::git::GitFilesError;
 use crate::image::config::ConfigError;
@@ -196,7 +197,7 @@ impl StepError {
             Self::Files(error) => error.hint().map(str::to_owned),
             Self::NotPinned(_) => Some("add what is new: mkpanda lock".to_owned()),
             Self::Checksum { url, by: "mkpanda.lock", .. } => {
-                Some(format!("if it was meant to change: mkpanda lock --update {url}"))
+                Some(format!("if it was meant to change: mkpanda lock --update {}", shell_argument(url)))
             }
             _ => None,
         }

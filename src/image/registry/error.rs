@@ -9,7 +9,7 @@ use crate::image::load::LoadProblem;
 use crate::image::reference::ImageRef;
 use crate::image::store::ImageStoreError;
 use crate::store::registry::ExchangeError;
-use crate::store::registry::login::login_commands;
+use crate::store::registry::login::login_command;
 
 /// An image can't be pulled or pushed.
 #[derive(Debug, thiserror::Error)]
@@ -176,14 +176,14 @@ impl RegistryError {
                 "check the name and the tag; a registry says the same of what it hides from who isn't logged in".to_owned()
             }
             ExchangeError::Unauthorized { .. } => {
-                format!("log in: {}", login_commands(host))
+                format!("log in: {}", login_command(host))
             }
             ExchangeError::Denied { .. } => match self.verb {
                 Verb::Push => {
-                    format!("log in as a user who may push {name}: {}", login_commands(host))
+                    format!("log in as a user who may push {name}: {}", login_command(host))
                 }
                 Verb::Pull => {
-                    format!("log in as a user who may read {name}: {}", login_commands(host))
+                    format!("log in as a user who may read {name}: {}", login_command(host))
                 }
             },
             ExchangeError::TooMany { .. } => format!(

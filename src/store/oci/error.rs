@@ -5,7 +5,7 @@ use super::url::OciUrl;
 use crate::store::failure::FailureKind;
 use crate::store::hinted::HintedError;
 use crate::store::registry::ExchangeError;
-use crate::store::registry::login::login_commands;
+use crate::store::registry::login::login_command;
 
 /// An operation on a store in a registry failed.
 #[derive(Debug, thiserror::Error)]
@@ -99,11 +99,11 @@ fn hint_of_exchange(error: &ExchangeError, url: &OciUrl) -> Option<String> {
     let (host, repository) = (url.host(), url.repository());
     Some(match error {
         ExchangeError::Unauthorized { .. } => {
-            format!("log in: {}", login_commands(host))
+            format!("log in: {}", login_command(host))
         }
         ExchangeError::Denied { .. } => format!(
             "log in as a user with access to the repository {repository}: {}",
-            login_commands(host)
+            login_command(host)
         ),
         ExchangeError::Credentials(error) => return error.hint(),
         ExchangeError::Refused { reason, .. } if reason.contains("certificate") => format!(

@@ -74,7 +74,7 @@ impl LoginError {
 }
 
 /// Commands that log in to a registry, as the end of a hint.
-pub(crate) fn login_commands(host: impl std::fmt::Display) -> String {
+pub(crate) fn login_command(host: impl std::fmt::Display) -> String {
     format!(
         "`mkpanda login {host}`; credentials of `podman login`, `docker login` and `skopeo login` are used, too"
     )

@@ -13,7 +13,7 @@ use super::error::ExchangeError;
 use super::reply::{ReadAll, message, read_all, shown};
 use super::secret::Credential;
 use super::transport::{Failure, Transport, basic, secret_header};
-use crate::base::http::retry::{LONGEST_REQUESTED_WAIT, may_pass, retry_after};
+use crate::base::http::retry::{bearable_wait, may_pass};
 use crate::base::secret::Secret;
 
 const LONGEST_ANSWER: u64 = 1 << 20;
@@ -109,7 +109,8 @@ pub(super) fn fetch(
             return Err(ExchangeError::Unauthorized { host, given, message }.into());
         }
         status if may_pass(status) => {
-            let wait = retry_after(&head.headers).map(|wait| wait.min(LONGEST_REQUESTED_WAIT));
+            let too_many = |wait| ExchangeError::TooMany { host: request.host.to_owned(), wait };
+            let wait = bearable_wait(&head.headers).map_err(too_many)?;
             return Err(Failure::Passing {
                 reason: format!("its token server answers {status}"),
                 wait,

@@ -24,7 +24,7 @@ use super::token::{self, TokenRequest};
 use super::transport::{Failure, Transport, basic};
 use crate::base::event::{Event, Observer};
 use crate::base::http::answer::{Answer, Head, wait_unless_interrupted};
-use crate::base::http::retry::{LONGEST_REQUESTED_WAIT, may_pass, retry_after, waits};
+use crate::base::http::retry::{bearable_wait, may_pass, waits};
 use crate::store::backend::Content;
 
 /// Permission needed for a request.
@@ -318,11 +318,9 @@ impl<'a> Wire<'a> {
             StatusCode::NOT_FOUND | StatusCode::GONE => {
                 ExchangeError::NotFound { what: what(), message: message(&answer) }.into()
             }
-            status if may_pass(status) => match retry_after(&head.headers) {
-                Some(wait) if wait > LONGEST_REQUESTED_WAIT => {
-                    ExchangeError::TooMany { host, wait }.into()
-                }
-                wait => {
+            status if may_pass(status) => match bearable_wait(&head.headers) {
+                Err(wait) => ExchangeError::TooMany { host, wait }.into(),
+                Ok(wait) => {
                     let words = message(&answer);
                     let words = if words.is_empty() { words } else { format!(": {words}") };
                     Failure::Passing { reason: format!("{host} answers {status}{words}"), wait }

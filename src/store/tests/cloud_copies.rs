@@ -53,7 +53,8 @@ fn a_copy_that_azure_makes_later_is_waited_for() {
     assert_eq!(requests, ["PUT", "HEAD"]);
     // What the copy has left, not the original.
     let hint = error.hint().unwrap();
-    let command = "az storage blob delete --container-name 'bucket' --name 'p/to'";
+    let command =
+        "az storage blob delete --account-name ACCOUNT --container-name 'bucket' --name 'p/to'";
     assert!(hint.ends_with(command), "{hint}");
 }
 

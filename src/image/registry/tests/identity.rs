@@ -88,10 +88,15 @@ fn token_servers_that_make_no_sense_are_named() {
         ("ftp://x/token", "would send them unencrypted"),
         ("http://HOST/html", "something else than a token"),
         ("http://HOST/token-less", "without a token"),
+        ("http://HOST/busy", "wants none for 3600 s"),
     ] {
         let server = serve(&Contents::simple(), move |request, _| {
             if request.path.starts_with("/html") {
                 return Some(ok_json("<html>"));
+            }
+            if request.path.starts_with("/busy") {
+                let head = "429 x\r\nRetry-After: 3600\r\nContent-Length: 0";
+                return Some(answer(head, b""));
             }
             if request.path.starts_with("/token-less") {
                 return Some(ok_json("{\"token\": \"\"}"));
