@@ -261,12 +261,17 @@ impl Session {
 
     /// Folders and conditions of a job with a scratch folder.
     pub fn job_folders(&self, scratch: &ScratchDir) -> JobFolders {
+        let mut limits = self.settings.archives;
+        // Threads that decompress need memory of their own, and a job's limit is meant for its commands.
+        if self.settings.limits.memory.is_some() {
+            limits.max_threads = 1;
+        }
         JobFolders {
             machine: self.machine.clone(),
             scratch: scratch.path().to_owned(),
             view: self.scratch.view().to_owned(),
             layers: self.layers.clone(),
-            limits: self.settings.archives,
+            limits,
         }
     }
 

@@ -18,8 +18,12 @@ use serde::Serialize;
 
 use crate::base::confinement;
 use crate::base::escape::shell_argument;
+use crate::base::regular::read_regular;
 use crate::package::{PackageName, variant_of_file};
 use crate::tree::{CACHE, has_buildinfo};
+
+/// Upper limit of a `.gitignore` that is looked at, in bytes.
+const LONGEST_IGNORE_FILE: u64 = 1 << 20;
 
 pub use source::{NewSource, SourceError, local_file};
 
@@ -140,8 +144,10 @@ pub fn tree(folder: &Path) -> Result<Created, ScaffoldError> {
     ];
     // A folder under git often has one, and its lines have to stay.
     let ignored = folder.join(".gitignore");
-    let has_cache = fs_err::read_to_string(&ignored)
-        .is_ok_and(|text| text.lines().any(|line| line.trim().trim_matches('/') == CACHE));
+    let has_cache = read_regular(&ignored, LONGEST_IGNORE_FILE).is_ok_and(|text| {
+        let text = String::from_utf8_lossy(&text);
+        text.lines().any(|line| line.trim().trim_matches('/') == CACHE)
+    });
     let is_there = fs_err::symlink_metadata(&ignored).is_ok();
     if !is_there {
         files.push(NewFile::plain(".gitignore", format!("/{CACHE}/\n")));

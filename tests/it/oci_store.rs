@@ -165,7 +165,7 @@ fn a_store_behind_tls_and_a_password_is_used_by_who_is_logged_in() {
             let text = format!("{error} {error:?}");
             assert!(!text.contains("falsch") && !text.contains("YW5uYTpmYWxzY2g="), "{text}");
             let hint = error.hint().unwrap();
-            assert!(hint.contains(&format!("podman login {}", registry.host)), "{hint}");
+            assert!(hint.contains(&format!("mkpanda login {}", registry.host)), "{hint}");
         }
     }
     let own = place.path().join("own.json");

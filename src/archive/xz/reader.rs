@@ -2,13 +2,14 @@
 //!
 //! liblzma decodes several blocks at once if their headers have their sizes, as ours and those of
 //! `xz -T` do. A block needs memory for its compressed and its decoded data: a file of 24 MiB blocks
-//! some 50 MiB a thread. Where the limit does not allow another thread, fewer are used. The threads
-//! end with the reader.
+//! some 50 MiB a thread. Where the limit does not allow another thread, fewer are used; where the
+//! process may have little memory only, one is. The threads end with the reader.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 use std::thread::available_parallelism;
 
+use nix::sys::resource::{Resource, getrlimit};
 use xz2::bufread::XzDecoder;
 use xz2::stream::{MtStreamBuilder, Stream};
 
@@ -19,6 +20,10 @@ const DECODER_MEMORY: u64 = 512 << 20;
 
 /// Memory that further threads may take: some five blocks of ours.
 const THREADS_MEMORY: u64 = 256 << 20;
+
+/// Memory that a process has to be allowed to have more than one thread: liblzma fails where memory
+/// for a thread is refused.
+const ENOUGH_MEMORY: u64 = 2 << 30;
 
 /// Content of the first block from which on threads are worth their start and their memory.
 const LARGE: u64 = 1 << 20;
@@ -68,8 +73,9 @@ impl<R: Read> XzStream<R> {
         let cores =
             available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
         let stream = match threads.min(cores) {
-            0 | 1 => Stream::new_stream_decoder(DECODER_MEMORY, 0)?,
-            _ if !is_large => Stream::new_stream_decoder(DECODER_MEMORY, 0)?,
+            threads if threads < 2 || !is_large || is_short_of_memory() => {
+                Stream::new_stream_decoder(DECODER_MEMORY, 0)?
+            }
             threads => MtStreamBuilder::new()
                 .threads(threads)
                 .memlimit_threading(THREADS_MEMORY)
@@ -84,6 +90,12 @@ impl<R: Read> Read for XzStream<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.decoder.read(buffer)
     }
+}
+
+fn is_short_of_memory() -> bool {
+    [Resource::RLIMIT_DATA, Resource::RLIMIT_AS]
+        .into_iter()
+        .any(|resource| getrlimit(resource).is_ok_and(|(soft, _hard)| soft < ENOUGH_MEMORY))
 }
 
 /// Goes on behind the end of a stream: with padding (.xz File Format, 2.2), and another stream.

@@ -9,7 +9,9 @@ use super::{Project, ProjectError, ProjectOptions};
 use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
-use crate::build::id::{FileHasher, Identities, IdentityError, Inputs, identify_with};
+use crate::build::id::{
+    FileHasher, Identities, IdentityError, Inputs, identify_with, sums_of_files,
+};
 use crate::build::images::{Building, ImageError, ImageFinder};
 use crate::build::plan::{Pending, WhyPending};
 use crate::build::upstream;
@@ -186,10 +188,8 @@ impl Project {
             }
         }
         let hasher = FileHasher::of(&self.options.runner);
-        let build = hasher.hash_file(&package.build_script());
-        let build = build.map_err(|error| WithoutId::of(&error, None))?;
-        let extra = package.extra().map(|path| hasher.hash_folder(&path)).transpose();
-        let extra = extra.map_err(|error| WithoutId::of(&error, None))?;
+        let (build, extra) =
+            sums_of_files(package, &hasher).map_err(|error| WithoutId::of(&error, error.hint()))?;
         Ok(Inputs { image, build, extra, heads })
     }
 }

@@ -134,12 +134,14 @@ impl<'a> Build<'a> {
         fs_err::create_dir(&sources).map_err(Failure::of)?;
         for (name, fetched) in &job.sources {
             let fetched = self.in_view(fetched);
-            crate::source::check_out(&fetched, &sources.join(name.as_str()), &job.folders.limits)
-                .map_err(|error| {
+            let cores = IdleCores::take(&self.workspace, job);
+            let limits = cores.limits(&job.folders.limits);
+            let place = sources.join(name.as_str());
+            crate::source::check_out(&fetched, &place, &limits).map_err(|error| {
                 let failure = Failure::of(error);
                 Failure { message: format!("source {name}: {}", failure.message), ..failure }
             })?;
-            let place = sources.join(name.as_str());
+            drop(cores);
             match &fetched {
                 Fetched::File { .. } => set_times(&place, epoch),
                 // Files of an archive have times of their own.

@@ -15,6 +15,7 @@ use nix::fcntl::OFlag;
 use nix::mount::{MsFlags, mount};
 use nix::sys::statvfs::{FsFlags, statvfs};
 
+use crate::archive::Limits;
 use crate::build::job::BuildJob;
 use crate::build::jobserver::{Access, PLACE_INSIDE, Style};
 use crate::container::sandbox::Bind;
@@ -187,6 +188,11 @@ impl IdleCores {
             Some(access) => Self::take_tokens(&workspace.in_view(&access.fifo), access),
             None => Self { threads: job.threads, tokens: Vec::new(), pipe: None },
         }
+    }
+
+    /// Limits of an archive that is decompressed on these cores.
+    pub(super) fn limits(&self, limits: &Limits) -> Limits {
+        Limits { max_threads: limits.max_threads.min(self.threads), ..*limits }
     }
 
     fn take_tokens(fifo: &Path, access: &Access) -> Self {

@@ -8,7 +8,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::jobserver::IdleCores;
-use crate::archive::{Limits, unpack_package};
+use crate::archive::unpack_package;
 use crate::base::atomic::{TEMPORARY_PREFIX, sweep_under_lock};
 use crate::base::causes::with_causes;
 use crate::base::digest::{Sha256, Sha256Sum};
@@ -80,7 +80,7 @@ fn unpacked(
         .map_err(|error| wrong(&error))?;
     let mut archive = HashingReader::new(archive);
     let cores = IdleCores::take(workspace, job);
-    let limits = Limits { max_threads: cores.threads, ..workspace.folders().limits };
+    let limits = cores.limits(&workspace.folders().limits);
     let unpacked = unpack_package(&mut archive, &fresh, &limits);
     drop(cores);
     // The unpacked archive must match the digest in its name, which is over all bytes.

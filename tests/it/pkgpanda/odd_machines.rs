@@ -171,7 +171,7 @@ fn services_start_also_where_that_cannot_be_noted() {
     // As on a full disk: there is no place for the note.
     machine.write("root/.pkgpanda.pending/file", "");
     systemctl(&machine, "");
-    machine.run(&["activate", "a--2"]).ok().says("cannot be noted");
+    machine.run(&["activate", "a--2"]).ok().says("cannot record that services are to be started");
     let log = machine.read("log");
     let (_, after) = log.split_once("stop a.service").unwrap();
     assert!(after.contains("start dcos.target"), "{log}");
