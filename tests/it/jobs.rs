@@ -135,9 +135,9 @@ fn a_job_has_the_same_bytes_whoever_makes_it_and_so_has_its_package() {
         assert!(!text.contains(&place.path().display().to_string()), "{text}");
     }
     // URLs of sources are the package's, and these name the test's folder.
-    let text = text.replace(&sources.path("").display().to_string(), "");
+    let own = text.replace(&sources.path("").display().to_string(), "");
     let user = std::env::var("USER").unwrap_or_default();
-    assert!(user.is_empty() || !text.contains(&format!("/{user}/")), "{text}");
+    assert!(user.is_empty() || !own.contains(&format!("/{user}/")), "{own}");
 
     // As a tar, in a place without a tree.
     let tar = export(&one, "top", "job.tar");
