@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Kwargs;
@@ -31,6 +32,17 @@ const DEEPEST: usize = 8;
 /// Largest text that a template may give, in bytes.
 const LONGEST: usize = 16 << 20;
 
+/// Time that the outputs of a provider may take together. Loops of one file are bounded by [`FUEL`]; a loop may render
+/// files with loops of their own.
+pub(super) const LONGEST_TIME: Duration = Duration::from_secs(60);
+
+/// Longest expression or statement of a template, in bytes: minijinja parses and compiles chains of operators by
+/// recursion, whose depth nothing else bounds.
+const LONGEST_TAG: usize = 4 << 10;
+
+/// Number of `elif` in a template, each of which is nested in the one before.
+const MOST_BRANCHES: usize = 300;
+
 /// A template's text, and its path for messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TemplateFile {
@@ -47,11 +59,12 @@ pub(super) struct Engine {
     templates: Arc<Templates>,
     values: Arc<Map<String, Value>>,
     depth: Arc<AtomicUsize>,
+    began: Instant,
 }
 
 impl Engine {
     pub(super) fn new(templates: Arc<Templates>, values: Map<String, Value>) -> Self {
-        Self { templates, values: Arc::new(values), depth: Arc::default() }
+        Self { templates, values: Arc::new(values), depth: Arc::default(), began: Instant::now() }
     }
 
     /// Renders a template as text of a kind.
@@ -67,7 +80,9 @@ impl Engine {
     /// Renders a text of `provider.yaml`, the name of an output say.
     pub(super) fn render_text(&self, text: &str, output: &str) -> Result<String, ProviderError> {
         let (environment, _) = self.environment(Kind::Text);
-        environment.render_str(text, context(&self.values)).map_err(|error| {
+        let rendered =
+            bounded(text).and_then(|()| environment.render_str(text, context(&self.values)));
+        rendered.map_err(|error| {
             let report = Problem::whole(described(&error)).in_file(&PathBuf::from(text), text);
             ProviderError::Template { report: Box::new(report), output: output.to_owned() }
         })
@@ -194,8 +209,11 @@ impl Engine {
                 .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))
         });
         let templates = Arc::clone(&self.templates);
-        environment
-            .set_loader(move |name| Ok(templates.get(name).map(|template| template.text.clone())));
+        environment.set_loader(move |name| {
+            let Some(template) = templates.get(name) else { return Ok(None) };
+            bounded(&template.text)?;
+            Ok(Some(template.text.clone()))
+        });
         let tokens: Arc<Mutex<Vec<Value>>> = Arc::default();
         let values = Arc::clone(&tokens);
         environment.set_formatter(move |out, _: &mut State<'_, '_>, value| {
@@ -225,6 +243,10 @@ impl Engine {
             let message = format!("the provider has no file {name:?}");
             return Err(Error::new(ErrorKind::TemplateNotFound, message));
         }
+        if self.began.elapsed() > LONGEST_TIME {
+            let message = format!("this takes longer than {} s", LONGEST_TIME.as_secs());
+            return Err(Error::new(ErrorKind::OutOfFuel, message));
+        }
         if self.depth.fetch_add(1, Ordering::Relaxed) >= DEEPEST {
             self.depth.fetch_sub(1, Ordering::Relaxed);
             let message = format!("more than {DEEPEST} files are rendered within each other");
@@ -237,6 +259,34 @@ impl Engine {
                 .with_source(fault)
         })
     }
+}
+
+/// Refuses a template that cannot be parsed with a bounded stack.
+fn bounded(text: &str) -> Result<(), Error> {
+    let too_complex = |message: String| Err(Error::new(ErrorKind::SyntaxError, message));
+    let (mut rest, mut branches) = (text, 0);
+    while let Some(at) = rest.find('{') {
+        let after = &rest[at + 1..];
+        let close = match after.bytes().next() {
+            Some(b'{') => "}}",
+            Some(b'%') => "%}",
+            _ => {
+                rest = after;
+                continue;
+            }
+        };
+        let tag = &after[1..];
+        let (tag, after) = tag.split_at(tag.find(close).unwrap_or(tag.len()));
+        if tag.len() > LONGEST_TAG {
+            return too_complex(format!("an expression is longer than {LONGEST_TAG} bytes"));
+        }
+        branches += usize::from(tag.trim_start_matches(['-', '+', ' ']).starts_with("elif"));
+        rest = after;
+    }
+    if branches > MOST_BRANCHES {
+        return too_complex(format!("there are more than {MOST_BRANCHES} elif in a template"));
+    }
+    Ok(())
 }
 
 /// Writes a value, or its token until the text is checked.

@@ -71,6 +71,14 @@ pub enum ProviderError {
         /// Name of the outputs.
         name: String,
     },
+    /// The outputs take too much time or memory.
+    #[error("provider {provider}: its outputs {problem}")]
+    Outputs {
+        /// Name of the provider.
+        provider: String,
+        /// Exceeded limit, in words.
+        problem: String,
+    },
     /// A package cannot be named after the provider.
     #[error("provider {provider}: {source}, so the late values have no package")]
     PackageName {

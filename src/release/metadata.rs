@@ -137,6 +137,9 @@ impl Metadata {
         for (name, complete) in &map("all_completes")? {
             let variant = match name.as_str() {
                 "null" => Variant::DEFAULT,
+                name if name.contains(char::is_control) => {
+                    return Err("all_completes: a variant has control characters".to_owned());
+                }
                 name => name.parse().map_err(|error| format!("all_completes: {error}"))?,
             };
             all_completes.insert(variant, Complete::read(name, complete)?);
@@ -237,6 +240,10 @@ mod tests {
             ("/storage_urls/aws", json!(1)),
             ("/storage_urls/aws", json!("https://a/\u{1b}[1m")),
             ("/storage_urls", json!({ "a\nb": "https://a/" })),
+            (
+                "/all_completes",
+                json!({ "null": value["all_completes"]["null"], "a\u{1b}[31m": value["all_completes"]["null"] }),
+            ),
         ] {
             let mut value = value.clone();
             *value.pointer_mut(pointer).unwrap() = wrong;

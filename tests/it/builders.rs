@@ -206,6 +206,16 @@ fn what_a_trees_images_keep_in_caches_reaches_no_other_tree() {
     dockerfile(&place, &takes.replace("clean", "none"));
     place.run("p", &["--offline"]).ok();
     assert_eq!(place.file_of("p", "word"), "mine\n");
+    // A tree that has the same folder by a link could choose another base for it.
+    let linked = place.path().join("linked/packages");
+    std::fs::remove_dir_all(place.packages.join("cache")).unwrap();
+    copy_folder(&place.packages, &linked);
+    std::fs::remove_dir_all(linked.join("p")).unwrap();
+    std::os::unix::fs::symlink(place.packages.join("p"), linked.join("p")).unwrap();
+    place.packages = linked;
+    place.write("treeinfo.json", "{}");
+    place.run(".", &["tree", "--offline"]).ok();
+    assert_eq!(place.file_of("p", "word"), "none\n");
 }
 
 #[test]

@@ -82,6 +82,8 @@ pub struct Building<'a> {
     pub pins: &'a ImagePins,
     /// Latest time of files in layers, and the creation time of images.
     pub source_date_epoch: u64,
+    /// Packages folder of the tree, absolute and without symlinks.
+    pub tree: &'a Path,
     /// Registry for images of `docker/` folders.
     pub shared: &'a SharedBuilders,
     /// True if the output of commands is shown while they run.
@@ -101,6 +103,15 @@ pub struct Building<'a> {
 impl<'a> Building<'a> {
     fn hasher(&self) -> FileHasher<'a> {
         FileHasher::of(self.runner)
+    }
+}
+
+impl ImageFinder<'_> {
+    /// Scope of the caches of a folder's commands: the tree and the folder. Another tree can have the same
+    /// folder by a link, and other base images and mirrors for it.
+    fn cache_scope(&self, folder: &Path) -> PathBuf {
+        let folder = folder.canonicalize().unwrap_or_else(|_error| folder.to_owned());
+        self.building.tree.join(folder.strip_prefix("/").unwrap_or(&folder))
     }
 }
 
@@ -251,8 +262,7 @@ impl<'a> ImageFinder<'a> {
         // Looking for an image is no reason to give it a name.
         let names = if self.building.may_build { names } else { Vec::new() };
         let options = BuildOptions {
-            // A folder's commands belong to its tree, and so do their caches.
-            cache_scope: Some(folder.canonicalize().unwrap_or_else(|_error| folder.to_owned())),
+            cache_scope: Some(self.cache_scope(folder)),
             names,
             shared_as,
             network: self.building.network,

@@ -90,6 +90,7 @@ impl Project {
             runner: &self.options.runner,
             fetch: &self.options.fetch,
             pins: &self.pins,
+            tree: self.tree.root(),
             source_date_epoch: self.options.source_date_epoch,
             shared: &self.options.builders,
             shows_output: self.options.shows_output,
