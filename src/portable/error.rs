@@ -189,6 +189,9 @@ pub enum Unable {
         #[source]
         source: io::Error,
     },
+    /// There is no variable that names a home, and no folder for one.
+    #[error("this machine cannot carry the job out: cannot make the builder's own folder")]
+    OwnHome(#[source] io::Error),
     /// A folder of the run would be in the job's folder.
     #[error("{what} {} is in the job's folder, where nothing but results is written", path.display())]
     InJob {
@@ -238,6 +241,7 @@ impl Unable {
                 "carry it out on a machine with the same packages, or build in an image, which goes with the job"
                     .to_owned(),
             ),
+            Self::OwnHome(_) => Some("name a folder for it: MKPANDA_HOME=DIR".to_owned()),
             Self::InJob { .. } => {
                 Some("name a folder outside of it: --scratch DIR, MKPANDA_HOME=DIR".to_owned())
             }

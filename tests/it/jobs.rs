@@ -339,6 +339,24 @@ fn a_job_needs_nothing_of_the_environment() {
     assert_eq!(record(&job.join("out"))["outcome"], "built");
     let entries: Vec<_> = std::fs::read_dir(&folder).unwrap().collect();
     assert_eq!(entries.len(), 1, "{entries:?}");
+
+    // An empty variable names nothing, and the folder's name is known to others.
+    let home = entries[0].as_ref().unwrap().path();
+    let mode = std::fs::metadata(&home).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o700);
+    let elsewhere = place.path().join("elsewhere");
+    std::fs::rename(&home, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &home).unwrap();
+    let mut command = place.command("", &["job", "run", job.to_str().unwrap()]);
+    command.env_clear().env("TMPDIR", &folder).env("MKPANDA_HOME", "").env("HOME", "");
+    let refused = ran(&command.output().unwrap()).fails(75);
+    refused.says("is not a folder of this user's").says("MKPANDA_HOME=DIR");
+    if nix::unistd::geteuid().is_root() {
+        std::fs::remove_file(&home).unwrap();
+        std::fs::create_dir(&home).unwrap();
+        std::os::unix::fs::chown(&home, Some(65534), None).unwrap();
+        ran(&command.output().unwrap()).fails(75).says("is not a folder of this user's");
+    }
 }
 
 #[test]
