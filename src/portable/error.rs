@@ -8,6 +8,7 @@ use crate::archive::{PackError, ReadError, UnpackError};
 use crate::base::digest::Sha256Sum;
 use crate::base::escape::shell_argument;
 use crate::base::remedy::raise_limit;
+use crate::build::id::FolderError;
 use crate::build::supply::BuildError;
 use crate::container::idmap::Tier;
 use crate::package::{PackageId, SourceName};
@@ -70,6 +71,9 @@ pub enum JobError {
     /// Something in the package's folder has no place in an id.
     #[error("package.tar of the job: {0}")]
     Identity(String),
+    /// The build script or `extra/` cannot be hashed.
+    #[error("package.tar of the job has no id")]
+    Hash(#[source] FolderError),
     /// The package's folder cannot be unpacked.
     #[error("{name} of the job cannot be unpacked")]
     Unpack {
@@ -320,6 +324,7 @@ impl JobError {
                 Some("without --failed, the job is what would be built now".to_owned())
             }
             Self::Source { source, .. } => source.hint(),
+            Self::Hash(error) => error.hint(),
             Self::TooLarge(_) => Some(
                 concat!("if it is meant to be that large, ", raise_limit!("unpacked", "UNPACKED"))
                     .to_owned(),
@@ -349,6 +354,37 @@ impl Unable {
                 Some("name a folder outside of it: --scratch DIR, MKPANDA_HOME=DIR".to_owned())
             }
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_the_machines_and_damage_the_jobs() {
+        let of = |kind: io::ErrorKind| {
+            let source = BundleError::Read(io::Error::new(kind, "file"));
+            JobError::of_use(JobError::Bundle { name: "sources/x".to_owned(), source })
+        };
+        for kind in [
+            io::ErrorKind::StorageFull,
+            io::ErrorKind::QuotaExceeded,
+            io::ErrorKind::ReadOnlyFilesystem,
+        ] {
+            assert!(matches!(of(kind), JobError::Unable(Unable::Files(_))), "{kind}");
+        }
+        assert!(matches!(of(io::ErrorKind::UnexpectedEof), JobError::Bundle { .. }));
+        let full = "failed to write: No space left on device";
+        let full = git2::Error::new(git2::ErrorCode::GenericError, git2::ErrorClass::Os, full);
+        let damaged = "object is corrupted";
+        let damaged =
+            git2::Error::new(git2::ErrorCode::GenericError, git2::ErrorClass::Odb, damaged);
+        for (error, expected) in [(full, true), (damaged, false)] {
+            let source = BundleError::Objects(error);
+            let error = JobError::of_use(JobError::Bundle { name: "sources/x".to_owned(), source });
+            assert_eq!(matches!(error, JobError::Unable(_)), expected, "{error}");
         }
     }
 }

@@ -293,8 +293,7 @@ fn identify(
     image: Sha256Sum,
     hasher: &FileHasher<'_>,
 ) -> Result<(PackageId, Documents), JobError> {
-    let (build, extra) =
-        sums_of_files(package, hasher).map_err(|error| JobError::Identity(with_causes(&error)))?;
+    let (build, extra) = sums_of_files(package, hasher).map_err(JobError::Hash)?;
     let mut heads = BTreeMap::new();
     for ((name, declared), given) in package.info.sources.iter().zip(&document.sources) {
         if matches!(declared.spec, SourceSpec::GitLocal { .. }) {
