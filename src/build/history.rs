@@ -106,7 +106,7 @@ fn entries(folder: &Path) -> io::Result<Vec<String>> {
 }
 
 /// The last build of an id, if its log is there.
-fn of_id(home: &Home, id: PackageId) -> Option<PastBuild> {
+pub fn of_id(home: &Home, id: PackageId) -> Option<PastBuild> {
     let folder = home.build(&id);
     let log = folder.join("log");
     let written = fs_err::metadata(&log).ok()?.modified().ok()?;

@@ -29,7 +29,7 @@ pub(super) fn path(folder: &Path) -> PathBuf {
 
 /// Reads the record in the folder of a build, or a part of it. A record that is cut off, of another form or too
 /// large says nothing, nor does anything but a regular file.
-pub(super) fn read<T: DeserializeOwned>(folder: &Path) -> Option<T> {
+pub fn read<T: DeserializeOwned>(folder: &Path) -> Option<T> {
     serde_json::from_slice(&read_regular(&path(folder), LARGEST_RECORD).ok()?).ok()
 }
 

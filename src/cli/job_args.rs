@@ -23,7 +23,7 @@ pub enum JobCommand {
 #[command(after_help = "\
 Examples:
   mkpanda job export greeter job            a folder
-  mkpanda job export greeter job.tar        a file; tar -xf makes the folder of it
+  mkpanda job export greeter job.tar        a file; elsewhere: mkdir DIR && tar -xf job.tar -C DIR
   mkpanda job export --failed greeter job   with the log of the build that failed
 
 What the package requires is built first. The same package gives the same bytes, whoever makes
@@ -59,7 +59,7 @@ one that the user demands.
 Exit codes: 0 built, 1 the build failed or the job is not valid, 2 usage, 75 this machine cannot
 carry it out (another one may), 130 interrupted.")]
 pub struct JobRunArgs {
-    /// The job's folder.
+    /// The job's folder. Of a file: mkdir DIR && tar -xf FILE -C DIR
     #[arg(value_name = "DIR")]
     pub folder: PathBuf,
     /// Put the results into this folder instead.
@@ -87,7 +87,9 @@ Examples:
   mkpanda rebuild --check greeter --isolation single
                                               with other ids, too, where the machine has both tiers
 
-Nothing of the cache is changed. Exit codes: 0 the same bytes, 1 not, or not built, 2 usage.")]
+Nothing of the cache is changed.
+Exit codes: 0 the same bytes, 1 not, or not built, 2 usage, 75 this machine cannot build it again,
+130 interrupted.")]
 pub struct RebuildArgs {
     /// The packages: NAME, or NAME:VARIANT.
     #[arg(value_name = "PACKAGE", required = true, add = candidates::packages())]

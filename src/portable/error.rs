@@ -3,13 +3,17 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::archive::{PackError, UnpackError};
+use super::budget::{TooLarge, too_large};
+use crate::archive::{PackError, ReadError, UnpackError};
 use crate::base::digest::Sha256Sum;
+use crate::base::escape::shell_argument;
+use crate::base::remedy::raise_limit;
+use crate::build::id::FolderError;
 use crate::build::supply::BuildError;
 use crate::container::idmap::Tier;
 use crate::package::{PackageId, SourceName};
 use crate::runner::session::SessionError;
-use crate::source::SourceProblem;
+use crate::source::{BundleError, SourceProblem};
 use crate::tree::TreeError;
 
 /// A portable job cannot be made, read or carried out.
@@ -67,6 +71,9 @@ pub enum JobError {
     /// Something in the package's folder has no place in an id.
     #[error("package.tar of the job: {0}")]
     Identity(String),
+    /// The build script or `extra/` cannot be hashed.
+    #[error("package.tar of the job has no id")]
+    Hash(#[source] FolderError),
     /// The package's folder cannot be unpacked.
     #[error("{name} of the job cannot be unpacked")]
     Unpack {
@@ -75,6 +82,32 @@ pub enum JobError {
         /// Cause.
         #[source]
         source: UnpackError,
+    },
+    /// The results cannot be put into a folder.
+    #[error("the results cannot be put into {}: it is not a folder", .0.display())]
+    OutNoFolder(PathBuf),
+    /// The folder for the results is that of the job.
+    #[error("the results cannot be put into the job's own folder")]
+    OutIsJob,
+    /// The folder for the results has files of those names, and no record.
+    #[error("the results cannot be put into {}: its {name} would be replaced, and is not that of a job", path.display())]
+    OutOfOthers {
+        /// Folder.
+        path: PathBuf,
+        /// Name in the folder.
+        name: &'static str,
+    },
+    /// The files of the job have too many bytes.
+    #[error("the job is too large")]
+    TooLarge(#[source] TooLarge),
+    /// A bundle cannot be unpacked.
+    #[error("{name} of the job cannot be used")]
+    Bundle {
+        /// Name in the job's folder.
+        name: String,
+        /// Cause.
+        #[source]
+        source: BundleError,
     },
     /// This machine cannot carry the job out; another one may.
     #[error(transparent)]
@@ -189,6 +222,9 @@ pub enum Unable {
         #[source]
         source: io::Error,
     },
+    /// There is no variable that names a home, and no folder for one.
+    #[error("this machine cannot carry the job out: cannot make the builder's own folder")]
+    OwnHome(#[source] io::Error),
     /// A folder of the run would be in the job's folder.
     #[error("{what} {} is in the job's folder, where nothing but results is written", path.display())]
     InJob {
@@ -203,12 +239,67 @@ pub enum Unable {
     /// The disk is full.
     #[error("{0}")]
     NoRoom(String),
+    /// Files of the job cannot be unpacked here.
+    #[error("this machine cannot carry the job out")]
+    Files(#[source] Box<JobError>),
+}
+
+/// True for an error of a machine that cannot write, rather than of what it reads.
+fn cannot_write(error: &(dyn std::error::Error + 'static)) -> bool {
+    if let Some(error) = error.downcast_ref::<git2::Error>() {
+        // libgit2 has no code for it, and adds the system's words.
+        let full =
+            [libc::ENOSPC, libc::EDQUOT].map(|code| nix::errno::Errno::from_raw(code).desc());
+        return error.class() == git2::ErrorClass::Os
+            && full.iter().any(|words| error.message().contains(words));
+    }
+    error.downcast_ref::<io::Error>().is_some_and(|error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull
+                | io::ErrorKind::QuotaExceeded
+                | io::ErrorKind::ReadOnlyFilesystem
+        )
+    })
 }
 
 impl JobError {
+    /// Error of making a job.
+    pub(super) fn file(doing: &'static str) -> impl Fn(io::Error) -> Self + Copy {
+        move |source| match too_large(&source) {
+            Some(fault) => Self::TooLarge(fault),
+            None => Self::File { doing, source },
+        }
+    }
+
+    /// Error of using a file of the job: one of the machine's where the cause is that nothing can be written.
+    pub(super) fn of_use(error: Self) -> Self {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+        while let Some(at) = cause {
+            if cannot_write(at) {
+                return Unable::Files(Box::new(error)).into();
+            }
+            cause = at.source();
+        }
+        error
+    }
+
+    /// Error of packing a folder of a job.
+    pub(super) fn pack(error: PackError) -> Self {
+        let fault = match &error {
+            PackError::Input(source) => too_large(source),
+            _ => None,
+        };
+        fault.map_or_else(|| Self::Pack(error), Self::TooLarge)
+    }
+
     /// Remedy, if one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::NoJob { path, .. } if path.is_file() => Some(format!(
+                "make the folder of a file first: mkdir DIR && tar -xf {} -C DIR",
+                shell_argument(&path.display().to_string())
+            )),
             Self::NoJob { .. } => {
                 Some("make one: mkpanda job export PACKAGE DIR, in the folder of a tree".to_owned())
             }
@@ -219,10 +310,25 @@ impl JobError {
                 Some("have it made again, and carried over whole".to_owned())
             }
             Self::Taken(_) => Some("remove it, or name another place".to_owned()),
+            Self::OutNoFolder(_) | Self::OutIsJob | Self::OutOfOthers { .. } => {
+                Some("name a folder that is empty or new: --out DIR".to_owned())
+            }
+            Self::NotBuilt { needed, .. } => Some(format!(
+                "build it first: mkpanda -C {}, in the folder of the tree",
+                needed.name()
+            )),
+            Self::Unpack { source: UnpackError::Read(ReadError::Limit(limit)), .. } => {
+                limit.remedy().map(str::to_owned)
+            }
             Self::NotFailed(_) => {
                 Some("without --failed, the job is what would be built now".to_owned())
             }
             Self::Source { source, .. } => source.hint(),
+            Self::Hash(error) => error.hint(),
+            Self::TooLarge(_) => Some(
+                concat!("if it is meant to be that large, ", raise_limit!("unpacked", "UNPACKED"))
+                    .to_owned(),
+            ),
             Self::Unable(error) => error.hint(),
             _ => None,
         }
@@ -238,10 +344,47 @@ impl Unable {
                 "carry it out on a machine with the same packages, or build in an image, which goes with the job"
                     .to_owned(),
             ),
+            Self::OwnHome(_) => Some("name a folder for it: MKPANDA_HOME=DIR".to_owned()),
+            Self::Files(error) => error.hint(),
+            Self::Helper(error) => match &**error {
+                BuildError::Failed(failed) => failed.failure.hint.clone(),
+                _ => None,
+            },
             Self::InJob { .. } => {
                 Some("name a folder outside of it: --scratch DIR, MKPANDA_HOME=DIR".to_owned())
             }
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_the_machines_and_damage_the_jobs() {
+        let of = |kind: io::ErrorKind| {
+            let source = BundleError::Read(io::Error::new(kind, "file"));
+            JobError::of_use(JobError::Bundle { name: "sources/x".to_owned(), source })
+        };
+        for kind in [
+            io::ErrorKind::StorageFull,
+            io::ErrorKind::QuotaExceeded,
+            io::ErrorKind::ReadOnlyFilesystem,
+        ] {
+            assert!(matches!(of(kind), JobError::Unable(Unable::Files(_))), "{kind}");
+        }
+        assert!(matches!(of(io::ErrorKind::UnexpectedEof), JobError::Bundle { .. }));
+        let full = "failed to write: No space left on device";
+        let full = git2::Error::new(git2::ErrorCode::GenericError, git2::ErrorClass::Os, full);
+        let damaged = "object is corrupted";
+        let damaged =
+            git2::Error::new(git2::ErrorCode::GenericError, git2::ErrorClass::Odb, damaged);
+        for (error, expected) in [(full, true), (damaged, false)] {
+            let source = BundleError::Objects(error);
+            let error = JobError::of_use(JobError::Bundle { name: "sources/x".to_owned(), source });
+            assert_eq!(matches!(error, JobError::Unable(_)), expected, "{error}");
         }
     }
 }

@@ -1,20 +1,26 @@
 //! From a package of a tree to the folder of a job.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io::{self, BufWriter};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
+use super::budget::Budget;
 use super::document::{JobDependency, JobDocument, JobImage, JobLimits, JobSource, NAME, VERSION};
 use super::error::JobError;
 use super::folder::{PACKAGE, archive_name, image_name, layer_name, source_name};
 use super::tarball::write_folder;
+use crate::archive::Limits;
 use crate::archive::compression::decompressed;
 use crate::base::atomic::{AtomicFile, TemporaryFolder, sync_folder};
+use crate::base::confinement::open_plain;
 use crate::base::digest::{Sha256Sum, Tee};
+use crate::base::regular::open_regular;
+use crate::build::history::{self, Outcome};
 use crate::build::project::{PackageInputs, Project};
-use crate::build::record::{Ending, Record};
+use crate::container::helper::Interrupt;
 use crate::container::idmap::Tier;
 use crate::image::store::{ImageStore, LayerBlob};
 use crate::package::{CommitId, PackageId, SourceName, SourceSpec};
@@ -51,7 +57,21 @@ pub fn export(
     target: &Path,
     options: &ExportOptions<'_>,
 ) -> Result<(), JobError> {
-    let file = |doing| move |source| JobError::File { doing, source };
+    let interrupt = project.interrupt();
+    match export_all(project, inputs, target, options, interrupt) {
+        Err(_) if interrupt.is_raised() => Err(JobError::Interrupted),
+        made => made,
+    }
+}
+
+fn export_all(
+    project: &Project,
+    inputs: &PackageInputs,
+    target: &Path,
+    options: &ExportOptions<'_>,
+    interrupt: &Interrupt,
+) -> Result<(), JobError> {
+    let file = JobError::file;
     if fs_err::symlink_metadata(target).is_ok() {
         return Err(JobError::Taken(target.to_owned()));
     }
@@ -59,11 +79,15 @@ pub fn export(
     let temporary = TemporaryFolder::create(above).map_err(file("make a folder for the job"))?;
     let folder = temporary.path().join("job");
     fs_err::create_dir(&folder).map_err(file("make a folder for the job"))?;
-    let export = Export { project, inputs, folder: &folder };
+    let budget = Budget::new(project.archive_limits(), interrupt);
+    let export = Export { project, inputs, folder: &folder, budget };
     export.write(options)?;
     if target.extension().is_some_and(|extension| extension == "tar") {
         let mut archive = AtomicFile::create(target).map_err(file("write the job"))?;
-        write_folder(&folder, BufWriter::new(archive.file()), NO_TIME).map_err(JobError::Pack)?;
+        // All of it is counted already.
+        let budget = Budget::new(Limits::NONE, interrupt);
+        write_folder(&folder, BufWriter::new(archive.file()), NO_TIME, &budget)
+            .map_err(JobError::pack)?;
         return archive.commit().map_err(file("write the job"));
     }
     fs_err::rename(&folder, target)
@@ -76,13 +100,14 @@ struct Export<'a> {
     project: &'a Project,
     inputs: &'a PackageInputs,
     folder: &'a Path,
+    budget: Budget<'a>,
 }
 
 impl Export<'_> {
     fn write(&self, options: &ExportOptions<'_>) -> Result<(), JobError> {
         let build = &self.inputs.request.package;
         let json = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
-        let written = |source| JobError::File { doing: "write the job", source };
+        let written = JobError::file("write the job");
         if options.failed {
             self.add_log(&build.id)?;
         }
@@ -91,7 +116,7 @@ impl Export<'_> {
         let sources = self.sources()?;
         let dependencies = self.dependencies()?;
         if let Some(program) = options.program {
-            fs_err::copy(program, self.folder.join(PROGRAM)).map_err(written)?;
+            self.copy(program, PROGRAM).map_err(written)?;
             let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
             fs_err::set_permissions(self.folder.join(PROGRAM), mode).map_err(written)?;
         }
@@ -122,13 +147,17 @@ impl Export<'_> {
 
     /// Copies a file under a name.
     fn copy(&self, from: &Path, name: &str) -> io::Result<Sha256Sum> {
-        let mut tee = Tee::new(fs_err::File::open(from)?);
+        self.copy_open(open_regular(from)?.into_parts().0, name)
+    }
+
+    fn copy_open(&self, from: File, name: &str) -> io::Result<Sha256Sum> {
+        let mut tee = Tee::new(self.budget.file(from)?);
         io::copy(&mut tee, &mut self.create(name)?)?;
         Ok(tee.finish().1.sha256)
     }
 
     fn image(&self) -> Result<JobImage, JobError> {
-        let read = |source| JobError::File { doing: "copy the builder image", source };
+        let read = JobError::file("copy the builder image");
         let image = &self.inputs.image;
         let id = image.id.clone();
         let CommandRoot::Layers(layers) = &image.root else { return Ok(JobImage::Host { id }) };
@@ -148,8 +177,8 @@ impl Export<'_> {
     }
 
     fn layer(&self, layer: &LayerBlob) -> io::Result<()> {
-        let blob = fs_err::File::open(&layer.path)?;
-        let mut tee = Tee::new(decompressed(blob)?);
+        let blob = open_regular(&layer.path)?;
+        let mut tee = Tee::new(self.budget.stream(decompressed(blob)?));
         io::copy(&mut tee, &mut self.create(&layer_name(&layer.diff_id))?)?;
         if tee.finish().1.sha256 == *layer.diff_id.sum() {
             return Ok(());
@@ -163,9 +192,10 @@ impl Export<'_> {
     }
 
     fn tar(&self, folder: &Path, name: &str, epoch: u64) -> Result<Sha256Sum, JobError> {
-        let written = |source| JobError::File { doing: "write the job", source };
+        let written = JobError::file("write the job");
         let mut tee = Tee::new(self.create(name).map_err(written)?);
-        write_folder(folder, BufWriter::new(&mut tee), epoch).map_err(JobError::Pack)?;
+        write_folder(folder, BufWriter::new(&mut tee), epoch, &self.budget)
+            .map_err(JobError::pack)?;
         Ok(tee.finish().1.sha256)
     }
 
@@ -184,7 +214,7 @@ impl Export<'_> {
         id: &SourceId,
         fetched: &Fetched,
     ) -> Result<JobSource, JobError> {
-        let written = |source| JobError::File { doing: "copy a source", source };
+        let written = JobError::file("copy a source");
         let coming = "sources/coming";
         let (file, commit) = match fetched {
             Fetched::File { path, .. } | Fetched::Archive { path, .. } => {
@@ -254,7 +284,7 @@ impl Export<'_> {
                 io::ErrorKind::NotFound => {
                     JobError::NotBuilt { id: build.id.clone(), needed: needed.id.clone() }
                 }
-                _ => JobError::File { doing: "copy a required package", source },
+                _ => JobError::file("copy a required package")(source),
             })?;
             Ok(JobDependency { id: needed.id.clone(), sha256 })
         };
@@ -263,14 +293,15 @@ impl Export<'_> {
 
     /// Adds the log of the last build, which has to have failed.
     fn add_log(&self, id: &PackageId) -> Result<(), JobError> {
-        let kept: PathBuf = self.project.home().build(id);
-        let record = fs_err::read(kept.join("record.json")).ok();
-        let record = record.and_then(|text| serde_json::from_slice::<Record>(&text).ok());
-        if !matches!(record.map(|record| record.ending), Some(Ending::Failed { .. })) {
+        let home = self.project.home();
+        let last = history::of_id(home, id.clone());
+        if !matches!(last.map(|build| build.outcome), Some(Outcome::Failed { .. })) {
             return Err(JobError::NotFailed(id.clone()));
         }
-        self.copy(&kept.join("log"), LOG)
+        // A home that others could prepare may have a link or a FIFO there.
+        open_plain(&home.build(id), Path::new(LOG))
+            .and_then(|log| self.copy_open(log, LOG))
             .map(drop)
-            .map_err(|source| JobError::File { doing: "copy the log", source })
+            .map_err(JobError::file("copy the log"))
     }
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::budget::{Budget, too_large};
 use super::document::{JobDocument, LARGEST, NAME};
 use super::error::{EntryProblem, JobError, Unable};
 use crate::base::confinement::{leads_out, open_plain};
@@ -52,6 +53,9 @@ impl JobFolder {
     pub fn open(path: &Path) -> Result<Self, JobError> {
         let none = |source| JobError::NoJob { path: path.to_owned(), source };
         let absolute = fs_err::canonicalize(path).map_err(none)?;
+        if !absolute.is_dir() {
+            return Err(none(io::ErrorKind::NotADirectory.into()));
+        }
         let file = open(&absolute, NAME).map_err(|error| match error {
             JobError::Entry { problem: EntryProblem::Missing, .. } => {
                 none(io::ErrorKind::NotFound.into())
@@ -73,9 +77,18 @@ impl JobFolder {
         self.path.join(name)
     }
 
+    fn counted(&self, name: &str, budget: &Budget<'_>) -> Result<impl Read, JobError> {
+        budget.file(open(&self.path, name)?).map_err(|error| unreadable(name, error))
+    }
+
     /// Fails unless a file is there and has a sum.
-    pub(super) fn check(&self, name: &str, said: &Sha256Sum) -> Result<(), JobError> {
-        let mut tee = Tee::new(open(&self.path, name)?);
+    pub(super) fn check(
+        &self,
+        name: &str,
+        said: &Sha256Sum,
+        budget: &Budget<'_>,
+    ) -> Result<(), JobError> {
+        let mut tee = Tee::new(self.counted(name, budget)?);
         io::copy(&mut tee, &mut io::sink()).map_err(|error| unreadable(name, error))?;
         compare(name, said, &tee.finish().1)
     }
@@ -87,14 +100,18 @@ impl JobFolder {
         name: &str,
         said: &Sha256Sum,
         target: &Path,
+        budget: &Budget<'_>,
     ) -> Result<Sums, JobError> {
-        let mut tee = Tee::new(open(&self.path, name)?);
+        let mut tee = Tee::new(self.counted(name, budget)?);
         let copied = fs_err::OpenOptions::new()
             .write(true)
             .create_new(true)
             .open(target)
             .and_then(|mut file| io::copy(&mut tee, &mut file));
-        copied.map_err(|source| Unable::File { doing: "copy the job's files", source })?;
+        copied.map_err(|source| match too_large(&source) {
+            Some(fault) => JobError::TooLarge(fault),
+            None => Unable::File { doing: "copy the job's files", source }.into(),
+        })?;
         let (_, sums) = tee.finish();
         compare(name, said, &sums)?;
         Ok(sums)
@@ -121,6 +138,9 @@ fn compare(name: &str, said: &Sha256Sum, sums: &Sums) -> Result<(), JobError> {
 }
 
 fn unreadable(name: &str, error: io::Error) -> JobError {
+    if let Some(fault) = too_large(&error) {
+        return JobError::TooLarge(fault);
+    }
     JobError::Entry { name: name.to_owned(), problem: EntryProblem::Unreadable(error) }
 }
 

@@ -6,10 +6,11 @@ use std::convert::Infallible;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::budget::Budget;
 use super::document::{JobDocument, JobImage, JobSource};
 use super::error::{EntryProblem, JobError, Unable};
 use super::folder::{JobFolder, PACKAGE, archive_name, image_name, layer_name, source_name};
-use crate::archive::{ARCHIVE_START, Limits, unpack_plain};
+use crate::archive::{ARCHIVE_START, unpack_plain};
 use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
 use crate::build::id::{Documents, FileHasher, Inputs, identify_alone, sums_of_files};
@@ -37,14 +38,14 @@ pub(super) struct JobInputs {
 pub(super) fn prepare(
     job: &JobFolder,
     place: &Path,
-    limits: &Limits,
+    budget: &Budget<'_>,
     hasher: &FileHasher<'_>,
     settings: &BuildSettings,
 ) -> Result<JobInputs, JobError> {
     let document = &job.document;
     let (root, config, image) = image(job)?;
     let key = PackageKey { name: document.id.name().clone(), variant: document.variant.clone() };
-    let tree = package_tree(job, place, limits, &key)?;
+    let tree = package_tree(job, place, budget, &key)?;
     let package = tree.package(&key).ok_or_else(|| {
         let reports = tree.faults_of_package(&key);
         if reports.is_empty() {
@@ -53,23 +54,25 @@ pub(super) fn prepare(
         }
         JobError::Package(Box::new(TreeError::Problems(reports)))
     })?;
-    let sources = sources(job, package, place, limits)?;
+    let sources = sources(job, package, place, budget)?;
     let (id, documents) = identify(document, package, image, hasher)?;
     check(document, &id, &documents)?;
     let mut dependencies = Vec::new();
     for needed in &document.dependencies {
         let name = archive_name(&needed.id);
-        job.check(&name, &needed.sha256)?;
+        job.check(&name, &needed.sha256, budget)?;
         let sha256 = Some(needed.sha256.clone());
         dependencies.push(Dependency { id: needed.id.clone(), archive: job.place(&name), sha256 });
     }
     let build = PackageBuild::new(package, id, documents, (root, config), dependencies, settings);
     let environment: BTreeMap<_, _> = build.environment.iter().cloned().collect();
     if environment != document.environment {
-        let text = |map: &BTreeMap<String, String>| {
-            map.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
-        };
-        return Err(contradiction("environment", text(&document.environment), text(&environment)));
+        let text = |map| serde_json::to_string(map).unwrap_or_default();
+        return Err(first_difference(
+            "environment",
+            &text(&document.environment),
+            &text(&environment),
+        ));
     }
     let declared =
         Declared { requires: package.info.requires.clone(), image: package.info.image() };
@@ -77,7 +80,33 @@ pub(super) fn prepare(
 }
 
 fn contradiction(what: impl Into<String>, said: String, found: String) -> JobError {
+    let [said, found] = [said, found].map(|text| shortened(&text));
     JobError::Contradiction { what: what.into(), said, found }
+}
+
+/// A value for a message.
+fn shortened(text: &str) -> String {
+    const LONGEST: usize = 200;
+    let end = text.char_indices().nth(LONGEST).map(|(end, _)| end);
+    end.map_or_else(|| text.to_owned(), |end| format!("{}…", &text[..end]))
+}
+
+/// First key that two documents have with other values, with both values.
+fn first_difference(name: &str, said: &str, found: &str) -> JobError {
+    let parse = |text| serde_json::from_str::<BTreeMap<String, serde_json::Value>>(text);
+    let [said_keys, found_keys] = [said, found].map(|text| parse(text).unwrap_or_default());
+    let mut keys = said_keys.keys().chain(found_keys.keys());
+    let value = |value: Option<&serde_json::Value>| {
+        value.map_or_else(|| "missing".to_owned(), ToString::to_string)
+    };
+    match keys.find(|key| said_keys.get(*key) != found_keys.get(*key)) {
+        Some(key) => contradiction(
+            format!("{name}.{key}"),
+            value(said_keys.get(key)),
+            value(found_keys.get(key)),
+        ),
+        None => contradiction(name, said.to_owned(), found.to_owned()),
+    }
 }
 
 fn unusable(name: String, problem: String) -> JobError {
@@ -130,19 +159,19 @@ fn unpack(
     (name, sum): (&str, &Sha256Sum),
     place: &Path,
     folder: &Path,
-    limits: &Limits,
+    budget: &Budget<'_>,
 ) -> Result<(), JobError> {
     let tar = place.join(format!("tar-{sum}"));
-    job.copy(name, sum, &tar)?;
+    job.copy(name, sum, &tar, budget)?;
     let mut file = fs_err::File::open(&tar).map_err(unfilled("read the job's files"))?;
     let mut start = Vec::new();
     (&mut file)
         .take(ARCHIVE_START as u64)
         .read_to_end(&mut start)
         .map_err(unfilled("read the job's files"))?;
-    let stream = std::io::Cursor::new(start.clone()).chain(file);
-    unpack_plain(&start, stream, folder, limits)
-        .map_err(|source| JobError::Unpack { name: name.to_owned(), source })?;
+    let stream = budget.interruptible(std::io::Cursor::new(start.clone()).chain(file));
+    unpack_plain(&start, stream, folder, &budget.limits)
+        .map_err(|source| JobError::of_use(JobError::Unpack { name: name.to_owned(), source }))?;
     fs_err::remove_file(tar).map_err(unfilled("remove a copy"))
 }
 
@@ -150,13 +179,13 @@ fn unpack(
 fn package_tree(
     job: &JobFolder,
     place: &Path,
-    limits: &Limits,
+    budget: &Budget<'_>,
     key: &PackageKey,
 ) -> Result<PackageTree, JobError> {
     let packages = place.join("tree/packages");
     fs_err::create_dir_all(&packages).map_err(unfilled("make a folder"))?;
     let folder = packages.join(key.name.as_str());
-    unpack(job, (PACKAGE, &job.document.package), place, &folder, limits)?;
+    unpack(job, (PACKAGE, &job.document.package), place, &folder, budget)?;
     PackageTree::read(&packages, &[]).map_err(|error| JobError::Package(Box::new(error)))
 }
 
@@ -165,7 +194,7 @@ fn sources(
     job: &JobFolder,
     package: &Package,
     place: &Path,
-    limits: &Limits,
+    budget: &Budget<'_>,
 ) -> Result<Vec<(SourceName, Fetched)>, JobError> {
     let names = |names: Vec<&SourceName>| {
         names.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
@@ -181,7 +210,7 @@ fn sources(
     let fetched = pairs.map(|(index, (given, (name, declared)))| {
         let place = folder.join(index.to_string());
         fs_err::create_dir(&place).map_err(unfilled("make a folder"))?;
-        Ok((name.clone(), source(job, given, declared, &place, limits)?))
+        Ok((name.clone(), source(job, given, declared, &place, budget)?))
     });
     fetched.collect()
 }
@@ -191,11 +220,11 @@ fn source(
     given: &JobSource,
     declared: &Source,
     place: &Path,
-    limits: &Limits,
+    budget: &Budget<'_>,
 ) -> Result<Fetched, JobError> {
     let name = source_name(&given.file);
     let path = place.join("file");
-    let sums = job.copy(&name, &given.file, &path)?;
+    let sums = job.copy(&name, &given.file, &path, budget)?;
     let check_file = |file: &FileSource| {
         let found = sums.sha1.to_string();
         if file.sha1 != sums.sha1 {
@@ -229,14 +258,15 @@ fn source(
         SourceSpec::GitLocal { .. } => commit_of(given)?,
     };
     let repository = place.join("repository");
-    unpack_bundle(&path, &repository).map_err(|error| unusable(name, with_causes(&error)))?;
+    unpack_bundle(&path, &repository)
+        .map_err(|source| JobError::of_use(JobError::Bundle { name, source }))?;
     fs_err::remove_file(&path).map_err(unfilled("remove a copy"))?;
     let mut fetched = of_bundle(&repository, commit, &declared.spec);
     if let Some(sum) = &given.converted
         && let Some(converted) = fetched_converted(&mut fetched)
     {
         let folder = place.join("converted");
-        unpack(job, (&source_name(sum), sum), place, &folder, limits)?;
+        unpack(job, (&source_name(sum), sum), place, &folder, budget)?;
         *converted = Some(folder);
     }
     Ok(fetched)
@@ -263,8 +293,7 @@ fn identify(
     image: Sha256Sum,
     hasher: &FileHasher<'_>,
 ) -> Result<(PackageId, Documents), JobError> {
-    let (build, extra) =
-        sums_of_files(package, hasher).map_err(|error| JobError::Identity(with_causes(&error)))?;
+    let (build, extra) = sums_of_files(package, hasher).map_err(JobError::Hash)?;
     let mut heads = BTreeMap::new();
     for ((name, declared), given) in package.info.sources.iter().zip(&document.sources) {
         if matches!(declared.spec, SourceSpec::GitLocal { .. }) {
@@ -289,7 +318,7 @@ fn check(document: &JobDocument, id: &PackageId, documents: &Documents) -> Resul
     ] {
         let said = canonical(said);
         if said != *found {
-            return Err(contradiction(name, said, found.clone()));
+            return Err(first_difference(name, &said, found));
         }
     }
     Ok(())

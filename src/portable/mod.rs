@@ -13,6 +13,7 @@
 //! ```
 //!
 //! ```text
+//! budget    limit of what is copied for a job, and the interrupt
 //! document  job.json: typed and checked
 //! export    from a package of a tree to a folder
 //! folder    files of a job, opened without links and checked by their sums
@@ -31,6 +32,7 @@
 //! from the copy, or is checked by the helper that reads it; the id is computed from the package's folder,
 //! the image and the sources as if they were a tree's. The machine's own scratch folder has the copies.
 
+mod budget;
 mod compare;
 mod document;
 mod error;
@@ -41,6 +43,7 @@ mod results;
 mod run;
 mod tarball;
 
+pub use budget::TooLarge;
 pub use compare::{Cause, CompareError, Comparison, Difference, Times, compare};
 pub use document::{JobDependency, JobDocument, JobImage, JobLimits, JobSource};
 pub use error::{EntryProblem, JobError, Unable};

@@ -7,10 +7,15 @@
 //! ```
 
 use std::io::{self, Read};
-use std::path::Path;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
+use fs_err::os::unix::fs::OpenOptionsExt;
 use serde::{Deserialize, Serialize};
 
+use super::error::{JobError, Unable};
+use super::folder::JobFolder;
 use crate::base::atomic::{self, AtomicFile};
 use crate::base::confinement::open_plain;
 use crate::base::digest::{Sha1Sum, Sha256Sum};
@@ -99,39 +104,111 @@ impl JobRecord {
         file.take(LARGEST).read_to_end(&mut text)?;
         Ok(Some(serde_json::from_slice(&text)?))
     }
-
-    /// Writes the record.
-    pub(super) fn write(&self, folder: &Path) -> io::Result<()> {
-        let mut text = serde_json::to_string_pretty(self)?;
-        text.push('\n');
-        atomic::write(&folder.join(RECORD), text.as_bytes())
-    }
 }
 
-/// Makes the folder of results, and removes those of an earlier run, the record first.
-pub(super) fn prepare(folder: &Path) -> io::Result<()> {
-    match fs_err::create_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        made => return made,
+/// Folder of results, which is opened once: another user that can write to the job's folder could put a link
+/// in its place meanwhile.
+#[derive(Debug)]
+pub(super) struct Results {
+    path: PathBuf,
+    folder: fs_err::File,
+}
+
+impl Results {
+    /// Makes the folder, and removes results of an earlier run, the record first. A folder that the caller
+    /// names may have files of those names that are not results.
+    pub(super) fn prepare(named: Option<&Path>, job: &JobFolder) -> Result<Self, JobError> {
+        let path = named.map_or_else(|| job.place("out"), Path::to_owned);
+        match fs_err::create_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made.map_err(unable("make a folder for the results"))?,
+        }
+        let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        let opened = fs_err::OpenOptions::new().read(true).custom_flags(flags).open(&path);
+        // A link is not a folder either, with these flags.
+        let folder = opened.map_err(|error| match error.kind() {
+            io::ErrorKind::NotADirectory => JobError::OutNoFolder(path.clone()),
+            _ => unable("open the folder for the results")(error),
+        })?;
+        let results = Self { path, folder };
+        if named.is_some() {
+            results.check(job)?;
+        }
+        results.clear().map_err(unable("remove earlier results"))?;
+        Ok(results)
     }
-    if !fs_err::symlink_metadata(folder)?.is_dir() {
-        let message = format!("{} is not a folder", folder.display());
-        return Err(io::Error::new(io::ErrorKind::NotADirectory, message));
-    }
-    for name in [RECORD, LOG, PACKAGE] {
-        match fs_err::remove_file(folder.join(name)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            removed => removed?,
+
+    /// Refuses a folder of something else.
+    fn check(&self, job: &JobFolder) -> Result<(), JobError> {
+        let open = unable("open the folder for the results");
+        let same = |one: std::fs::Metadata, other: std::fs::Metadata| {
+            (one.dev(), one.ino()) == (other.dev(), other.ino())
+        };
+        let of_job = fs_err::metadata(job.path()).map_err(&open)?;
+        if same(self.folder.metadata().map_err(&open)?, of_job) {
+            return Err(JobError::OutIsJob);
+        }
+        let is_there = |name: &&str| fs_err::symlink_metadata(self.place(name)).is_ok();
+        match [RECORD, LOG, PACKAGE].iter().find(|name| is_there(name)) {
+            Some(name) if !matches!(JobRecord::read(&self.handle()), Ok(Some(_))) => {
+                Err(JobError::OutOfOthers { path: self.path.clone(), name })
+            }
+            _ => Ok(()),
         }
     }
-    Ok(())
+
+    /// Removes all results, the record first.
+    pub(super) fn clear(&self) -> io::Result<()> {
+        for name in [RECORD, LOG, PACKAGE] {
+            match fs_err::remove_file(self.place(name)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed.map_err(|error| self.named(&error))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Path of a result, for the caller.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Path of the open folder.
+    fn handle(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.folder.file().as_raw_fd()))
+    }
+
+    /// Path of a result below the open folder.
+    fn place(&self, name: &str) -> PathBuf {
+        self.handle().join(name)
+    }
+
+    /// Names the folder by its path in an error.
+    fn named(&self, error: &io::Error) -> io::Error {
+        let [handle, path] = [&self.handle(), &self.path].map(|path| path.display().to_string());
+        io::Error::new(error.kind(), error.to_string().replace(&handle, &path))
+    }
+
+    /// Puts a copy of a finished file among the results. Nothing in the folder is followed or overwritten, so
+    /// that another user that can write to the folder has no file of the caller's changed.
+    pub(super) fn put(&self, file: &Path, name: &str) -> io::Result<()> {
+        let put = || {
+            let mut from = fs_err::File::open(file)?;
+            let mut target = AtomicFile::create(&self.place(name))?;
+            io::copy(&mut from, target.file())?;
+            target.commit()
+        };
+        put().map_err(|error| self.named(&error))
+    }
+
+    /// Writes the record.
+    pub(super) fn write(&self, record: &JobRecord) -> io::Result<()> {
+        let mut text = serde_json::to_string_pretty(record)?;
+        text.push('\n');
+        atomic::write(&self.place(RECORD), text.as_bytes()).map_err(|error| self.named(&error))
+    }
 }
 
-/// Puts a copy of a finished file among the results. Nothing in the folder is followed or overwritten, so
-/// that whoever can write to the folder has no file of the caller's changed.
-pub(super) fn put(file: &Path, folder: &Path, name: &str) -> io::Result<()> {
-    let mut from = fs_err::File::open(file)?;
-    let mut target = AtomicFile::create(&folder.join(name))?;
-    io::copy(&mut from, target.file())?;
-    target.commit()
+fn unable(doing: &'static str) -> impl Fn(io::Error) -> JobError {
+    move |source| Unable::File { doing, source }.into()
 }

@@ -1,17 +1,19 @@
 //! The build of a job, in containers of this machine.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::budget::Budget;
 use super::document::{JobImage, JobLimits};
 use super::error::{JobError, Unable};
 use super::folder::{JobFolder, layer_name};
 use super::inputs::{self, JobInputs};
-use super::results::{self, JobRecord, Outcome, PackageSums};
+use super::results::{self, JobRecord, Outcome, PackageSums, Results};
 use crate::archive::Limits as ArchiveLimits;
 use crate::base::causes::with_causes;
-use crate::base::event::{Event, Observer, Outcome as EventOutcome};
+use crate::base::event::{Event, Observer, Outcome as EventOutcome, Phase};
 use crate::build::archive_sums::ArchiveSums;
 use crate::build::execute::demand;
 use crate::build::id::FileHasher;
@@ -56,13 +58,17 @@ pub fn run(
     options: &RunOptions,
     observer: &dyn Observer,
 ) -> Result<PathBuf, JobError> {
-    let out = options.out.clone().unwrap_or_else(|| job.place("out"));
-    results::prepare(&out)
-        .map_err(|source| JobError::File { doing: "make a folder for the results", source })?;
+    let out = Results::prepare(options.out.as_deref(), job)?;
     let (build, error) = match build(job, options, &out, observer) {
         Ok(built) => built,
         Err(error) => (None, Some(error)),
     };
+    // A build that was killed looks as if it failed, and a copy that was cut off as if it were damaged.
+    if error.is_some() && options.runner.interrupt.is_raised() {
+        // Without a record, a log would be that of something else. A removal that fails leaves the log.
+        drop(out.clear());
+        return Err(JobError::Interrupted);
+    }
     let outcome = match &error {
         None => Outcome::Built,
         Some(JobError::Build(_)) => Outcome::Failed,
@@ -87,8 +93,8 @@ pub fn run(
         hint: error.as_ref().and_then(hint),
         build,
     };
-    record.write(&out).map_err(|source| JobError::File { doing: "write the record", source })?;
-    error.map_or(Ok(out.join(results::PACKAGE)), Err)
+    out.write(&record).map_err(|source| Unable::File { doing: "write the record", source })?;
+    error.map_or(Ok(out.path(results::PACKAGE)), Err)
 }
 
 fn hint(error: &JobError) -> Option<String> {
@@ -153,7 +159,7 @@ fn check_places(job: &JobFolder, home: &Home) -> Result<(), Unable> {
 fn build(
     job: &JobFolder,
     options: &RunOptions,
-    out: &Path,
+    out: &Results,
     observer: &dyn Observer,
 ) -> Result<Built, JobError> {
     let settings = settings(job, &options.runner)?;
@@ -169,22 +175,15 @@ fn build(
         log_limit: settings.limits.log,
         keep: false,
     };
-    let inputs = inputs::prepare(
-        job,
-        &place.path(),
-        &settings.archives,
-        &FileHasher::of(&settings),
-        &build_settings,
-    )?;
+    let budget = Budget::new(settings.archives, &settings.interrupt);
+    let hasher = FileHasher::of(&settings);
+    let inputs = inputs::prepare(job, &place.path(), &budget, &hasher, &build_settings)?;
     let used = used(job, &inputs);
     let waiting = || uses::say_waiting(observer);
     let registration =
         uses::register(home, &used, waiting).map_err(unable("use the builder's own folder"))?;
-    let (session, helper) = match Session::open(&settings, observer) {
-        Err(_) if settings.interrupt.is_raised() => return Err(JobError::Interrupted),
-        opened => opened.map_err(no_session)?,
-    };
-    check_layers(job, session.layers())?;
+    let (session, helper) = Session::open(&settings, observer).map_err(no_session)?;
+    check_layers(job, session.layers(), &budget)?;
     give_folder(&home.packages(), &session.machine().map)
         .map_err(unable("use the builder's own folder"))?;
     let sums = ArchiveSums::default();
@@ -214,10 +213,7 @@ fn build(
         observer,
     );
     drop(jobserver);
-    match carried_out {
-        Err(_) if settings.interrupt.is_raised() => Err(JobError::Interrupted),
-        other => other,
-    }
+    carried_out
 }
 
 fn no_session(error: SessionError) -> Unable {
@@ -237,11 +233,13 @@ fn used(job: &JobFolder, inputs: &JobInputs) -> Used {
 }
 
 /// Checks the layers that are not unpacked yet.
-fn check_layers(job: &JobFolder, unpacked: &Path) -> Result<(), JobError> {
+fn check_layers(job: &JobFolder, unpacked: &Path, budget: &Budget<'_>) -> Result<(), JobError> {
     let JobImage::Layers { layers, .. } = &job.document.image else { return Ok(()) };
+    // An image may have a layer twice.
+    let mut seen = BTreeSet::new();
     for layer in layers {
-        if !unpacked.join(layer.hex()).is_dir() {
-            job.check(&layer_name(layer), layer.sum())?;
+        if seen.insert(layer.hex()) && !unpacked.join(layer.hex()).is_dir() {
+            job.check(&layer_name(layer), layer.sum(), budget)?;
         }
     }
     Ok(())
@@ -254,7 +252,7 @@ fn carry_out(
     inputs: &JobInputs,
     place: &Path,
     (cores, jobserver): (usize, Option<&Jobserver>),
-    out: &Path,
+    out: &Results,
     observer: &dyn Observer,
 ) -> Result<Built, JobError> {
     let began = Instant::now();
@@ -269,29 +267,41 @@ fn carry_out(
     let files = runner.files(&build.id, &archive, place.join("kept")).map_err(unanswered)?;
     let job = runner.job(build, &share, sources, &files).map_err(unanswered)?;
     let mut phases = Phases::new(&build.id, observer);
-    let ran = runner
-        .run(&job, files.scratch, &mut helper, observer, |phase| phases.enter(phase))
-        .map_err(unanswered)?;
-    let (phase, ending) = (phases.watch.phase(), phases.ending(&ran.result));
+    let ran = runner.run(&job, files.scratch, &mut helper, observer, |phase| phases.enter(phase));
+    let phase = phases.watch.phase();
     let took = began.elapsed();
-    let record = phases.watch.record(declared, &job, ending);
     let unable = |doing| move |source| Unable::File { doing, source };
     let package = build.id.to_string();
-    results::put(&job.log, out, results::LOG).map_err(unable("copy the log"))?;
+    out.put(&job.log, results::LOG).map_err(unable("copy the log"))?;
+    let log = Some(out.path(results::LOG));
+    let ran = ran.map_err(|error| {
+        let error = unanswered(error);
+        if matches!(error, JobError::Build(_)) {
+            let (package, log) = (package.clone(), log.clone());
+            observer.event(Event::Failed { package, phase, took, log });
+        }
+        error
+    })?;
+    let ending = phases.ending(&ran.result);
+    let record = phases.watch.record(declared, &job, ending);
     match ran.result {
         Ok(_) => {
             files.output.commit().map_err(unable("keep the archive"))?;
-            results::put(&archive, out, results::PACKAGE).map_err(unable("copy the package"))?;
+            out.put(&archive, results::PACKAGE).map_err(unable("copy the package"))?;
             observer.event(Event::Finished { package, how: EventOutcome::Built, took });
             Ok((Some(record), None))
         }
         Err(failure) => {
-            let log = Some(out.join(results::LOG));
             observer.event(Event::Failed { package, phase, took, log: log.clone() });
             if failure.no_room {
                 return Ok((Some(record), Some(Unable::NoRoom(failure.message).into())));
             }
+            // Inputs that cannot be prepared are a matter of the machine, unless a command says otherwise.
+            let of_machine = phase == Phase::Prepare && !failure.see_log;
             let mut error = failed(&job, phase, failure);
+            if of_machine {
+                return Ok((Some(record), Some(Unable::Helper(Box::new(error)).into())));
+            }
             if let BuildError::Failed(failed) = &mut error {
                 // The job's own log goes with the scratch folder.
                 failed.log = failed.log.take().and(log);

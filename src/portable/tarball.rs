@@ -8,18 +8,25 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
+use super::budget::Budget;
 use crate::archive::{Attributes, EntryPath, PackError, TarWriter};
 use crate::base::confinement::open_listed;
 
-/// Writes a folder as a tar, with fixed owners, modes and times, as a build sees a package's folder. Hard links become files of their own.
+/// Writes a folder as a tar, with fixed owners, modes and times, as a build sees a package's folder.
+/// Hard links become files of their own. Nothing is written if the files have more bytes than the budget.
 pub(super) fn write_folder(
     folder: &Path,
     out: impl Write,
     source_date_epoch: u64,
+    budget: &Budget<'_>,
 ) -> Result<(), PackError> {
     let mut entries: Vec<PathBuf> = Vec::new();
     for entry in WalkDir::new(folder).min_depth(1) {
         let entry = entry.map_err(|error| PackError::Input(error.into()))?;
+        if entry.file_type().is_file() {
+            let data = entry.metadata().map_err(|error| PackError::Input(error.into()))?;
+            budget.take(data.len()).map_err(PackError::Input)?;
+        }
         let path = entry.path().strip_prefix(folder).unwrap_or(entry.path());
         entries.push(path.to_owned());
     }
@@ -28,7 +35,7 @@ pub(super) fn write_folder(
     let mut tar = TarWriter::new(out, source_date_epoch);
     tar.directory(&EntryPath::root(), &Attributes::new(0o755))?;
     for path in entries {
-        add(&mut tar, folder, &top, &path)?;
+        add(&mut tar, folder, &top, &path, budget)?;
     }
     let (mut out, _) = tar.finish()?;
     out.flush().map_err(PackError::Output)
@@ -39,6 +46,7 @@ fn add<W: Write>(
     folder: &Path,
     top: &File,
     path: &Path,
+    budget: &Budget<'_>,
 ) -> Result<(), PackError> {
     let input = PackError::Input;
     let place = folder.join(path);
@@ -61,12 +69,14 @@ fn add<W: Write>(
     let file = open_listed(top, path).map_err(input)?;
     let data = file.metadata().map_err(input)?;
     let mode = if data.permissions().mode() & 0o111 == 0 { 0o644 } else { 0o755 };
-    tar.file(&name, data.len(), file, &Attributes::new(mode))
+    tar.file(&name, data.len(), budget.interruptible(file), &Attributes::new(mode))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::Limits;
+    use crate::container::helper::Interrupt;
 
     #[test]
     fn the_bytes_depend_on_neither_modes_nor_times_nor_the_place() {
@@ -83,11 +93,29 @@ mod tests {
                 fs_err::set_permissions(&path, mode).unwrap();
             }
             let mut out = Vec::new();
-            write_folder(place.path(), &mut out, 7).unwrap();
+            let interrupt = Interrupt::default();
+            let budget = Budget::new(Limits::NONE, &interrupt);
+            write_folder(place.path(), &mut out, 7, &budget).unwrap();
             out
         };
         let one = write(0o600, 1);
         assert_eq!(one, write(0o664, 1_000_000_000));
         assert!(one.len() > 512 * 6);
+    }
+
+    #[test]
+    fn nothing_is_written_of_files_that_are_too_large_together() {
+        let place = tempfile::tempdir().unwrap();
+        for name in ["a", "b"] {
+            let file = fs_err::File::create(place.path().join(name)).unwrap();
+            file.set_len(600 << 30).unwrap();
+        }
+        let interrupt = Interrupt::default();
+        let budget = Budget::new(Limits { max_bytes: 1 << 40, ..Limits::NONE }, &interrupt);
+        let mut out = Vec::new();
+        let refused = write_folder(place.path(), &mut out, 7, &budget).unwrap_err();
+        assert!(out.is_empty());
+        let PackError::Input(source) = refused else { panic!("{refused:?}") };
+        assert!(crate::portable::budget::too_large(&source).is_some(), "{source}");
     }
 }

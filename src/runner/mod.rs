@@ -23,7 +23,7 @@ pub mod job;
 pub mod jobs;
 pub mod log_tail;
 pub mod measure;
-mod own_folder;
+pub mod own_folder;
 pub mod readable;
 pub mod scratch;
 pub mod session;

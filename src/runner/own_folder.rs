@@ -1,5 +1,6 @@
 //! Folder of the caller, closed to others, below a folder that others may write to:
-//! `DIR/mkpanda-scratch-<user id>` of `--scratch DIR`.
+//! `DIR/mkpanda-scratch-<user id>` of `--scratch DIR`, and the home of a job that is carried out without an
+//! environment.
 //!
 //! An empty folder can be removed at any time: the last run to leave removes the folder, and
 //! another user may make one of the same name. So the folder is checked by descriptor, and is valid
@@ -19,7 +20,7 @@ const CLOSED: u32 = 0o700;
 
 /// Makes the folder without access for others; fails if another user has made the folder, or if the
 /// path is not a folder.
-pub(super) fn make(folder: &Path) -> io::Result<()> {
+pub fn make(folder: &Path) -> io::Result<()> {
     if let Some(parent) = folder.parent() {
         fs_err::create_dir_all(parent)?;
     }

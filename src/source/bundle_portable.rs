@@ -8,7 +8,7 @@
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use git2::{Oid, Repository, Sort};
+use git2::{ErrorCode, Oid, Repository, Sort};
 
 use super::bundle::BundleRequest;
 use super::git_layout::{self, Refs};
@@ -20,8 +20,15 @@ impl BundleRequest<'_> {
     /// Writes the bundle to a new file. The same history with the same tags gives the same bytes.
     pub fn write_portable(&self, target: &Path) -> Result<(), SourceProblem> {
         let made = SourceProblem::io("make a git bundle");
-        let unusable =
-            |error| SourceProblem::Repository { path: self.repository.to_owned(), error };
+        // A repository whose history is cut off lacks parents of commits, and a bundle would, too.
+        let is_shallow = || git_layout::is_shallow(self.repository).unwrap_or(false);
+        let unusable = |error: git2::Error| {
+            let path = self.repository.to_owned();
+            match error.code() {
+                ErrorCode::NotFound if is_shallow() => SourceProblem::Shallow(path),
+                _ => SourceProblem::Repository { path, error },
+            }
+        };
         let objects = git_layout::object_folders(self.repository).map_err(made)?;
         let head = git_layout::head_branch(self.repository).map_err(made)?;
         let (refs, head) = self.refs(&objects, head.as_ref()).map_err(unusable)?;

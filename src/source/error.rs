@@ -42,6 +42,9 @@ pub enum SourceProblem {
         #[source]
         error: io::Error,
     },
+    /// The history that a bundle needs is cut off.
+    #[error("the repository {} is shallow: the history of the commit is not whole", .0.display())]
+    Shallow(PathBuf),
     /// A `file://` URL names nothing that could be copied.
     #[error("{url} is not a file: {path} {reason}")]
     NoFile {
@@ -321,6 +324,7 @@ impl SourceProblem {
             }
             Self::Offline(_) => "leave out --offline once, or name a mirror that has it (--mirror)",
             Self::InTheWay(_) => "remove it",
+            Self::Shallow(_) => "in the repository: git fetch --unshallow",
             Self::GitNoRoom { .. } => "make room there: mkpanda gc gives back what no build needs",
             Self::OutOfScope { out, .. } => return Some(out.hint.clone()),
             Self::NoRepository { path, foreign: true, .. } => {

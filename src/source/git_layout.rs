@@ -309,6 +309,12 @@ pub(super) fn write_refs(git_dir: &Path, refs: &Refs) -> io::Result<()> {
     fs_err::write(git_dir.join("packed-refs"), text)
 }
 
+/// True if a repository's history is cut off somewhere.
+pub(super) fn is_shallow(git_dir: &Path) -> io::Result<bool> {
+    let text = read_if_there(&git_dir.join("shallow"), LONGEST_LIST)?;
+    Ok(text.is_some_and(|text| !text.is_empty()))
+}
+
 /// Copies the list of commits at which a shallow repository ends.
 pub(super) fn copy_shallow(from: &Path, to: &Path) -> io::Result<()> {
     let text = read_if_there(&from.join("shallow"), LONGEST_LIST)?.unwrap_or_default();

@@ -142,6 +142,8 @@ fn a_job_has_the_same_bytes_whoever_makes_it_and_so_has_its_package() {
     // As a tar, in a place without a tree.
     let tar = export(&one, "top", "job.tar");
     let elsewhere = Place::bare();
+    let named = format!("mkdir DIR && tar -xf {} -C DIR", tar.display());
+    carry_out(&elsewhere, &tar).fails(1).says(&named);
     let unpacked = elsewhere.path().join("unpacked");
     std::fs::create_dir(&unpacked).unwrap();
     let status =
@@ -178,7 +180,7 @@ fn a_job_that_was_tampered_with_is_refused_by_name() {
         .collect();
     assert_eq!(names.len(), 7, "{names:?}");
     let secret = place.path().join("secret");
-    std::fs::write(&secret, "secret").unwrap();
+    std::fs::write(&secret, "secret\n").unwrap();
     let bare = Place::bare();
     let tampered = bare.path().join("job");
     let fresh = || {
@@ -205,8 +207,11 @@ fn a_job_that_was_tampered_with_is_refused_by_name() {
         // The same content, but elsewhere.
         std::os::unix::fs::symlink(whole.join(name), &path).unwrap();
         refused(name, "symbolic link");
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&secret, &path).unwrap();
+        refused(name, "symbolic link");
     }
-    for folder in ["packages", "sources", "image"] {
+    for folder in ["packages", "sources", "image", "layers"] {
         fresh();
         std::fs::remove_dir_all(tampered.join(folder)).unwrap();
         std::os::unix::fs::symlink(whole.join(folder), tampered.join(folder)).unwrap();
@@ -215,12 +220,23 @@ fn a_job_that_was_tampered_with_is_refused_by_name() {
     fresh();
     std::os::unix::fs::symlink(place.path(), tampered.join("out")).unwrap();
     refused("out", "not a folder");
+    // Links in place of results are removed, and not followed.
+    fresh();
+    std::fs::create_dir(tampered.join("out")).unwrap();
+    for name in ["log", "record.json"] {
+        std::os::unix::fs::symlink(&secret, tampered.join("out").join(name)).unwrap();
+    }
+    carry_out(&bare, &tampered).ok();
+    assert_eq!(record(&tampered.join("out"))["outcome"], "built");
+    assert_eq!(std::fs::read_to_string(&secret).unwrap(), "secret\n");
     let changes: [TamperedCase; 14] = [
         ("version 2", "version 1", |job| job["version"] = json!(2)),
         ("network", "unknown field", |job| job["network"] = json!("host")),
         ("the id", "contradicts", |job| job["id"] = json!(format!("top--{}", "0".repeat(40)))),
         ("../top", "package name", |job| job["id"] = json!("../top--1")),
-        ("buildinfo_full", "contradicts", |job| job["buildinfo_full"]["name"] = json!("x")),
+        ("buildinfo_full.name is \"x\"", "and \"top\" by its files", |job| {
+            job["buildinfo_full"]["name"] = json!("x");
+        }),
         ("pkginfo", "contradicts", |job| job["pkginfo"]["x"] = json!("x")),
         ("environment", "contradicts", |job| job["environment"]["PATH"] = json!("/x")),
         ("environment", "contradicts", |job| job["source_date_epoch"] = json!(1)),
@@ -245,6 +261,10 @@ fn a_job_that_was_tampered_with_is_refused_by_name() {
     bare.assert_clean();
     fresh();
     carry_out(&bare, &tampered).ok();
+    // Nothing of a job gets into the store of images.
+    assert!(
+        !bare.home.join("images").exists() || files_below(&bare.home.join("images")).is_empty()
+    );
 }
 
 #[test]
@@ -259,6 +279,19 @@ fn a_failed_build_can_be_handed_on_with_its_log() {
     place.run("", &failed).fails(1).says("is there already");
     let job = Path::new(&target);
     assert_eq!(std::fs::read_to_string(job.join("log")).unwrap(), "broken\n");
+    // A build that was interrupted after one that failed is not the failed one, nor is a link its log.
+    let builds = place.home.join("builds/p");
+    let log = std::fs::read_dir(builds).unwrap().next().unwrap().unwrap().path().join("log");
+    let written = std::fs::metadata(&log).unwrap().modified().unwrap();
+    let touch = |time| std::fs::File::open(&log).unwrap().set_modified(time).unwrap();
+    let other = place.path().join("other").display().to_string();
+    let failed = ["job", "export", "p", &other, "--failed"];
+    touch(written + Duration::from_secs(60));
+    place.run("", &failed).fails(1).says("has no failed build here");
+    touch(written);
+    std::fs::remove_file(&log).unwrap();
+    std::os::unix::fs::symlink("record.json", &log).unwrap();
+    place.run("", &failed).fails(1).says("cannot copy the log");
     let ran = carry_out(&place, job).fails(1).says("exited with code 3").says("| broken");
     assert!(!ran.stderr.contains("mkpanda log"), "{}", ran.stderr);
     let found = record(&job.join("out"));
@@ -274,6 +307,8 @@ fn a_machine_that_cannot_carry_a_job_out_says_so_by_its_exit_code() {
     let place = Place::new();
     place.package("p", "{}", "true");
     let job = export(&place, "p", "job");
+    let whole = place.path().join("whole");
+    copy_folder(&job, &whole);
     let path = job.to_str().unwrap();
     // Its own folders would be among the job's files.
     let inside = job.join("scratch");
@@ -286,7 +321,22 @@ fn a_machine_that_cannot_carry_a_job_out_says_so_by_its_exit_code() {
     assert!(!job.join("home").exists());
     let found = record(&job.join("out"));
     assert_eq!(found["outcome"], "unable");
+    // A folder of something else is left as it is.
+    for (out, words) in [
+        (place.path().join("mine"), "its log would be replaced"),
+        (job.clone(), "the job's own folder"),
+    ] {
+        std::fs::create_dir_all(&out).unwrap();
+        std::fs::write(out.join("log"), "mine").unwrap();
+        let out_option = ["job", "run", path, "--out", out.to_str().unwrap()];
+        place.run("", &out_option).fails(1).says(words).says("--out DIR");
+        assert_eq!(std::fs::read_to_string(out.join("log")).unwrap(), "mine");
+    }
     assert!(found["message"].as_str().unwrap().contains("in the job's folder"));
+    // The job's files are larger than this machine's user wants to copy.
+    std::fs::File::create(job.join("package.tar")).unwrap().set_len(1 << 40).unwrap();
+    place.run("", &["job", "run", path]).fails(1).says("the job is too large").says("unpacked");
+    std::fs::copy(whole.join("package.tar"), job.join("package.tar")).unwrap();
     // The tier of the user's word stands.
     edit(&job, |job| job["tier"] = json!("ranges"));
     place.run("", &["job", "run", path, "--isolation", "single"]).fails(75).says("the tier ranges");
@@ -326,6 +376,11 @@ fn a_job_ends_with_its_parent_and_cleanly_by_a_signal() {
     });
     gate.wait(0);
     assert!(!job.join("out/record.json").exists());
+    let scratch = place.home.join("scratch");
+    eventually("an empty scratch folder", END.max(Duration::from_secs(30)), || {
+        std::fs::read_dir(&scratch).map_or(true, |mut entries| entries.next().is_none())
+    });
+    place.assert_clean();
 }
 
 #[test]
@@ -341,6 +396,24 @@ fn a_job_needs_nothing_of_the_environment() {
     assert_eq!(record(&job.join("out"))["outcome"], "built");
     let entries: Vec<_> = std::fs::read_dir(&folder).unwrap().collect();
     assert_eq!(entries.len(), 1, "{entries:?}");
+
+    // An empty variable names nothing, and the folder's name is known to others.
+    let home = entries[0].as_ref().unwrap().path();
+    let mode = std::fs::metadata(&home).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o700);
+    let elsewhere = place.path().join("elsewhere");
+    std::fs::rename(&home, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &home).unwrap();
+    let mut command = place.command("", &["job", "run", job.to_str().unwrap()]);
+    command.env_clear().env("TMPDIR", &folder).env("MKPANDA_HOME", "").env("HOME", "");
+    let refused = ran(&command.output().unwrap()).fails(75);
+    refused.says("is not a folder of this user's").says("MKPANDA_HOME=DIR");
+    if nix::unistd::geteuid().is_root() {
+        std::fs::remove_file(&home).unwrap();
+        std::fs::create_dir(&home).unwrap();
+        std::os::unix::fs::chown(&home, Some(65534), None).unwrap();
+        ran(&command.output().unwrap()).fails(75).says("is not a folder of this user's");
+    }
 }
 
 #[test]
@@ -369,6 +442,25 @@ fn a_variant_with_a_source_of_the_tree_itself_and_a_program_go_along() {
     place.run("p", &["--variant", "v"]).ok();
     let built = std::fs::read(job.join("out/package.tar.xz")).unwrap();
     assert_eq!(built, std::fs::read(latest_of_variant(&place)).unwrap());
+}
+
+#[test]
+fn a_shallow_repository_is_refused_with_the_remedy() {
+    let place = Place::new();
+    let source = json!({"kind": "git_local", "rel_path": "../.."});
+    place.package("p", &json!({"single_source": source}).to_string(), "true");
+    let top = place.packages.parent().unwrap();
+    repository(top);
+    let first = git(top, &["rev-parse", "HEAD"]);
+    git(top, &["commit", "-q", "--allow-empty", "-m", "next"]);
+    // As if it had been cloned with --depth 1.
+    let head = git(top, &["rev-parse", "HEAD"]);
+    std::fs::write(top.join(".git/shallow"), format!("{head}\n")).unwrap();
+    std::fs::remove_file(top.join(".git/objects").join(&first[..2]).join(&first[2..])).unwrap();
+    let job = place.path().join("job");
+    let refused = place.run("", &["job", "export", "p", job.to_str().unwrap()]).fails(1);
+    refused.says("is shallow").says("git fetch --unshallow");
+    assert!(!job.exists());
 }
 
 /// Archive of the only package that the cache has.

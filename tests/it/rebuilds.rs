@@ -29,6 +29,12 @@ echo always > $PKG_PATH/text; echo $$ $RANDOM$RANDOM > $PKG_PATH/number";
     assert!(lines[number + 1].contains("likely cause: a random number"), "{lines:#?}");
     assert!(!again.stdout.contains("./text"), "{lines:#?}");
 
+    // Nothing is built before all packages are looked for, and a log stays.
+    place.package("never", "{}", "true");
+    let refused = place.run("", &["rebuild", "good", "never", "--check"]).fails(1);
+    assert!(refused.stdout.is_empty(), "{}", refused.stdout);
+    refused.says("never--").says("not in the cache");
+
     // The cache has what it had.
     assert_eq!(std::fs::read(place.archive("bad")).unwrap(), archive);
     place.run("", &["rebuild", "bad"]).fails(2).says("--check");

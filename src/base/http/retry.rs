@@ -33,6 +33,7 @@ pub(crate) fn next_wait(
 }
 
 /// Returns the delay that a registry asks for; fails with a delay that is not waited for.
+#[cfg(feature = "builder")]
 pub(crate) fn bearable_wait(headers: &HeaderMap) -> Result<Option<Duration>, Duration> {
     match retry_after(headers) {
         Some(wait) if wait > LONGEST_REQUESTED_WAIT => Err(wait),

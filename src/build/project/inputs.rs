@@ -4,6 +4,7 @@ use super::{BuildOptions, IdentifiedPackages, Project, ProjectError};
 use crate::base::event::Observer;
 use crate::build::images::FoundImage;
 use crate::build::supply::PackageRequest;
+use crate::container::helper::Interrupt;
 use crate::package::SourceName;
 use crate::runner::uses::Registration;
 use crate::source::{self, Fetched};
@@ -22,6 +23,11 @@ pub struct PackageInputs {
 }
 
 impl Project {
+    /// Interruption of the run.
+    pub fn interrupt(&self) -> &Interrupt {
+        &self.options.runner.interrupt
+    }
+
     /// Fetches the sources of a package that has an id, and keeps a collection from its image. Required
     /// packages must be in the cache.
     pub fn inputs(

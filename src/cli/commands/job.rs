@@ -18,6 +18,7 @@ use crate::portable::{
     self, ExportOptions, JobDocument, JobError, JobFolder, JobImage, JobLimits, JobRecord,
     RunOptions, Unable,
 };
+use crate::runner::own_folder;
 use crate::runner::session::LOG_LIMIT;
 
 /// Carries out a command for portable jobs.
@@ -135,20 +136,16 @@ fn carry_out(context: &Context<'_>, args: &JobRunArgs) -> Result<(), CliError> {
 fn with_home(
     context: &Context<'_>,
 ) -> Result<Option<super::super::environment::Environment>, CliError> {
-    let names = ["MKPANDA_HOME", "XDG_DATA_HOME", "HOME"];
-    if names.iter().any(|name| context.environment.raw(name).is_some()) {
+    let environment = context.environment;
+    let is_set = |name: &str| environment.get(name).is_some() || environment.is_unreadable(name);
+    if ["MKPANDA_HOME", "XDG_DATA_HOME", "HOME"].into_iter().any(is_set) {
         return Ok(None);
     }
-    let above = PathBuf::from(context.environment.get("TMPDIR").unwrap_or("/tmp"));
+    let above = PathBuf::from(environment.get("TMPDIR").unwrap_or("/tmp"));
     let path = above.join(format!("mkpanda-home-{}", nix::unistd::geteuid()));
-    match fs_err::create_dir(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        made => made.map_err(|source| {
-            let doing = "make the builder's own folder";
-            JobError::from(Unable::File { doing, source })
-        })?,
-    }
-    Ok(Some(context.environment.with("MKPANDA_HOME", &path.to_string_lossy())))
+    // The name is known beforehand, and others may write to the folder above.
+    own_folder::make(&path).map_err(|source| JobError::from(Unable::OwnHome(source)))?;
+    Ok(Some(environment.with("MKPANDA_HOME", &path.to_string_lossy())))
 }
 
 fn show(context: &Context<'_>, args: &JobShowArgs) -> Result<(), CliError> {

@@ -10,10 +10,11 @@ use super::super::error::CliError;
 use super::super::job_args::RebuildArgs;
 use super::super::tool_error::ToolError;
 use super::{Context, at_hand, ending};
-use crate::base::atomic::TemporaryFolder;
+use crate::base::atomic::{AtomicFile, TemporaryFolder};
 use crate::base::event::{Interruptible, Observer};
 use crate::build::project::{BuildOptions, IdentifiedPackages, Project, ProjectError};
-use crate::build::record::Record;
+use crate::build::record::{self, Record};
+use crate::build::supply::BuildError;
 use crate::container::helper::Interrupt;
 use crate::package::PackageId;
 use crate::portable::{
@@ -46,12 +47,14 @@ pub fn run(context: &Context<'_>, args: &RebuildArgs) -> Result<(), CliError> {
             shows_output: context.global.verbose > 0,
         },
     };
-    let result = again.all(&args.packages, observer);
+    let mut compared = Vec::new();
+    let result = again.all(&args.packages, &mut compared, observer);
     progress.finish(ending(&result), 0);
-    let compared = result?;
+    // Those before the one that failed, too.
     for (id, comparison) in &compared {
         context.printer.data(&text(id, comparison));
     }
+    result?;
     let differ = compared.iter().filter(|(_, comparison)| !comparison.same).count();
     if differ == 0 { Ok(()) } else { Err(ToolError::NotReproducible(differ).into()) }
 }
@@ -68,8 +71,9 @@ impl Again<'_> {
     fn all(
         &self,
         names: &[String],
+        compared: &mut Vec<(PackageId, Comparison)>,
         observer: &dyn Observer,
-    ) -> Result<Vec<(PackageId, Comparison)>, CliError> {
+    ) -> Result<(), CliError> {
         let mut wanted: Vec<PackageKey> = Vec::new();
         for name in names {
             let keys = at_hand::typed_package(&self.folder, &self.project.tree, name)?;
@@ -82,7 +86,17 @@ impl Again<'_> {
         self.project.warn(&set.warnings, observer);
         self.project.check_lock(&set.packages)?;
         let identified = self.project.identify(&set.packages, observer)?;
-        wanted.iter().map(|key| self.one(&identified, key, observer)).collect()
+        let mut ids = wanted
+            .iter()
+            .filter_map(|key| identified.identities.get(key))
+            .map(|identity| &identity.id);
+        if let Some(id) = ids.find(|id| !self.project.cache.has(id)) {
+            return Err(ToolError::NotInCache(id.clone()).into());
+        }
+        for key in &wanted {
+            compared.push(self.one(&identified, key, observer)?);
+        }
+        Ok(())
     }
 
     fn one(
@@ -94,9 +108,6 @@ impl Again<'_> {
         let inputs = self.project.inputs(identified, key, &self.options, observer)?;
         let id = inputs.request.package.id.clone();
         let archive = self.project.cache.archive(&id);
-        if !self.project.cache.has(&id) {
-            return Err(ToolError::NotInCache(id).into());
-        }
         let file = |source| JobError::File { doing: "make a scratch folder", source };
         let home = self.project.home();
         let scratch = InputsFolder::create(home).map_err(file)?;
@@ -110,11 +121,28 @@ impl Again<'_> {
         };
         portable::export(self.project, &inputs, &folder, &options)?;
         let began = now();
-        let package = portable::run(&JobFolder::open(&folder)?, &self.run, observer)?;
-        let record = fs_err::read(home.build(&id).join("record.json")).ok();
-        let record = record.and_then(|text| serde_json::from_slice::<Record>(&text).ok());
-        let times = Times { first: record.map_or(began, |record| record.began), second: began };
+        let package = portable::run(&JobFolder::open(&folder)?, &self.run, observer)
+            .map_err(|error| self.keep_log(&id, error))?;
+        let first = record::read::<Record>(&home.build(&id)).map_or(began, |record| record.began);
+        let times = Times { first, second: began };
         Ok((id, self.compare(&archive, &package, times)?))
+    }
+
+    /// Keeps the log of a build that failed beside that of the package's own build, as the job's folder goes.
+    fn keep_log(&self, id: &PackageId, error: JobError) -> JobError {
+        let JobError::Build(mut build) = error else { return error };
+        if let BuildError::Failed(failed) = &mut *build
+            && let Some(log) = failed.log.take()
+        {
+            let kept = self.project.home().build(id).join("rebuild.log");
+            let copied = fs_err::File::open(log).and_then(|mut log| {
+                let mut file = AtomicFile::create(&kept)?;
+                std::io::copy(&mut log, file.file())?;
+                file.commit()
+            });
+            failed.log = copied.is_ok().then_some(kept);
+        }
+        JobError::Build(build)
     }
 
     fn compare(&self, one: &Path, other: &Path, times: Times) -> Result<Comparison, ToolError> {

@@ -120,12 +120,11 @@ pub(super) fn of_contents(one: &[u8], other: &[u8], times: Times) -> Vec<Cause> 
 }
 
 fn has_the_same_lines(one: &[u8], other: &[u8]) -> bool {
-    let sorted = |text: &[u8]| {
-        let mut lines: Vec<Vec<u8>> =
-            text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+    fn sorted(text: &[u8]) -> Vec<&[u8]> {
+        let mut lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
         lines.sort_unstable();
         lines
-    };
+    }
     one.len() == other.len() && sorted(one) == sorted(other)
 }
 

@@ -2,7 +2,7 @@
 
 mod causes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -15,6 +15,9 @@ use crate::base::digest::{Sha256, Sha256Sum};
 
 /// Largest part of a file that is searched for causes, in bytes.
 const SEARCHED: u64 = 8 << 20;
+
+/// Largest part of all files of an archive that is searched for causes, in bytes.
+const SEARCHED_IN_ALL: u64 = 64 << 20;
 
 /// Two archives cannot be compared.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +89,7 @@ pub fn compare(
     let differing: Vec<EntryPath> =
         paths.iter().filter(|path| differ(path)).map(|path| (**path).clone()).collect();
     let both = differing.iter().filter(|path| mine.contains_key(path) && theirs.contains_key(path));
-    let wanted: Vec<&EntryPath> = both.collect();
+    let wanted: BTreeSet<&EntryPath> = both.collect();
     let contents = [contents(one, &wanted, limits)?, contents(other, &wanted, limits)?];
     let difference = |path: &EntryPath| {
         let (what, causes) = match (mine.get(path), theirs.get(path)) {
@@ -124,6 +127,9 @@ fn described(
         }
         _ if one.sum != other.sum => {
             let at = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+            if at == a.len() && at == b.len() {
+                return (format!("differs behind byte {at}"), Vec::new());
+            }
             let excerpt = |text: &[u8]| causes::excerpt(text, at);
             let what = format!("differs at byte {at}: {:?} and {:?}", excerpt(a), excerpt(b));
             (what, causes::of_contents(a, b, times))
@@ -176,15 +182,18 @@ fn sum(reader: &mut impl Read) -> io::Result<Sha256Sum> {
 /// The beginnings of files.
 fn contents(
     path: &Path,
-    wanted: &[&EntryPath],
+    wanted: &BTreeSet<&EntryPath>,
     limits: &Limits,
 ) -> Result<BTreeMap<EntryPath, Vec<u8>>, CompareError> {
     let mut reader = open(path, limits)?;
     let mut found = BTreeMap::new();
+    let mut left = SEARCHED_IN_ALL;
     while let Some(entry) = reader.next_entry().map_err(|error| damaged(path, error))? {
-        if wanted.contains(&&entry.path) && matches!(entry.kind, EntryKind::File { .. }) {
+        if wanted.contains(&entry.path) && matches!(entry.kind, EntryKind::File { .. }) {
             let mut text = Vec::new();
-            (&mut reader).take(SEARCHED).read_to_end(&mut text).map_err(CompareError::File)?;
+            let most = SEARCHED.min(left);
+            (&mut reader).take(most).read_to_end(&mut text).map_err(CompareError::File)?;
+            left -= text.len() as u64;
             found.insert(entry.path, text);
         }
     }
@@ -243,5 +252,17 @@ mod tests {
         assert!(found.differences[0].what.contains("differs at byte 10"), "{found:?}");
         let same = compare(&one, &one, times, &Limits::default()).unwrap();
         assert!(same.same && same.differences.is_empty() && same.entries == 6, "{same:?}");
+    }
+
+    #[test]
+    fn a_difference_behind_what_is_searched_is_not_placed_within() {
+        let place = tempfile::tempdir().unwrap();
+        let long = "x".repeat(usize::try_from(SEARCHED).unwrap());
+        let [one, other] = ["one", "other"]
+            .map(|name| packed(place.path(), name, &[("file", &format!("{long}{name:5}"))]));
+        let times = Times { first: 0, second: 0 };
+        let found = compare(&one, &other, times, &Limits::default()).unwrap();
+        assert_eq!(found.differences[0].what, format!("differs behind byte {SEARCHED}"));
+        assert!(found.differences[0].causes.is_empty());
     }
 }
