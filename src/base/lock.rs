@@ -162,12 +162,29 @@ fn open_in_folder(path: &Path) -> io::Result<(std::fs::File, bool)> {
 /// Opens a lock file; makes a new one if only a stranger holds the lock.
 fn open_unless_foreign(path: &Path) -> io::Result<std::fs::File> {
     let (file, was_open) = open(path)?;
-    let is_held = || matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock));
-    if was_open && is_held() && !has_trusted_holder(&file) {
-        fs_err::remove_file(path)?;
-        return Ok(open(path)?.0);
+    if !was_open || !has_foreign_holder(&file) {
+        return Ok(file);
     }
-    Ok(file)
+    let held = file.metadata()?;
+    let is_there = fs_err::symlink_metadata(path)
+        .is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino()));
+    if is_there {
+        match fs_err::remove_file(path) {
+            // Another process has found the same.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed?,
+        }
+    }
+    Ok(open(path)?.0)
+}
+
+/// True if each look finds the lock held, and no trusted holder. One look is not enough: a trusted
+/// holder may end, and the next one begin, while all processes are looked through. A stranger who keeps
+/// others out holds the lock all the time.
+fn has_foreign_holder(file: &std::fs::File) -> bool {
+    const LOOKS: u32 = 4;
+    let is_held = || matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock));
+    (0..LOOKS).all(|_| is_held() && !has_trusted_holder(file)) && is_held()
 }
 
 #[cfg(test)]

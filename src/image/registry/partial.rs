@@ -71,7 +71,11 @@ impl Partials {
             if !lock.is_at(&path) {
                 continue;
             }
-            let file = fs_err::OpenOptions::new().read(true).write(true).open(&path)?;
+            let opened = fs_err::OpenOptions::new().read(true).write(true).open(&path);
+            let file = match opened {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                opened => opened?,
+            };
             let had = file.metadata()?.len();
             if had < size && self.take_from_store(digest, size)? {
                 continue;
@@ -128,7 +132,9 @@ impl Partials {
 fn remove_unused(path: &Path) {
     if path.exists()
         // The file may be the store's too, so its mode stays.
-        && let Ok(Some(_lock)) = FileLock::try_acquire_made(path)
+        && let Ok(Some(lock)) = FileLock::try_acquire_made(path)
+        // The file may have been replaced by the store's between the two.
+        && lock.is_at(path)
     {
         drop(fs_err::remove_file(path));
     }
