@@ -11,12 +11,12 @@
 //! A stream that ends within a member is an error, and so is any other data behind the last member.
 //! A decoder holds 512 MiB at the most (xz), and 128 MiB for zstd; the caller limits the output.
 
-use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 
 use bzip2::bufread::BzDecoder;
 use flate2::bufread::GzDecoder;
 
-use super::members::{DecoderState, Members};
+use super::members::{DecoderState, Members, Peeked};
 use super::xz::XzReader;
 
 const BUFFER: usize = 256 * 1024;
@@ -132,8 +132,6 @@ fn next_gzip<R: BufRead>(member: GzDecoder<R>) -> io::Result<DecoderState<GzDeco
         }
     }
 }
-
-type Peeked<R> = Chain<Cursor<Vec<u8>>, R>;
 
 fn next_bzip2<R: BufRead>(
     stream: BzDecoder<Peeked<R>>,

@@ -1,6 +1,9 @@
 //! Consecutive members of a compressed stream, each with a decoder of its own.
 
-use std::io::{self, Read};
+use std::io::{self, Chain, Cursor, Read};
+
+/// A stream whose beginning was read to look at it.
+pub(super) type Peeked<R> = Chain<Cursor<Vec<u8>>, R>;
 
 /// Progress through the members.
 pub(super) enum DecoderState<D> {

@@ -118,6 +118,9 @@ mod tests {
         let two = packed(b"two", 2, None);
         let padded = [one.as_slice(), &[0; 4], &two].concat();
         assert_eq!(unpacked(&padded).unwrap(), b"onetwo");
+        let empty = packed(b"", 1, Some(0));
+        assert_eq!(empty.len(), 32, "as short as a stream can be");
+        assert_eq!(unpacked(&[&empty[..], &empty, &two].concat()).unwrap(), b"two");
         for (name, bad) in [
             ("cut off", one[..one.len() - 1].to_vec()),
             ("garbage", [one.as_slice(), b"garbage!"].concat()),

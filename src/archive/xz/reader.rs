@@ -6,14 +6,14 @@
 //! process may have little memory only, one is. The threads end with the reader.
 
 use std::fmt;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::thread::available_parallelism;
 
 use nix::sys::resource::{Resource, getrlimit};
 use xz2::bufread::XzDecoder;
 use xz2::stream::{MtStreamBuilder, Stream};
 
-use crate::archive::members::{DecoderState, Members};
+use crate::archive::members::{DecoderState, Members, Peeked};
 
 /// Enough for `xz --lzma2=dict=256MiB`; a header may ask for 4 GiB.
 const DECODER_MEMORY: u64 = 512 << 20;
@@ -29,7 +29,7 @@ const ENOUGH_MEMORY: u64 = 2 << 30;
 const LARGE: u64 = 1 << 20;
 
 /// Bytes at the start of a stream that have the sizes of its first block: the stream's header, and
-/// of the block's the flags and two numbers of up to nine bytes.
+/// of the block's the flags and two numbers of up to nine bytes. The shortest stream has as many.
 const HEADERS: usize = 12 + 2 + 9 + 9;
 
 const BUFFER: usize = 256 * 1024;
@@ -43,8 +43,7 @@ pub struct XzReader<R: Read>(Members<XzStream<R>, Next<R>>);
 impl<R: Read> XzReader<R> {
     /// Starts reading with at most so many threads as there are cores, and no more than `threads`.
     pub fn new(input: R, threads: u32) -> io::Result<Self> {
-        let input =
-            Peeking { start: Vec::new(), at: 0, rest: BufReader::with_capacity(BUFFER, input) };
+        let input = BufReader::with_capacity(BUFFER, input);
         Ok(Self(Members::new(XzStream::new(input, threads)?, next_stream)))
     }
 }
@@ -63,13 +62,15 @@ impl<R: Read> fmt::Debug for XzReader<R> {
 
 /// One stream of a file.
 struct XzStream<R: Read> {
-    decoder: XzDecoder<Peeking<R>>,
+    decoder: XzDecoder<Peeked<BufReader<R>>>,
     threads: u32,
 }
 
 impl<R: Read> XzStream<R> {
-    fn new(mut input: Peeking<R>, threads: u32) -> io::Result<Self> {
-        let is_large = first_block_size(input.peek(HEADERS)?).is_some_and(|size| size >= LARGE);
+    fn new(mut input: BufReader<R>, threads: u32) -> io::Result<Self> {
+        let mut start = Vec::with_capacity(HEADERS);
+        (&mut input).take(HEADERS as u64).read_to_end(&mut start)?;
+        let is_large = first_block_size(&start).is_some_and(|size| size >= LARGE);
         let cores =
             available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
         let stream = match threads.min(cores) {
@@ -82,6 +83,7 @@ impl<R: Read> XzStream<R> {
                 .memlimit_stop(DECODER_MEMORY)
                 .decoder()?,
         };
+        let input = Cursor::new(start).chain(input);
         Ok(Self { decoder: XzDecoder::new_stream(input, stream), threads })
     }
 }
@@ -100,7 +102,8 @@ fn is_short_of_memory() -> bool {
 
 /// Goes on behind the end of a stream: with padding (.xz File Format, 2.2), and another stream.
 fn next_stream<R: Read>(ended: XzStream<R>) -> io::Result<DecoderState<XzStream<R>>> {
-    let mut input = ended.decoder.into_inner();
+    // No stream is shorter than the peeked start.
+    let (_, mut input) = ended.decoder.into_inner().into_inner();
     let mut padding = 0;
     loop {
         let rest = match input.fill_buf() {
@@ -136,46 +139,6 @@ fn first_block_size(start: &[u8]) -> Option<u64> {
     let number = numbers.nth(1)?;
     let add = |sum: u64, byte: &u8| sum.checked_mul(0x80)?.checked_add(u64::from(byte & 0x7f));
     number.iter().rev().try_fold(0, add)
-}
-
-/// A reader whose next bytes can be looked at.
-struct Peeking<R> {
-    start: Vec<u8>,
-    at: usize,
-    rest: BufReader<R>,
-}
-
-impl<R: Read> Peeking<R> {
-    /// The next bytes; fewer than `count` only at the end of the input.
-    fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
-        self.start.drain(..self.at);
-        self.at = 0;
-        let missing = count.saturating_sub(self.start.len());
-        self.rest.by_ref().take(missing as u64).read_to_end(&mut self.start)?;
-        Ok(&self.start)
-    }
-}
-
-impl<R: Read> BufRead for Peeking<R> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.at < self.start.len() { Ok(&self.start[self.at..]) } else { self.rest.fill_buf() }
-    }
-
-    fn consume(&mut self, count: usize) {
-        if self.at < self.start.len() {
-            self.at += count;
-        } else {
-            self.rest.consume(count);
-        }
-    }
-}
-
-impl<R: Read> Read for Peeking<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.fill_buf()?.read(buffer)?;
-        self.consume(count);
-        Ok(count)
-    }
 }
 
 #[cfg(test)]
