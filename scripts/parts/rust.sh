@@ -38,6 +38,12 @@ part_docs() {
     cargo doc --quiet --locked --no-deps --document-private-items
 }
 
+# Runs unit tests. Of those that pass, only what they have left out is shown.
+nextest() {
+  cargo nextest run --locked --lib --test layering --no-fail-fast --status-level fail --success-output immediate "$@" 2>&1 |
+    grep -vE '^( *std(out|err) ───| *running 1 test| *test .* \.\.\. ok| *test result: ok\. 1 passed.*|)$'
+}
+
 part_unit() {
   local status=0
   check "the servers that stand in for clouds are there" servers_present
@@ -46,7 +52,7 @@ part_unit() {
     echo "NOTE: ../shared/golden is not there: unit tests that compare with the original have nothing to compare"
   fi
   if cargo nextest --version > /dev/null 2>&1; then
-    runner cargo nextest run --locked --lib --test layering --no-fail-fast --status-level fail || status=1
+    runner nextest || status=1
   else
     runner cargo test --quiet --locked --lib --test layering --no-fail-fast || status=1
   fi

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::lock::lock_text;
 use crate::mirrors::without_network;
 use crate::peers::Registry;
 use crate::server::Server;
@@ -96,10 +97,6 @@ fn copy_of(place: &Place) -> Place {
     drop(std::fs::remove_dir_all(other.packages.join("cache")));
     copy_folder(&place.path().join(".config"), &other.path().join(".config"));
     other
-}
-
-fn lock_text(place: &Place) -> String {
-    std::fs::read_to_string(place.packages.join("mkpanda.lock")).unwrap()
 }
 
 /// Removes what a tree's cache has, so that all is built again.

@@ -270,9 +270,8 @@ said['outside'] = attempt(connect, '\0' + given)
     let said = place.probe(code, &json!(name), &["--network=host"]);
     let conditions = place.record("probe")["conditions"].clone();
     if conditions.as_array().unwrap().contains(&json!("no-landlock-scope")) {
-        let what =
-            "abstract sockets with --network=host (it takes Landlock version 6, of Linux 6.12)";
-        return crate::inside::left_out(what, "it-root");
+        let what = "abstract sockets with --network=host";
+        return crate::inside::left_out_here(what, "Landlock version 6, of Linux 6.12");
     }
     assert_eq!((&said["own"], &said["outside"]), (&Value::Null, &json!("EPERM")));
 }

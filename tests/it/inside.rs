@@ -96,6 +96,13 @@ pub(crate) fn left_out(what: &str, part: &str) {
     writeln!(stderr, "LEFT OUT: {what}; covered by: scripts/test {part}").unwrap();
 }
 
+/// Says loudly what was left out, and what of the machine is missing: no other way of running the tests covers it.
+pub(crate) fn left_out_here(what: &str, needs: &str) {
+    use std::io::Write as _;
+    let mut stderr = std::io::stderr().lock();
+    writeln!(stderr, "LEFT OUT: {what}; needs: {needs}").unwrap();
+}
+
 /// Whether a run has ended as whiteouts can't be made: on an overlay, by a kernel that is too old for
 /// those that are files.
 pub(crate) fn has_no_whiteouts(ran: &Ran) -> bool {

@@ -9,7 +9,7 @@ use nix::unistd::Uid;
 use serde_json::{Value, json};
 
 use crate::deploy::Release;
-use crate::inside::left_out;
+use crate::inside::{left_out, left_out_here};
 use crate::systemd::{Machine, make_root};
 
 const URL: &str = "http://127.0.0.1:8080";
@@ -44,8 +44,7 @@ fn a_bare_machine_is_installed_over_its_loopback_and_upgraded() {
     let machine = match Machine::start(&root, &[(&deploy, "/deploy")]) {
         Ok(machine) => machine,
         Err(why) => {
-            let what = format!("an installed machine with systemd: {why}");
-            return left_out(&what, "it-root");
+            return left_out_here("an installed machine with systemd", &why);
         }
     };
     let serve =

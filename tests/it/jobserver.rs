@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::inside::left_out;
+use crate::inside::left_out_here;
 use crate::support::{BUILDER, Place};
 use crate::tiny::{image_archive, tiny_layer};
 
@@ -31,7 +31,7 @@ fn notes(place: &Place, name: &str) -> Vec<String> {
 #[test]
 fn a_fifo_has_a_token_for_each_further_core_and_cant_be_closed_to_others() {
     if tokens() == 0 {
-        return left_out("the jobserver (it takes two cores)", "it-root");
+        return left_out_here("the jobserver", "two cores");
     }
     let place = Place::new();
     let script = format!(
@@ -53,7 +53,7 @@ fn a_fifo_has_a_token_for_each_further_core_and_cant_be_closed_to_others() {
 #[test]
 fn descriptors_are_the_same_fifo_and_cant_close_it_either() {
     if tokens() == 0 {
-        return left_out("the jobserver (it takes two cores)", "it-root");
+        return left_out_here("the jobserver", "two cores");
     }
     let place = Place::new();
     let script = format!(
@@ -76,7 +76,7 @@ fn descriptors_are_the_same_fifo_and_cant_close_it_either() {
 #[test]
 fn the_machines_make_runs_jobs_at_once_without_being_told_how_many() {
     if tokens() == 0 {
-        return left_out("the jobserver (it takes two cores)", "it-root");
+        return left_out_here("the jobserver", "two cores");
     }
     let place = Place::host();
     // Each waits until the other one has begun.
@@ -91,7 +91,7 @@ fn the_machines_make_runs_jobs_at_once_without_being_told_how_many() {
 #[test]
 fn what_a_killed_build_took_is_there_for_the_next_one() {
     if tokens() == 0 {
-        return left_out("the jobserver (it takes two cores)", "it-root");
+        return left_out_here("the jobserver", "two cores");
     }
     let place = Place::new();
     place.write("treeinfo.json", "{}");
@@ -159,7 +159,7 @@ fn it_can_be_switched_off_and_images_can_have_flags_of_their_own() {
 #[test]
 fn another_user_of_the_image_takes_part_too() {
     if tokens() == 0 {
-        return left_out("the jobserver (it takes two cores)", "it-root");
+        return left_out_here("the jobserver", "two cores");
     }
     let place = Place::bare();
     let config = json!({"User": "1000:1000", "Env": ["PATH=/bin"]}).to_string();

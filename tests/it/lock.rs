@@ -7,7 +7,7 @@ use crate::peers::Registry;
 use crate::support::{Place, copy_folder, git, sha1, sha256};
 use crate::tiny::tiny_image;
 
-fn lock_text(place: &Place) -> String {
+pub(crate) fn lock_text(place: &Place) -> String {
     std::fs::read_to_string(place.packages.join("mkpanda.lock")).unwrap()
 }
 

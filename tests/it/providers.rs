@@ -7,7 +7,7 @@ use std::process::Command;
 use mkpanda::provider::{Provider, ProviderFile, Values, VariantFiles};
 use serde_json::{Value, json};
 
-use crate::inside::left_out;
+use crate::inside::left_out_here;
 use crate::support::{data, ran};
 
 /// Values of a release whose texts mean something to shells, YAML and templates.
@@ -59,10 +59,7 @@ pub fn checker(variable: &str, program: &str) -> Option<PathBuf> {
             .find(|path| path.exists()),
     };
     if path.is_none() {
-        left_out(
-            &format!("checks with {program} (scripts/test prepare servers installs it)"),
-            "it-root",
-        );
+        left_out_here(&format!("checks with {program}"), "scripts/test prepare servers");
     }
     path
 }

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::inside::left_out;
+use crate::inside::left_out_here;
 use crate::pkgpanda;
 use crate::support::{Place, binary, ran};
 use crate::tiny::tiny_image;
@@ -57,7 +57,7 @@ fn bash_completes_commands_options_and_names_that_are_there() {
         let script = place.run("", &["completions", shell]).ok().stdout;
         assert!(script.contains(begins), "{shell}: {script}");
         if !Command::new(shell).arg("--version").output().is_ok_and(|it| it.status.success()) {
-            left_out(&format!("completion in {shell} (apt-get install {shell})"), "it-root");
+            left_out_here(&format!("completion in {shell}"), &format!("the package {shell}"));
             continue;
         }
         let file = place.path().join(shell);
@@ -119,7 +119,7 @@ fn manual_pages_are_there_for_both_programs_and_every_command() {
     assert!(!folder.join("pkgpanda-installer.1").exists(), "it is hidden");
     let rendered = Command::new("man").arg("-l").arg(folder.join("mkpanda.1")).output();
     let Ok(output) = rendered else {
-        return left_out("manual pages in man (apt-get install man-db)", "it-root");
+        return left_out_here("manual pages in man", "the package man-db");
     };
     assert!(output.status.success(), "{output:?}");
 }

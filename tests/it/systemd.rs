@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::Uid;
 
-use crate::inside::left_out;
+use crate::inside::{left_out, left_out_here};
 use crate::pkgpanda::binary as pkgpanda;
 use crate::support::{Place, Ran, copy_folder, data, ran};
 
@@ -197,7 +197,7 @@ fn the_example_is_set_up_upgraded_crashed_rolled_back_and_removed() {
     let machine = match Machine::start(&root, &shared) {
         Ok(machine) => machine,
         Err(why) => {
-            return left_out(&format!("a machine with systemd: {why}"), "it-root");
+            return left_out_here("a machine with systemd", &why);
         }
     };
     let pkgpanda = |arguments: &[&str]| machine.run(&[&["/pkgpanda"], arguments].concat());

@@ -228,7 +228,11 @@ fn files_of_lfs_are_whole_in_a_build() {
             "git-lfs is missing: scripts/test prepare installs it, and MKPANDA_TEST_LFS=skip leaves this out"
         );
         // Past the capture of the test's output, so that it is seen.
-        writeln!(std::io::stderr().lock(), "LEFT OUT: files of Git LFS").unwrap();
+        writeln!(
+            std::io::stderr().lock(),
+            "LEFT OUT: files of Git LFS; needs: the package git-lfs"
+        )
+        .unwrap();
         return;
     }
     let world = World::new();
