@@ -8,6 +8,7 @@ use crate::base::remedy::hints_of;
 use crate::bootstrap::SupplyError;
 use crate::build::gc::GcError;
 use crate::build::project::{ProjectError, SupplyFailure};
+use crate::build::shell::ShellError;
 use crate::build::upstream::UpstreamError;
 use crate::dockerfile::contexts::BringError;
 use crate::dockerfile::execute::DockerfileError;
@@ -30,6 +31,7 @@ use crate::tree::TreeError;
 use super::complaints::{build_complaint, project_hint, tree_complaint};
 use super::config::SettingsError;
 use super::inspect_error::InspectError;
+use super::shell_error::ShellCommandError;
 use super::signing::SigningError;
 use super::tool_error::ToolError;
 use super::ui::{Complaint, Printer, Weight};
@@ -201,6 +203,9 @@ pub enum CliError {
     /// A tree cannot be looked at, or has faults, or nothing new can be made.
     #[error(transparent)]
     Inspect(#[from] InspectError),
+    /// A shell cannot be started.
+    #[error(transparent)]
+    Shell(#[from] ShellCommandError),
     /// A portable job cannot be made or carried out.
     #[error(transparent)]
     Job(Box<JobError>),
@@ -212,6 +217,12 @@ pub enum CliError {
 impl From<SupplyError> for CliError {
     fn from(error: SupplyError) -> Self {
         Self::Bootstrap(Box::new(error))
+    }
+}
+
+impl From<ShellError> for CliError {
+    fn from(error: ShellError) -> Self {
+        ShellCommandError::Shell(Box::new(error)).into()
     }
 }
 
@@ -331,6 +342,12 @@ impl CliError {
             printer.complain(&build_complaint(error));
             return;
         }
+        if let Self::Shell(ShellCommandError::Shell(error)) = self
+            && let ShellError::Build(error) = &**error
+        {
+            printer.complain(&build_complaint(error));
+            return;
+        }
         if let Self::Supplies(failures) = self {
             for failure in failures {
                 let hints = hints_of(&failure.hint().unwrap_or_default());
@@ -385,6 +402,7 @@ impl CliError {
             Self::Gc(error) => error.hint(),
             Self::Tidy(error) => error.hint(),
             Self::Tool(error) => error.hint(),
+            Self::Shell(error) => error.hint(),
             Self::NothingToUpdate(_) => Some(
                 "names are PACKAGE/SOURCE, a package, a URL as mkpanda.lock has it, or an image"
                     .to_owned(),

@@ -19,6 +19,7 @@ mod binds;
 pub mod capabilities;
 pub mod cgroup;
 pub mod cleaner;
+pub mod console;
 pub mod copy;
 mod executable;
 mod executor;

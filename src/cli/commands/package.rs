@@ -34,7 +34,7 @@ pub fn run(context: &Context<'_>, args: &PackageArgs) -> Result<(), CliError> {
     if args.build.dry_run {
         let set = project.tree.resolve_packages(&wanted).map_err(ProjectError::Tree)?;
         project.warn(&set.warnings, &progress);
-        let options = super::build_options(&settings, &args.build);
+        let options = super::build_options(&settings, &args.build)?;
         project.check_lock(&set.packages)?;
         project.check_offline(&set.packages, options.repository.as_ref(), &progress)?;
         return super::show_plan(
@@ -49,7 +49,7 @@ pub fn run(context: &Context<'_>, args: &PackageArgs) -> Result<(), CliError> {
     super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
     let mut outcome = Outcome::default();
-    let options = super::build_options(&settings, &args.build);
+    let options = super::build_options(&settings, &args.build)?;
     let result = build(&project, &wanted, &options, observer, &mut outcome);
     outcome.show(context, &progress, result)
 }

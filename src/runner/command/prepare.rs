@@ -4,13 +4,16 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::root::{Point, make_root};
 use super::targets::SYSTEM;
 use super::{Command, CommandRoot, DEFAULT_PATH, MountSource, files, outcome, targets};
 use crate::base::causes::with_causes;
+use crate::container::console::Streams;
 use crate::container::machine::Condition;
 use crate::container::recorder::Recorder;
-use crate::container::run::{self, Recording, RunError, RunOptions};
+use crate::container::run::{self, Ending, Recording, RunError, RunOptions};
 use crate::container::sandbox::{Bind, Sandbox, User};
 use crate::container::seccomp::{self, table};
 use crate::container::within_root::{Ownership, locate, make_folders, read_text};
@@ -43,6 +46,17 @@ pub struct Attachments<'a> {
     pub inherited: Vec<OwnedFd>,
     /// Recorder of changed owners, in the single tier.
     pub recorder: Option<&'a Recorder>,
+    /// Standard streams of the command.
+    pub streams: Streams,
+}
+
+/// What an earlier command left in the root of its container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Changes {
+    /// Folder of the view with the upper directory of its overlay.
+    Upper(PathBuf),
+    /// Folder of the view with the whole root, where the kernel has no overlay.
+    Whole(PathBuf),
 }
 
 /// Makes the root of a command, and looks up its user there.
@@ -50,10 +64,24 @@ pub fn prepare<'w>(
     workspace: &'w Workspace<'w>,
     command: &'w Command,
 ) -> Result<Prepared<'w>, Failure> {
-    let (layers, host) = match &command.root {
+    prepare_over(workspace, command, None)
+}
+
+/// Like [`prepare()`], over what an earlier command left, which stays as it is.
+pub fn prepare_over<'w>(
+    workspace: &'w Workspace<'w>,
+    command: &'w Command,
+    changes: Option<&Changes>,
+) -> Result<Prepared<'w>, Failure> {
+    let (mut layers, host) = match &command.root {
         CommandRoot::Layers(layers) => (workspace.unpacked(layers)?, None),
         CommandRoot::Host(host) => (Vec::new(), Some(host)),
     };
+    match changes {
+        None => {}
+        Some(Changes::Upper(upper)) => layers.push(upper.clone()),
+        Some(Changes::Whole(root)) => layers = vec![root.clone()],
+    }
     let mut binds = binds(workspace, command, host)?;
     let mut points = points(&binds);
     let folders = command.folders.iter();
@@ -194,7 +222,13 @@ impl Prepared<'_> {
 
     /// Runs the command, and waits for its end. Any end but exit code 0 is a failure.
     pub fn run(&self, attachments: Attachments<'_>) -> Result<(), Failure> {
-        let Attachments { name, log, log_path, inherited, recorder } = attachments;
+        let name = attachments.name;
+        outcome::judge(name, self.ended(attachments)?, self.command.time_limit)
+    }
+
+    /// Runs the command, and waits for its end, which may be any.
+    pub fn ended(&self, attachments: Attachments<'_>) -> Result<Ending, Failure> {
+        let Attachments { name: _, log, log_path, inherited, recorder, streams } = attachments;
         let is_single = self.workspace.is_single();
         let refused = table::refused();
         let filter = |rows: &[table::Row]| seccomp::build(&[&refused[..], rows].concat());
@@ -219,16 +253,16 @@ impl Prepared<'_> {
             inherited: inherited.into(),
             sole_user: (is_single && ids != (0, 0)).then_some(ids),
             recording,
+            streams,
         };
         let ended = run::run(&self.sandbox, self.workspace.view(), &options);
-        let ended = ended.map_err(|error| {
+        ended.map_err(|error| {
             let message = match &error {
                 RunError::Log { .. } => format!("{}: {}", log_path.display(), with_causes(&error)),
                 _ => with_causes(&error),
             };
             Failure { see_log: true, ..Failure::new(message) }
-        })?;
-        outcome::judge(name, ended, self.command.time_limit)
+        })
     }
 }
 
