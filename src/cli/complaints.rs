@@ -73,7 +73,13 @@ pub(super) fn tree_complaint(error: &BuildError) -> Complaint {
     if let BuildError::Failed(failed) = error
         && failed.log.is_some()
     {
-        complaint.hints.push(format!("the whole log: mkpanda log {}", failed.id.name()));
+        let name = failed.id.name();
+        complaint.hints.push(format!("the whole log: mkpanda log {name}"));
+        complaint.hints.push(if failed.is_kept {
+            format!("look around in what it left: mkpanda shell {name} --failed")
+        } else {
+            format!("to look around in what it leaves, add --keep-failed to the command, and then: mkpanda shell {name} --failed")
+        });
     }
     complaint
 }

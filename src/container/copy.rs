@@ -56,6 +56,24 @@ pub fn merge_layer(layer: &Path, target: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Copies a file, link or folder with its own mode, owner and time. A socket is left out.
+pub fn copy_entry(from: &Path, to: &Path) -> io::Result<()> {
+    let metadata = fs_err::symlink_metadata(from)?;
+    let kind = metadata.file_type();
+    if kind.is_dir() {
+        return copy_folder(from, to);
+    }
+    if kind.is_socket() || kind.is_char_device() || kind.is_block_device() {
+        return Ok(());
+    }
+    copy_one(from, to, &metadata)?;
+    own_like(to, &metadata)?;
+    if !kind.is_symlink() {
+        fs_err::set_permissions(to, std::fs::Permissions::from_mode(metadata.mode() & 0o7777))?;
+    }
+    set_time_of(to, &metadata)
+}
+
 /// Copies a folder with its own mode, owner and time.
 pub fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
     let metadata = fs_err::symlink_metadata(from)?;

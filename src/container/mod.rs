@@ -16,6 +16,7 @@
 //! ([`cgroup`]). All `unsafe` is in [`sys`].
 
 mod binds;
+pub mod bundle;
 pub mod capabilities;
 pub mod cgroup;
 pub mod cleaner;

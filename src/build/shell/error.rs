@@ -1,6 +1,7 @@
 //! Errors of shells.
 
 use std::io;
+use std::path::PathBuf;
 
 use crate::build::failed::BuildError;
 use crate::container::idmap::Tier;
@@ -27,6 +28,15 @@ pub enum ShellError {
         /// Tier of the build.
         tier: Tier,
     },
+    /// The bundle cannot be written.
+    #[error("the bundle {} cannot be written", path.display())]
+    Bundle {
+        /// Its folder.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
     /// Input and output of the command cannot be passed on.
     #[error("input and output of the command cannot be passed on")]
     Console(#[source] io::Error),
@@ -38,7 +48,10 @@ impl ShellError {
         match self {
             Self::Session(error) => error.hint(),
             Self::OtherIds { tier, .. } => Some(format!("demand that tier: --isolation {tier}")),
-            Self::Home(_) | Self::Build(_) | Self::Console(_) => None,
+            Self::Bundle { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
+                Some("name a folder that is not there yet".to_owned())
+            }
+            Self::Bundle { .. } | Self::Home(_) | Self::Build(_) | Self::Console(_) => None,
         }
     }
 }

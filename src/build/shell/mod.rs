@@ -7,6 +7,7 @@
 //!            └─ ShellJob ──────► helper: build::worker::shell
 //! ```
 
+mod bundle;
 mod error;
 mod job;
 
@@ -34,7 +35,7 @@ use super::package_runner::{BuildFiles, CoreShare, PackageRunner, failed};
 use super::schedule::{Cores, Demand};
 
 pub use error::ShellError;
-pub use job::ShellJob;
+pub use job::{BundleJob, ShellJob};
 
 /// Shell of the image: bash, else sh. Neither reads a file of the image that the build would not read.
 const SHELL: [&str; 3] =

@@ -37,7 +37,7 @@ impl Job for BuildJob {
 
     fn perform(&self) -> Performed<'_, Built> {
         enter_phase(Phase::Prepare);
-        let build = match Build::enter(self, &None) {
+        let build = match Build::enter(self, []) {
             Ok(build) => build,
             Err(failure) => return Err(failure).into(),
         };
@@ -70,14 +70,17 @@ pub(super) struct Build<'a> {
 }
 
 impl<'a> Build<'a> {
-    /// Enters the namespaces. `state` is what an earlier build left.
-    pub(super) fn enter(job: &'a BuildJob, state: &Option<PathBuf>) -> Result<Self, Failure> {
+    /// Enters the namespaces. `more` are further folders of the caller that the job needs.
+    pub(super) fn enter<'p>(
+        job: &'a BuildJob,
+        more: impl IntoIterator<Item = &'p PathBuf>,
+    ) -> Result<Self, Failure> {
         // Opened as the caller: the container's root may not reach them.
         let output = OpenOptions::new().write(true).open(&job.output).map_err(Failure::of)?;
         let log =
             OpenOptions::new().append(true).create(true).open(&job.log).map_err(Failure::of)?;
         let mut inputs = inputs(job);
-        state.iter().for_each(|state| inputs.add(state));
+        more.into_iter().for_each(|folder| inputs.add(folder));
         let workspace = Workspace::enter(&job.folders, inputs, job.command.network)?;
         let (output, log) = (output.into_parts().0, log.into_parts().0);
         Ok(Self { job, workspace, output, log, begun: OnceCell::new() })

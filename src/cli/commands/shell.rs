@@ -22,7 +22,7 @@ use crate::tree::PackageKey;
 /// Runs a shell or a command; gives the command's exit code.
 pub fn run(context: &Context<'_>, args: &ShellArgs) -> Result<u8, CliError> {
     let terminal = attached::has_terminal();
-    if args.command.is_empty() && !terminal {
+    if args.command.is_empty() && !terminal && args.spec.is_none() {
         return Err(ShellCommandError::NoTerminal(args.package.clone()).into());
     }
     let packages = at_hand::packages(context, None)?;
@@ -41,8 +41,18 @@ pub fn run(context: &Context<'_>, args: &ShellArgs) -> Result<u8, CliError> {
     // Before anything else is drawn, with all that it has to say.
     drop(progress);
     let (id, shell) = opened?;
-    announce(context, &id, &shell, args);
     let command = (!args.command.is_empty()).then_some(args.command.as_slice());
+    if let Some(spec) = &args.spec {
+        let folder = context.folder()?.join(spec);
+        let written = shell.write_bundle(command, &folder);
+        if interrupt.is_raised() {
+            return Err(ProjectError::Interrupted.into());
+        }
+        written?;
+        context.print_path(&folder);
+        return Ok(0);
+    }
+    announce(context, &id, &shell, args);
     let kind = context.environment.get("TERM").map(str::to_owned);
     let ended = if terminal {
         let terminal = Some((attached::terminal_size(), kind));
@@ -65,7 +75,12 @@ fn announce(context: &Context<'_>, id: &PackageId, shell: &Shell, args: &ShellAr
     if !args.command.is_empty() {
         return;
     }
-    let words: Vec<String> = shell.script().iter().map(|word| shell_word(word)).collect();
+    let quoted = |word: &String| {
+        let is_plain =
+            |letter: char| letter.is_ascii_alphanumeric() || "/._-+=:,@%".contains(letter);
+        if word.chars().all(is_plain) { word.clone() } else { shell_word(word) }
+    };
+    let words: Vec<String> = shell.script().iter().map(quoted).collect();
     let state = if args.failed { "as its script left it" } else { "before its script runs" };
     let script = words.join(" ");
     let text = format!("in the container of {id}, {state}; the script: {script}");

@@ -10,6 +10,7 @@ use super::root::{Point, make_root};
 use super::targets::SYSTEM;
 use super::{Command, CommandRoot, DEFAULT_PATH, MountSource, files, outcome, targets};
 use crate::base::causes::with_causes;
+use crate::container::bundle;
 use crate::container::console::Streams;
 use crate::container::machine::Condition;
 use crate::container::recorder::Recorder;
@@ -220,6 +221,35 @@ impl Prepared<'_> {
         targets::settle(&self.sandbox.root, &mut self.sandbox.binds, settled)
     }
 
+    /// Rows of the seccomp filter for the command's user, without those that a recorder answers.
+    fn rows(&self) -> Vec<table::Row> {
+        [&table::refused()[..], &self.pretended()].concat()
+    }
+
+    /// Calls that are answered as done, since they cannot be with one id.
+    fn pretended(&self) -> Vec<table::Row> {
+        // The kernel tells any other user than root which ids it may not become.
+        match (self.workspace.is_single(), self.user.uid == 0) {
+            (true, true) => table::pretended(),
+            (true, false) => table::pretended_groups(),
+            (false, _) => Vec::new(),
+        }
+    }
+
+    /// Writes root and mounts into the folders of an OCI bundle, paths of the view; returns its
+    /// specification.
+    pub fn write_bundle(&self, folders: (&Path, &Path), terminal: bool) -> Result<String, Failure> {
+        if self.workspace.is_single() && self.ids() != (0, 0) {
+            let message = "with one id, an OCI runtime runs commands as root alone, and this image has another user";
+            return Err(Failure::new(message)
+                .with_hint("have the id ranges that the tier `ranges` needs: mkpanda doctor"));
+        }
+        let view = self.workspace.view().path();
+        let map = &self.workspace.folders().machine.map;
+        bundle::write(&self.sandbox, view, folders, (map, &self.rows()), terminal)
+            .map_err(Failure::of)
+    }
+
     /// Runs the command, and waits for its end. Any end but exit code 0 is a failure.
     pub fn run(&self, attachments: Attachments<'_>) -> Result<(), Failure> {
         let name = attachments.name;
@@ -233,12 +263,7 @@ impl Prepared<'_> {
         let refused = table::refused();
         let filter = |rows: &[table::Row]| seccomp::build(&[&refused[..], rows].concat());
         let is_root = self.user.uid == 0;
-        // The kernel tells any other user than root which ids it may not become.
-        let pretended = match (is_single, is_root) {
-            (true, true) => table::pretended(),
-            (true, false) => table::pretended_groups(),
-            (false, _) => Vec::new(),
-        };
+        let pretended = self.pretended();
         let recording = recorder.map(|recorder| {
             let asked = if is_root { table::recorded() } else { table::recorded_owners() };
             Recording { recorder, filter: filter(&[&asked[..], &pretended].concat()) }
