@@ -36,6 +36,8 @@ pub(crate) mod remedy;
 pub mod removal;
 #[cfg(feature = "builder")]
 pub mod secret;
+#[cfg(feature = "builder")]
+pub(crate) mod serde_words;
 pub(crate) mod suggestion;
 pub mod supervisor;
 pub(crate) mod text;

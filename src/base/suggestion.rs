@@ -12,6 +12,21 @@ pub(crate) fn nearest<'k>(
     near.min().map(|(_, name)| name)
 }
 
+/// Hint for a word that is not among the known ones: the most similar one, and all of them.
+pub(crate) fn among<'k>(
+    typed: &str,
+    plural: &str,
+    known: impl IntoIterator<Item = &'k str, IntoIter: Clone>,
+) -> String {
+    let known = known.into_iter();
+    let all: Vec<&str> = known.clone().collect();
+    let all = format!("{plural} are {}", all.join(", "));
+    match nearest(typed, known) {
+        Some(near) => format!("did you mean {near}? The {all}"),
+        None => format!("the {all}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::budget::{Budget, too_large};
 use super::document::{JobDocument, LARGEST, NAME};
 use super::error::{EntryProblem, JobError, Unable};
-use crate::base::confinement::{leads_out, open_plain};
+use crate::base::confinement::{leads_out, open_plain, real_path};
 use crate::base::digest::{Sha256Sum, Sums, Tee};
 use crate::image::digest::DiffId;
 use crate::package::PackageId;
@@ -52,7 +52,7 @@ impl JobFolder {
     /// Reads and checks the description of a job.
     pub fn open(path: &Path) -> Result<Self, JobError> {
         let none = |source| JobError::NoJob { path: path.to_owned(), source };
-        let absolute = fs_err::canonicalize(path).map_err(none)?;
+        let absolute = real_path(path).map_err(none)?;
         if !absolute.is_dir() {
             return Err(none(io::ErrorKind::NotADirectory.into()));
         }

@@ -83,7 +83,7 @@ pub(super) fn fetch(
             return search.finish(None);
         }
         // A mirror may have it.
-        absent = Some(unusable(path, "there is nothing"));
+        absent = Some(unusable(path, "it does not exist"));
     }
     let copy = cached_path(request);
     match fs_err::symlink_metadata(&copy) {

@@ -8,6 +8,7 @@ use super::super::inspect_error::InspectError;
 use super::super::settings::Settings;
 use super::super::ui::{Progress, counted};
 use super::Context;
+use crate::base::confinement::real_path;
 use crate::base::suggestion::nearest;
 use crate::build::project::{Project, ProjectError, ProjectOptions};
 use crate::container::helper::Interrupt;
@@ -34,7 +35,7 @@ pub(super) fn packages(context: &Context<'_>, tree: Option<&Path>) -> Result<Pat
         None => folder,
         Some(tree) => {
             let path = folder.join(tree);
-            let real = fs_err::canonicalize(&path);
+            let real = real_path(&path);
             let is_folder = |path: &PathBuf| fs_err::read_dir(path).map(drop);
             real.and_then(|real| is_folder(&real).map(|()| real))
                 .map_err(|source| CliError::Folder { path, source })?

@@ -10,6 +10,7 @@ use super::super::error::CliError;
 use super::super::ui::{self, Weight};
 use super::Context;
 use super::at_hand::SEE_CHECK;
+use crate::base::confinement::real_path;
 use crate::base::event::Interruptible;
 use crate::container::helper::Interrupt;
 use crate::tidy::{self, Cleaned, TidyError, Unknown, UnusedKind};
@@ -21,7 +22,7 @@ pub fn run(context: &Context<'_>, args: &CleanArgs) -> Result<(), CliError> {
         None => folder,
         Some(tree) => {
             let path = folder.join(tree);
-            fs_err::canonicalize(&path).map_err(|source| CliError::Folder { path, source })?
+            real_path(&path).map_err(|source| CliError::Folder { path, source })?
         }
     };
     let settings = context.settings(None, Some(&packages))?;

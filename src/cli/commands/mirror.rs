@@ -8,6 +8,7 @@ use super::super::error::CliError;
 use super::super::settings::Settings;
 use super::super::ui::{self, Weight};
 use super::{Context, fetch, tree};
+use crate::base::confinement::real_path;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Interruptible, Observer};
 use crate::build::project::{Project, ProjectError, SupplyFailure};
@@ -42,7 +43,7 @@ fn create(context: &Context<'_>, args: &MirrorCreateArgs) -> Result<(), CliError
     } else {
         let absolute = |path: &PathBuf| {
             let failed = |source| CliError::Folder { path: path.clone(), source };
-            fs_err::canonicalize(path).map_err(failed)
+            real_path(path).map_err(failed)
         };
         trees.iter().map(absolute).collect::<Result<_, _>>()?
     };

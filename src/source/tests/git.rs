@@ -137,7 +137,7 @@ fn a_repository_of_this_machine_is_read_as_it_is() {
         remove_all(&world.path("out")).unwrap();
     }
     assert!(!world.path("git").exists() && !world.path("packages/cache").exists());
-    for (url, part) in [("../../absent", "there is nothing"), ("../..", "not a git repository")] {
+    for (url, part) in [("../../absent", "it does not exist"), ("../..", "not a git repository")] {
         let error = world.fetch(source(url, &first, "main")).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     }
