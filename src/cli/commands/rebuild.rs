@@ -55,7 +55,8 @@ pub fn run(context: &Context<'_>, args: &RebuildArgs) -> Result<(), CliError> {
         context.printer.data(&text(id, comparison));
     }
     result?;
-    let differ = compared.iter().filter(|(_, comparison)| !comparison.same).count();
+    let is_other = |(_, comparison): &&(_, Comparison)| *comparison != Comparison::SameBytes;
+    let differ = compared.iter().filter(is_other).count();
     if differ == 0 { Ok(()) } else { Err(ToolError::NotReproducible(differ).into()) }
 }
 
@@ -145,10 +146,14 @@ impl Again<'_> {
         JobError::Build(build)
     }
 
-    fn compare(&self, one: &Path, other: &Path, times: Times) -> Result<Comparison, ToolError> {
-        let limits = self.project.archive_limits();
-        portable::compare(one, other, times, &limits)
-            .map_err(|source| ToolError::Compare(Box::new(source)))
+    fn compare(&self, one: &Path, other: &Path, times: Times) -> Result<Comparison, CliError> {
+        let (limits, interrupt) = (self.project.archive_limits(), self.project.interrupt());
+        portable::compare(one, other, times, &limits, interrupt).map_err(|source| {
+            if interrupt.is_raised() {
+                return JobError::Interrupted.into();
+            }
+            ToolError::Compare(Box::new(source)).into()
+        })
     }
 }
 
@@ -158,15 +163,15 @@ fn now() -> u64 {
 }
 
 fn text(id: &PackageId, comparison: &Comparison) -> String {
-    let Comparison { same, entries, differences } = comparison;
-    if *same {
-        return format!("{id}: the same bytes again\n");
-    }
-    if differences.is_empty() {
-        return format!(
-            "{id}: the same contents, but other bytes: another version of mkpanda built it\n"
-        );
-    }
+    let (entries, differences) = match comparison {
+        Comparison::SameBytes => return format!("{id}: the same bytes again\n"),
+        Comparison::SameEntries => {
+            return format!(
+                "{id}: the same contents, but other bytes: another version of mkpanda built it\n"
+            );
+        }
+        Comparison::Different { entries, differences } => (entries, differences),
+    };
     let count = differences.len();
     let mut text = format!("{id}: {count} of {entries} entries differ\n");
     for difference in differences {
