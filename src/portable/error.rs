@@ -272,6 +272,16 @@ impl JobError {
         }
     }
 
+    /// Error of putting a source into a job.
+    pub(super) fn source(name: &SourceName, source: SourceProblem) -> Self {
+        let fault = match &source {
+            SourceProblem::Io { error, .. } => too_large(error),
+            _ => None,
+        };
+        let of_source = |source| Self::Source { name: name.clone(), source: Box::new(source) };
+        fault.map_or_else(|| of_source(source), Self::TooLarge)
+    }
+
     /// Error of using a file of the job: one of the machine's where the cause is that nothing can be written.
     pub(super) fn of_use(error: Self) -> Self {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
