@@ -9,10 +9,10 @@ use super::super::args::BuildArgs;
 use super::super::error::CliError;
 use super::super::job_args::RebuildArgs;
 use super::super::tool_error::ToolError;
-use super::{Context, at_hand, ending};
+use super::{Context, at_hand, ending, requested};
 use crate::base::atomic::{AtomicFile, TemporaryFolder};
 use crate::base::event::{Interruptible, Observer};
-use crate::build::project::{BuildOptions, IdentifiedPackages, Project, ProjectError};
+use crate::build::project::{BuildOptions, IdentifiedPackages, Project};
 use crate::build::record::{self, Record};
 use crate::build::supply::BuildError;
 use crate::container::helper::Interrupt;
@@ -77,16 +77,13 @@ impl Again<'_> {
     ) -> Result<(), CliError> {
         let mut wanted: Vec<PackageKey> = Vec::new();
         for name in names {
-            let keys = at_hand::typed_package(&self.folder, &self.project.tree, name)?;
-            // Its default variant, or the only one that there is.
-            if let Some(key) = keys.into_iter().next().filter(|key| !wanted.contains(key)) {
+            let (key, _) = at_hand::typed_key(&self.folder, &self.project.tree, name)?;
+            if !wanted.contains(&key) {
                 wanted.push(key);
             }
         }
-        let set = self.project.tree.resolve_packages(&wanted).map_err(ProjectError::Tree)?;
-        self.project.warn(&set.warnings, observer);
-        self.project.check_lock(&set.packages)?;
-        let identified = self.project.identify(&set.packages, observer)?;
+        let (identified, _) =
+            requested::plan_with_sources(self.project, &wanted, &self.options, observer)?;
         let mut ids = wanted
             .iter()
             .filter_map(|key| identified.identities.get(key))
