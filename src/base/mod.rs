@@ -14,6 +14,7 @@ pub mod event;
 #[cfg(test)]
 #[path = "tests/events.rs"]
 pub(crate) mod events;
+pub(crate) mod full_disk;
 #[cfg(feature = "builder")]
 pub mod go_json;
 pub mod hidden_input;

@@ -1,6 +1,7 @@
 //! Errors of projects and builds, with their remedies.
 
 use crate::base::causes::with_causes;
+use crate::base::remedy::hints_of;
 use crate::build::id::IdentityError;
 use crate::build::project::{OutsideError, ProjectError};
 use crate::build::supply::BuildError;
@@ -50,19 +51,9 @@ pub(super) fn build_complaint(error: &BuildError) -> Complaint {
     let mut complaint = Complaint { message: with_causes(error), ..Complaint::default() };
     complaint.package = Some(error.package().to_string());
     complaint.log = error.log().map(|log| log.display().to_string());
-    match error {
-        BuildError::Failed(failed) => {
-            complaint.tail.clone_from(&failed.tail);
-            complaint.hints.extend(failed.failure.hint.clone());
-        }
-        BuildError::Source { source, .. } => complaint.hints.extend(source.problem.hint()),
-        BuildError::Repository { source, .. } => {
-            complaint.hints.extend(source.hint());
-            complaint
-                .hints
-                .push("put it right there, or build without --repository-url".to_owned());
-        }
-        _ => {}
+    complaint.hints = hints_of(&error.hint().unwrap_or_default());
+    if let BuildError::Failed(failed) = error {
+        complaint.tail.clone_from(&failed.tail);
     }
     complaint
 }

@@ -7,6 +7,7 @@ use super::budget::{TooLarge, too_large};
 use crate::archive::{PackError, ReadError, UnpackError};
 use crate::base::digest::Sha256Sum;
 use crate::base::escape::shell_argument;
+use crate::base::full_disk::{cannot_be_written, says_no_room};
 use crate::base::remedy::raise_limit;
 use crate::build::id::FolderError;
 use crate::build::supply::BuildError;
@@ -248,19 +249,9 @@ pub enum Unable {
 fn cannot_write(error: &(dyn std::error::Error + 'static)) -> bool {
     if let Some(error) = error.downcast_ref::<git2::Error>() {
         // libgit2 has no code for it, and adds the system's words.
-        let full =
-            [libc::ENOSPC, libc::EDQUOT].map(|code| nix::errno::Errno::from_raw(code).desc());
-        return error.class() == git2::ErrorClass::Os
-            && full.iter().any(|words| error.message().contains(words));
+        return error.class() == git2::ErrorClass::Os && says_no_room(error.message());
     }
-    error.downcast_ref::<io::Error>().is_some_and(|error| {
-        matches!(
-            error.kind(),
-            io::ErrorKind::StorageFull
-                | io::ErrorKind::QuotaExceeded
-                | io::ErrorKind::ReadOnlyFilesystem
-        )
-    })
+    error.downcast_ref().is_some_and(cannot_be_written)
 }
 
 impl JobError {
@@ -270,6 +261,16 @@ impl JobError {
             Some(fault) => Self::TooLarge(fault),
             None => Self::File { doing, source },
         }
+    }
+
+    /// Error of putting a source into a job.
+    pub(super) fn source(name: &SourceName, source: SourceProblem) -> Self {
+        let fault = match &source {
+            SourceProblem::Io { error, .. } => too_large(error),
+            _ => None,
+        };
+        let of_source = |source| Self::Source { name: name.clone(), source: Box::new(source) };
+        fault.map_or_else(|| of_source(source), Self::TooLarge)
     }
 
     /// Error of using a file of the job: one of the machine's where the cause is that nothing can be written.
@@ -376,12 +377,19 @@ mod tests {
             assert!(matches!(of(kind), JobError::Unable(Unable::Files(_))), "{kind}");
         }
         assert!(matches!(of(io::ErrorKind::UnexpectedEof), JobError::Bundle { .. }));
-        let full = "failed to write: No space left on device";
-        let full = git2::Error::new(git2::ErrorCode::GenericError, git2::ErrorClass::Os, full);
+        let git_error = |message: String| {
+            git2::Error::new(git2::ErrorCode::GenericError, git2::ErrorClass::Os, message)
+        };
+        let of_system = |code| {
+            let text = io::Error::from_raw_os_error(code).to_string();
+            git_error(format!("failed to write: {text}"))
+        };
+        let full = of_system(libc::ENOSPC);
+        let quota = of_system(libc::EDQUOT);
         let damaged = "object is corrupted";
         let damaged =
             git2::Error::new(git2::ErrorCode::GenericError, git2::ErrorClass::Odb, damaged);
-        for (error, expected) in [(full, true), (damaged, false)] {
+        for (error, expected) in [(full, true), (quota, true), (damaged, false)] {
             let source = BundleError::Objects(error);
             let error = JobError::of_use(JobError::Bundle { name: "sources/x".to_owned(), source });
             assert_eq!(matches!(error, JobError::Unable(_)), expected, "{error}");

@@ -226,8 +226,7 @@ impl Export<'_> {
                     (_, SourceId::Commit(commit)) => (commit, true),
                     _ => (commit, true),
                 };
-                self.bundle(name, spec, commit, path, coming)?;
-                let sum = Sha256Sum::of_file(&self.folder.join(coming)).map_err(written)?;
+                let sum = self.bundle(name, spec, commit, path, coming)?;
                 (sum, is_local.then(|| commit.clone()))
             }
         };
@@ -254,11 +253,9 @@ impl Export<'_> {
         commit: &CommitId,
         repository: &Path,
         target: &str,
-    ) -> Result<(), JobError> {
-        let target = self.folder.join(target);
-        let folder = target.parent().unwrap_or(self.folder);
-        fs_err::create_dir_all(folder)
-            .map_err(|source| JobError::File { doing: "make a folder for sources", source })?;
+    ) -> Result<Sha256Sum, JobError> {
+        let file = self.create(target).map_err(JobError::file("copy a source"))?;
+        let mut tee = Tee::new(self.budget.writer(file));
         let ref_origins = match spec {
             SourceSpec::Git { ref_origin, .. } => BTreeSet::from([ref_origin.clone()]),
             _ => BTreeSet::new(),
@@ -272,8 +269,9 @@ impl Export<'_> {
             ref_origins: &ref_origins,
         };
         request
-            .write_portable(&target)
-            .map_err(|source| JobError::Source { name: name.clone(), source: Box::new(source) })
+            .write_portable(&mut tee, &|| self.budget.is_interrupted())
+            .map_err(|source| JobError::source(name, source))?;
+        Ok(tee.finish().1.sha256)
     }
 
     fn dependencies(&self) -> Result<Vec<JobDependency>, JobError> {

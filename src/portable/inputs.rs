@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::budget::Budget;
 use super::document::{JobDocument, JobImage, JobSource};
@@ -226,6 +226,7 @@ fn source(
     place: &Path,
     budget: &Budget<'_>,
 ) -> Result<Fetched, JobError> {
+    check_kind(given, declared)?;
     let name = source_name(&given.file);
     let path = place.join("file");
     let sums = job.copy(&name, &given.file, &path, budget)?;
@@ -262,27 +263,29 @@ fn source(
         SourceSpec::GitLocal { .. } => commit_of(given)?,
     };
     let repository = place.join("repository");
-    unpack_bundle(&path, &repository)
+    unpack_bundle(&path, &repository, || budget.is_interrupted())
         .map_err(|source| JobError::of_use(JobError::Bundle { name, source }))?;
     fs_err::remove_file(&path).map_err(unfilled("remove a copy"))?;
-    let mut fetched = of_bundle(&repository, commit, &declared.spec);
-    if let Some(sum) = &given.converted
-        && let Some(converted) = fetched_converted(&mut fetched)
-    {
+    let mut converted = None;
+    if let Some(sum) = &given.converted {
         let folder = place.join("converted");
         unpack(job, (&source_name(sum), sum), place, &folder, budget)?;
-        *converted = Some(folder);
+        converted = Some(folder);
     }
-    Ok(fetched)
+    Ok(of_bundle(repository, commit, &declared.spec, converted))
 }
 
-fn fetched_converted(fetched: &mut Fetched) -> Option<&mut Option<PathBuf>> {
-    match fetched {
-        Fetched::GitMirror { converted, .. } | Fetched::GitLocal { converted, .. } => {
-            Some(converted)
+/// Refuses what a source of this kind cannot have: nothing of a description is passed over.
+fn check_kind(given: &JobSource, declared: &Source) -> Result<(), JobError> {
+    let problem = match declared.spec {
+        SourceSpec::Url(_) | SourceSpec::UrlExtract(_) if given.converted.is_some() => {
+            "a source that is not of git has converted files"
         }
-        Fetched::File { .. } | Fetched::Archive { .. } => None,
-    }
+        SourceSpec::GitLocal { .. } => return Ok(()),
+        _ if given.commit.is_some() => "a source that is not of the kind git_local has a commit",
+        _ => return Ok(()),
+    };
+    Err(JobError::Value { key: "sources", problem })
 }
 
 fn commit_of(source: &JobSource) -> Result<&CommitId, JobError> {

@@ -212,8 +212,9 @@ impl Search<'_> {
                 return Ok(None);
             }
             let repository = folder.path().join("bundle.git");
-            let found = match bundle::unpack(&path, &repository) {
+            let found = match bundle::unpack(&path, &repository, || observer.is_interrupted()) {
                 Ok(()) => git_foreign::look(&repository, wanted)?,
+                Err(_) if observer.is_interrupted() => return Err(SourceProblem::Interrupted),
                 Err(problem) => {
                     let (name, problem) = (mirror.backend().name(), with_causes(&problem));
                     self.warn(format!(

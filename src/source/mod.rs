@@ -72,8 +72,7 @@ use crate::package::{CommitId, PackageName, Source, SourceName, SourceSpec};
 use crate::store::Key;
 
 pub use added::{AddedKey, AddedPin, AddedPins, AddedSources, NotPinned};
-pub use bundle::{BundleError, BundleRequest, check_bundle, unpack as unpack_bundle};
-pub use bundle_portable::of_bundle;
+pub use bundle::{BundleError, BundleRequest, check_bundle, of_bundle, unpack as unpack_bundle};
 pub use cache::folder_lock;
 pub use check_out::{CheckOutError, check_out};
 pub use clone_url::clone_url;

@@ -34,6 +34,7 @@ use super::error::StoreError;
 use super::key::Key;
 use crate::base::atomic::{AtomicFile, naming_file, sweep_older};
 use crate::base::event::Event;
+use crate::base::full_disk::cannot_be_written;
 
 /// Number of bytes copied between two checks for an interruption.
 const COPIED_AT_ONCE: u64 = 64 << 20;
@@ -395,11 +396,5 @@ fn write_content(
 
 /// True if an error of a copy can only come from the file that is written.
 fn is_of_destination(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull
-            | io::ErrorKind::QuotaExceeded
-            | io::ErrorKind::FileTooLarge
-            | io::ErrorKind::ReadOnlyFilesystem
-    )
+    cannot_be_written(error) || error.kind() == io::ErrorKind::FileTooLarge
 }

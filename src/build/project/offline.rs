@@ -15,10 +15,12 @@ use crate::tree::{PackageKey, PackageTree};
 
 impl Project {
     /// Lists everything that packages lack without a network: images, their bases and sources.
-    /// `order` is a dependency order. Nothing is built.
+    /// `order` is a dependency order. Sources of packages that are there already are not needed, except those
+    /// of `with_sources`. Nothing is built.
     pub fn check_offline(
         &self,
         order: &[PackageKey],
+        with_sources: &[PackageKey],
         repository: Option<&Repository>,
         observer: &dyn Observer,
     ) -> Result<(), ProjectError> {
@@ -50,7 +52,8 @@ impl Project {
                     || repository.is_some_and(|repository| repository.has_locally(&identity.id))
             })
         };
-        let needed: Vec<PackageKey> = order.iter().filter(|key| !is_there(key)).cloned().collect();
+        let is_needed = |key: &&PackageKey| with_sources.contains(key) || !is_there(key);
+        let needed: Vec<PackageKey> = order.iter().filter(is_needed).cloned().collect();
         let sources = source::missing(&self.own_requests(&needed), &self.options.fetch);
         items.extend(sources.into_iter().map(Missing::Source));
         self.listed(items)

@@ -133,6 +133,18 @@ pub(super) fn typed_package(
     Err(ProjectError::Tree(TreeError::NoSuchVariant { name, wanted, known }).into())
 }
 
+/// The one package that is typed as `NAME` or `NAME:VARIANT`, and its other variants: without a variant, the package is
+/// the default one or, where there is none, the first of the others.
+pub(super) fn typed_key(
+    folder: &Path,
+    tree: &PackageTree,
+    text: &str,
+) -> Result<(PackageKey, Vec<PackageKey>), CliError> {
+    let mut keys = typed_package(folder, tree, text)?.into_iter();
+    let first = keys.next().ok_or_else(|| CliError::NoPackage(tree.root().join(text)))?;
+    Ok((first, keys.collect()))
+}
+
 /// A package folder that is typed as a path, as shells complete it: `zlib/`, `./zlib`, `/srv/tree/zlib`. Gives the
 /// packages folder, and the name of the package. A bare name is not a path.
 pub(super) fn typed_folder(folder: &Path, text: &str) -> Option<(PathBuf, String)> {

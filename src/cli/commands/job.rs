@@ -8,11 +8,10 @@ use super::super::error::CliError;
 use super::super::job_args::{JobCommand, JobExportArgs, JobRunArgs, JobShowArgs};
 use super::super::settings::{DEFAULT_TIME_LIMIT, Settings};
 use super::super::ui::columns::{Columns, stdout_width};
-use super::{Context, at_hand, ending};
+use super::{Context, at_hand, ending, requested};
 use crate::archive::Limits;
 use crate::base::event::{Interruptible, Observer};
-use crate::build::plan::Plan;
-use crate::build::project::{BuildOptions, Project, ProjectError};
+use crate::build::project::{BuildOptions, Project};
 use crate::container::helper::Interrupt;
 use crate::portable::{
     self, ExportOptions, JobDocument, JobError, JobFolder, JobImage, JobLimits, JobRecord,
@@ -67,23 +66,13 @@ fn make(
     options: &ExportOptions<'_>,
     observer: &dyn Observer,
 ) -> Result<(), CliError> {
-    let keys = at_hand::typed_package(folder, &project.tree, name)?;
-    // Its default variant, or the only one that there is.
-    let wanted = &keys[..keys.len().min(1)];
-    let set = project.tree.resolve_packages(wanted).map_err(ProjectError::Tree)?;
-    project.warn(&set.warnings, observer);
-    project.check_lock(&set.packages)?;
-    project.check_offline(&set.packages, build.repository.as_ref(), observer)?;
-    let identified = project.identify(&set.packages, observer)?;
-    let plan = project.plan(&identified);
-    let required = plan.steps.iter().filter(|step| !wanted.contains(&step.key)).cloned();
-    let plan = Plan { steps: required.collect() };
+    let (key, _) = at_hand::typed_key(folder, &project.tree, name)?;
+    let wanted = std::slice::from_ref(&key);
+    let (identified, mut plan) = requested::plan_with_sources(project, wanted, build, observer)?;
+    plan.steps.retain(|step| step.key != key);
     project.build(&identified, &plan, build, observer)?;
-    for key in wanted {
-        let inputs = project.inputs(&identified, key, build, observer)?;
-        portable::export(project, &inputs, target, options)?;
-    }
-    Ok(())
+    let inputs = project.inputs(&identified, &key, build, observer)?;
+    Ok(portable::export(project, &inputs, target, options)?)
 }
 
 /// Limits of the settings that differ from the defaults.

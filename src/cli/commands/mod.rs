@@ -26,6 +26,7 @@ pub mod mirror;
 pub mod package;
 pub mod rebuild;
 pub mod release;
+mod requested;
 pub mod schema;
 pub mod tree;
 

@@ -37,6 +37,7 @@ use super::threads::with_content;
 use crate::archive::{LayerOptions, Limits, Owners, Whiteouts, is_opaque_at, unpack_layer};
 use crate::base::atomic::{self, TEMPORARY_PREFIX, sweep_under_lock};
 use crate::base::lock::FileLock;
+use crate::base::regular::open_regular;
 use crate::base::removal::{remove_all, remove_all_closed};
 
 const LOCK: &str = ".lock";
@@ -203,7 +204,8 @@ fn unpack(
     let place = folder.join(diff_id.hex());
     let blob = |source| LayerError::Blob { diff_id: diff_id.clone(), source };
     let fail = |source| LayerError::Folder { folder: folder.to_owned(), source };
-    let file = fs_err::File::open(&layer.path).map_err(blob)?;
+    // Of a portable job, another user may have put a FIFO in its place.
+    let file = open_regular(&layer.path).map_err(blob)?;
     let (limits, temporary) = (options.limits, temporary(folder, diff_id));
     let unpack = |content: &mut dyn io::Read| {
         let failed = |source| LayerError::Unpack { diff_id: diff_id.clone(), source };

@@ -91,6 +91,16 @@ fn layers_are_unpacked_once_whatever_their_compression() {
 }
 
 #[test]
+fn a_fifo_in_place_of_a_layer_is_not_waited_for() {
+    let layers = Layers::new();
+    let blob = layers.blob(&layer(&[("a", 0o644, Some(b""))]), Compression::None);
+    fs_err::remove_file(&blob.path).unwrap();
+    nix::unistd::mkfifo(&blob.path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let error = layers.ensure(&[blob]).unwrap_err();
+    assert!(matches!(error, LayerError::Blob { .. }), "{error:?}");
+}
+
+#[test]
 fn with_mapped_ids_owners_are_given_or_it_fails() {
     let layers = Layers::new();
     let blob = layers.blob(&layer(&[("a", 0o644, Some(b""))]), Compression::None);
