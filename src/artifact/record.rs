@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::archive::compression::decompressed;
 use crate::base::digest::{Sha256Sum, Tee};
+use crate::base::regular::open_regular;
 use crate::package::PackageId;
 
 /// Version of the form.
@@ -53,7 +54,7 @@ impl PackageRecord {
 
     /// Record of an archive, whose bytes are all read.
     pub fn of_archive(id: &PackageId, archive: &Path, buildinfo: Value) -> io::Result<Self> {
-        Self::of_reader(id, fs_err::File::open(archive)?, buildinfo)
+        Self::of_reader(id, open_regular(archive)?, buildinfo)
     }
 
     /// Computes the record of an archive from a reader, which is read to its end.

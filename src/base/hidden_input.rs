@@ -4,8 +4,8 @@ use std::io;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
-/// Asks at the terminal. The error is [`io::ErrorKind::Interrupted`] at Ctrl-C; there is also one without a
-/// terminal.
+/// Asks for a text at the terminal. Fails with [`io::ErrorKind::Interrupted`] at Ctrl-C, and with another
+/// kind without a terminal.
 pub fn ask_unseen(prompt: &str) -> io::Result<String> {
     // At Ctrl-C, rpassword 7.5 raises SIGINT before it gives the terminal its settings back.
     let interrupt = SigSet::from(Signal::SIGINT);

@@ -14,6 +14,7 @@ use crate::package::json::canonical;
 use crate::package::{CommitId, PackageId, SourceSpec};
 use crate::source::{Fetched, SourceRequest};
 use crate::store::Key;
+use crate::store::registry::media_type;
 
 /// Annotation of a name in an OCI layout's index.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -149,7 +150,7 @@ impl Contents {
         let entries: Vec<Value> = entries.into_values().collect();
         let index = json!({
             "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "mediaType": media_type::INDEX,
             "manifests": entries,
         });
         let documents =

@@ -8,7 +8,7 @@ use crate::archive::{PackError, ReadError, UnpackError};
 use crate::base::digest::Sha256Sum;
 use crate::base::escape::shell_argument;
 use crate::base::full_disk::{cannot_be_written, says_no_room};
-use crate::base::remedy::raise_limit;
+use crate::base::remedy::RAISE_UNPACKED;
 use crate::build::id::FolderError;
 use crate::build::supply::BuildError;
 use crate::container::idmap::Tier;
@@ -326,10 +326,7 @@ impl JobError {
             }
             Self::Source { source, .. } => source.hint(),
             Self::Hash(error) => error.hint(),
-            Self::TooLarge(_) => Some(
-                concat!("if it is meant to be that large, ", raise_limit!("unpacked", "UNPACKED"))
-                    .to_owned(),
-            ),
+            Self::TooLarge(_) => Some(RAISE_UNPACKED.to_owned()),
             Self::Unable(error) => error.hint(),
             _ => None,
         }

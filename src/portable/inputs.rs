@@ -153,6 +153,7 @@ fn image(job: &JobFolder) -> Result<(CommandRoot, RunConfig, Sha256Sum), JobErro
     let blob = |layer: &crate::image::digest::DiffId| LayerBlob {
         path: job.place(&layer_name(layer)),
         diff_id: layer.clone(),
+        is_fifo: false,
     };
     Ok((CommandRoot::Layers(layers.iter().map(blob).collect()), config.run, id.clone()))
 }

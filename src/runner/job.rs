@@ -63,7 +63,6 @@ pub struct Failure {
     /// True if the job's log says more.
     pub see_log: bool,
     /// True if the scratch folder's disk was full.
-    #[serde(default)]
     pub no_room: bool,
 }
 

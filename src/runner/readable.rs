@@ -99,10 +99,11 @@ impl<'a> InputCopies<'a> {
         // A hole takes no space in a tree, and as much as it is long in a copy.
         self.bytes = self.bytes.saturating_add(metadata.len());
         if self.bytes > self.most {
-            return Err(io::Error::other(format!(
+            let message = format!(
                 "the files that have to be copied for the container's root have more than {} bytes",
                 self.most
-            )));
+            );
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
         }
         let mut copy = fs_err::OpenOptions::new().write(true).create_new(true).open(to)?;
         let mut left = metadata.len();

@@ -84,8 +84,7 @@ impl ImageFinder<'_> {
     }
 
     fn configuration(&self, image: &Image) -> Option<ConfigDocument> {
-        let text = fs_err::read(self.store.blob_path(&image.id.sum().clone().into())).ok()?;
-        ConfigDocument::parse(&text).ok()
+        ConfigDocument::parse(&self.store.config_of(image).ok()?).ok()
     }
 
     /// Pin of an image that a Dockerfile names.

@@ -136,7 +136,7 @@ impl Project {
         observer: &dyn Observer,
     ) -> Result<Self, ProjectError> {
         let (cache, pins) = Self::prepare(&mut options)?;
-        if let Some(upstream) = Self::missing_upstream(&options)? {
+        if let Some(upstream) = Self::missing_upstream(&options, observer)? {
             return Err(Self::without_upstream(options, cache, upstream, observer)?);
         }
         let upstreams = upstream::expand(

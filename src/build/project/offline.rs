@@ -54,7 +54,9 @@ impl Project {
         };
         let is_needed = |key: &&PackageKey| with_sources.contains(key) || !is_there(key);
         let needed: Vec<PackageKey> = order.iter().filter(is_needed).cloned().collect();
-        let sources = source::missing(&self.own_requests(&needed), &self.options.fetch);
+        let requests = self.own_requests(&needed);
+        let sources = source::missing(&requests, &self.options.fetch, observer);
+        let sources = sources.ok_or(ProjectError::Interrupted)?;
         items.extend(sources.into_iter().map(Missing::Source));
         self.listed(items)
     }
@@ -113,7 +115,9 @@ impl Project {
             ImageStore::open(project.options.runner.home.root()).map_err(ProjectError::Store)?;
         let mut finder = project.finder(&store, false);
         project.missing_images(&mut finder, &keys, &mut items, observer)?;
-        let sources = source::missing(&project.own_requests(&keys), &project.options.fetch);
+        let requests = project.own_requests(&keys);
+        let sources = source::missing(&requests, &project.options.fetch, observer);
+        let sources = sources.ok_or(ProjectError::Interrupted)?;
         items.extend(sources.into_iter().map(Missing::Source));
         let only_mirrors = project.options.fetch.only_mirrors;
         Ok(ProjectError::Missing(MissingList { items, only_mirrors }))
@@ -122,6 +126,7 @@ impl Project {
     /// The first upstream that is neither expanded nor here, if the network may not be used.
     pub(super) fn missing_upstream(
         options: &ProjectOptions,
+        observer: &dyn Observer,
     ) -> Result<Option<MissingSource>, ProjectError> {
         if !options.fetch.offline {
             return Ok(None);
@@ -129,6 +134,7 @@ impl Project {
         let requests = upstream::requests(&options.packages, &options.local_sources)?;
         let is_made = |cache: &source::SourceRequest| cache.cache_dir.with_file_name("checkout");
         let absent = requests.into_iter().filter(|request| !is_made(request).is_dir());
-        Ok(source::missing(&absent.collect::<Vec<_>>(), &options.fetch).into_iter().next())
+        let missing = source::missing(&absent.collect::<Vec<_>>(), &options.fetch, observer);
+        Ok(missing.ok_or(ProjectError::Interrupted)?.into_iter().next())
     }
 }

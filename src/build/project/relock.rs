@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 
 use super::lock::{AddedSource, Foreign, ForeignImages, ForeignSource, NamedImage};
 use super::{Project, ProjectError, SupplyFailure};
-use crate::base::digest::Tee;
+use crate::base::digest::{Tee, Until};
 use crate::base::event::Observer;
 use crate::base::parallel;
+use crate::base::regular::open_regular;
 use crate::build::images::{Building, ImageError, ImageFinder};
 use crate::dockerfile::execute::current;
 use crate::image::pins::{ImagePins, PinError};
@@ -148,8 +149,9 @@ impl Project {
         let mut failures = supplies.failures;
         for (request, fetched) in supplies.sources {
             let Some(key) = SourceKey::of(&request.source.spec, None) else { continue };
-            match file_pin(fetched.path()) {
+            match file_pin(fetched.path(), observer) {
                 Ok(pin) => drop(sources.insert(key, Some(pin))),
+                Err(_) if observer.is_interrupted() => return Err(ProjectError::Interrupted),
                 Err(error) => failures.push(SupplyFailure::Source(
                     request.problem(SourceProblem::Io { doing: "read a source", error }),
                 )),
@@ -269,7 +271,11 @@ impl Project {
         }
         let lists = [(&lock.upstreams, &foreign.upstreams), (&lock.sources, &foreign.sources)];
         for (sources, wanted) in lists {
-            faults.extend(wanted.iter().filter_map(|found| file_fault(sources, found)));
+            let fault = |found: &ForeignSource| file_fault(sources, found, observer);
+            faults.extend(wanted.iter().filter_map(fault));
+        }
+        if observer.is_interrupted() {
+            return Err(ProjectError::Interrupted);
         }
         faults.extend(self.image_faults(lock, &foreign, observer)?);
         Ok(faults)
@@ -346,18 +352,22 @@ fn drop_sources(
     sources.retain(|key, _| needed.contains(key) || !updated.contains(&key.place()));
 }
 
-fn file_pin(path: &std::path::Path) -> std::io::Result<FilePin> {
-    let mut tee = Tee::new(fs_err::File::open(path)?);
+fn file_pin(path: &std::path::Path, observer: &dyn Observer) -> std::io::Result<FilePin> {
+    let mut tee = Tee::new(Until::new(open_regular(path)?, || observer.is_interrupted()));
     std::io::copy(&mut tee, &mut std::io::sink())?;
     let sums = tee.finish().1;
     Ok(FilePin { sha256: sums.sha256, size: sums.bytes })
 }
 
 /// Difference between the lock and a file of the cache that has the declared SHA-1.
-fn file_fault(sources: &Sources, found: &ForeignSource) -> Option<LockFault> {
+fn file_fault(
+    sources: &Sources,
+    found: &ForeignSource,
+    observer: &dyn Observer,
+) -> Option<LockFault> {
     let locked = sources.get(&found.wanted.key)?.clone()?;
-    let file = crate::source::cached_file(&found.request)?;
-    let pin = file_pin(&file).ok()?;
+    let file = crate::source::cached_file(&found.request, observer)?;
+    let pin = file_pin(&file, observer).ok()?;
     let differs = pin != locked;
     differs.then(|| LockFault::File { wanted: found.wanted.clone(), locked, found: pin })
 }

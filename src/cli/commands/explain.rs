@@ -12,6 +12,7 @@ use super::super::ui::columns::{Columns, stdout_width};
 use super::{Context, at_hand};
 use crate::inspect::explain::{self, Against, Comparison, Explanation, Records};
 use crate::package::{PackageName, path_of_file_url};
+use crate::tree::PackageKey;
 
 /// Explains an id.
 pub fn run(context: &Context<'_>, args: &ExplainArgs) -> Result<(), CliError> {
@@ -64,7 +65,8 @@ pub fn run(context: &Context<'_>, args: &ExplainArgs) -> Result<(), CliError> {
     if !others.is_empty() {
         let others: Vec<String> = others
             .iter()
-            .filter_map(|key| Some(format!("{}:{}", key.name, key.variant.name()?)))
+            .filter(|key| key.variant.name().is_some())
+            .map(PackageKey::typed)
             .collect();
         let message = format!("{} has other variants: {}", key.name, others.join(", "));
         context.printer.line(Weight::Progress, &message);

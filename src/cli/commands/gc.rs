@@ -73,7 +73,10 @@ fn packages(
     let (known, _pending) = project.identify_without_building(&order, observer)?;
     let ids: Vec<PackageId> = known.identities.iter().map(|identity| identity.id.clone()).collect();
     let there = ids.iter().filter(|id| project.cache.has(id));
-    let sums = there.map(|id| Sha256Sum::of_file(&project.cache.archive(id)));
+    let ends = || observer.is_interrupted();
+    let sum =
+        |id: &PackageId| Sha256Sum::of_file_within(&project.cache.archive(id), u64::MAX, ends);
+    let sums = there.map(sum);
     let sums = sums.collect::<Result<_, _>>().map_err(ProjectError::Cache)?;
     Ok((ids, sums))
 }

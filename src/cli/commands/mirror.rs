@@ -135,7 +135,9 @@ impl MirrorRun<'_> {
             if self.existing.has(&format!("packages/{}/{id}.tar.xz", id.name())) {
                 self.contents.keep_package(id)?;
             } else if project.cache.has(id) {
-                let sum = Sha256Sum::of_file(&archive).map_err(ProjectError::Cache)?;
+                let ends = || self.observer.is_interrupted();
+                let sum = Sha256Sum::of_file_within(&archive, u64::MAX, ends)
+                    .map_err(ProjectError::Cache)?;
                 self.contents.add_package(id, archive, sum.as_str())?;
             } else {
                 absent += 1;

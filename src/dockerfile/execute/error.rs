@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::provision_error::ProvisionError;
 use crate::base::escape::shell_argument;
+use crate::base::http::HttpError;
 use crate::dockerfile::context::ContextError;
 use crate::dockerfile::git::GitFilesError;
 use crate::image::config::ConfigError;
@@ -132,8 +133,8 @@ pub enum StepError {
     #[error("the command's network needs pasta or slirp4netns, and neither is installed")]
     NoUplink,
     /// A download failed.
-    #[error("{0}")]
-    Download(String),
+    #[error("{}", crate::base::causes::with_causes(.0))]
+    Download(HttpError),
     /// A git repository cannot be fetched.
     #[error("{}", crate::base::causes::with_causes(.0))]
     Git(GitFilesError),
@@ -189,6 +190,7 @@ impl StepError {
             }),
             Self::Provision(error) => error.hint(),
             Self::Store(error) => error.hint().map(str::to_owned),
+            Self::Download(error) => error.hint().map(str::to_owned),
             Self::Git(error) => error.hint(),
             Self::NoSecret(id) => Some(format!("give it: --secret id={id},src=FILE")),
             Self::NoAgent(id) => Some(format!("give it: --ssh {id}=SOCKET")),

@@ -71,8 +71,7 @@ impl Build<'_> {
     fn done_image(&self, name: &str, image: &Image) -> Result<FinishedStage, ProvisionError> {
         let store = self.builder.store;
         let name = || name.to_owned();
-        let config = fs_err::read(store.blob_path(&image.id.sum().clone().into()))
-            .map_err(|source| ProvisionError::Read { name: name(), source })?;
+        let config = store.config_of(image).map_err(|error| store_error(&name(), error))?;
         let document = ConfigDocument::parse(&config)
             .map_err(|source| ProvisionError::Config { name: name(), source })?;
         let layers = image.layers.iter().map(|layer| BuiltLayer {

@@ -41,15 +41,6 @@ pub enum ProvisionError {
         #[source]
         source: Box<ImageStoreError>,
     },
-    /// The configuration of the image cannot be read.
-    #[error("the image {name} can't be used")]
-    Read {
-        /// Name of the image.
-        name: String,
-        /// Cause.
-        #[source]
-        source: std::io::Error,
-    },
     /// The configuration of the image is not valid.
     #[error("the image {name} can't be used")]
     Config {

@@ -28,7 +28,6 @@ mod mark;
 mod remove;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 
 pub use built::{BlobRoom, BuiltLayer, StoredBuild};
@@ -47,6 +46,7 @@ use super::document::{Kind, LONGEST_DOCUMENT, Target};
 use super::manifest::parse_manifest;
 use super::reference::ImageRef;
 use crate::base::digest::Sha256Sum;
+use crate::base::regular::read_regular;
 
 /// Shorter prefixes of ids are taken for names.
 const SHORTEST_PREFIX: usize = 4;
@@ -168,7 +168,7 @@ impl ImageStore {
     }
 
     /// An image's configuration, as it is stored.
-    pub(in crate::image) fn config_of(&self, image: &Image) -> Result<Vec<u8>, ImageStoreError> {
+    pub fn config_of(&self, image: &Image) -> Result<Vec<u8>, ImageStoreError> {
         let called = label(&image.references, &image.manifest);
         self.document(&image.id.sum().clone().into(), "the configuration", &called)
     }
@@ -266,10 +266,7 @@ impl ImageStore {
         what: &str,
         called: &str,
     ) -> Result<Vec<u8>, ImageStoreError> {
-        use io::Read;
-        let mut bytes = Vec::new();
-        fs_err::File::open(self.blob_path(digest))
-            .and_then(|file| file.take(LONGEST_DOCUMENT).read_to_end(&mut bytes))
+        let bytes = read_regular(&self.blob_path(digest), LONGEST_DOCUMENT)
             .map_err(|error| damaged(called, what, error))?;
         if Sha256Sum::of(&bytes) != *digest.sum() {
             return Err(damaged(called, what, "has been changed: its digest is another"));

@@ -65,9 +65,7 @@ impl LoginError {
             Self::Shape(path) => {
                 Some(format!("correct it, or move it away: mv {0} {0}.old", path.display()))
             }
-            Self::Helper { host, .. } => {
-                Some(format!("docker login {host}, or docker logout {host}"))
-            }
+            Self::Helper { host, .. } => Some(format!("docker login {host}\ndocker logout {host}")),
             Self::File(_) => None,
         }
     }
