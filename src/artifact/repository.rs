@@ -31,7 +31,6 @@ use crate::base::atomic::{self, AtomicFile};
 use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
-use crate::base::memory_file::memory_file;
 use crate::package::PackageId;
 use crate::store::signature::{SUFFIX, TrustedKeys};
 use crate::store::{Backend, Key, Store, Transfer};
@@ -297,16 +296,22 @@ fn get(
     let broken = in_file(what);
     let mut file = AtomicFile::create(target).map_err(&broken)?;
     copy(backend, what, file.file(), observer)?;
-    let mut text = memory_file().map_err(&broken)?;
-    match copy(backend, &format!("{what}.sha256"), &mut text, observer) {
-        Ok(()) => {}
-        Err(RepositoryError::Store { source, .. }) if source.is_not_found() => return Ok(file),
-        Err(error) => return Err(error),
+    let mut text = Vec::new();
+    // No more than the beginning is asked for: it is kept in memory.
+    let transfer = Transfer { subject: what, observer };
+    match backend.get_range(
+        &format!("{what}.sha256").parse()?,
+        0..LONGEST_SUM,
+        &mut text,
+        &transfer,
+    ) {
+        Ok(_) => {}
+        Err(source) if source.is_not_found() => return Ok(file),
+        Err(source) => {
+            return Err(RepositoryError::Store { what: format!("{what}.sha256"), source });
+        }
     }
-    let mut expected = String::new();
-    text.rewind().map_err(&broken)?;
-    text.take(LONGEST_SUM).read_to_string(&mut expected).map_err(&broken)?;
-    let expected = stated_sum(&expected).to_owned();
+    let expected = stated_sum(&String::from_utf8_lossy(&text)).to_owned();
     let found = file.rewound().and_then(Sha256Sum::of_reader).map_err(&broken)?;
     if Sha256Sum::from_str(&expected).ok().as_ref() == Some(&found) {
         Ok(file)
