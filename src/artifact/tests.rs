@@ -6,7 +6,7 @@ use super::repository::{Repository, RepositoryError};
 use crate::archive::{Limits, PackOptions, pack_package};
 use crate::base::causes::with_causes;
 use crate::base::events::{Events, impatient_client};
-use crate::base::http::test_server::{TestServer, answer, ok};
+use crate::base::http::test_server::{Step, TestServer, answer, ok};
 use crate::package::PackageId;
 use crate::store::signature::TrustedKeys;
 use crate::store::{FailureKind, Store};
@@ -72,6 +72,24 @@ fn sums_that_cannot_be_fetched_make_an_item_fail_and_count() {
     }
     assert_eq!(server.requests().len(), 3 * 3, "a file, and two attempts for its sum");
     assert_eq!(seen.take_warnings().len(), 3);
+}
+
+#[test]
+fn of_a_sum_without_an_end_no_more_than_the_beginning_is_read() {
+    let server = TestServer::start(|_, request| {
+        if !request.path.ends_with(".sha256") {
+            return ok(b"an archive");
+        }
+        let sum = crate::base::digest::Sha256Sum::of(b"an archive");
+        let mut steps = answer(&format!("200 OK\r\nContent-Length: {}", 1_u64 << 40), b"");
+        steps.push(Step::Send(format!("{sum}  p\n").into_bytes()));
+        steps.push(Step::Repeat(vec![b' '; 1 << 20], 64));
+        steps
+    });
+    let (repository, seen) = (repository(&server.url("")), Events::default());
+    let error = fetch(&repository, "p--1", &seen).unwrap_err();
+    assert!(matches!(error, RepositoryError::Archive { .. }), "the sum is right: {error}");
+    assert_eq!(server.requests().len(), 2);
 }
 
 #[test]

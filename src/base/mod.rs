@@ -44,3 +44,5 @@ pub mod supervisor;
 pub(crate) mod text;
 #[cfg(feature = "builder")]
 pub mod times;
+#[cfg(feature = "builder")]
+pub mod total;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::names::{INDEX_JSON, INDEX_PAGE};
 use crate::base::event::Observer;
+use crate::base::total::total;
 use crate::package::PackageId;
 use crate::store::signature::SUFFIX;
 use crate::store::{Backend, LOCK_FILE, Listed, StoreError, Transfer};
@@ -120,7 +121,7 @@ impl Parts {
     /// Bytes of all files.
     pub fn bytes(&self) -> u64 {
         let parts = [self.archive, self.sum, self.signature, self.record, self.list];
-        parts.iter().flatten().sum()
+        total(parts.into_iter().flatten())
     }
 }
 
@@ -206,6 +207,12 @@ mod tests {
         let parts = found.bootstraps[hex];
         assert_eq!((parts.archive, parts.sum, parts.list), (Some(5), Some(6), Some(7)));
         assert_eq!((found.sources.len(), found.images.len(), found.strays.len()), (2, 1, 0));
+    }
+
+    #[test]
+    fn sizes_that_a_store_makes_up_are_no_fault_of_ours() {
+        let parts = Parts { archive: Some(u64::MAX), sum: Some(1), ..Parts::default() };
+        assert_eq!(parts.bytes(), u64::MAX);
     }
 
     #[test]

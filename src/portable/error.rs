@@ -87,6 +87,9 @@ pub enum JobError {
     /// The results cannot be put into a folder.
     #[error("the results cannot be put into {}: it is not a folder", .0.display())]
     OutNoFolder(PathBuf),
+    /// The folder for the results is elsewhere than the job.
+    #[error("the results cannot be put into {}: the job's folder was moved meanwhile", .0.display())]
+    OutMoved(PathBuf),
     /// The folder for the results is that of the job.
     #[error("the results cannot be put into the job's own folder")]
     OutIsJob,
@@ -311,7 +314,10 @@ impl JobError {
                 Some("have it made again, and carried over whole".to_owned())
             }
             Self::Taken(_) => Some("remove it, or name another place".to_owned()),
-            Self::OutNoFolder(_) | Self::OutIsJob | Self::OutOfOthers { .. } => {
+            Self::OutNoFolder(_)
+            | Self::OutMoved(_)
+            | Self::OutIsJob
+            | Self::OutOfOthers { .. } => {
                 Some("name a folder that is empty or new: --out DIR".to_owned())
             }
             Self::NotBuilt { needed, .. } => Some(format!(

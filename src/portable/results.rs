@@ -133,6 +133,9 @@ impl Results {
         let results = Self { path, folder };
         if named.is_some() {
             results.check(job)?;
+        } else if fs_err::read_link(results.handle()).ok().as_deref() != Some(&*results.path) {
+            // Its owner has put a link in the place of the job's folder, which is one without links.
+            return Err(JobError::OutMoved(results.path));
         }
         results.clear().map_err(unable("remove earlier results"))?;
         Ok(results)
@@ -211,4 +214,34 @@ impl Results {
 
 fn unable(doing: &'static str) -> impl Fn(io::Error) -> JobError {
     move |source| Unable::File { doing, source }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_becomes_a_link_removes_nothing_elsewhere() {
+        let place = tempfile::tempdir().unwrap();
+        let place = fs_err::canonicalize(place.path()).unwrap();
+        let (folder, elsewhere) = (place.join("job"), place.join("elsewhere"));
+        fs_err::create_dir_all(&folder).unwrap();
+        fs_err::create_dir_all(elsewhere.join("out")).unwrap();
+        let sum = Sha256Sum::of(b"");
+        let text = format!(
+            r#"{{"version": 1, "id": "p--1", "variant": null, "image": {{"host": {{"id": "{sum}"}}}},
+            "package": "{sum}", "sources": [], "dependencies": [], "buildinfo_full": null, "pkginfo": null,
+            "environment": {{}}, "source_date_epoch": 1, "limits": {{}}}}"#
+        );
+        fs_err::write(folder.join("job.json"), text).unwrap();
+        let job = JobFolder::open(&folder).unwrap();
+        Results::prepare(None, &job).unwrap();
+        let log = elsewhere.join("out/log");
+        fs_err::write(&log, "of the caller's").unwrap();
+        fs_err::rename(&folder, place.join("moved")).unwrap();
+        fs_err::os::unix::fs::symlink(&elsewhere, &folder).unwrap();
+        let refused = Results::prepare(None, &job).unwrap_err();
+        assert!(matches!(&refused, JobError::OutMoved(out) if *out == folder.join("out")));
+        assert!(log.exists());
+    }
 }

@@ -6,6 +6,7 @@ use super::metadata::Metadata;
 use super::parallel::each;
 use super::storage::Storage;
 use super::survey::read;
+use super::trees::all_packages;
 use crate::archive::Limits;
 use crate::artifact::repository::{Repository, package_path};
 use crate::base::digest::Sha1Sum;
@@ -50,7 +51,9 @@ pub fn fetch_core(
             Err(error) => Err(failed(error)),
         }
     })?;
-    let packages: Vec<&PackageId> = metadata.packages.iter().filter(|id| !cache.has(id)).collect();
+    // Those of the trees, which are used: `packages` is a list beside them, and may lack some.
+    let mut packages = all_packages(&metadata.all_completes);
+    packages.retain(|id| !cache.has(id));
     each(&packages, |id| {
         let target = cache.archive(id);
         match repository.fetch_package(id, &target, limits, &contents::check, observer) {

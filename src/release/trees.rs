@@ -96,19 +96,16 @@ pub fn bootstrap_sums(metadata: &Metadata, cache: &Cache) -> Result<BootstrapSum
     metadata.deployed().map(sum).collect()
 }
 
-/// Makes artifacts copies of those of another release, within each storage.
-pub fn copied(
-    artifacts: Vec<Artifact>,
-    repository: &str,
-    release: &str,
-) -> Result<Vec<Artifact>, ReleaseError> {
+/// Makes bootstraps copies of those of another release, within each storage: they are compared before, and
+/// templates state their sums. All else goes out from this machine, where it was checked: others may write to the
+/// release that is promoted, also between a comparison and a copy.
+pub fn copied(artifacts: Vec<Artifact>, repository: &str) -> Result<Vec<Artifact>, ReleaseError> {
     let copy = |artifact: Artifact| {
-        let from = match (&artifact.reproducible_path, &artifact.channel_path) {
-            (Some(path), _) => format!("{repository}/{path}"),
-            (None, Some(path)) => format!("{release}/{path}"),
-            (None, None) => return Ok(artifact),
+        let path = artifact.reproducible_path.as_ref();
+        let Some(path) = path.filter(|_| artifact.existing == Existing::HasToBeEqual) else {
+            return Ok(artifact);
         };
-        let from = from.parse().map_err(LayoutError::from)?;
+        let from = format!("{repository}/{path}").parse().map_err(LayoutError::from)?;
         let otherwise = Box::new(artifact.source);
         Ok(Artifact { source: Source::Stored { from, otherwise }, ..artifact })
     };

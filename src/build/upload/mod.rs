@@ -62,7 +62,9 @@ impl PackageUpload {
     ) -> Result<Self, UnprovenError> {
         let (sha256, ground) = evidence.of_package(id, &archive)?;
         let read = |buildinfo| {
-            PackageRecord::of_archive(id, &archive, buildinfo).map_err(UnprovenError::File)
+            let ends = || evidence.observer.is_interrupted();
+            PackageRecord::of_archive(id, &archive, buildinfo, limits, ends)
+                .map_err(UnprovenError::File)
         };
         let (record, signature) = match ground {
             Ground::Built { built, buildinfo } => {

@@ -8,6 +8,7 @@ use crate::artifact::repository::LONGEST_LIST;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer, WithoutDownloads};
 use crate::base::parallel;
+use crate::base::total::total;
 use crate::bootstrap::BootstrapId;
 use crate::exchange::contents::{Contents, SUBJECT};
 use crate::package::{PackageId, PackageName};
@@ -122,7 +123,7 @@ pub fn read_index(
             bootstraps: in_bootstraps.collect(),
         });
     }
-    let bytes = contents.sources.iter().map(|source| source.size).sum();
+    let bytes = total(contents.sources.iter().map(|source| source.size));
     Ok(Index { packages, bootstraps, sources: (contents.sources.len(), bytes) })
 }
 

@@ -3,6 +3,8 @@
 use std::io;
 use std::str::FromStr;
 
+use serde_json::Value;
+
 use super::Look;
 use super::fault::{Fault, FaultKind};
 use super::findings::Findings;
@@ -88,7 +90,9 @@ fn archive<'l>(
     let claim = findings.claim(parts.signature.is_some());
     let mut checks: Vec<Check<'_, CheckResult>> = vec![
         Box::new(|from: &mut dyn io::Read| {
-            CheckResult::Sums(PackageRecord::of_reader(id, from, serde_json::Value::Null))
+            let ends = || look.transfer.observer.is_interrupted();
+            let limits = &look.rules.limits;
+            CheckResult::Sums(PackageRecord::of_reader(id, from, Value::Null, limits, ends))
         }),
         Box::new(|from: &mut dyn io::Read| CheckResult::Contents(contents(from))),
     ];
