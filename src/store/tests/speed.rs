@@ -25,7 +25,7 @@ const GOAL: f64 = 0.8;
 
 fn noise(length: usize) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    let random = File::open("/dev/urandom").unwrap();
+    let random = fs_err::File::open("/dev/urandom").unwrap();
     std::io::copy(&mut random.take(length as u64), file.as_file_mut()).unwrap();
     file
 }
@@ -54,6 +54,12 @@ fn at_once(count: usize, threads: usize, work: impl Fn(usize) + Sync) {
     });
 }
 
+fn send(request: reqwest::blocking::RequestBuilder) -> reqwest::blocking::Response {
+    let answer = request.header("Authorization", "Bearer x").send().unwrap();
+    assert!(answer.status().is_success(), "{}", answer.status());
+    answer
+}
+
 /// The bare loop: the requests alone.
 struct Bare {
     http: reqwest::blocking::Client,
@@ -61,33 +67,31 @@ struct Bare {
 }
 
 impl Bare {
-    fn send(&self, request: reqwest::blocking::RequestBuilder) -> reqwest::blocking::Response {
-        let answer = request.header("Authorization", "Bearer x").send().unwrap();
-        assert!(answer.status().is_success(), "{}", answer.status());
-        answer
-    }
-
     fn put(&self, name: &str, content: Vec<u8>) {
-        self.send(self.http.put(format!("{}/{name}", self.bucket)).body(content));
+        send(self.http.put(format!("{}/{name}", self.bucket)).body(content));
     }
 
     fn get(&self, name: &str, to: &mut File) {
-        let mut answer = self.send(self.http.get(format!("{}/{name}", self.bucket)));
+        let mut answer = send(self.http.get(format!("{}/{name}", self.bucket)));
         std::io::copy(&mut answer, to).unwrap();
     }
 
     /// Puts a file in parts, two at once, as the store does.
     fn put_parts(&self, name: &str, file: &Path, length: usize) {
         let url = format!("{}/{name}", self.bucket);
-        let begun = self.send(self.http.post(format!("{url}?uploads"))).text().unwrap();
+        let begun = send(self.http.post(format!("{url}?uploads"))).text().unwrap();
         let id = begun.split("<UploadId>").nth(1).unwrap().split("</UploadId>").next().unwrap();
         let tags = std::sync::Mutex::new(vec![String::new(); length.div_ceil(PART)]);
         at_once(length.div_ceil(PART), 2, |number| {
             use std::os::unix::fs::FileExt;
             let mut part = vec![0; PART.min(length - number * PART)];
-            File::open(file).unwrap().read_exact_at(&mut part, (number * PART) as u64).unwrap();
+            fs_err::File::open(file)
+                .unwrap()
+                .into_file()
+                .read_exact_at(&mut part, (number * PART) as u64)
+                .unwrap();
             let put = self.http.put(format!("{url}?partNumber={}&uploadId={id}", number + 1));
-            let answer = self.send(put.body(part));
+            let answer = send(put.body(part));
             let tag = answer.headers()["etag"].to_str().unwrap().to_owned();
             tags.lock().unwrap()[number] = tag;
         });
@@ -96,7 +100,7 @@ impl Bare {
         });
         let parts: String = parts.collect();
         let body = format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");
-        self.send(self.http.post(format!("{url}?uploadId={id}")).body(body));
+        send(self.http.post(format!("{url}?uploadId={id}")).body(body));
     }
 }
 
