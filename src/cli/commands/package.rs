@@ -33,14 +33,7 @@ pub fn run(context: &Context<'_>, args: &PackageArgs) -> Result<(), CliError> {
     if args.build.dry_run {
         let options = super::build_options(&settings, &args.build);
         let order = requested::resolve(&project, &wanted, &options, &progress)?;
-        return super::show_plan(
-            context,
-            &project,
-            &order,
-            &options,
-            |_| String::new(),
-            &progress,
-        );
+        return super::show_plan(context, &project, &order, &options, |_| String::new(), &progress);
     }
     super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());

@@ -24,7 +24,7 @@ pub(super) fn plan(
     options: &BuildOptions,
     observer: &dyn Observer,
 ) -> Result<(IdentifiedPackages, Plan), CliError> {
-    plan_of(project, resolve(project, wanted, options, observer)?, observer)
+    plan_of(project, &resolve(project, wanted, options, observer)?, observer)
 }
 
 /// Plans packages whose own sources are needed even if the packages are in the cache, as for a portable job.
@@ -34,7 +34,7 @@ pub(super) fn plan_with_sources(
     options: &BuildOptions,
     observer: &dyn Observer,
 ) -> Result<(IdentifiedPackages, Plan), CliError> {
-    plan_of(project, resolve_with(project, wanted, wanted, options, observer)?, observer)
+    plan_of(project, &resolve_with(project, wanted, wanted, options, observer)?, observer)
 }
 
 fn resolve_with(
@@ -54,10 +54,10 @@ fn resolve_with(
 
 fn plan_of(
     project: &Project,
-    order: Vec<PackageKey>,
+    order: &[PackageKey],
     observer: &dyn Observer,
 ) -> Result<(IdentifiedPackages, Plan), CliError> {
-    let identified = project.identify(&order, observer)?;
+    let identified = project.identify(order, observer)?;
     let plan = project.plan(&identified);
     Ok((identified, plan))
 }
