@@ -20,7 +20,7 @@ use crate::image::save::SaveError;
 use crate::image::store::ImageStoreError;
 use crate::mirror::{Fault, MirrorError};
 use crate::package::{NameError, VariantError};
-use crate::portable::JobError;
+use crate::portable::PortableJobError;
 use crate::release::ReleaseError;
 use crate::runner::isolation::IsolationError;
 use crate::store::StoreError;
@@ -203,7 +203,7 @@ pub enum CliError {
     Inspect(#[from] InspectError),
     /// A portable job cannot be made or carried out.
     #[error(transparent)]
-    Job(Box<JobError>),
+    Job(Box<PortableJobError>),
     /// Signals can't be caught.
     #[error("can't catch signals: {0}")]
     Signals(std::io::Error),
@@ -215,8 +215,8 @@ impl From<SupplyError> for CliError {
     }
 }
 
-impl From<JobError> for CliError {
-    fn from(error: JobError) -> Self {
+impl From<PortableJobError> for CliError {
+    fn from(error: PortableJobError) -> Self {
         Self::Job(Box::new(error))
     }
 }
@@ -261,7 +261,7 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             _ if self.is_interruption() => INTERRUPTED,
-            Self::Job(error) if matches!(**error, JobError::Unable(_)) => UNABLE,
+            Self::Job(error) if matches!(**error, PortableJobError::Unable(_)) => UNABLE,
             _ => 1,
         }
     }
@@ -272,7 +272,7 @@ impl CliError {
             Self::Project(error) => matches!(**error, ProjectError::Interrupted),
             Self::Dockerfile(error) => matches!(**error, DockerfileError::Interrupted),
             Self::BuildContext(error) => matches!(**error, BringError::Interrupted),
-            Self::Job(error) => matches!(**error, JobError::Interrupted),
+            Self::Job(error) => matches!(**error, PortableJobError::Interrupted),
             Self::Registry(error) => error.is_interruption(),
             Self::Release(error) => error.is_interruption(),
             Self::Signing(error) => matches!(error, SigningError::Interrupted),
@@ -326,7 +326,7 @@ impl CliError {
             return;
         }
         if let Self::Job(error) = self
-            && let JobError::Build(error) = &**error
+            && let PortableJobError::Build(error) = &**error
         {
             printer.complain(&build_complaint(error));
             return;

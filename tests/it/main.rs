@@ -35,6 +35,7 @@ mod installed;
 mod installer;
 mod interop;
 mod interrupt;
+mod job_runs;
 mod jobs;
 mod jobserver;
 mod kernel;

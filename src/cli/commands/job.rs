@@ -14,7 +14,7 @@ use crate::base::event::{Interruptible, Observer};
 use crate::build::project::{BuildOptions, Project};
 use crate::container::helper::Interrupt;
 use crate::portable::{
-    self, ExportOptions, JobDocument, JobError, JobFolder, JobImage, JobLimits, JobRecord,
+    self, ExportOptions, JobDocument, JobFolder, JobImage, JobLimits, JobRecord, PortableJobError,
     RunOptions, Unable,
 };
 use crate::runner::own_folder;
@@ -133,7 +133,7 @@ fn with_home(
     let above = PathBuf::from(environment.get("TMPDIR").unwrap_or("/tmp"));
     let path = above.join(format!("mkpanda-home-{}", nix::unistd::geteuid()));
     // The name is known beforehand, and others may write to the folder above.
-    own_folder::make(&path).map_err(|source| JobError::from(Unable::OwnHome(source)))?;
+    own_folder::make(&path).map_err(|source| PortableJobError::from(Unable::OwnHome(source)))?;
     Ok(Some(environment.with("MKPANDA_HOME", &path.to_string_lossy())))
 }
 
@@ -143,7 +143,7 @@ fn show(context: &Context<'_>, args: &JobShowArgs) -> Result<(), CliError> {
         FormatArg::Json => context.printer.data(&job.document.text()),
         FormatArg::Text => {
             let record = JobRecord::read(&job.path().join("out"))
-                .map_err(|source| JobError::File { doing: "read the record", source })?;
+                .map_err(|source| PortableJobError::File { doing: "read the record", source })?;
             context.printer.data(&text(&job, record.as_ref()));
         }
     }
@@ -177,7 +177,9 @@ fn text(job: &JobFolder, record: Option<&JobRecord>) -> String {
         row(&format!("limit {name}"), limit.to_string());
     }
     row("tier", tier.map_or_else(|| "any".to_owned(), |tier| tier.to_string()));
-    if let Some(record) = record {
+    if let Some(record) = record.filter(|record| !record.is_of(job)) {
+        row("outcome", format!("unknown: out/record.json is that of another job, {}", record.job));
+    } else if let Some(record) = record {
         let message = record.message.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
         row("outcome", format!("{}{message}", record.outcome.as_str()));
         if let Some(package) = &record.package {

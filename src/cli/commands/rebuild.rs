@@ -18,7 +18,7 @@ use crate::build::supply::BuildError;
 use crate::container::helper::Interrupt;
 use crate::package::PackageId;
 use crate::portable::{
-    self, Comparison, ExportOptions, JobError, JobFolder, JobLimits, RunOptions, Times,
+    self, Comparison, ExportOptions, JobFolder, JobLimits, PortableJobError, RunOptions, Times,
 };
 use crate::runner::scratch::InputsFolder;
 use crate::tree::PackageKey;
@@ -106,7 +106,7 @@ impl Again<'_> {
         let inputs = self.project.inputs(identified, key, &self.options, observer)?;
         let id = inputs.request.package.id.clone();
         let archive = self.project.cache.archive(&id);
-        let file = |source| JobError::File { doing: "make a scratch folder", source };
+        let file = |source| PortableJobError::File { doing: "make a scratch folder", source };
         let home = self.project.home();
         let scratch = InputsFolder::create(home).map_err(file)?;
         let place = TemporaryFolder::create(&scratch.path()).map_err(file)?;
@@ -127,8 +127,8 @@ impl Again<'_> {
     }
 
     /// Keeps the log of a build that failed beside that of the package's own build, as the job's folder goes.
-    fn keep_log(&self, id: &PackageId, error: JobError) -> JobError {
-        let JobError::Build(mut build) = error else { return error };
+    fn keep_log(&self, id: &PackageId, error: PortableJobError) -> PortableJobError {
+        let PortableJobError::Build(mut build) = error else { return error };
         if let BuildError::Failed(failed) = &mut *build
             && let Some(log) = failed.log.take()
         {
@@ -140,14 +140,14 @@ impl Again<'_> {
             });
             failed.log = copied.is_ok().then_some(kept);
         }
-        JobError::Build(build)
+        PortableJobError::Build(build)
     }
 
     fn compare(&self, one: &Path, other: &Path, times: Times) -> Result<Comparison, CliError> {
         let (limits, interrupt) = (self.project.archive_limits(), self.project.interrupt());
         portable::compare(one, other, times, &limits, interrupt).map_err(|source| {
             if interrupt.is_raised() {
-                return JobError::Interrupted.into();
+                return PortableJobError::Interrupted.into();
             }
             ToolError::Compare(Box::new(source)).into()
         })
