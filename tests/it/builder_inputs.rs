@@ -238,13 +238,16 @@ fn share(elsewhere: &Elsewhere, first: &Place, changed: &str) {
     assert!(!is_taken(first));
     elsewhere.change();
     elsewhere.push_word("second");
+    // By the base image, the names of all inputs are known.
+    let base = elsewhere.registry.name("base:1");
     let second = copy_of(first);
+    second.run("", &["image", "pull", &base]).ok();
     second.run("", &["lock", "--update", changed]).ok();
     assert!(!is_taken(&second), "made from another {changed} than the lock has");
     // Somebody with the base image finds the image of the same lock, not only the first one.
     for (place, lock) in [(first, "first"), (&second, "second")] {
         let third = copy_of(place);
-        third.run("", &["image", "pull", &elsewhere.registry.name("base:1")]).ok();
+        third.run("", &["image", "pull", &base]).ok();
         assert!(is_taken(&third), "with the {lock} lock of {changed}");
     }
 }
