@@ -12,6 +12,16 @@ pub(crate) fn nearest<'k>(
     near.min().map(|(_, name)| name)
 }
 
+/// Remedy of a mistyped name whose meaning is known.
+pub(crate) fn did_you_mean(near: &str) -> String {
+    format!("did you mean {near}?")
+}
+
+/// Remedy of a mistyped name: the one that is meant, else the way to see all names.
+pub(crate) fn meant_or(near: Option<&str>, all: &str) -> String {
+    near.map_or_else(|| all.to_owned(), did_you_mean)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
