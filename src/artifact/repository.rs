@@ -33,6 +33,7 @@ use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
 use crate::base::memory_file::memory_file;
 use crate::package::PackageId;
+use crate::package::paths::{active_name, bootstrap_name, bootstrap_path, list_path, package_path};
 use crate::store::signature::{SUFFIX, TrustedKeys};
 use crate::store::{Backend, Key, Store, Transfer};
 
@@ -200,13 +201,11 @@ impl Repository {
         limits: &Limits,
         observer: &dyn Observer,
     ) -> Result<bool, RepositoryError> {
-        let list = format!("bootstrap/{name}.active.json");
-        let archive = format!("bootstrap/{name}.bootstrap.tar.xz");
-        let place = |suffix: &str| folder.join(format!("{name}.{suffix}"));
+        let (list, archive) = (list_path(name), bootstrap_path(name));
         let fetched = self.item(&archive, observer, |backend| {
-            let mut list_file = get(backend, &list, &place("active.json"), observer)?;
+            let mut list_file = get(backend, &list, &folder.join(active_name(name)), observer)?;
             check_list(&list, &mut list_file, active)?;
-            let file = self.get(backend, &archive, &place("bootstrap.tar.xz"), observer)?;
+            let file = self.get(backend, &archive, &folder.join(bootstrap_name(name)), observer)?;
             Ok((list_file, file))
         })?;
         let Some((list_file, mut fetched)) = fetched else { return Ok(false) };
@@ -349,11 +348,6 @@ fn check_list(what: &str, file: &mut AtomicFile, active: &str) -> Result<(), Rep
 /// Sum in the text of a file beside an artifact, which may name the file, too.
 pub fn stated_sum(text: &str) -> &str {
     text.split_whitespace().next().unwrap_or_default()
-}
-
-/// Returns the path of a package in a repository.
-pub fn package_path(id: &PackageId) -> String {
-    format!("packages/{}/{id}.tar.xz", id.name())
 }
 
 /// Reads a whole archive and checks the names in it.

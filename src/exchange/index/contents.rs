@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::artifact::publish::{list_path, record_path};
+use crate::artifact::publish::record_path;
 use crate::artifact::record::{self, PackageRecord};
 use crate::artifact::repository::LONGEST_LIST;
 use crate::base::digest::Sha256Sum;
@@ -10,6 +10,7 @@ use crate::base::event::{Event, Observer, WithoutDownloads};
 use crate::base::parallel;
 use crate::bootstrap::BootstrapId;
 use crate::exchange::contents::{Contents, SUBJECT};
+use crate::package::paths::list_path;
 use crate::package::{PackageId, PackageName};
 use crate::store::{Backend, Key, Store, StoreError, Transfer};
 
