@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::budget::{TooLarge, too_large};
 use crate::archive::{PackError, ReadError, UnpackError};
 use crate::base::digest::Sha256Sum;
-use crate::base::escape::shell_argument;
+use crate::base::escape::path_argument;
 use crate::base::remedy::raise_limit;
 use crate::build::id::FolderError;
 use crate::build::supply::BuildError;
@@ -298,7 +298,7 @@ impl JobError {
         match self {
             Self::NoJob { path, .. } if path.is_file() => Some(format!(
                 "make the folder of a file first: mkdir DIR && tar -xf {} -C DIR",
-                shell_argument(&path.display().to_string())
+                path_argument(path)
             )),
             Self::NoJob { .. } => {
                 Some("make one: mkpanda job export PACKAGE DIR, in the folder of a tree".to_owned())
