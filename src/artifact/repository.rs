@@ -32,6 +32,7 @@ use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
 use crate::package::PackageId;
+use crate::package::paths::{active_name, bootstrap_name, bootstrap_path, list_path, package_path};
 use crate::store::signature::{SUFFIX, TrustedKeys};
 use crate::store::{Backend, Key, Store, Transfer};
 
@@ -199,13 +200,12 @@ impl Repository {
         limits: &Limits,
         observer: &dyn Observer,
     ) -> Result<bool, RepositoryError> {
-        let list = format!("bootstrap/{name}.active.json");
-        let archive = format!("bootstrap/{name}.bootstrap.tar.xz");
-        let place = |suffix: &str| folder.join(format!("{name}.{suffix}"));
+        let (list, archive) = (list_path(name), bootstrap_path(name));
         let fetched = self.item(&archive, observer, |backend| {
-            let mut list_file = get(backend, &list, LONGEST_LIST, &place("active.json"), observer)?;
+            let place = folder.join(active_name(name));
+            let mut list_file = get(backend, &list, LONGEST_LIST, &place, observer)?;
             check_list(&list, &mut list_file, active)?;
-            let place = place("bootstrap.tar.xz");
+            let place = folder.join(bootstrap_name(name));
             let file = self.get(backend, &archive, limits, &place, observer)?;
             Ok((list_file, file))
         })?;
@@ -359,11 +359,6 @@ fn check_list(what: &str, file: &mut AtomicFile, active: &str) -> Result<(), Rep
 /// Sum in the text of a file beside an artifact, which may name the file, too.
 pub fn stated_sum(text: &str) -> &str {
     text.split_whitespace().next().unwrap_or_default()
-}
-
-/// Returns the path of a package in a repository.
-pub fn package_path(id: &PackageId) -> String {
-    format!("packages/{}/{id}.tar.xz", id.name())
 }
 
 /// Reads a whole archive and checks the names in it.

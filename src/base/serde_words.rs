@@ -1,6 +1,6 @@
 //! Messages of serde, in the words of people who write configuration files.
 
-use super::suggestion::nearest;
+use super::suggestion::{did_you_mean, nearest};
 
 /// Upper limit of the known names that stand beside a similar one.
 const LISTED: usize = 12;
@@ -42,8 +42,8 @@ fn named(rest: &str, problem: &str, plural: &str) -> Option<(String, Option<Stri
     let near = nearest(name, known.iter().copied());
     let all = format!("{plural} are {}", known.join(", "));
     let hint = match near {
-        Some(near) if known.len() > LISTED => Some(format!("did you mean {near}?")),
-        Some(near) => Some(format!("did you mean {near}? The {all}")),
+        Some(near) if known.len() > LISTED => Some(did_you_mean(near)),
+        Some(near) => Some(format!("{} The {all}", did_you_mean(near))),
         None => (!known.is_empty()).then(|| format!("the {all}")),
     };
     Some((format!("{problem} {name:?}"), hint))

@@ -22,9 +22,19 @@ pub(crate) fn among<'k>(
     let all: Vec<&str> = known.clone().collect();
     let all = format!("{plural} are {}", all.join(", "));
     match nearest(typed, known) {
-        Some(near) => format!("did you mean {near}? The {all}"),
+        Some(near) => format!("{} The {all}", did_you_mean(near)),
         None => format!("the {all}"),
     }
+}
+
+/// Remedy of a mistyped name whose meaning is known.
+pub(crate) fn did_you_mean(near: &str) -> String {
+    format!("did you mean {near}?")
+}
+
+/// Remedy of a mistyped name: the one that is meant, else the way to see all names.
+pub(crate) fn meant_or(near: Option<&str>, all: &str) -> String {
+    near.map_or_else(|| all.to_owned(), did_you_mean)
 }
 
 #[cfg(test)]

@@ -84,7 +84,8 @@ impl BuildError {
                 let hints = source.hint().into_iter().chain([last.to_owned()]);
                 Some(hints.collect::<Vec<_>>().join("\n"))
             }
-            Self::Job { .. } | Self::File { .. } => None,
+            Self::Job { source, .. } => source.hint(),
+            Self::File { .. } => None,
         }
     }
 

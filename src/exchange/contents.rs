@@ -6,6 +6,7 @@ use super::names::{INDEX_JSON, INDEX_PAGE};
 use crate::base::event::Observer;
 use crate::base::total::total;
 use crate::package::PackageId;
+use crate::package::paths::{active_id, bootstrap_id, is_late};
 use crate::store::signature::SUFFIX;
 use crate::store::{Backend, LOCK_FILE, Listed, StoreError, Transfer};
 
@@ -98,8 +99,8 @@ impl Contents {
             }
             "bootstrap" => {
                 let bare = strip(rest, &[".sha256", SUFFIX]);
-                let id = bare.strip_suffix(".bootstrap.tar.xz");
-                let id = id.or_else(|| rest.strip_suffix(".active.json"));
+                let id = bootstrap_id(bare);
+                let id = id.or_else(|| active_id(rest));
                 let Some(id) = id.filter(|id| is_hex(id, 40)) else { return false };
                 self.bootstraps.entry(id.to_owned()).or_default()
             }
@@ -147,16 +148,13 @@ fn kind(name: &str) -> Kind {
     }
     let own = [INDEX_JSON, INDEX_PAGE, LOCK_FILE];
     let folders = ["package_lists/", "complete/", "sha1/", "bundles/", "git/"];
-    let is_config = |name: &str| {
-        strip(name, &[".sha256", SUFFIX]).ends_with(".dcos_config") && name.starts_with("packages/")
-    };
     let is_latest = |name: &str| {
         let file = name.rsplit('/').next().unwrap_or(name);
         file == "latest" || file.ends_with(".latest") || file.ends_with("bootstrap.latest")
     };
     if own.contains(&name)
         || folders.iter().any(|folder| name.starts_with(folder))
-        || is_config(name)
+        || is_late(strip(name, &[".sha256", SUFFIX]))
         || is_latest(name)
     {
         return Kind::Known;

@@ -7,7 +7,7 @@ use super::budget::{TooLarge, too_large};
 use super::unable::Unable;
 use crate::archive::{PackError, ReadError, UnpackError};
 use crate::base::digest::Sha256Sum;
-use crate::base::escape::shell_argument;
+use crate::base::escape::path_argument;
 use crate::base::full_disk::{cannot_be_written, says_no_room};
 use crate::base::remedy::RAISE_UNPACKED;
 use crate::build::id::FolderError;
@@ -240,7 +240,7 @@ impl PortableJobError {
         match self {
             Self::NoJob { path, .. } if path.is_file() => Some(format!(
                 "make the folder of a file first: mkdir DIR && tar -xf {} -C DIR",
-                shell_argument(&path.display().to_string())
+                path_argument(path)
             )),
             Self::NoJob { .. } => {
                 Some("make one: mkpanda job export PACKAGE DIR, in the folder of a tree".to_owned())

@@ -7,10 +7,10 @@ use super::artifact::{Artifact, Existing, Source};
 use super::error::ReleaseError;
 use super::layout::LayoutError;
 use super::metadata::{Complete, Metadata, sorted};
-use crate::artifact::repository::package_path;
 use crate::base::digest::Sha256Sum;
 use crate::bootstrap::{BootstrapId, TreePackages, complete_json};
 use crate::build::cache::Cache;
+use crate::package::paths::{active_name, bootstrap_name, bootstrap_path, list_path, package_path};
 use crate::package::{PackageId, Variant};
 
 /// Packages of trees with bootstraps, by variant.
@@ -50,16 +50,12 @@ pub fn core_artifacts(completes: &Completes, cache: &Cache) -> Result<Vec<Artifa
     let key = |path: String| path.parse().map_err(LayoutError::from);
     for (variant, complete) in completes {
         let id = &complete.bootstrap;
-        for (suffix, existing) in
-            [("bootstrap.tar.xz", Existing::HasToBeEqual), ("active.json", Existing::HasToBeEqual)]
+        for (name, path) in
+            [(bootstrap_name(id), bootstrap_path(id)), (active_name(id), list_path(id))]
         {
-            let name = format!("{id}.{suffix}");
-            let source = Source::File(cache.bootstraps().join(&name));
-            artifacts.push(Artifact::reproducible(
-                key(format!("bootstrap/{name}"))?,
-                source,
-                existing,
-            ));
+            let source = Source::File(cache.bootstraps().join(name));
+            let existing = Existing::HasToBeEqual;
+            artifacts.push(Artifact::reproducible(key(path)?, source, existing));
         }
         let bootstrap = BootstrapId::from(id.clone());
         for (name, text) in [
@@ -82,7 +78,7 @@ pub fn core_artifacts(completes: &Completes, cache: &Cache) -> Result<Vec<Artifa
 
 /// The archive of a tree's bootstrap in the cache.
 fn bootstrap_archive(complete: &Complete, cache: &Cache) -> std::path::PathBuf {
-    cache.bootstraps().join(format!("{}.bootstrap.tar.xz", complete.bootstrap))
+    cache.bootstraps().join(bootstrap_name(&complete.bootstrap))
 }
 
 /// SHA-256 of the bootstraps of all deployed variants.

@@ -69,6 +69,7 @@ mod runner;
 mod sandboxes;
 mod schema_check;
 mod schemas;
+mod second_signal;
 mod server;
 mod settings;
 mod shared_caches;

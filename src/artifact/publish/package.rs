@@ -6,9 +6,9 @@ use super::error::PublishError;
 use super::target::{ArchiveTarget, Published};
 use crate::archive::Limits;
 use crate::artifact::record::{self, PackageRecord};
-use crate::artifact::repository::package_path;
 use crate::base::event::Observer;
 use crate::package::PackageId;
+use crate::package::paths::package_path;
 use crate::store::signature::Signer;
 use crate::store::{About, Backend, Put, Transfer};
 

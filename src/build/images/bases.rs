@@ -126,7 +126,7 @@ impl ImageFinder<'_> {
             source: Box::new(source),
         })?;
         let image = self.store.find_manifest(&pulled.manifest).map_err(failed)?;
-        image.ok_or_else(|| failed(ImageStoreError::NotFound(base.familiar())))
+        image.ok_or_else(|| failed(ImageStoreError::not_found(base.familiar())))
     }
 
     /// Pulls missing images of a folder's Dockerfile; returns all of its images.

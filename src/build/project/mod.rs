@@ -56,7 +56,7 @@ use crate::tree::{Package, PackageKey, PackageTree};
 pub use at_hand::{AtHand, WithoutId};
 pub use error::{OutsideError, ProjectError};
 pub use inputs::PackageInputs;
-pub use relock::{LockOptions, Relocked};
+pub use relock::{LockOptions, Relocked, UnknownInput};
 pub use supplies::{Supplies, SupplyFailure};
 
 /// Options for opening a project.

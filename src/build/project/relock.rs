@@ -9,6 +9,7 @@ use crate::base::digest::{Tee, Until};
 use crate::base::event::Observer;
 use crate::base::parallel;
 use crate::base::regular::open_regular;
+use crate::base::suggestion::nearest;
 use crate::build::images::{Building, ImageError, ImageFinder};
 use crate::dockerfile::execute::current;
 use crate::image::pins::{ImagePins, PinError};
@@ -37,7 +38,16 @@ pub struct Relocked {
     /// Failures; the lock is not to be written if there are some.
     pub failures: Vec<SupplyFailure>,
     /// Names to be updated that nothing has.
-    pub unknown: Vec<String>,
+    pub unknown: Vec<UnknownInput>,
+}
+
+/// Name to be updated that nothing has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownInput {
+    /// Name, as typed.
+    pub name: String,
+    /// Name that is like it.
+    pub near: Option<String>,
 }
 
 /// True if a name for `--update` means a source.
@@ -73,14 +83,24 @@ impl LockOptions {
         self.update.iter().any(|name| means_added(name, key))
     }
 
-    fn unknown(&self, foreign: &Foreign) -> Vec<String> {
+    fn unknown(&self, foreign: &Foreign) -> Vec<UnknownInput> {
         let sources = || foreign.upstreams.iter().chain(&foreign.sources);
         let is_known = |name: &String| {
             sources().any(|source| means_source(name, source))
                 || foreign.images.images.iter().any(|image| means_image(name, image))
                 || foreign.images.added.keys().any(|key| means_added(name, key))
         };
-        self.update.iter().filter(|name| !is_known(name)).cloned().collect()
+        let unknown: BTreeSet<&String> =
+            self.update.iter().filter(|name| !is_known(name)).collect();
+        if unknown.is_empty() {
+            return Vec::new();
+        }
+        let known = foreign.names();
+        let unknown = unknown.into_iter().map(|name| {
+            let near = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
+            UnknownInput { name: name.clone(), near }
+        });
+        unknown.collect()
     }
 }
 

@@ -15,6 +15,7 @@ use crate::build::project::{Project, ProjectError, SupplyFailure};
 use crate::container::helper::Interrupt;
 use crate::image::store::ImageStore;
 use crate::mirror::{Contents, Existing, MirrorError, MirrorSummary, verify, write};
+use crate::package::paths::package_path;
 use crate::runner::home::Home;
 use crate::tree::PackageKey;
 
@@ -132,7 +133,7 @@ impl MirrorRun<'_> {
         for identity in identified.identities.iter() {
             let id = &identity.id;
             let archive = project.cache.archive(id);
-            if self.existing.has(&format!("packages/{}/{id}.tar.xz", id.name())) {
+            if self.existing.has(&package_path(id)) {
                 self.contents.keep_package(id)?;
             } else if project.cache.has(id) {
                 let ends = || self.observer.is_interrupted();

@@ -172,7 +172,7 @@ impl DockerfileError {
             Self::Problem(report) => report.hint().map(str::to_owned),
             Self::Step { problem, .. } => problem.hint(),
             Self::Image { source, .. } => source.hint(),
-            Self::Store { source } => source.hint().map(str::to_owned),
+            Self::Store { source } => source.hint(),
             Self::Context { source } => source.hint().map(str::to_owned),
             Self::NoDockerfile(_) => {
                 Some("-f FILE says where it is, below the context's top".to_owned())
@@ -188,8 +188,9 @@ impl StepError {
             Self::Failed { failure, log, .. } => failure.hint.clone().or_else(|| {
                 failure.see_log.then(|| format!("all that it said is in {}", log.display()))
             }),
+            Self::Job(error) => error.hint(),
             Self::Provision(error) => error.hint(),
-            Self::Store(error) => error.hint().map(str::to_owned),
+            Self::Store(error) => error.hint(),
             Self::Download(error) => error.hint().map(str::to_owned),
             Self::Git(error) => error.hint(),
             Self::NoSecret(id) => Some(format!("give it: --secret id={id},src=FILE")),

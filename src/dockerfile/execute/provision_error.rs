@@ -77,7 +77,7 @@ impl ProvisionError {
         match self {
             Self::Pull { source, .. } => source.hint(),
             Self::Pin(error) => error.hint(),
-            Self::Store { source, .. } => source.hint().map(str::to_owned),
+            Self::Store { source, .. } => source.hint(),
             Self::Session(error) => error.hint(),
             _ => None,
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::artifact::publish::{list_path, record_path};
+use crate::artifact::publish::record_path;
 use crate::artifact::record::{self, PackageRecord};
 use crate::artifact::repository::LONGEST_LIST;
 use crate::base::digest::Sha256Sum;
@@ -11,6 +11,7 @@ use crate::base::parallel;
 use crate::base::total::total;
 use crate::bootstrap::BootstrapId;
 use crate::exchange::contents::{Contents, SUBJECT};
+use crate::package::paths::list_path;
 use crate::package::{PackageId, PackageName};
 use crate::store::{Backend, Key, Store, StoreError, Transfer};
 

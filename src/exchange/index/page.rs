@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
 use super::contents::{Bootstrap, Index, PackageVersion};
-use crate::artifact::publish::bootstrap_path;
-use crate::artifact::repository::package_path;
 use crate::base::total::total;
+use crate::package::paths::{bootstrap_path, package_path};
 use crate::package::{PackageId, PackageName};
 
 const FRAME: &str = include_str!("page.html");

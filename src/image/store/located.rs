@@ -68,7 +68,7 @@ impl ImageStore {
         let located = Located { file, stamp, manifest: manifest.clone() };
         self.locate(key, located, observer).map_err(|error| fail(error.into()))?;
         let image = self.find_manifest(&manifest).map_err(|error| fail(error.into()))?;
-        image.ok_or_else(|| fail(ImageStoreError::NotFound(manifest.to_string()).into()))
+        image.ok_or_else(|| fail(ImageStoreError::not_found(manifest.to_string()).into()))
     }
 
     /// The manifests that configured places gave and still would; forgets the other places.

@@ -47,6 +47,7 @@ use super::manifest::parse_manifest;
 use super::reference::ImageRef;
 use crate::base::digest::Sha256Sum;
 use crate::base::regular::read_regular;
+use crate::base::suggestion::nearest;
 
 /// Shorter prefixes of ids are taken for names.
 const SHORTEST_PREFIX: usize = 4;
@@ -148,7 +149,7 @@ impl ImageStore {
         let bytes = self.document(&image.manifest, what, &called)?;
         let targets = Index::read(&self.folder)?.targets();
         let target = targets.into_iter().find(|target| target.digest == image.manifest);
-        let target = target.ok_or_else(|| ImageStoreError::NotFound(called.clone()))?;
+        let target = target.ok_or_else(|| ImageStoreError::not_found(called.clone()))?;
         let manifest = parse_manifest(&bytes, &target.media_type)
             .map_err(|error| damaged(&called, what, error))?;
         Ok((bytes, target.media_type, manifest.config.size))
@@ -203,7 +204,22 @@ impl ImageStore {
             None if is_id(text) => self.find_id(text)?,
             found => found,
         };
-        found.ok_or_else(|| ImageStoreError::NotFound(text.to_owned()))
+        found.ok_or_else(|| ImageStoreError::NotFound {
+            name: text.to_owned(),
+            near: self.name_like(text),
+        })
+    }
+
+    /// Name of the image that is most like a mistyped one.
+    fn name_like(&self, typed: &str) -> Option<String> {
+        let images = self.list().ok()?.images;
+        let names: Vec<String> = images
+            .iter()
+            .flat_map(|image| image.references.iter().map(ImageRef::familiar))
+            .collect();
+        // With the tag that stands for none.
+        let typed = typed.parse::<ImageRef>().map_or(typed.to_owned(), |name| name.familiar());
+        nearest(&typed, names.iter().map(String::as_str)).map(str::to_owned)
     }
 
     /// Returns an image with its documents.

@@ -33,7 +33,7 @@ fn nothing_is_written_before_something_is_loaded() {
     let home = Home::new();
     assert!(home.store.list().unwrap().images.is_empty());
     assert_eq!(home.store.find(&reference("x")).unwrap(), None);
-    assert!(matches!(home.store.find_any("abcdef"), Err(ImageStoreError::NotFound(_))));
+    assert!(matches!(home.store.find_any("abcdef"), Err(ImageStoreError::NotFound { .. })));
     assert_eq!(names(home.folder.path()), Vec::<String>::new());
 }
 
@@ -71,7 +71,7 @@ fn removing_an_image_leaves_what_others_share() {
     assert_eq!(home.blobs(), Vec::<String>::new());
     assert!(matches!(
         home.store.remove("b:1", &BTreeSet::new(), &Silent),
-        Err(ImageStoreError::NotFound(_))
+        Err(ImageStoreError::NotFound { .. })
     ));
 }
 
