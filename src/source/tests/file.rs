@@ -296,7 +296,7 @@ fn the_end_of_the_run_ends_the_reading_of_cached_files() {
     let looks = std::sync::atomic::AtomicU32::new(0);
     let over = || looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed) >= 3;
     assert_eq!(
-        missing(&[request.clone()], &world.options, &Interruptible::new(&Silent, over)),
+        missing(std::slice::from_ref(&request), &world.options, &Interruptible::new(&Silent, over)),
         None
     );
     let over = Interruptible::new(&Silent, || true);
