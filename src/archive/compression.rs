@@ -104,9 +104,17 @@ pub fn read_start(input: impl Read) -> io::Result<Vec<u8>> {
 }
 
 /// Decompresses a stream, detected by its first bytes, to its end.
-pub fn decompressed<'r>(mut input: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
+pub fn decompressed<'r>(input: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
+    decompressed_with(input, u32::MAX)
+}
+
+/// Like [`decompressed`], with a limit of threads.
+pub fn decompressed_with<'r>(
+    mut input: impl Read + 'r,
+    threads: u32,
+) -> io::Result<Box<dyn Read + 'r>> {
     let start = read_start(&mut input)?;
-    Compression::of(&start).reader(resumed(start, input))
+    Compression::of(&start).reader_with(resumed(start, input), threads)
 }
 
 /// A stream of which the beginning has been read.

@@ -4,7 +4,6 @@ use std::io;
 
 use super::limits::LimitExceeded;
 use super::path::{EntryPath, NameProblem, readable};
-use crate::base::remedy::raise_limit;
 
 /// A folder can't become an archive.
 #[derive(Debug, thiserror::Error)]
@@ -20,8 +19,7 @@ pub enum PackError {
     Special(Vec<(EntryPath, &'static str)>),
     /// There is more in the folder than an archive may have.
     #[error(
-        "the archive would have {bytes} bytes before compression, and no more than {max_bytes} may be unpacked (holes of sparse files count); {}",
-        raise_limit!("unpacked", "UNPACKED")
+        "the archive would have {bytes} bytes before compression, and no more than {max_bytes} may be unpacked (holes of sparse files count)"
     )]
     TooLarge {
         /// Size of the archive.
@@ -30,7 +28,7 @@ pub enum PackError {
         max_bytes: u64,
     },
     /// There are more entries, or longer names, in the folder than an archive may have.
-    #[error("the folder cannot be packed, since its archive could not be unpacked: {limit}{}", remedy(*limit))]
+    #[error("the folder cannot be packed, since its archive could not be unpacked: {limit}")]
     Limit {
         /// Exceeded limit.
         limit: LimitExceeded,
@@ -51,8 +49,33 @@ pub enum PackError {
     },
 }
 
-fn remedy(limit: LimitExceeded) -> String {
-    limit.remedy().map_or_else(String::new, |remedy| format!("; {remedy}"))
+impl PackError {
+    /// Remedy, if one is known.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::TooLarge { max_bytes, .. } => LimitExceeded::Bytes(*max_bytes).remedy(),
+            Self::Limit { limit } => limit.remedy(),
+            _ => None,
+        }
+    }
+}
+
+/// Remedy for an exceeded limit of archives among the causes of an error.
+pub fn limit_remedy(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    let mut causes = std::iter::successors(Some(error), |error| std::error::Error::source(*error));
+    causes.find_map(|cause| {
+        if let Some(pack) = cause.downcast_ref::<PackError>() {
+            return pack.hint();
+        }
+        let read = match cause.downcast_ref::<UnpackError>() {
+            Some(UnpackError::Read(read)) => Some(read),
+            _ => cause.downcast_ref::<ReadError>(),
+        };
+        match read {
+            Some(ReadError::Limit(limit)) => limit.remedy(),
+            _ => None,
+        }
+    })
 }
 
 fn listed(special: &[(EntryPath, &'static str)]) -> String {
@@ -152,22 +175,6 @@ impl UnpackError {
 }
 
 impl ReadError {
-    /// Returns the exceeded limit, if a limit is among the causes of an error.
-    pub fn limit_among_causes(error: &(dyn std::error::Error + 'static)) -> Option<LimitExceeded> {
-        let mut causes =
-            std::iter::successors(Some(error), |error| std::error::Error::source(*error));
-        causes.find_map(|cause| {
-            let read = match cause.downcast_ref::<UnpackError>() {
-                Some(UnpackError::Read(read)) => Some(read),
-                _ => cause.downcast_ref::<Self>(),
-            };
-            match read {
-                Some(Self::Limit(limit)) => Some(*limit),
-                _ => None,
-            }
-        })
-    }
-
     /// An error of a reader, which may stand for a limit.
     pub(super) fn stream(error: io::Error) -> Self {
         let limit = error.get_ref().and_then(|inner| inner.downcast_ref::<LimitExceeded>());

@@ -154,8 +154,8 @@ impl Folders {
         Ok(folder)
     }
 
-    /// Makes a folder in the place of a whiteout: a layer may remove a folder, and then have files below it, as
-    /// `directory_again` has it for a folder with an entry. What is not a whiteout stays.
+    /// Replaces a whiteout by a folder, for a layer that removes a folder and then has files below it;
+    /// `directory_again` does so for a folder with an entry. Anything but a whiteout stays.
     fn replace_whiteout(
         &mut self,
         above: &OwnedFd,

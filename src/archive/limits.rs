@@ -1,6 +1,6 @@
 //! Limits against decompression bombs.
 
-use crate::base::remedy::raise_limit;
+use crate::base::remedy::{RAISE_UNPACKED, raise_limit};
 use std::io::{self, Read};
 
 /// Limits of an archive's unpacked size. The defaults stop a bomb before the disk is full; a caller
@@ -14,12 +14,7 @@ pub struct Limits {
     /// Sum of the bytes of all names and link targets, which are kept in memory.
     pub max_name_bytes: u64,
     /// Threads that decompress, where the compression allows several; never more than cores.
-    #[serde(default = "all_cores")]
     pub max_threads: u32,
-}
-
-fn all_cores() -> u32 {
-    u32::MAX
 }
 
 impl Limits {
@@ -61,10 +56,7 @@ impl LimitExceeded {
     /// Way to raise the limit, where possible.
     pub fn remedy(self) -> Option<&'static str> {
         match self {
-            Self::Bytes(_) => Some(concat!(
-                "if it is meant to be that large, ",
-                raise_limit!("unpacked", "UNPACKED")
-            )),
+            Self::Bytes(_) => Some(RAISE_UNPACKED),
             Self::Entries(_) => Some(concat!(
                 "if it is meant to have that many, ",
                 raise_limit!("entries", "ENTRIES")

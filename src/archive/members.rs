@@ -11,7 +11,7 @@ pub(super) enum DecoderState<D> {
     Within(D),
     /// The last member was read.
     Ended,
-    /// A further read is no end of the stream.
+    /// A member was damaged: each further read fails.
     Failed,
 }
 

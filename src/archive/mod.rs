@@ -74,7 +74,7 @@ pub(crate) mod tests;
 
 pub use attributes::Attributes;
 pub use compression::Compression;
-pub use error::{PackError, ReadError, UnpackError};
+pub use error::{PackError, ReadError, UnpackError, limit_remedy};
 #[cfg(feature = "builder")]
 pub use kept_attributes::is_kept_attribute;
 #[cfg(feature = "builder")]

@@ -4,7 +4,7 @@
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
-use super::compression::{Compression, decompressed, read_start, resumed};
+use super::compression::{Compression, decompressed_with, read_start, resumed};
 use super::error::{ReadError, UnpackError};
 use super::layer::{LayerOptions, Owners, unpack_layer};
 use super::limits::Limits;
@@ -41,7 +41,7 @@ pub fn unpack_plain(
 pub fn is_tar(path: &Path) -> io::Result<bool> {
     let mut file = fs_err::File::open(path)?;
     let beginning = read_start(&mut file)?;
-    let content = Compression::of(&beginning).reader(resumed(beginning, file));
+    let content = Compression::of(&beginning).reader_with(resumed(beginning, file), 1);
     let Ok(mut content) = content else { return Ok(false) };
     let mut start = [0; BLOCK];
     // Data that cannot be decompressed is a plain file.
@@ -59,7 +59,8 @@ pub fn unpack_tar(
     single_id: bool,
 ) -> Result<Vec<EntryPath>, UnpackError> {
     let stream = |error| UnpackError::from(ReadError::Stream(error));
-    let content = fs_err::File::open(path).and_then(decompressed).map_err(stream)?;
+    let open = |file| decompressed_with(file, limits.max_threads);
+    let content = fs_err::File::open(path).and_then(open).map_err(stream)?;
     if !single_id {
         let summary = unpack_layer(content, folder, options(Owners::Mapped, limits))?;
         return Ok(summary.implied_folders);

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::archive::compression::decompressed;
-use crate::base::digest::{Sha256Sum, Tee};
+use crate::archive::{LimitExceeded, Limits};
+use crate::base::digest::{Sha256Sum, Tee, Until};
+use crate::base::regular::open_regular;
 use crate::package::PackageId;
 
 /// Version of the form.
@@ -51,16 +53,34 @@ impl PackageRecord {
         text
     }
 
-    /// Record of an archive, whose bytes are all read.
-    pub fn of_archive(id: &PackageId, archive: &Path, buildinfo: Value) -> io::Result<Self> {
-        Self::of_reader(id, fs_err::File::open(archive)?, buildinfo)
+    /// Record of an archive, whose bytes are all read; as [`PackageRecord::of_reader`].
+    pub fn of_archive(
+        id: &PackageId,
+        archive: &Path,
+        buildinfo: Value,
+        limits: &Limits,
+        ends: impl Fn() -> bool,
+    ) -> io::Result<Self> {
+        Self::of_reader(id, open_regular(archive)?, buildinfo, limits, ends)
     }
 
-    /// Computes the record of an archive from a reader, which is read to its end.
-    pub fn of_reader(id: &PackageId, archive: impl Read, buildinfo: Value) -> io::Result<Self> {
+    /// Computes the record of an archive from a reader, which is read to its end. It ends with an error at a tar
+    /// that is longer than the limit, and as soon as a condition holds: a few bytes may unpack to a tar that
+    /// takes days.
+    pub fn of_reader(
+        id: &PackageId,
+        archive: impl Read,
+        buildinfo: Value,
+        limits: &Limits,
+        ends: impl Fn() -> bool,
+    ) -> io::Result<Self> {
+        let longest = limits.max_bytes;
         let mut compressed = Tee::new(archive);
-        let mut tar = Tee::new(decompressed(&mut compressed)?);
-        io::copy(&mut tar, &mut io::sink())?;
+        let unpacked = Until::new(decompressed(&mut compressed)?, ends);
+        let mut tar = Tee::new(unpacked.take(longest.saturating_add(1)));
+        if io::copy(&mut tar, &mut io::sink())? > longest {
+            return Err(io::Error::other(LimitExceeded::Bytes(longest)));
+        }
         let tar = tar.finish().1;
         // Padding at the end, if there is some.
         io::copy(&mut compressed.by_ref(), &mut io::sink())?;
@@ -89,5 +109,31 @@ impl PackageRecord {
     /// Variant of the package; `None` for the default one.
     pub fn variant(&self) -> Option<&str> {
         self.buildinfo.get("build_ids")?.get("variant")?.as_str().filter(|text| !text.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn an_archive_that_unpacks_to_more_than_the_limit_is_not_read_to_its_end() {
+        let mut packer = xz2::write::XzEncoder::new(Vec::new(), 1);
+        packer.write_all(&vec![0; 1 << 20]).unwrap();
+        let archive = packer.finish().unwrap();
+        let id: PackageId = "p--1".parse().unwrap();
+        let record = |max_bytes, ends: &dyn Fn() -> bool| {
+            let limits = Limits { max_bytes, ..Limits::NONE };
+            PackageRecord::of_reader(&id, &archive[..], Value::Null, &limits, ends)
+        };
+        let found = record(1 << 20, &|| false).unwrap();
+        assert_eq!((found.size, found.tar_size), (archive.len() as u64, 1 << 20));
+        assert_eq!(found.sha256, Sha256Sum::of(&archive));
+        assert!(record(u64::MAX, &|| false).is_ok());
+        let error = record((1 << 20) - 1, &|| false).unwrap_err();
+        assert!(error.to_string().contains("unpacks to more than"), "{error}");
+        assert!(record(1 << 20, &|| true).is_err(), "the run is over");
     }
 }

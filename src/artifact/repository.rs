@@ -31,8 +31,8 @@ use crate::base::atomic::{self, AtomicFile};
 use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
-use crate::base::memory_file::memory_file;
 use crate::package::PackageId;
+use crate::package::paths::{active_name, bootstrap_name, bootstrap_path, list_path, package_path};
 use crate::store::signature::{SUFFIX, TrustedKeys};
 use crate::store::{Backend, Key, Store, Transfer};
 
@@ -152,8 +152,8 @@ impl Repository {
         observer: &dyn Observer,
     ) -> Result<bool, RepositoryError> {
         let what = package_path(id);
-        let fetched =
-            self.item(&what, observer, |backend| self.get(backend, &what, target, observer))?;
+        let fetched = self
+            .item(&what, observer, |backend| self.get(backend, &what, limits, target, observer))?;
         let Some(Fetched { mut file, signature }) = fetched else { return Ok(false) };
         check_package(id, file.file(), limits, check, observer)?;
         Fetched { file, signature }.commit().map_err(in_file(&what))?;
@@ -171,8 +171,8 @@ impl Repository {
         observer: &dyn Observer,
     ) -> Result<Option<archive::PackageIndex>, RepositoryError> {
         let (what, target) = (package_path(id), folder.join(format!("{id}.tar.xz")));
-        let fetched =
-            self.item(&what, observer, |backend| self.get(backend, &what, &target, observer))?;
+        let fetched = self
+            .item(&what, observer, |backend| self.get(backend, &what, limits, &target, observer))?;
         let Some(Fetched { mut file, .. }) = fetched else { return Ok(None) };
         check_package(id, file.file(), limits, check, observer).map(Some)
     }
@@ -200,13 +200,13 @@ impl Repository {
         limits: &Limits,
         observer: &dyn Observer,
     ) -> Result<bool, RepositoryError> {
-        let list = format!("bootstrap/{name}.active.json");
-        let archive = format!("bootstrap/{name}.bootstrap.tar.xz");
-        let place = |suffix: &str| folder.join(format!("{name}.{suffix}"));
+        let (list, archive) = (list_path(name), bootstrap_path(name));
         let fetched = self.item(&archive, observer, |backend| {
-            let mut list_file = get(backend, &list, &place("active.json"), observer)?;
+            let place = folder.join(active_name(name));
+            let mut list_file = get(backend, &list, LONGEST_LIST, &place, observer)?;
             check_list(&list, &mut list_file, active)?;
-            let file = self.get(backend, &archive, &place("bootstrap.tar.xz"), observer)?;
+            let place = folder.join(bootstrap_name(name));
+            let file = self.get(backend, &archive, limits, &place, observer)?;
             Ok((list_file, file))
         })?;
         let Some((list_file, mut fetched)) = fetched else { return Ok(false) };
@@ -224,7 +224,7 @@ impl Repository {
         target: &Path,
         observer: &dyn Observer,
     ) -> Result<Option<AtomicFile>, RepositoryError> {
-        match self.get(self.store.backend(), what, target, observer) {
+        match self.get(self.store.backend(), what, &Limits::NONE, target, observer) {
             Err(RepositoryError::Store { source, .. }) if source.is_not_found() => Ok(None),
             other => other.map(|fetched| Some(fetched.file)),
         }
@@ -255,16 +255,18 @@ impl Repository {
         Ok(None)
     }
 
-    /// Fetches a file, and checks its digest, and its signature if required.
+    /// Fetches an archive, and checks its digest, and its signature if required. A packed archive of more
+    /// bytes than it may unpack to is not fetched.
     fn get(
         &self,
         backend: &dyn Backend,
         what: &str,
+        limits: &Limits,
         target: &Path,
         observer: &dyn Observer,
     ) -> Result<Fetched, RepositoryError> {
         let Some(keys) = &self.signers else {
-            let file = get(backend, what, target, observer)?;
+            let file = get(backend, what, limits.max_bytes, target, observer)?;
             return Ok(Fetched { file, signature: None });
         };
         let untrusted = |source| {
@@ -279,7 +281,7 @@ impl Repository {
                 }
                 SignedError::Signature(source) => untrusted(source),
             })?;
-        let mut file = get(backend, what, target, observer)?;
+        let mut file = get(backend, what, limits.max_bytes, target, observer)?;
         let content = file.rewound().map_err(in_file(what))?;
         let key = claim.verify(content, signed_id(what)).map_err(untrusted)?;
         tracing::info!(what, %key, "the signature is good");
@@ -287,26 +289,33 @@ impl Repository {
     }
 }
 
-/// Fetches a file, and checks its digest file.
+/// Fetches a file of at most so many bytes, and checks its digest file.
 fn get(
     backend: &dyn Backend,
     what: &str,
+    longest: u64,
     target: &Path,
     observer: &dyn Observer,
 ) -> Result<AtomicFile, RepositoryError> {
     let broken = in_file(what);
     let mut file = AtomicFile::create(target).map_err(&broken)?;
-    copy(backend, what, file.file(), observer)?;
-    let mut text = memory_file().map_err(&broken)?;
-    match copy(backend, &format!("{what}.sha256"), &mut text, observer) {
-        Ok(()) => {}
-        Err(RepositoryError::Store { source, .. }) if source.is_not_found() => return Ok(file),
-        Err(error) => return Err(error),
+    copy(backend, what, longest, file.file(), observer)?;
+    let mut text = Vec::new();
+    // No more than the beginning is asked for: it is kept in memory.
+    let transfer = Transfer { subject: what, observer };
+    match backend.get_range(
+        &format!("{what}.sha256").parse()?,
+        0..LONGEST_SUM,
+        &mut text,
+        &transfer,
+    ) {
+        Ok(_) => {}
+        Err(source) if source.is_not_found() => return Ok(file),
+        Err(source) => {
+            return Err(RepositoryError::Store { what: format!("{what}.sha256"), source });
+        }
     }
-    let mut expected = String::new();
-    text.rewind().map_err(&broken)?;
-    text.take(LONGEST_SUM).read_to_string(&mut expected).map_err(&broken)?;
-    let expected = stated_sum(&expected).to_owned();
+    let expected = stated_sum(&String::from_utf8_lossy(&text)).to_owned();
     let found = file.rewound().and_then(Sha256Sum::of_reader).map_err(&broken)?;
     if Sha256Sum::from_str(&expected).ok().as_ref() == Some(&found) {
         Ok(file)
@@ -318,12 +327,13 @@ fn get(
 fn copy(
     backend: &dyn Backend,
     what: &str,
+    longest: u64,
     to: &mut std::fs::File,
     observer: &dyn Observer,
 ) -> Result<(), RepositoryError> {
     let key: Key = what.parse()?;
     backend
-        .get(&key, to, &Transfer { subject: what, observer })
+        .get_within(&key, longest, to, &Transfer { subject: what, observer })
         .map(drop)
         .map_err(|source| RepositoryError::Store { what: what.to_owned(), source })
 }
@@ -332,7 +342,7 @@ fn copy(
 fn check_list(what: &str, file: &mut AtomicFile, active: &str) -> Result<(), RepositoryError> {
     let mut text = String::new();
     file.file().rewind().map_err(in_file(what))?;
-    file.file().take(LONGEST_LIST).read_to_string(&mut text).map_err(in_file(what))?;
+    file.file().read_to_string(&mut text).map_err(in_file(what))?;
     // In any order: others have written it differently.
     let listed = |text: &str| {
         let mut ids = serde_json::from_str::<Vec<PackageId>>(text).ok()?;
@@ -349,11 +359,6 @@ fn check_list(what: &str, file: &mut AtomicFile, active: &str) -> Result<(), Rep
 /// Sum in the text of a file beside an artifact, which may name the file, too.
 pub fn stated_sum(text: &str) -> &str {
     text.split_whitespace().next().unwrap_or_default()
-}
-
-/// Returns the path of a package in a repository.
-pub fn package_path(id: &PackageId) -> String {
-    format!("packages/{}/{id}.tar.xz", id.name())
 }
 
 /// Reads a whole archive and checks the names in it.

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::archive;
 use crate::base::digest::Sha256Sum;
+use crate::base::remedy::RAISE_UNPACKED;
 use crate::store::signature::SignatureError;
 use crate::store::{FailureKind, KeyError, StoreError};
 
@@ -99,6 +100,11 @@ impl RepositoryError {
     /// Returns the remedy, where one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Store { what, source: StoreError::TooLarge { .. } }
+                if what.ends_with(".tar.xz") =>
+            {
+                Some(RAISE_UNPACKED.to_owned())
+            }
             Self::Store { source, .. } => source.hint(),
             Self::Signature { source, .. } => source.hint(),
             _ => None,

@@ -3,9 +3,10 @@
 use std::io::Read;
 
 use super::repository::{Repository, RepositoryError};
-use crate::archive::Limits;
+use crate::archive::{Limits, PackOptions, pack_package};
+use crate::base::causes::with_causes;
 use crate::base::events::{Events, impatient_client};
-use crate::base::http::test_server::{TestServer, answer, ok};
+use crate::base::http::test_server::{Step, TestServer, answer, ok};
 use crate::package::PackageId;
 use crate::store::signature::TrustedKeys;
 use crate::store::{FailureKind, Store};
@@ -71,6 +72,24 @@ fn sums_that_cannot_be_fetched_make_an_item_fail_and_count() {
     }
     assert_eq!(server.requests().len(), 3 * 3, "a file, and two attempts for its sum");
     assert_eq!(seen.take_warnings().len(), 3);
+}
+
+#[test]
+fn of_a_sum_without_an_end_no_more_than_the_beginning_is_read() {
+    let server = TestServer::start(|_, request| {
+        if !request.path.ends_with(".sha256") {
+            return ok(b"an archive");
+        }
+        let sum = crate::base::digest::Sha256Sum::of(b"an archive");
+        let mut steps = answer(&format!("200 OK\r\nContent-Length: {}", 1_u64 << 40), b"");
+        steps.push(Step::Send(format!("{sum}  p\n").into_bytes()));
+        steps.push(Step::Repeat(vec![b' '; 1 << 20], 64));
+        steps
+    });
+    let (repository, seen) = (repository(&server.url("")), Events::default());
+    let error = fetch(&repository, "p--1", &seen).unwrap_err();
+    assert!(matches!(error, RepositoryError::Archive { .. }), "the sum is right: {error}");
+    assert_eq!(server.requests().len(), 2);
 }
 
 #[test]
@@ -164,4 +183,51 @@ fn signatures_that_cannot_be_fetched_make_an_item_fail_and_count() {
         assert!(!fetch(&repository, &format!("p--{number}"), &seen).unwrap());
     }
     assert_eq!((server.requests().len(), seen.take_warnings().len()), (3 * 2, 3));
+}
+
+#[test]
+fn packages_are_fetched_up_to_a_limit() {
+    let server = TestServer::start(|_, request| match request.path.as_str() {
+        path if path.ends_with(".sha256") => answer("404 x\r\nContent-Length: 0", b""),
+        _ => ok(b"an archive"),
+    });
+    let (repository, folder) = (repository(&server.url("")), tempfile::tempdir().unwrap());
+    let fetch = |max_bytes| {
+        let limits = Limits { max_bytes, ..Limits::default() };
+        let (id, place): (PackageId, _) = ("p--1".parse().unwrap(), folder.path().join("x.tar.xz"));
+        let fetched =
+            repository.fetch_package(&id, &place, &limits, &|_, _| Ok(None), &Events::default());
+        assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 0, "nothing is left");
+        fetched.unwrap_err()
+    };
+    let error = fetch(9);
+    assert!(with_causes(&error).contains("p--1.tar.xz in http"), "{error:?}");
+    assert!(with_causes(&error).contains("has more than 9 bytes"), "{error:?}");
+    assert!(error.hint().unwrap().contains("raise limits.unpacked"), "{error:?}");
+    let error = fetch(10);
+    assert!(matches!(error, RepositoryError::Archive { .. }), "it is fetched whole: {error:?}");
+}
+
+#[test]
+fn packages_are_refused_that_unpack_to_more_than_the_limit() {
+    let (folder, id) = (tempfile::tempdir().unwrap(), "p--1".parse::<PackageId>().unwrap());
+    let place = folder.path().join("packages/p/p--1.tar.xz");
+    fs_err::create_dir_all(place.parent().unwrap()).unwrap();
+    fs_err::create_dir(folder.path().join("p")).unwrap();
+    fs_err::write(folder.path().join("p/zeros"), vec![0; 1 << 20]).unwrap();
+    let options = PackOptions { source_date_epoch: 1, threads: 1, limits: Limits::NONE };
+    let archive = fs_err::File::create(&place).unwrap();
+    pack_package(&folder.path().join("p"), archive, &options).unwrap();
+    assert!(fs_err::metadata(&place).unwrap().len() < 10_000, "it is small when packed");
+    let repository = Repository::new(Store::in_folder(folder.path().to_owned()));
+    let fetch = |max_bytes| {
+        let limits = Limits { max_bytes, ..Limits::default() };
+        let target = folder.path().join("fetched.tar.xz");
+        let seen = Events::default();
+        repository.fetch_package(&id, &target, &limits, &|_, _| Ok(None), &seen)
+    };
+    let error = fetch(100_000).unwrap_err();
+    assert!(with_causes(&error).contains("unpacks to more than 100000 bytes"), "{error:?}");
+    assert!(!folder.path().join("fetched.tar.xz").exists());
+    assert!(fetch(2 << 20).unwrap());
 }

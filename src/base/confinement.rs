@@ -28,6 +28,16 @@ pub fn open_within(folder: impl AsFd, path: &Path, how: OpenHow) -> nix::Result<
     Err(Errno::EAGAIN)
 }
 
+/// Absolute path of an existing file or folder, with its symlinks followed.
+pub fn real_path(path: &Path) -> io::Result<PathBuf> {
+    fs_err::canonicalize(path).map_err(|error| match error.kind() {
+        kind @ io::ErrorKind::NotFound => {
+            io::Error::new(kind, format!("{} does not exist", path.display()))
+        }
+        _ => error,
+    })
+}
+
 /// Opens the file at a path below a folder, for reading. Symlinks are followed as long as they stay
 /// below the folder; a symlink that leads out is an error ([`leads_out`]).
 pub fn open_below(folder: &Path, path: &Path) -> io::Result<File> {

@@ -1,5 +1,7 @@
 //! Texts as others read them.
 
+use std::path::Path;
+
 /// A text as one word of a POSIX shell: in single quotes (POSIX.1-2017, Shell Command Language, 2.2.2).
 pub(crate) fn shell_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
@@ -12,6 +14,16 @@ pub(crate) fn shell_argument(text: &str) -> String {
         return text.to_owned();
     }
     shell_word(text)
+}
+
+/// A path as one word of a shell for people to read.
+pub(crate) fn path_argument(path: &Path) -> String {
+    shell_argument(&path.display().to_string())
+}
+
+/// Command that gives a file or folder the name with `.old` behind it.
+pub(crate) fn move_away(path: &Path) -> String {
+    format!("mv {} {}", path_argument(path), shell_argument(&format!("{}.old", path.display())))
 }
 
 /// A text as HTML shows it, and within quoted attributes.
@@ -40,6 +52,11 @@ mod tests {
         for (path, word) in [("/a/b-1.2", "/a/b-1.2"), ("/a b/c'd", r"'/a b/c'\''d'"), ("", "''")] {
             assert_eq!(shell_argument(path), word);
         }
+    }
+
+    #[test]
+    fn a_path_with_blanks_can_be_moved_away() {
+        assert_eq!(move_away(Path::new("/a b")), "mv '/a b' '/a b.old'");
     }
 
     #[test]

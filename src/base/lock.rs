@@ -178,6 +178,15 @@ fn open_unless_foreign(path: &Path) -> io::Result<std::fs::File> {
     Ok(open(path)?.0)
 }
 
+/// Locks a folder that the caller has opened, as long as it is open; false if another process has locked it. A
+/// stranger's lock is passed over, and so are file systems without locks, such as NFS for what is not open for writing.
+pub fn lock_folder(folder: &std::fs::File) -> bool {
+    match folder.try_lock() {
+        Ok(()) | Err(std::fs::TryLockError::Error(_)) => true,
+        Err(std::fs::TryLockError::WouldBlock) => has_foreign_holder(folder),
+    }
+}
+
 /// True if each look finds the lock held, and no trusted holder. One look is not enough: a trusted
 /// holder may end, and the next one begin, while all processes are looked through. A stranger who keeps
 /// others out holds the lock all the time.
@@ -193,6 +202,16 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         fs_err::metadata(path).unwrap().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_folder_is_locked_while_it_is_open() {
+        let place = tempfile::tempdir().unwrap();
+        let open = || fs_err::File::open(place.path()).unwrap().into_parts().0;
+        let (first, second) = (open(), open());
+        assert!(lock_folder(&first) && !lock_folder(&second));
+        drop(first);
+        assert!(lock_folder(&second));
     }
 
     #[test]

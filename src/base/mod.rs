@@ -14,6 +14,7 @@ pub mod event;
 #[cfg(test)]
 #[path = "tests/events.rs"]
 pub(crate) mod events;
+pub(crate) mod full_disk;
 #[cfg(feature = "builder")]
 pub mod go_json;
 pub mod hidden_input;
@@ -36,8 +37,12 @@ pub(crate) mod remedy;
 pub mod removal;
 #[cfg(feature = "builder")]
 pub mod secret;
+#[cfg(feature = "builder")]
+pub(crate) mod serde_words;
 pub(crate) mod suggestion;
 pub mod supervisor;
 pub(crate) mod text;
 #[cfg(feature = "builder")]
 pub mod times;
+#[cfg(feature = "builder")]
+pub mod total;

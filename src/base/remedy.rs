@@ -41,6 +41,16 @@ macro_rules! raise_limit {
 }
 pub(crate) use raise_limit;
 
+/// Remedy for something that is larger than `limits.unpacked`.
+pub(crate) const RAISE_UNPACKED: &str =
+    concat!("if it is meant to be that large, ", raise_limit!("unpacked", "UNPACKED"));
+
+/// Remedy for an error of reading or copying what may have as many bytes as `limits.unpacked`.
+#[cfg(feature = "builder")]
+pub(crate) fn for_size(error: &std::io::Error) -> Option<&'static str> {
+    (error.kind() == std::io::ErrorKind::FileTooLarge).then_some(RAISE_UNPACKED)
+}
+
 /// Text of the error of a command line that clap refused; suggestions get the label of this program's remedies.
 pub(crate) fn usage_text(error: &clap::Error) -> String {
     error.render().to_string().replace("\n  tip: ", LABEL)

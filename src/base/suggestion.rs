@@ -12,6 +12,31 @@ pub(crate) fn nearest<'k>(
     near.min().map(|(_, name)| name)
 }
 
+/// Hint for a word that is not among the known ones: the most similar one, and all of them.
+pub(crate) fn among<'k>(
+    typed: &str,
+    plural: &str,
+    known: impl IntoIterator<Item = &'k str, IntoIter: Clone>,
+) -> String {
+    let known = known.into_iter();
+    let all: Vec<&str> = known.clone().collect();
+    let all = format!("{plural} are {}", all.join(", "));
+    match nearest(typed, known) {
+        Some(near) => format!("{} The {all}", did_you_mean(near)),
+        None => format!("the {all}"),
+    }
+}
+
+/// Remedy of a mistyped name whose meaning is known.
+pub(crate) fn did_you_mean(near: &str) -> String {
+    format!("did you mean {near}?")
+}
+
+/// Remedy of a mistyped name: the one that is meant, else the way to see all names.
+pub(crate) fn meant_or(near: Option<&str>, all: &str) -> String {
+    near.map_or_else(|| all.to_owned(), did_you_mean)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

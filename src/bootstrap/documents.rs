@@ -8,6 +8,7 @@ use crate::base::digest::Sha1Sum;
 use crate::package::PackageId;
 use crate::package::hash::hash_strings;
 use crate::package::json::canonical;
+use crate::package::paths::{active_name, bootstrap_name};
 
 /// A bootstrap's id: the `H` of the list of its packages' ids.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,12 +32,12 @@ impl BootstrapId {
 
     /// Name of the archive.
     pub fn archive_name(&self) -> String {
-        format!("{}.bootstrap.tar.xz", self.0)
+        bootstrap_name(&self.0)
     }
 
     /// The name of the file with its packages' ids.
     pub fn active_name(&self) -> String {
-        format!("{}.active.json", self.0)
+        active_name(&self.0)
     }
 }
 

@@ -14,6 +14,7 @@ use crate::archive::{
     verify_package,
 };
 use crate::base::digest::Sha256Sum;
+use crate::base::regular::open_regular;
 use crate::install::PackageContents;
 use crate::package::PackageId;
 
@@ -66,7 +67,7 @@ impl<'a> Member<'a> {
     ) -> Result<(Self, PackageContents), BootstrapError> {
         let folder = entry_path(&format!("packages/{id}"));
         let open = |source| BootstrapError::Open { package: id.clone(), source };
-        let mut file = fs_err::File::open(path).map_err(open)?;
+        let mut file = open_regular(path).map_err(open)?;
         let stamp = FileStamp::of(&file).map_err(open)?;
         let identity = Sha256Sum::of_reader(&mut file).map_err(open)?;
         let key = PartKey::of_summary(id, &identity);
@@ -161,7 +162,7 @@ impl Member<'_> {
         options: &BootstrapOptions<'_>,
     ) -> Result<PackageReader<'static>, BootstrapError> {
         let unopened = |source| BootstrapError::Open { package: self.id.clone(), source };
-        let file = fs_err::File::open(self.path).map_err(unopened)?;
+        let file = open_regular(self.path).map_err(unopened)?;
         // The result is kept under the digest.
         if FileStamp::of(&file).map_err(unopened)? != self.stamp {
             return Err(BootstrapError::Replaced(self.id.clone()));

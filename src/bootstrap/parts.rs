@@ -23,6 +23,7 @@ use super::summary::Summary;
 use crate::archive::{Block, BlockRecord, Crc64, XzReader, XzWriter};
 use crate::base::atomic::{self, AtomicFile};
 use crate::base::digest::{Sha256, Sha256Sum};
+use crate::base::regular::open_regular;
 use crate::package::PackageId;
 
 /// Counts up whenever the same content may become other bytes: with the encoder's constants, with
@@ -31,6 +32,8 @@ pub(super) const VERSION: &str = "3";
 
 /// A summary takes some hundred bytes per entry.
 const LARGEST_SUMMARY: u64 = 1 << 30;
+/// Upper limit of the size of a file of blocks in bytes, since a hole of any length takes no space.
+const LARGEST_BLOCKS: u64 = 64 << 30;
 
 const BUFFER: usize = 256 * 1024;
 
@@ -121,7 +124,7 @@ impl PartStore<'_> {
 
 /// Opens a part and updates its time.
 fn open(path: &Path) -> Option<fs_err::File> {
-    let file = fs_err::File::open(path).ok()?;
+    let file = open_regular(path).ok()?;
     drop(file.file().set_modified(SystemTime::now()));
     Some(file)
 }
@@ -147,7 +150,8 @@ impl KeptBlocks {
         let length = file.metadata()?.len();
         let mut sum = Crc64::default();
         sum.update(key.0.as_str().as_bytes());
-        let Some(summed) = length.checked_sub(WORD).filter(|length| *length >= WORD) else {
+        let is_valid = |summed: &u64| (WORD..=LARGEST_BLOCKS).contains(summed);
+        let Some(summed) = length.checked_sub(WORD).filter(is_valid) else {
             return Ok(None);
         };
         let mut rest = (&mut file).take(summed);
@@ -222,5 +226,29 @@ impl BlocksWriter {
             self.file.write_all(&sum)
         });
         note(&self.path, written.and_then(|()| self.file.commit_unsynced()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fifos_and_holes_in_place_of_parts_count_as_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = PartStore(Some(folder.path()));
+        let key = PartKey(Sha256Sum::of(b"key"));
+        let missing = || store.summary(&key).is_none() && store.blocks(&key).is_none();
+        let places = ["summaries", "blocks"].map(|kind| store.path(kind, &key).unwrap());
+        for place in &places {
+            fs_err::create_dir_all(place.parent().unwrap()).unwrap();
+            nix::unistd::mkfifo(place, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        }
+        assert!(missing());
+        for place in &places {
+            fs_err::remove_file(place).unwrap();
+            fs_err::File::create(place).unwrap().set_len(1 << 42).unwrap();
+        }
+        assert!(missing());
     }
 }

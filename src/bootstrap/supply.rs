@@ -192,7 +192,7 @@ fn make(
     if !options.shared_caches.iter().any(SharedCache::writes) {
         return Ok(());
     }
-    let (home, keys, limits) = (options.home, options.trusted_keys, Limits::default());
+    let (home, keys, limits) = (options.home, options.trusted_keys, options.limits);
     let evidence = Evidence { home, keys, limits, observer };
     let variant = tree.variant.name().map(str::to_owned);
     match BootstrapUpload::of_cached(id.as_str(), active, variant, options.cache, &evidence) {

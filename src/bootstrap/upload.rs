@@ -7,13 +7,14 @@
 use std::path::{Path, PathBuf};
 
 use super::record::BootstrapRecord;
-use crate::artifact::publish::{BootstrapPublication, Published, bootstrap_path};
+use crate::artifact::publish::{BootstrapPublication, Published};
 use crate::artifact::shared_cache::SharedCaches;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer, WithoutDownloads};
 use crate::build::cache::Cache;
 use crate::build::upload::{Evidence, UnprovenError, unknown, warning_of};
 use crate::package::PackageId;
+use crate::package::paths::bootstrap_path;
 use crate::store::About;
 
 /// A bootstrap to be uploaded, whose archive is to be believed.

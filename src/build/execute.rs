@@ -150,14 +150,7 @@ fn work(
         let request = (requests.make)(package);
         let demand = demand(builder.jobserver.as_ref(), &request.package);
         let share = guard.cores.take(others, demand);
-        let is_told = demand == Demand::Shared;
-        let cores = CoreShare {
-            told: u32::try_from(share.told).unwrap_or(u32::MAX),
-            jobserver: builder
-                .jobserver
-                .as_ref()
-                .map(|jobserver| jobserver.begin(share.own, is_told)),
-        };
+        let cores = CoreShare::new(&share, builder.jobserver.as_ref());
         drop(guard);
         let result = builder.supply(&request, &cores, &mut slot, &mut leftovers, observer);
         guard = state.lock().unwrap_or_else(PoisonError::into_inner);

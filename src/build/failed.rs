@@ -74,6 +74,21 @@ impl BuildError {
         }
     }
 
+    /// Remedies, one per line.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Failed(failed) => failed.failure.hint.clone(),
+            Self::Source { source, .. } => source.problem.hint(),
+            Self::Repository { source, .. } => {
+                let last = "put it right there, or build without --repository-url";
+                let hints = source.hint().into_iter().chain([last.to_owned()]);
+                Some(hints.collect::<Vec<_>>().join("\n"))
+            }
+            Self::Job { source, .. } => source.hint(),
+            Self::File { .. } => None,
+        }
+    }
+
     /// The build's log, if it says more.
     pub fn log(&self) -> Option<&Path> {
         match self {

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::record::{self, Ending, Record};
 use crate::base::event::Phase;
 use crate::base::lock::FileLock;
+use crate::base::total::total;
 use crate::package::{PackageId, PackageName};
 use crate::runner::home::Home;
 
@@ -116,7 +117,7 @@ pub fn of_id(home: &Home, id: PackageId) -> Option<PastBuild> {
     Some(match record {
         Some(record) => PastBuild {
             began: record.began,
-            milliseconds: Some(record.phases.values().sum()),
+            milliseconds: Some(total(record.phases.values().copied())),
             outcome: match record.ending {
                 Ending::Built(_) => Outcome::Built,
                 Ending::Failed { phase, message } => Outcome::Failed { phase, message },

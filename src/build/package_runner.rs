@@ -24,8 +24,9 @@ use crate::source::Fetched;
 use super::archive_sums::ArchiveSums;
 use super::failed::{BuildError, FailedBuild};
 use super::job::{BuildJob, Built, Dependency, PackageBuild};
-use super::jobserver::Access;
+use super::jobserver::{Access, Jobserver};
 use super::record::{Ending, Stopwatch};
+use super::schedule::Share;
 
 /// Runner of package builds in a session of containers.
 #[derive(Debug)]
@@ -51,6 +52,16 @@ pub struct CoreShare {
     pub told: u32,
     /// Access to the jobserver.
     pub jobserver: Option<Access>,
+}
+
+impl CoreShare {
+    /// Begins the use of a share, with tokens of a jobserver.
+    pub fn new(share: &Share, jobserver: Option<&Jobserver>) -> Self {
+        Self {
+            told: u32::try_from(share.told).unwrap_or(u32::MAX),
+            jobserver: jobserver.map(|jobserver| jobserver.begin(share.own, share.is_shared())),
+        }
+    }
 }
 
 /// Files and folders of a build.

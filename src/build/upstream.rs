@@ -63,6 +63,18 @@ pub enum UpstreamError {
     },
 }
 
+impl UpstreamError {
+    /// Remedy, if one is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Tree(error) => error.hint(),
+            Self::Lock(faults) => Some(faults.hint()),
+            Self::Source { source, .. } => source.problem.hint(),
+            Self::CheckOut { .. } | Self::File { .. } => None,
+        }
+    }
+}
+
 /// Expands the upstream of a packages directory, and its upstream, and so on; returns their
 /// packages directories, nearest first.
 pub fn expand(

@@ -340,7 +340,7 @@ pub struct LockArgs {
     pub variants: Vec<String>,
     /// Pin the current state of these, and change nothing else: `PACKAGE/SOURCE`, a package with
     /// all its sources, a URL, or the name of an image.
-    #[arg(long, value_name = "NAME", num_args = 1..)]
+    #[arg(long, value_name = "NAME", num_args = 1.., add = candidates::inputs())]
     pub update: Vec<String>,
     /// Write nothing; list the differences, and fail if there are any. Uses no network, except for
     /// a missing upstream.
@@ -372,7 +372,7 @@ pub struct MirrorCreateArgs {
     #[arg(value_name = "[TREE]... DIR|FILE.tar", required = true)]
     pub places: Vec<PathBuf>,
     /// A tree variant; may be given several times; all of them by default.
-    #[arg(long, value_name = "VARIANT")]
+    #[arg(long, value_name = "VARIANT", add = candidates::variants())]
     pub variant: Vec<String>,
     /// Put the packages of the trees' caches into the mirror, too, as in a repository.
     #[arg(long)]

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::candidates;
 use super::format_arg::FormatArg;
-use crate::package::PackageName;
 
 /// Options of cleaning a tree's cache.
 #[derive(Debug, Args)]
@@ -64,12 +64,12 @@ pub struct ExchangeArgs {
     /// The cache and the way of using it.
     #[command(flatten)]
     pub store: StoreArgs,
-    /// A package, with all its requirements; may be given several times; by default the packages of
-    /// the tree.
-    #[arg(short, long, value_name = "NAME")]
-    pub package: Vec<PackageName>,
+    /// A package, by its name or its folder, with all its requirements; may be given several times; by default
+    /// the packages of the tree.
+    #[arg(short, long, value_name = "PACKAGE", add = candidates::packages())]
+    pub package: Vec<String>,
     /// The variant of the tree, or of the packages; all of them by default.
-    #[arg(long, value_name = "VARIANT")]
+    #[arg(long, value_name = "VARIANT", add = candidates::variants())]
     pub variant: Option<String>,
 }
 

@@ -12,7 +12,7 @@ use super::args::{IsolationArg, JobserverArg, NetworkArg, ProgressArg};
 use super::config_fault;
 use super::grant::TrustFile;
 use crate::base::confinement;
-use crate::base::escape::shell_argument;
+use crate::base::escape::path_argument;
 use crate::base::http::redact;
 use crate::package::{Problem, Report};
 use crate::store::StoreUrlError;
@@ -313,7 +313,7 @@ impl SettingsError {
             Self::UsersAlone(..) => Some("take it out of this file".to_owned()),
             Self::ForeignHome { path, .. } => Some(format!(
                 "name a folder of its own: MKPANDA_HOME={}",
-                shell_argument(&path.join("mkpanda").display().to_string())
+                path_argument(&path.join("mkpanda"))
             )),
             Self::OthersHome { .. } | Self::OthersLink(_) => Some(
                 "name a folder of your own, such as MKPANDA_HOME=\"$HOME/.local/share/mkpanda\"".to_owned(),

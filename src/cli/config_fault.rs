@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::base::serde_words;
 use crate::package::{Problem, Report};
 
 /// Table with passwords.
@@ -11,9 +12,9 @@ const CREDENTIALS: &str = "credentials";
 /// says of it is shown: both quote values.
 pub(super) fn fault(path: &Path, text: &str, error: &toml::de::Error) -> Report {
     let offset = error.span().map(|span| span.start);
-    let message = error.message().to_owned();
     let Some(line) = offset.and_then(|offset| line_of_credentials(text, offset)) else {
-        return Problem { offset, message, hint: None }.in_file(path, text);
+        let (message, hint) = serde_words::plain(error.message());
+        return Problem { offset, message, hint }.in_file(path, text);
     };
     let message = format!("line {line}, which is about credentials and not shown, is not valid");
     let hint = "an entry has this form; a password \"$NAME\" is that of a variable:\n    [credentials.\"HOST\"]\n    username = \"NAME\"\n    password = \"PASSWORD\"";

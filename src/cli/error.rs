@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use crate::base::causes::with_causes;
 use crate::base::http::redact_text;
 use crate::base::remedy::hints_of;
+use crate::base::suggestion::did_you_mean;
 use crate::bootstrap::SupplyError;
 use crate::build::gc::GcError;
-use crate::build::project::{ProjectError, SupplyFailure};
+use crate::build::project::{ProjectError, SupplyFailure, UnknownInput};
 use crate::build::shell::ShellError;
 use crate::build::upstream::UpstreamError;
 use crate::dockerfile::contexts::BringError;
@@ -21,14 +22,14 @@ use crate::image::save::SaveError;
 use crate::image::store::ImageStoreError;
 use crate::mirror::{Fault, MirrorError};
 use crate::package::{NameError, VariantError};
-use crate::portable::JobError;
+use crate::portable::PortableJobError;
 use crate::release::ReleaseError;
 use crate::runner::isolation::IsolationError;
 use crate::store::StoreError;
 use crate::tidy::TidyError;
 use crate::tree::TreeError;
 
-use super::complaints::{build_complaint, project_hint, tree_complaint};
+use super::complaints::{build_complaint, tree_complaint};
 use super::config::SettingsError;
 use super::inspect_error::InspectError;
 use super::shell_error::ShellCommandError;
@@ -186,8 +187,8 @@ pub enum CliError {
     #[error(transparent)]
     Release(Box<ReleaseError>),
     /// Names to be pinned anew, without a match.
-    #[error("--update: nothing that the tree takes from elsewhere is called {}", .0.join(" or "))]
-    NothingToUpdate(Vec<String>),
+    #[error("--update: nothing that the tree takes from elsewhere is called {}", unknown_names(.0))]
+    NothingToUpdate(Vec<UnknownInput>),
     /// The lock cannot be written.
     #[error("{} cannot be written", path.display())]
     LockFile {
@@ -208,7 +209,7 @@ pub enum CliError {
     Shell(#[from] ShellCommandError),
     /// A portable job cannot be made or carried out.
     #[error(transparent)]
-    Job(Box<JobError>),
+    Job(Box<PortableJobError>),
     /// Signals can't be caught.
     #[error("can't catch signals: {0}")]
     Signals(std::io::Error),
@@ -226,8 +227,8 @@ impl From<ShellError> for CliError {
     }
 }
 
-impl From<JobError> for CliError {
-    fn from(error: JobError) -> Self {
+impl From<PortableJobError> for CliError {
+    fn from(error: PortableJobError) -> Self {
         Self::Job(Box::new(error))
     }
 }
@@ -240,6 +241,19 @@ impl From<ProjectError> for CliError {
 
 fn listed(faults: &[Fault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
+}
+
+fn unknown_names(unknown: &[UnknownInput]) -> String {
+    unknown.iter().map(|input| input.name.as_str()).collect::<Vec<_>>().join(" or ")
+}
+
+fn hint_of_names(unknown: &[UnknownInput]) -> String {
+    let near: Vec<&str> = unknown.iter().filter_map(|input| input.near.as_deref()).collect();
+    if near.is_empty() {
+        return "names are PACKAGE/SOURCE, a package, a URL as mkpanda.lock has it, or an image"
+            .to_owned();
+    }
+    did_you_mean(&near.join(" and "))
 }
 
 fn not_exchanged(count: usize) -> String {
@@ -272,7 +286,7 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             _ if self.is_interruption() => INTERRUPTED,
-            Self::Job(error) if matches!(**error, JobError::Unable(_)) => UNABLE,
+            Self::Job(error) if matches!(**error, PortableJobError::Unable(_)) => UNABLE,
             _ => 1,
         }
     }
@@ -283,7 +297,7 @@ impl CliError {
             Self::Project(error) => matches!(**error, ProjectError::Interrupted),
             Self::Dockerfile(error) => matches!(**error, DockerfileError::Interrupted),
             Self::BuildContext(error) => matches!(**error, BringError::Interrupted),
-            Self::Job(error) => matches!(**error, JobError::Interrupted),
+            Self::Job(error) => matches!(**error, PortableJobError::Interrupted),
             Self::Registry(error) => error.is_interruption(),
             Self::Release(error) => error.is_interruption(),
             Self::Signing(error) => matches!(error, SigningError::Interrupted),
@@ -337,7 +351,7 @@ impl CliError {
             return;
         }
         if let Self::Job(error) = self
-            && let JobError::Build(error) = &**error
+            && let PortableJobError::Build(error) = &**error
         {
             printer.complain(&build_complaint(error));
             return;
@@ -374,17 +388,17 @@ impl CliError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Settings(error) => error.hint(),
-            Self::Project(error) => project_hint(error),
+            Self::Project(error) => error.hint(),
             Self::Job(error) => error.hint(),
             Self::Bootstrap(error) => error.hint(),
             Self::Release(error) => error.hint(),
             Self::Dockerfile(error) => error.hint(),
             Self::BuildContext(error) => error.hint(),
             Self::Load(error) => error.problem.hint().map(str::to_owned),
-            Self::Store(error) => error.hint().map(str::to_owned),
+            Self::Store(error) => error.hint(),
             Self::Registry(error) => error.hint(),
             Self::Signing(error) => error.hint(),
-            Self::Save(error) => error.hint().map(str::to_owned),
+            Self::Save(error) => error.hint(),
             Self::Mirror(error) => error.hint(),
             Self::MirrorFaults { .. } => {
                 Some("carry it over again, or make it again where there is a network: mkpanda mirror create".to_owned())
@@ -403,10 +417,7 @@ impl CliError {
             Self::Tidy(error) => error.hint(),
             Self::Tool(error) => error.hint(),
             Self::Shell(error) => error.hint(),
-            Self::NothingToUpdate(_) => Some(
-                "names are PACKAGE/SOURCE, a package, a URL as mkpanda.lock has it, or an image"
-                    .to_owned(),
-            ),
+            Self::NothingToUpdate(names) => Some(hint_of_names(names)),
             Self::Flattened(_) => Some(
                 "build it where the isolation tier is `ranges` (`newuidmap`, /etc/subuid, /etc/subgid) and push that; for yourself, `mkpanda image save` it".to_owned(),
             ),

@@ -15,7 +15,7 @@ pub enum ImageCommand {
     /// Pull an image from a registry, and unpack it.
     Pull {
         /// Its reference, or skopeo's spelling of another place: docker://, oci:, oci-archive:, docker-archive:.
-        #[arg(value_name = "REFERENCE")]
+        #[arg(value_name = "REFERENCE", add = candidates::images())]
         image: String,
         /// The platform of the image, such as linux/arm64; this machine's by default.
         #[arg(long, value_name = "OS/ARCH")]

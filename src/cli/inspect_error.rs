@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::ui::counted;
+use crate::base::suggestion::meant_or;
 use crate::build::project::WithoutId;
 use crate::inspect::explain::RecordsError;
 use crate::package::Variant;
@@ -76,10 +77,11 @@ impl InspectError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Check { .. } => None,
-            Self::NoSuchPackage { near: Some(near), .. } => Some(format!("did you mean {near}?")),
-            Self::NoSuchPackage { .. } => Some("mkpanda list shows all packages".to_owned()),
+            Self::NoSuchPackage { near, .. } => {
+                Some(meant_or(near.as_deref(), "list all packages: mkpanda list"))
+            }
             Self::NoPackageNamed => Some(
-                "name one: mkpanda explain PACKAGE; mkpanda list shows all packages".to_owned(),
+                "name one: mkpanda explain PACKAGE\nlist all packages: mkpanda list".to_owned(),
             ),
             Self::NotInTree { .. } => {
                 Some("name another tree by --variant, or none for all packages".to_owned())

@@ -53,6 +53,7 @@ use parent::Parent;
 use ui::{Printer, Weight};
 
 use crate::base::remedy::usage_text;
+use crate::base::suggestion::did_you_mean;
 
 /// Usage was wrong.
 const USAGE: u8 = 2;
@@ -176,7 +177,7 @@ fn check_variables(environment: &Environment, printer: Printer) -> Result<(), Cl
     }
     for (name, like) in environment.unknown_own() {
         let message = format!("the variable {name} is not one of mkpanda's, and does nothing");
-        let hint = like.map(|like| format!("did you mean {like}?"));
+        let hint = like.map(did_you_mean);
         printer.warn(&message, hint.as_deref());
     }
     Ok(())

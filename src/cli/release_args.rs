@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::candidates;
 use super::format_arg::FormatArg;
 
 /// Options of releases, and the command.
@@ -76,7 +77,7 @@ pub enum ReleaseCommand {
         /// A name of the release for people.
         tag: String,
         /// The tree variants, `default` being the default one.
-        #[arg(value_name = "VARIANT", required = true)]
+        #[arg(value_name = "VARIANT", required = true, add = candidates::variants())]
         variants: Vec<String>,
     },
     /// Store a release of this commit in another repository or channel, too.

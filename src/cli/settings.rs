@@ -332,6 +332,6 @@ mod tests {
         let environment = Environment::of(variables);
         let error = Settings::work_out(&args, None, &environment, Some(&path("tree/packages")))
             .unwrap_err();
-        assert!(error.to_string().contains("unknown field `job`"), "{error}");
+        assert!(error.to_string().contains("there is no key \"job\""), "{error}");
     }
 }

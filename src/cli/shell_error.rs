@@ -8,9 +8,6 @@ pub enum ShellCommandError {
     /// There is no terminal for a shell.
     #[error("a shell needs a terminal: stdin, stdout and stderr have to be one")]
     NoTerminal(String),
-    /// A package has no variant at all.
-    #[error("{0} has no variant that can be built")]
-    NoVariant(String),
     /// No failed build of a package was kept.
     #[error("nothing is kept of a failed build of {0}")]
     NothingKept(String),
@@ -29,7 +26,6 @@ impl ShellCommandError {
             Self::NothingKept(_) => {
                 Some("build it again, and keep what its script leaves: mkpanda --keep-failed, in the folder of the package".to_owned())
             }
-            Self::NoVariant(_) => None,
             Self::Shell(error) => error.hint(),
         }
     }

@@ -3,18 +3,18 @@
 //! A password comes from `MKPANDA_KEY_PASSWORD`, the first line of the file that
 //! `MKPANDA_KEY_PASSWORD_FILE` names, or the terminal: never from an argument, which others can read.
 
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::config::{ConfigFile, SettingsError};
 use super::environment::Environment;
-use crate::base::hidden_input::ask_unseen;
+use crate::base::hidden_input::{ask_unseen, first_line};
 use crate::store::signature::{
     KeyError, RevokedKey, SecretKeyError, SecretKeyFile, Signer, TrustedKey, TrustedKeys,
 };
 
-/// Upper limit of a file with a password, in bytes.
-const LONGEST_FILE: u64 = 4096;
+/// Upper limit of a password in a file, in bytes.
+const LONGEST: u64 = 4096;
 const OPTION: &str = "--require-signature";
 
 /// Keys of the user's configuration.
@@ -149,11 +149,8 @@ fn given_password(environment: &Environment) -> Result<Option<String>, SigningEr
         return Ok(Some(password.to_owned()));
     }
     let Some(path) = environment.get("MKPANDA_KEY_PASSWORD_FILE") else { return Ok(None) };
-    let mut text = String::new();
-    fs_err::File::open(path)
-        .and_then(|file| file.take(LONGEST_FILE).read_to_string(&mut text))
-        .map_err(SigningError::PasswordFile)?;
-    Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
+    let password = fs_err::File::open(path).and_then(|file| first_line(file, LONGEST));
+    password.map(Some).map_err(SigningError::PasswordFile)
 }
 
 /// Asks at the terminal, without showing what is typed; `None` without a terminal.

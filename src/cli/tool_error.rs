@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::base::suggestion::meant_or;
 use crate::package::PackageId;
 use crate::portable::CompareError;
 use crate::runner::trial::Feature;
@@ -132,6 +133,8 @@ fn names(features: &[Feature]) -> String {
     features.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
+const LIST_BUILDS: &str = "list what was built: mkpanda log --list";
+
 impl ToolError {
     /// Remedy.
     pub fn hint(&self) -> Option<String> {
@@ -143,14 +146,14 @@ impl ToolError {
             Self::NoPackageNamed => {
                 Some("name one: mkpanda log PACKAGE, or list all: mkpanda log --list".to_owned())
             }
-            Self::NeverBuilt { near: Some(near), .. }
-            | Self::NoSetting { near: Some(near), .. }
-            | Self::NoSchema { near: Some(near), .. } => Some(format!("did you mean {near}?")),
-            Self::NoBuild(_) | Self::NeverBuilt { .. } => {
-                Some("list what was built: mkpanda log --list".to_owned())
+            Self::NoBuild(_) => Some(LIST_BUILDS.to_owned()),
+            Self::NeverBuilt { near, .. } => Some(meant_or(near.as_deref(), LIST_BUILDS)),
+            Self::NoSetting { near, .. } => {
+                Some(meant_or(near.as_deref(), "list all keys: mkpanda config"))
             }
-            Self::NoSetting { .. } => Some("list all keys: mkpanda config".to_owned()),
-            Self::NoSchema { .. } => Some("list all: mkpanda schema".to_owned()),
+            Self::NoSchema { near, .. } => {
+                Some(meant_or(near.as_deref(), "list all: mkpanda schema"))
+            }
             Self::Ambiguous { .. } => Some("type more of it".to_owned()),
             Self::Refused { host, source } => match &**source {
                 ExchangeError::Unauthorized { .. } => {

@@ -26,7 +26,7 @@ impl Refusal {
     }
 }
 
-/// Part of a remedy that helps alone.
+/// One of several alternatives in the text of a remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy<'t> {
     /// Command for root.

@@ -302,7 +302,7 @@ fn become_container(
             Err(error) => with_causes(&error),
         },
     };
-    // A parent that has the command for started does not read this channel any more: the log has the reason too.
+    // A parent that was told of the start no longer reads this channel, so the log has the reason too.
     tracing::error!("the command could not be started: {reason}");
     drop(to_parent.exec_failed(reason));
     sys::exit_now(255)

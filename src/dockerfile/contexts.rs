@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use super::builder::ImageBuilder;
 use crate::archive::{ARCHIVE_START, UnpackError, begins_as_archive, unpack_plain};
 use crate::base::causes::with_causes;
+use crate::base::escape::path_argument;
 use crate::base::event::Observer;
 use crate::base::http::{HttpError, redact};
 use crate::base::removal::remove_all_closed;
@@ -118,12 +119,9 @@ impl BringError {
         match self {
             Self::NoArchive(path) => Some(format!(
                 "if it is a Dockerfile: -f {} FOLDER, or on stdin, for one without files: -",
-                path.display()
+                path_argument(path)
             )),
-            Self::Unpack { source, .. } => {
-                let limit = crate::archive::ReadError::limit_among_causes(source);
-                limit.and_then(crate::archive::LimitExceeded::remedy).map(str::to_owned)
-            }
+            Self::Unpack { source, .. } => crate::archive::limit_remedy(source).map(str::to_owned),
             Self::Download(error) => error.hint().map(str::to_owned),
             Self::Git(error) => error.hint(),
             _ => None,

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::names::{INDEX_JSON, INDEX_PAGE};
 use crate::base::event::Observer;
+use crate::base::total::total;
 use crate::package::PackageId;
+use crate::package::paths::{active_id, bootstrap_id, is_late};
 use crate::store::signature::SUFFIX;
 use crate::store::{Backend, LOCK_FILE, Listed, StoreError, Transfer};
 
@@ -97,8 +99,8 @@ impl Contents {
             }
             "bootstrap" => {
                 let bare = strip(rest, &[".sha256", SUFFIX]);
-                let id = bare.strip_suffix(".bootstrap.tar.xz");
-                let id = id.or_else(|| rest.strip_suffix(".active.json"));
+                let id = bootstrap_id(bare);
+                let id = id.or_else(|| active_id(rest));
                 let Some(id) = id.filter(|id| is_hex(id, 40)) else { return false };
                 self.bootstraps.entry(id.to_owned()).or_default()
             }
@@ -120,7 +122,7 @@ impl Parts {
     /// Bytes of all files.
     pub fn bytes(&self) -> u64 {
         let parts = [self.archive, self.sum, self.signature, self.record, self.list];
-        parts.iter().flatten().sum()
+        total(parts.into_iter().flatten())
     }
 }
 
@@ -146,16 +148,13 @@ fn kind(name: &str) -> Kind {
     }
     let own = [INDEX_JSON, INDEX_PAGE, LOCK_FILE];
     let folders = ["package_lists/", "complete/", "sha1/", "bundles/", "git/"];
-    let is_config = |name: &str| {
-        strip(name, &[".sha256", SUFFIX]).ends_with(".dcos_config") && name.starts_with("packages/")
-    };
     let is_latest = |name: &str| {
         let file = name.rsplit('/').next().unwrap_or(name);
         file == "latest" || file.ends_with(".latest") || file.ends_with("bootstrap.latest")
     };
     if own.contains(&name)
         || folders.iter().any(|folder| name.starts_with(folder))
-        || is_config(name)
+        || is_late(strip(name, &[".sha256", SUFFIX]))
         || is_latest(name)
     {
         return Kind::Known;
@@ -206,6 +205,12 @@ mod tests {
         let parts = found.bootstraps[hex];
         assert_eq!((parts.archive, parts.sum, parts.list), (Some(5), Some(6), Some(7)));
         assert_eq!((found.sources.len(), found.images.len(), found.strays.len()), (2, 1, 0));
+    }
+
+    #[test]
+    fn sizes_that_a_store_makes_up_are_no_fault_of_ours() {
+        let parts = Parts { archive: Some(u64::MAX), sum: Some(1), ..Parts::default() };
+        assert_eq!(parts.bytes(), u64::MAX);
     }
 
     #[test]

@@ -81,7 +81,8 @@ impl ExchangeError {
             Self::UnprovenImage(_) => {
                 Some("build the image here, without a cache and a mirror that has it".to_owned())
             }
-            Self::Key(_) | Self::Project(_) | Self::Unusable => None,
+            Self::Project(error) => error.hint(),
+            Self::Key(_) | Self::Unusable => None,
         }
     }
 }

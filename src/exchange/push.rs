@@ -10,9 +10,8 @@ use std::path::Path;
 use super::failure::{ExchangeError, ExchangeFailure};
 use super::wanted::{ExchangeItem, WantedArtifacts, WantedBootstrap};
 use crate::artifact::publish::{
-    Published, bootstrap_path, has, has_image, publish, publish_bootstrap, publish_image,
+    Published, has, has_image, publish, publish_bootstrap, publish_image,
 };
-use crate::artifact::repository::package_path;
 use crate::artifact::shared_cache::{SOURCES, SharedCache, SharedCaches};
 use crate::base::event::{Event, Observer, WithoutDownloads};
 use crate::base::parallel;
@@ -20,6 +19,7 @@ use crate::bootstrap::BootstrapUpload;
 use crate::build::cache::is_file;
 use crate::build::project::Project;
 use crate::build::upload::{Evidence, PackageUpload, SourceUpload, unknown};
+use crate::package::paths::{bootstrap_path, package_path};
 use crate::package::{ImageName, PackageId};
 use crate::source::{self, FetchOptions, SourceRequest};
 use crate::store::{Key, Put, Reach, Transfer};

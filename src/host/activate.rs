@@ -20,6 +20,8 @@ use super::units;
 use super::users::{Accounts, MakeUsers, NeededUsers};
 use crate::base::causes::with_causes;
 use crate::base::event::{Event, Observer};
+use crate::base::remedy::with_hint;
+use crate::base::suggestion::nearest;
 use crate::install::{
     InstallError, InstallPlan, PackageContents, environment_warnings, plan_install,
 };
@@ -71,8 +73,12 @@ impl Actor<'_> {
     pub fn swap(&self, id: &PackageId) -> Result<(), ActivateError> {
         let _lock = self.begin()?;
         let mut ids = self.host.active()?;
-        let place = ids.iter_mut().find(|active| active.name() == id.name());
-        *place.ok_or_else(|| ActivateError::NotActive(id.name().clone()))? = id.clone();
+        let Some(place) = ids.iter().position(|active| active.name() == id.name()) else {
+            let names = ids.iter().map(|active| active.name().as_str());
+            let near = nearest(id.name().as_str(), names).map(str::to_owned);
+            return Err(ActivateError::NotActive { name: id.name().clone(), near });
+        };
+        ids[place] = id.clone();
         self.activate_locked(&ids)
     }
 
@@ -228,9 +234,8 @@ impl Actor<'_> {
         let host = self.host;
         let noted = if self.systemd.is_on() { pending::note(host) } else { Ok(()) };
         if let Err(error) = &noted {
-            self.warn(format!(
-                "cannot record that services are to be started: {error}; if they do not run: pkgpanda setup"
-            ));
+            let message = format!("cannot record that services are to be started: {error}");
+            self.warn(with_hint(message, Some("if they do not run: pkgpanda setup")));
         }
         let started = self.systemd.start(&swap::gone_units(host), self.observer);
         // The set is complete even if a service does not start, so the record of the swap goes. It stays where the

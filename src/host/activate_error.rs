@@ -11,6 +11,7 @@ use super::state::StateError;
 use super::swap::SwapError;
 use super::systemd::SystemdError;
 use super::users::UserError;
+use crate::base::suggestion::meant_or;
 use crate::install::{InstallError, WANTS};
 use crate::package::{PackageId, PackageName};
 
@@ -33,8 +34,13 @@ pub enum ActivateError {
     #[error(transparent)]
     Install(Box<InstallError>),
     /// No package of that name is active.
-    #[error("no package called {0} is active, so there is none to swap for another")]
-    NotActive(PackageName),
+    #[error("no package called {name} is active, so there is none to swap for another")]
+    NotActive {
+        /// The name.
+        name: PackageName,
+        /// Name of an active package that is like it.
+        near: Option<String>,
+    },
     /// The name of a unit is not valid.
     #[error("package {package} has the unit {unit:?}, which can't be the name of one")]
     UnitName {
@@ -119,17 +125,18 @@ impl ActivateError {
             Self::User(error) => error.hint(),
             Self::Systemd(error) => error.hint(),
             Self::Start(error) => Some(match error.hint() {
-                Some(hint) => format!("{hint}\nonce the cause is gone: pkgpanda setup starts them"),
-                None => "once the cause is gone: pkgpanda setup starts them".to_owned(),
+                Some(hint) => format!("{hint}\nonce the cause is gone, start them: pkgpanda setup"),
+                None => "once the cause is gone, start them: pkgpanda setup".to_owned(),
             }),
             Self::Failed(units) => Some(format!(
                 "journalctl says more: journalctl --unit {}",
                 units.first().map_or("dcos.target", String::as_str)
             )),
             Self::Swap(error) => error.hint(),
-            Self::NotActive(_) => {
-                Some("pkgpanda active says what is; pkgpanda activate takes a whole set".to_owned())
-            }
+            Self::NotActive { near, .. } => Some(meant_or(
+                near.as_deref(),
+                "list what is active: pkgpanda active\nor make a whole set active: pkgpanda activate ID…",
+            )),
             Self::UnitName { .. } => Some(format!(
                 "the package must be built without that file in {WANTS}, or with a name such as x.service"
             )),

@@ -72,7 +72,7 @@ pub use prepare_error::PrepareError;
 pub use preview::{Changes, Preview};
 pub use progress::{Progress, ProgressError, Stage};
 pub use repository::{Add, PackageRepository, RepositoryError};
-pub use service_configuration::ServiceConfigurationError;
+pub use service_configuration::{AppliedSettings, ServiceConfigurationError};
 pub use setup::{SetupError, flagged_repository};
 pub use signed::UntrustedFile;
 pub use state::StateError;

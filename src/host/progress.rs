@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::paths::{Host, with_suffix};
 use crate::base::atomic;
-use crate::base::escape::shell_argument;
+use crate::base::escape::path_argument;
 use crate::base::removal::remove_all;
 
 /// Suffix of a prepared set.
@@ -65,7 +65,7 @@ impl ProgressError {
             Self::Broken { path, .. } => Some(format!(
                 "if {} has the links of a whole set, remove the record: rm {}",
                 path.with_file_name("active").display(),
-                shell_argument(&path.display().to_string())
+                path_argument(path)
             )),
             Self::Read(_) | Self::Write(_) => None,
         }

@@ -18,12 +18,13 @@ use super::paths::Host;
 use super::record::{self, Manifest};
 use super::signed::verified_copy;
 use crate::archive::{EntryPath, Limits, unpack_package_watched};
-use crate::artifact::repository::{Repository, package_path};
+use crate::artifact::repository::Repository;
 use crate::base::atomic::{AtomicFile, TEMPORARY_PREFIX, sweep_under_lock, sync_folder};
 use crate::base::event::{Event, Observer};
 use crate::base::regular::open_regular;
 use crate::base::removal::remove_all_closed;
 use crate::install::PackageContents;
+use crate::package::paths::package_path;
 use crate::package::{PackageId, contents};
 use crate::store::signature::TrustedKeys;
 

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use super::signed::UntrustedFile;
 use crate::archive::UnpackError;
-use crate::artifact::repository::{self as remote, package_path};
+use crate::artifact::repository as remote;
 use crate::install::InstallError;
 use crate::package::PackageId;
+use crate::package::paths::package_path;
 
 /// Something is wrong with the packages on the machine, or with one that should be added.
 #[derive(Debug, thiserror::Error)]

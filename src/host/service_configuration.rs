@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::paths::Host;
 use crate::base::confinement;
 use crate::base::regular::open_regular;
+use crate::base::suggestion::nearest;
 
 /// The file below the install root.
 const FILE: &str = "etc/dcos-service-configuration.json";
@@ -47,13 +48,25 @@ pub enum ServiceConfigurationError {
     },
 }
 
+/// Settings that were made for a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AppliedSettings {
+    /// Names of the settings.
+    Made(Vec<String>),
+    /// No package wants settings for a service of this name.
+    NoService {
+        /// A service with settings of a similar name.
+        near: Option<String>,
+    },
+}
+
 impl Host {
-    /// Applies the kernel settings that packages want for a service, and returns their names. A
-    /// service without settings needs nothing.
+    /// Applies the kernel settings that packages want for a service. A service without settings needs
+    /// nothing: units call this for services of any package, as with the original.
     pub fn apply_service_configuration(
         &self,
         service: &str,
-    ) -> Result<Vec<String>, ServiceConfigurationError> {
+    ) -> Result<AppliedSettings, ServiceConfigurationError> {
         apply(&self.root().join(FILE), service, Path::new(SETTINGS))
     }
 }
@@ -62,8 +75,11 @@ fn apply(
     path: &Path,
     service: &str,
     kernel: &Path,
-) -> Result<Vec<String>, ServiceConfigurationError> {
-    let Some(settings) = settings(path, service)? else { return Ok(Vec::new()) };
+) -> Result<AppliedSettings, ServiceConfigurationError> {
+    let settings = match settings(path, service)? {
+        Ok(settings) => settings,
+        Err(near) => return Ok(AppliedSettings::NoService { near }),
+    };
     let mut made = Vec::new();
     for (name, value) in settings {
         let value = match value {
@@ -78,16 +94,16 @@ fn apply(
         })?;
         made.push(name);
     }
-    Ok(made)
+    Ok(AppliedSettings::Made(made))
 }
 
-/// The settings of a service, if there are any.
+/// The settings of a service; if there are none, a similar name with some.
 fn settings(
     path: &Path,
     service: &str,
-) -> Result<Option<Map<String, Value>>, ServiceConfigurationError> {
+) -> Result<Result<Map<String, Value>, Option<String>>, ServiceConfigurationError> {
     let file = match open_regular(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Err(None)),
         other => other.map_err(ServiceConfigurationError::Unreadable)?,
     };
     let mut text = Vec::new();
@@ -97,8 +113,15 @@ fn settings(
         serde_json::from_slice(&text).map_err(|error| form(error.to_string()))?;
     let found = whole.get_mut("sysctl").and_then(|services| services.get_mut(service));
     match found.map(Value::take) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Object(settings)) => Ok(Some(settings)),
+        None | Some(Value::Null) => {
+            let known = whole.get("sysctl").and_then(Value::as_object);
+            let known = || known.into_iter().flat_map(Map::keys).map(String::as_str);
+            // The names are those of units without the ending.
+            let stem = service.strip_suffix(".service").unwrap_or(service);
+            let same = known().find(|name| *name == stem && stem != service);
+            Ok(Err(same.or_else(|| nearest(stem, known())).map(str::to_owned)))
+        }
+        Some(Value::Object(settings)) => Ok(Ok(settings)),
         Some(_) => Err(form(format!("what it says of {service} is not an object"))),
     }
 }
@@ -144,7 +167,8 @@ mod tests {
         let read = |name: &str| fs_err::read_to_string(kernel.join(name)).unwrap();
         let text = r#"{"sysctl": {"a": {"net.core": 5, "net/eth0.1/x": "on"}, "b": {"no.such": 1},
             "c": {"../outside": 1}, "d": {"...outside": 1}, "e": [], "f": null}}"#;
-        assert_eq!(run(text, "a").unwrap(), ["net.core", "net/eth0.1/x"]);
+        let made = ["net.core", "net/eth0.1/x"].map(str::to_owned).into();
+        assert_eq!(run(text, "a").unwrap(), AppliedSettings::Made(made));
         assert_eq!((read("net/core"), read("net/eth0.1/x")), ("5\n".into(), "on\n".into()));
         for (service, part) in [("b", "no.such"), ("c", "../outside"), ("d", "...outside")] {
             let error = run(text, service).unwrap_err().to_string();
@@ -152,11 +176,22 @@ mod tests {
         }
         assert_eq!(read("../outside"), "old");
         assert!(matches!(run(text, "e"), Err(ServiceConfigurationError::Form { .. })));
-        for (text, service) in [(text, "f"), (text, "none"), ("{}", "a")] {
-            assert_eq!(run(text, service).unwrap(), [] as [String; 0]);
+        for (text, service, near) in [
+            (text, "f", None),
+            (text, "none", None),
+            (text, "a.service", Some("a".to_owned())),
+            (
+                r#"{"sysctl": {"mesos-agent": {}}}"#,
+                "mesos-agnet.service",
+                Some("mesos-agent".to_owned()),
+            ),
+            ("{}", "a", None),
+        ] {
+            assert_eq!(run(text, service).unwrap(), AppliedSettings::NoService { near });
         }
         assert!(matches!(run("{", "a"), Err(ServiceConfigurationError::Form { .. })));
         fs_err::remove_file(&file).unwrap();
-        assert!(apply(&file, "a", &kernel).unwrap().is_empty());
+        let none = AppliedSettings::NoService { near: None };
+        assert_eq!(apply(&file, "a", &kernel).unwrap(), none);
     }
 }

@@ -29,6 +29,7 @@ use crate::base::atomic;
 use crate::base::http::HttpClient;
 use crate::base::removal::remove_all;
 use crate::package::PackageId;
+use crate::package::paths::{late_path, package_list_path};
 use crate::store::signature::TrustedKeys;
 use crate::store::{Store, StoreUrlError};
 
@@ -260,7 +261,7 @@ impl Flags<'_> {
             let problem = format!("{id:?} can't be the id of a list of packages");
             return Err(SetupError::BadFlag { path: self.place(FLAG), problem });
         }
-        let what = format!("package_lists/{id}.package_list.json");
+        let what = package_list_path(id);
         self.actor.note(format!("further packages are those of {what}"));
         list(&what, &self.document(&what)?).map(Some)
     }
@@ -307,7 +308,7 @@ impl Flags<'_> {
             }
         }
         self.actor.note(format!("binding late values into {id}"));
-        let what = format!("packages/{}/{id}.dcos_config", id.name());
+        let what = late_path(id);
         let content = self.document(&what)?;
         let text = String::from_utf8(content).map_err(|_not_text| SetupError::BadFlag {
             path: what.clone().into(),

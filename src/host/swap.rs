@@ -26,7 +26,9 @@ use super::systemd::{Systemd, SystemdError};
 use super::units::{self, own_of};
 use crate::base::atomic::sync_folder;
 use crate::base::causes::with_causes;
+use crate::base::escape::path_argument;
 use crate::base::event::{Event, Observer};
+use crate::base::remedy::with_hint;
 use crate::base::removal::remove_all;
 
 /// A swap can't be done.
@@ -51,8 +53,13 @@ pub enum SwapError {
     #[error("the active set is half changed: changing it failed, and so did putting it back")]
     Stuck(#[source] io::Error),
     /// Part of the prepared set is missing.
-    #[error("an activation was interrupted, and its prepared set is gone: there is no {}", .0.display())]
-    Lost(PathBuf),
+    #[error("an activation was interrupted, and its prepared set is gone: there is no {}", missing.display())]
+    Lost {
+        /// The part.
+        missing: PathBuf,
+        /// Commands that put the previous set back.
+        commands: Vec<String>,
+    },
 }
 
 impl SwapError {
@@ -66,10 +73,9 @@ impl SwapError {
                     .to_owned(),
             ),
             Self::Stuck(_) => Some("remove the cause, then finish it: pkgpanda setup".to_owned()),
-            Self::Lost(path) => Some(format!(
-                "the previous set is in {}.old, and in the entries with .old beside it: give them back their names without .old, and remove {}",
-                path.with_extension("").display(),
-                progress::RECORD
+            Self::Lost { commands, .. } => Some(format!(
+                "put the previous set back:\n    {}\n    pkgpanda setup",
+                commands.join("\n    ")
             )),
             _ => None,
         }
@@ -123,17 +129,17 @@ fn take_back(host: &Host, systemd: Systemd, observer: &dyn Observer) {
     match Systemd::NoBlock.start(&[], observer) {
         Ok(()) => drop(pending::clear(host)),
         Err(error) => {
-            let hint = "once the cause is gone: pkgpanda setup starts them";
-            let hint = noted.map_or_else(
-                |error| {
-                    format!("that cannot be noted either ({error}): systemctl start dcos.target")
-                },
-                |()| hint.to_owned(),
-            );
             let cause = with_causes(&error);
-            let message =
-                format!("services that were stopped can't be started again: {cause}; {hint}");
-            warn(observer, message);
+            let message = format!("services that were stopped can't be started again: {cause}");
+            let (message, command) = match noted {
+                Ok(()) => (message, "pkgpanda setup"),
+                Err(error) => (
+                    format!("{message}; a later command cannot know it: {error}"),
+                    "systemctl start dcos.target",
+                ),
+            };
+            let hint = format!("once the cause is gone, start them: {command}");
+            warn(observer, with_hint(message, Some(&hint)));
         }
     }
 }
@@ -160,7 +166,8 @@ pub(super) fn finish(
     let names = host.swapped();
     // Nothing may be touched unless the end can be reached.
     if let Some(name) = names.iter().find(|name| !there(name) && !there(&with_suffix(name, NEW))) {
-        return Err(SwapError::Lost(with_suffix(name, NEW)));
+        let commands = commands_back(host, progress.stage, &names);
+        return Err(SwapError::Lost { missing: with_suffix(name, NEW), commands });
     }
     let mut stopped = Vec::new();
     for end in ["", OLD] {
@@ -173,6 +180,23 @@ pub(super) fn finish(
     finish_renames(host, &names).map_err(SwapError::Stuck)?;
     forget_old_units(host, observer);
     Ok(true)
+}
+
+/// Commands that give the previous set its names again, and remove the record.
+fn commands_back(host: &Host, stage: Stage, names: &[PathBuf]) -> Vec<String> {
+    let mut commands = Vec::new();
+    for name in names {
+        let old = with_suffix(name, OLD);
+        // Before the second stage, an entry without a previous one has not been archived yet.
+        if there(name) && (stage == Stage::MoveNew || there(&old)) {
+            commands.push(format!("rm -r {}", path_argument(name)));
+        }
+        if there(&old) {
+            commands.push(format!("mv {} {}", path_argument(&old), path_argument(name)));
+        }
+    }
+    commands.push(format!("rm {}", path_argument(&progress::place(host))));
+    commands
 }
 
 fn not_stopped(error: SystemdError) -> SwapError {

@@ -8,9 +8,10 @@ use super::interruptible::UntilInterrupted;
 use super::record::{Manifest, PackageItem};
 use super::repository::{PackageRepository, RepositoryError};
 use crate::archive::{EntryPath, ReadError};
-use crate::artifact::repository::{self as remote, Repository, package_path};
+use crate::artifact::repository::{self as remote, Repository};
 use crate::base::event::Observer;
 use crate::package::PackageId;
+use crate::package::paths::package_path;
 
 /// A package can't be verified.
 #[derive(Debug, thiserror::Error)]

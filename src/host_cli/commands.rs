@@ -12,9 +12,10 @@ use super::output::Output;
 use super::texts;
 use crate::artifact::repository::Repository;
 use crate::base::http::{HttpClient, HttpOptions, Proxies};
+use crate::base::remedy::with_hint;
 use crate::host::{
-    Accounts, Actor, Add, Check, Checks, FetchStep, Host, HostOptions, PASSED_OVER,
-    PackageRepository, Systemd, VerifyError, flagged_repository,
+    Accounts, Actor, Add, AppliedSettings, Check, Checks, FetchStep, Host, HostOptions,
+    PASSED_OVER, PackageRepository, Systemd, VerifyError, flagged_repository,
 };
 use crate::package::{NameError, PackageId};
 use crate::store::Store;
@@ -84,8 +85,16 @@ pub(super) fn run(cli: &Cli, output: &Output) -> Done {
         }
         Command::Uninstall => Ok(actor.uninstall()?),
         Command::ApplyServiceConfiguration { service } => {
-            let made = host.apply_service_configuration(service)?;
-            output.note(&format!("{} settings made for {service}", made.len()));
+            match host.apply_service_configuration(service)? {
+                AppliedSettings::Made(made) => {
+                    output.note(&format!("{} settings made for {service}", made.len()));
+                }
+                AppliedSettings::NoService { near } => {
+                    let message = format!("no package wants settings for {service}: none made");
+                    let hint = near.map(|near| format!("did you mean {near}?"));
+                    output.note(&with_hint(message, hint.as_deref()));
+                }
+            }
             Ok(())
         }
         Command::Check { list, format } => {

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::base::suggestion::meant_or;
 use crate::host::{
     ActivateError, ActiveError, CheckError, PathError, RemoveError, RepositoryError,
     ServiceConfigurationError, SetupError, UninstallError, VerifyError,
@@ -18,8 +19,13 @@ pub enum CommandError {
     #[error(transparent)]
     Id(#[from] NameError),
     /// No package here has such a name or id.
-    #[error("no package on this machine is called {0}, and no id begins so")]
-    Unknown(String),
+    #[error("no package on this machine is called {text}, and no id begins so")]
+    Unknown {
+        /// Text.
+        text: String,
+        /// Name that is like it.
+        near: Option<String>,
+    },
     /// Several packages here have the name, or begin so.
     #[error("{text} is not one package: {}{}", candidates.join(", "), if *more == 0 { String::new() } else { format!(", and {more} more") })]
     Ambiguous {
@@ -122,7 +128,9 @@ impl CommandError {
             Self::Installer(error) => error.hint(),
             Self::Uninstall(error) => error.hint(),
             Self::Verify(error) => error.hint(),
-            Self::Unknown(_) => Some("pkgpanda list shows what is here".to_owned()),
+            Self::Unknown { near, .. } => {
+                Some(meant_or(near.as_deref(), "list what is here: pkgpanda list"))
+            }
             Self::Ambiguous { .. } => Some("type one of these, or more of it".to_owned()),
             _ => None,
         }

@@ -1,6 +1,7 @@
 //! Ids as people type them: whole, as a package's name, or as the beginning of an id.
 
 use super::error::CommandError;
+use crate::base::suggestion::nearest;
 use crate::host::PackageRepository;
 use crate::package::PackageId;
 use crate::package::matching::matching;
@@ -42,7 +43,9 @@ pub(super) fn find(
                 return Err(if is_odd {
                     source.into()
                 } else {
-                    CommandError::Unknown(text.clone())
+                    let names = all.iter().map(|id| id.name().as_str());
+                    let near = nearest(text, names).map(str::to_owned);
+                    CommandError::Unknown { text: text.clone(), near }
                 });
             }
             (several, _) => {

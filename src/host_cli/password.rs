@@ -1,11 +1,11 @@
 //! A password that is typed, or comes from stdin.
 
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal};
 
 use super::error::CommandError;
-use crate::base::hidden_input::ask_unseen;
+use crate::base::hidden_input::{ask_unseen, first_line};
 
-/// Longest text that is read from stdin, in bytes.
+/// Longest password from stdin, in bytes.
 const LONGEST: u64 = 4096;
 
 /// Asks for a password twice at a terminal, or takes the first line of stdin.
@@ -15,7 +15,5 @@ pub(super) fn asked() -> Result<String, CommandError> {
         let again = ask_unseen("The same again: ").map_err(CommandError::Password)?;
         return if typed == again { Ok(typed) } else { Err(CommandError::PasswordsDiffer) };
     }
-    let mut text = String::new();
-    io::stdin().take(LONGEST).read_to_string(&mut text).map_err(CommandError::Password)?;
-    Ok(text.lines().next().unwrap_or_default().to_owned())
+    first_line(io::stdin(), LONGEST).map_err(CommandError::Password)
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::archive::Compression as ArchiveCompression;
 use crate::archive::compression::read_start;
+use crate::base::regular::open_regular;
 
 /// A layer's compression: the ones that images have media types for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -35,7 +36,7 @@ impl Compression {
 
     /// Tells the compression of a blob in a file; of one that no layer has, the blob counts as plain.
     pub(super) fn of_file(path: &Path) -> io::Result<Self> {
-        let start = read_start(fs_err::File::open(path)?)?;
+        let start = read_start(open_regular(path)?)?;
         Ok(Self::of(ArchiveCompression::of(&start)).unwrap_or(Self::None))
     }
 

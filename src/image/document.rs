@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::digest::{BlobDigest, DigestError};
 use super::platform::Platform;
 use crate::base::go_json::{self, Shape};
+use crate::store::registry::media_type;
 
 /// Upper limit of a document's bytes, as documents are read into memory.
 pub(super) const LONGEST_DOCUMENT: u64 = 16 * 1024 * 1024;
@@ -28,12 +29,8 @@ pub(super) const INDEX_DIGEST: &str = "mkpanda.pulled.index";
 pub(super) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 /// The media types of manifests and indexes, those of today first.
-pub(super) const MANIFEST_TYPES: [&str; 4] = [
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.oci.image.manifest.v1+json",
-    DOCKER_INDEX,
-    DOCKER_MANIFEST,
-];
+pub(super) const MANIFEST_TYPES: [&str; 4] =
+    [media_type::INDEX, media_type::MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST];
 /// Why a document can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {

@@ -5,12 +5,13 @@ use serde::Deserialize;
 
 use super::document::{Content, DocumentError, MANIFEST, RawDescriptor, check_type};
 use crate::base::go_json;
+use crate::store::registry::media_type;
 
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const OCTETS: &str = "application/octet-stream";
 /// Prefixes of the media types of layers, before the compression.
 const LAYER_TYPES: [&str; 4] = [
-    "application/vnd.oci.image.layer.v1.tar",
+    media_type::LAYER,
     "application/vnd.oci.image.layer.nondistributable.v1.tar",
     "application/vnd.docker.image.rootfs.diff.tar",
     "application/vnd.docker.image.rootfs.foreign.diff.tar",

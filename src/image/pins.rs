@@ -123,7 +123,7 @@ impl PinError {
     pub fn hint(&self) -> Option<String> {
         let name = match self {
             Self::Absent { .. } => return Some("add what is new: mkpanda lock".to_owned()),
-            Self::Store(error) => return error.hint().map(str::to_owned),
+            Self::Store(error) => return error.hint(),
             Self::Other { name, .. }
             | Self::Inconsistent { name, .. }
             | Self::Pull { name, .. } => name.familiar(),
@@ -223,7 +223,7 @@ impl ImagePin {
             }
         };
         let image = store.find_manifest(&pulled.manifest)?;
-        let image = image.ok_or_else(|| ImageStoreError::NotFound(pinned.familiar()))?;
+        let image = image.ok_or_else(|| ImageStoreError::not_found(pinned.familiar()))?;
         self.made_of_manifest(name, image)
     }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use super::config::ConfigError;
 use super::document::DocumentError;
+use crate::base::escape::shell_argument;
+use crate::base::suggestion::meant_or;
 
 /// A failure of the image store.
 #[derive(Debug, thiserror::Error)]
@@ -52,8 +54,13 @@ pub enum ImageStoreError {
         problem: ConfigError,
     },
     /// No image is called so.
-    #[error("the image store has no {0:?}")]
-    NotFound(String),
+    #[error("the image store has no {name:?}")]
+    NotFound {
+        /// Name or beginning of an id.
+        name: String,
+        /// Name that is like it.
+        near: Option<String>,
+    },
     /// The beginning of an id is that of several.
     #[error("{prefix:?} is the beginning of several ids: {}", ids.join(", "))]
     Ambiguous {
@@ -70,18 +77,29 @@ impl ImageStoreError {
         matches!(self, Self::Damaged { .. } | Self::Config { .. })
     }
 
+    /// No image is called so, and none is like it.
+    pub(crate) fn not_found(name: impl Into<String>) -> Self {
+        Self::NotFound { name: name.into(), near: None }
+    }
+
     /// Remedy, if one is known.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Damaged { .. } | Self::Config { .. } => {
-                Some("`mkpanda image rm` it and load it again")
+            Self::Damaged { image, .. } | Self::Config { image, .. } => Some(format!(
+                "remove it, then pull or load it again: mkpanda image rm {}",
+                shell_argument(image)
+            )),
+            Self::OddEntry { is_named: true, .. } => Some(
+                "remove it by its name or digest (mkpanda image rm NAME), or mend the file"
+                    .to_owned(),
+            ),
+            Self::OddEntry { is_named: false, .. } => {
+                Some("take the entry out of the file".to_owned())
             }
-            Self::OddEntry { is_named: true, .. } => {
-                Some("`mkpanda image rm` it by its name or digest, or mend the file")
+            Self::NotFound { near, .. } => {
+                Some(meant_or(near.as_deref(), "list all images: mkpanda image list"))
             }
-            Self::OddEntry { is_named: false, .. } => Some("take the entry out of the file"),
-            Self::NotFound(_) => Some("`mkpanda image list` shows what there is"),
-            Self::Ambiguous { .. } => Some("give more digits of the id"),
+            Self::Ambiguous { .. } => Some("give more digits of the id".to_owned()),
             Self::Io(_) | Self::NoStore { .. } => None,
         }
     }

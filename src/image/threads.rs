@@ -8,7 +8,7 @@ use std::io::{self, BufReader, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
-use crate::archive::compression::decompressed;
+use crate::archive::compression::decompressed_with;
 use crate::base::digest::{Sha256, Sha256Sum};
 
 const CHUNK: usize = 256 * 1024;
@@ -103,20 +103,21 @@ impl Full {
 }
 
 /// Passes a blob's uncompressed content, of whatever compression, to `consume`, while a thread
-/// reads ahead. Returns the result of `consume`, and the digest of the content, which is whole only
-/// if all was read.
+/// reads ahead, and at most `threads` decompress. Returns the result of `consume`, and the digest of
+/// the content, which is whole only if all was read.
 pub(super) fn with_content<T>(
     blob: File,
+    threads: u32,
     consume: impl FnOnce(&mut dyn Read) -> T,
 ) -> io::Result<(T, Sha256Sum)> {
     let again = blob.try_clone()?;
     std::thread::scope(|scope| {
         let (full, chunks) = sync_channel(WAITING);
         let (used, empty) = sync_channel(WAITING);
-        let read = move || read_ahead(blob, &full, &empty);
+        let read = move || read_ahead(blob, threads, &full, &empty);
         let Ok(handle) = Builder::new().name("decompress".to_owned()).spawn_scoped(scope, read)
         else {
-            return read_here(again, consume);
+            return read_here(again, threads, consume);
         };
         let outcome = consume(&mut Ahead { chunks, used, chunk: Vec::new(), at: 0 });
         joined(handle.join()).map(|sum| (outcome, sum))
@@ -126,6 +127,7 @@ pub(super) fn with_content<T>(
 /// Reads content until the consumer stops.
 fn read_ahead(
     blob: File,
+    threads: u32,
     full: &SyncSender<io::Result<Vec<u8>>>,
     empty: &Receiver<Vec<u8>>,
 ) -> io::Result<Sha256Sum> {
@@ -142,14 +144,15 @@ fn read_ahead(
             }
         }
     };
-    read_here(blob, send).map(|((), sum)| sum)
+    read_here(blob, threads, send).map(|((), sum)| sum)
 }
 
 fn read_here<T>(
     blob: File,
+    threads: u32,
     consume: impl FnOnce(&mut dyn Read) -> T,
 ) -> io::Result<(T, Sha256Sum)> {
-    let content = decompressed(BufReader::with_capacity(CHUNK, blob))?;
+    let content = decompressed_with(BufReader::with_capacity(CHUNK, blob), threads)?;
     let mut summed = HashingReader { content, sum: ThreadedHasher::new() };
     let outcome = consume(&mut summed);
     Ok((outcome, summed.sum.finish()))
@@ -234,11 +237,46 @@ mod tests {
                 file.rewind().unwrap();
                 file
             };
-            let (all, sum) = with_content(rewound(), read).unwrap();
+            let (all, sum) = with_content(rewound(), 1, read).unwrap();
             assert!(all.unwrap() == bytes);
             assert_eq!(sum, Sha256Sum::of(&bytes));
-            let (all, sum) = read_here(rewound(), read).unwrap();
+            let (all, sum) = read_here(rewound(), 1, read).unwrap();
             assert!(all.unwrap() == bytes && sum == Sha256Sum::of(&bytes));
+        }
+    }
+
+    /// Number of threads of a name, which the threads that they start have too.
+    fn threads_called(name: &str) -> usize {
+        let tasks = fs_err::read_dir("/proc/self/task").unwrap();
+        let names =
+            tasks.filter_map(|task| fs_err::read_to_string(task.ok()?.path().join("comm")).ok());
+        names.filter(|found| found.trim_end() == name).count()
+    }
+
+    #[test]
+    fn a_layer_in_xz_is_decompressed_by_as_many_threads_as_allowed() {
+        let mut state = 1_u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_be_bytes()[0]
+        };
+        let bytes: Vec<u8> = (0..16 << 20).map(|_| next()).collect();
+        let mut xz = crate::archive::XzWriter::new(Vec::new(), 1, None).unwrap();
+        xz.write_all(&bytes).unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&xz.finish().unwrap()).unwrap();
+        let cores = std::thread::available_parallelism().unwrap().get();
+        for (name, threads) in [("xz-one", 1), ("xz-two", 2)] {
+            file.rewind().unwrap();
+            let blob = file.try_clone().unwrap();
+            let count = |content: &mut dyn Read| {
+                content.read_exact(&mut vec![0; 1 << 20]).unwrap();
+                threads_called(name)
+            };
+            let read = move || read_here(blob, threads, count).unwrap().0;
+            let counted = Builder::new().name(name.to_owned()).spawn(read).unwrap();
+            let more = counted.join().unwrap() > 1;
+            assert_eq!(more, threads > 1 && cores > 1, "{name}");
         }
     }
 
@@ -248,10 +286,10 @@ mod tests {
         file.write_all(&[0x1f, 0x8b, 8, 0, 1, 2, 3]).unwrap();
         file.rewind().unwrap();
         let read = |content: &mut dyn Read| content.read_to_end(&mut Vec::new());
-        let (outcome, _) = with_content(file, read).unwrap();
+        let (outcome, _) = with_content(file, 1, read).unwrap();
         assert!(outcome.is_err());
         let endless = fs_err::File::open("/dev/zero").unwrap().into_file();
         let first = |content: &mut dyn Read| content.read_exact(&mut [0; 10]);
-        with_content(endless, first).unwrap().0.unwrap();
+        with_content(endless, 1, first).unwrap().0.unwrap();
     }
 }

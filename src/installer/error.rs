@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::archive::PackError;
+use crate::base::escape::move_away;
 use crate::provider::ProviderError;
 
 /// Reason why an installer cannot be written, or a task of an installer fails.
@@ -101,7 +102,7 @@ impl InstallerError {
                 path.display()
             )),
             Self::Provider(error) => error.hint(),
-            Self::Foreign(path) => Some(format!("move it away: mv {0} {0}.old", path.display())),
+            Self::Foreign(path) => Some(format!("move it away: {}", move_away(path))),
             Self::NotServed(_) => Some("run the installer with --genconf before".to_owned()),
             _ => None,
         }

@@ -7,9 +7,9 @@ use super::file::InstallerFile;
 use super::input::{self, Input};
 use super::keep::UPGRADE_SCRIPT;
 use super::serve::{Served as ServedFolder, ServedFile, write};
-use crate::artifact::repository::package_path;
 use crate::base::digest::Sha1Sum;
 use crate::base::event::{Event, Observer};
+use crate::package::paths::package_path;
 use crate::provider::{ProviderError, ProviderFile};
 
 /// The argument with the version before an upgrade.

@@ -7,8 +7,9 @@ use std::path::Path;
 use super::error::InstallerError;
 use crate::archive::EntryPath;
 use crate::base::confinement::read_text;
-use crate::base::escape::shell_argument;
+use crate::base::escape::path_argument;
 use crate::base::event::{Event, Observer};
+use crate::base::remedy::with_hint;
 
 /// Name of the output that upgrades a host.
 pub const UPGRADE_SCRIPT: &str = "dcos_node_upgrade.sh";
@@ -43,11 +44,14 @@ pub(super) fn keep_upgrades(
         let lacking = keep_files(old, new, &entry.path(), &target)?;
         if !lacking.is_empty() {
             let message = format!(
-                "it does not work any more, as these files are gone: {}; make it again with \
-                 --generate-node-upgrade-script, or remove its folder: rm -r {}",
-                lacking.join(", "),
-                shell_argument(&entry.path().display().to_string())
+                "it does not work any more, as these files are gone: {}",
+                lacking.join(", ")
             );
+            let hint = format!(
+                "make it again: --generate-node-upgrade-script VERSION\nor remove its folder: rm -r {}",
+                path_argument(&entry.path())
+            );
+            let message = with_hint(message, Some(&hint));
             let subject = format!("upgrade script {}", from.display());
             observer.event(Event::Warning { subject, message });
         }

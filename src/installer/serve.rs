@@ -22,19 +22,16 @@ use super::error::InstallerError;
 use super::file::InstallerFile;
 use super::keep::{UPGRADE_FILES, UPGRADE_SCRIPT, failed, keep_upgrades, link_or_copy};
 use super::manifest::{PROGRAM, SERVE};
-use crate::artifact::repository::package_path;
 use crate::base::atomic::{self, TemporaryFolder, sweep_under_lock};
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
 use crate::base::lock::FileLock;
 use crate::package::PackageId;
+use crate::package::paths::{is_late, package_list_id, package_list_path, package_path};
 use crate::provider::ProviderFile;
 
 /// Name of the script that hosts install with.
 pub const INSTALL_SCRIPT: &str = "dcos_install.sh";
-
-/// Ending of packages with late values.
-const LATE_ENDING: &str = ".dcos_config";
 
 /// Name of the file that marks a served folder as written by an installer.
 pub const MARK: &str = ".dcos-installer";
@@ -128,8 +125,7 @@ impl Served<'_> {
     /// Writes the lists of the cluster's packages; returns the list by name.
     fn write_lists(&self, folder: &Path) -> Result<String, InstallerError> {
         let list = self.files.iter().find_map(|file| {
-            let id =
-                file.name.strip_prefix("package_lists/")?.strip_suffix(".package_list.json")?;
+            let id = package_list_id(&file.name)?;
             Some((id, serde_json::from_slice::<Vec<PackageId>>(&file.bytes).ok()?))
         });
         let (list_id, ids) = list.unwrap_or_default();
@@ -162,10 +158,10 @@ impl Served<'_> {
 
     /// Files that the upgrade script, or `pkgpanda setup` for it, fetches.
     fn fetched(&self, list_id: &str, ids: &[PackageId]) -> Vec<String> {
-        let late = self.files.iter().filter(|file| file.name.ends_with(LATE_ENDING));
+        let late = self.files.iter().filter(|file| is_late(&file.name));
         let mut paths: Vec<String> = late.map(|file| file.name.clone()).collect();
         paths.push(program_path(&self.installer.manifest().pkgpanda_sha256));
-        paths.push(format!("package_lists/{list_id}.package_list.json"));
+        paths.push(package_list_path(list_id));
         paths.extend(ids.iter().map(package_path));
         paths
     }

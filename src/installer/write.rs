@@ -7,12 +7,12 @@ use super::error::InstallerError;
 use super::head::Head;
 use super::manifest::{FORMAT, MANIFEST, Manifest, OWN_TREE, PROGRAM, PROVIDER, SERVE};
 use crate::archive::{Attributes, EntryPath, PackError, TarWriter};
-use crate::artifact::repository::package_path;
 use crate::base::atomic::AtomicFile;
 use crate::base::digest::{Sha256, Sha256Sum};
 use crate::base::elf::{ElfError, static_machine};
 use crate::base::event::Observer;
 use crate::base::regular::open_regular;
+use crate::package::paths::{active_name, bootstrap_name, bootstrap_path, list_path, package_path};
 use crate::package::{PackageId, Variant};
 use crate::provider::Provider;
 
@@ -157,16 +157,17 @@ impl Members<'_> {
             self.add_bytes(&mut tar, &format!("{PROVIDER}{name}"), text.as_bytes())?;
         }
         if let Some(own) = own {
-            let name = format!("{OWN_TREE}{}.bootstrap.tar.xz", own.id);
+            let name = format!("{OWN_TREE}{}", bootstrap_name(&own.id));
             self.add(&mut tar, &name, part(&name, &own.archive)?, 0o644)?;
-            let name = format!("{OWN_TREE}{}.active.json", own.id);
+            let name = format!("{OWN_TREE}{}", active_name(&own.id));
             self.add(&mut tar, &name, part(&name, &own.active)?, 0o644)?;
         }
         let bootstrap = &parts.bootstrap;
-        for (ending, path) in
-            [("active.json", &bootstrap.active), ("bootstrap.tar.xz", &bootstrap.archive)]
-        {
-            let name = format!("{SERVE}bootstrap/{}.{ending}", bootstrap.id);
+        for (served, path) in [
+            (list_path(&bootstrap.id), &bootstrap.active),
+            (bootstrap_path(&bootstrap.id), &bootstrap.archive),
+        ] {
+            let name = format!("{SERVE}{served}");
             self.add(&mut tar, &name, part(&name, path)?, 0o644)?;
         }
         for (id, path) in &packages {

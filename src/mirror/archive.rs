@@ -17,6 +17,7 @@ use super::existing::{FileStamps, SUBJECT, stamp_of};
 use crate::base::atomic::{self, TemporaryFolder};
 use crate::base::digest::Tee;
 use crate::base::event::Observer;
+use crate::base::regular::open_regular;
 use crate::store::{Key, LockFile, LockedFile, Transfer};
 
 /// Archive under construction, removed unless committed.
@@ -118,7 +119,7 @@ impl MirrorChanges<'_> {
             append(tar, key, locked.size, file).map_err(|error| self.failed(error))?;
             return Ok(locked);
         };
-        let file = fs_err::File::open(path).map_err(|error| self.failed(error))?;
+        let file = open_regular(path).map_err(|error| self.failed(error))?;
         let size = file.metadata().map_err(|error| self.failed(error))?.len();
         let mut tee = Tee::new(Watched { from: file, observer: self.observer });
         let appended = append(tar, key, size, &mut tee);

@@ -9,6 +9,7 @@ use super::error::MirrorError;
 use super::existing::{Existing, SUBJECT};
 use crate::base::digest::Tee;
 use crate::base::event::Observer;
+use crate::base::total::total;
 use crate::source::{BundleRequest, FetchOptions};
 use crate::store::{Key, LockFile, LockedFile};
 
@@ -89,7 +90,7 @@ impl<'w> MirrorChanges<'w> {
     pub(super) fn written(&self, lock: &LockFile) -> MirrorSummary {
         MirrorSummary {
             files: lock.files.len(),
-            bytes: lock.files.values().map(|file| file.size).sum(),
+            bytes: total(lock.files.values().map(|file| file.size)),
             added: self.new.len(),
             dropped: self.dropped.len(),
         }

@@ -11,9 +11,11 @@ use crate::image::reference::ImageRef;
 use crate::image::registry::IMAGES;
 use crate::image::store::{Image, ImageStore};
 use crate::package::json::canonical;
+use crate::package::paths::package_path;
 use crate::package::{CommitId, PackageId, SourceSpec};
 use crate::source::{Fetched, SourceRequest};
 use crate::store::Key;
+use crate::store::registry::media_type;
 
 /// Annotation of a name in an OCI layout's index.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -123,7 +125,7 @@ impl Contents {
         archive: PathBuf,
         sha256: &str,
     ) -> Result<(), MirrorError> {
-        let name = format!("packages/{}/{id}.tar.xz", id.name());
+        let name = package_path(id);
         let sum: Key = format!("{name}.sha256").parse()?;
         self.item(name.parse()?, Some(id.to_string())).content = Some(Content::File(archive));
         let text = format!("{sha256}\n").into_bytes();
@@ -133,7 +135,7 @@ impl Contents {
 
     /// Adds a package that the mirror has already.
     pub fn keep_package(&mut self, id: &PackageId) -> Result<(), MirrorError> {
-        let name = format!("packages/{}/{id}.tar.xz", id.name());
+        let name = package_path(id);
         self.item(name.parse()?, Some(id.to_string()));
         self.item(format!("{name}.sha256").parse()?, Some(id.to_string()));
         Ok(())
@@ -149,7 +151,7 @@ impl Contents {
         let entries: Vec<Value> = entries.into_values().collect();
         let index = json!({
             "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "mediaType": media_type::INDEX,
             "manifests": entries,
         });
         let documents =

@@ -12,6 +12,7 @@ mod id;
 pub mod json;
 pub mod matching;
 mod name;
+pub mod paths;
 pub mod problem;
 mod requirement;
 mod source;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::base::http::redact_text;
-use crate::base::suggestion::nearest;
+use crate::base::suggestion::{did_you_mean, nearest};
 use crate::base::text::steers_terminal;
 
 /// Problem in a text, at a byte offset.
@@ -41,7 +41,7 @@ impl Problem {
     pub(super) fn hint_of_keys(self, typed: &str, keys: &[&str]) -> Self {
         let all = keys.join(", ");
         match nearest(typed, keys.iter().copied()) {
-            Some(near) => self.hint(format!("did you mean {near}? The keys are {all}")),
+            Some(near) => self.hint(format!("{} The keys are {all}", did_you_mean(near))),
             None => self.hint(format!("its keys are {all}")),
         }
     }

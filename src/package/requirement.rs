@@ -48,6 +48,16 @@ impl Requirement {
     }
 }
 
+impl Requirement {
+    /// The package as an argument of commands: `NAME`, or `NAME:VARIANT`.
+    pub fn typed(&self) -> String {
+        match self.variant.name() {
+            None => self.name.to_string(),
+            Some(variant) => format!("{}:{variant}", self.name),
+        }
+    }
+}
+
 fn required_name(node: &Node, name: &str) -> Result<PackageName, Problem> {
     if name.contains("--") {
         return Err(Problem::at(

@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use crate::archive::Limits;
 use crate::base::digest::Until;
@@ -49,10 +49,42 @@ impl<'a> Budget<'a> {
         Counted { inner: self.interruptible(stream), free: 0, budget: self }
     }
 
+    /// Writer of a file of unknown length, whose bytes are counted before they are written. Fails once the run is
+    /// interrupted.
+    pub(super) fn writer<W: Write>(&self, inner: W) -> impl Write {
+        CountedWriter { inner, budget: self }
+    }
+
+    /// True once the run is interrupted.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.interrupt.is_raised()
+    }
+
     /// Reader that fails once the run is interrupted.
     pub(super) fn interruptible<R: Read>(&self, inner: R) -> impl Read + use<'a, R> {
         let interrupt = self.interrupt;
         Until::new(inner, move || interrupt.is_raised())
+    }
+}
+
+struct CountedWriter<'a, W> {
+    inner: W,
+    budget: &'a Budget<'a>,
+}
+
+impl<W: Write> Write for CountedWriter<'_, W> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        if self.budget.is_interrupted() {
+            return Err(io::Error::other("interrupted"));
+        }
+        self.budget.take(buffer.len() as u64)?;
+        // All of it: the rest of a write that is cut short would be counted twice.
+        self.inner.write_all(buffer)?;
+        Ok(buffer.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }
 
@@ -96,10 +128,16 @@ mod tests {
         assert_eq!(io::copy(&mut budget.stream(&[0; 40][..]), &mut io::sink()).unwrap(), 40);
         let refused = io::copy(&mut budget.stream(&[0; 1][..]), &mut io::sink()).unwrap_err();
         assert_eq!(too_large(&refused), Some(TooLarge(100)));
+        let budget = Budget::new(limits, &interrupt);
+        let mut out = Vec::new();
+        budget.writer(&mut out).write_all(&[0; 100]).unwrap();
+        let refused = budget.writer(&mut out).write_all(&[0; 1]).unwrap_err();
+        assert_eq!((too_large(&refused), out.len()), (Some(TooLarge(100)), 100));
 
         let budget = Budget::new(limits, &interrupt);
         let mut file = budget.file(open()).unwrap();
         interrupt.raise();
         assert!(io::copy(&mut file, &mut io::sink()).is_err());
+        budget.writer(io::sink()).write_all(&[0; 1]).unwrap_err();
     }
 }

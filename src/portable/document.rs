@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::error::JobError;
+use super::error::PortableJobError;
 use crate::base::digest::Sha256Sum;
 use crate::container::idmap::Tier;
 use crate::image::digest::DiffId;
@@ -131,12 +131,13 @@ struct Versioned {
 
 impl JobDocument {
     /// Reads a description. The version decides first: another one may have other keys.
-    pub fn parse(text: &[u8]) -> Result<Self, JobError> {
-        let Versioned { version } = serde_json::from_slice(text).map_err(JobError::Document)?;
+    pub fn parse(text: &[u8]) -> Result<Self, PortableJobError> {
+        let Versioned { version } =
+            serde_json::from_slice(text).map_err(PortableJobError::Document)?;
         if version != VERSION {
-            return Err(JobError::ForeignVersion { found: version, known: VERSION });
+            return Err(PortableJobError::ForeignVersion { found: version, known: VERSION });
         }
-        let document: Self = serde_json::from_slice(text).map_err(JobError::Document)?;
+        let document: Self = serde_json::from_slice(text).map_err(PortableJobError::Document)?;
         document.check()?;
         Ok(document)
     }
@@ -148,8 +149,8 @@ impl JobDocument {
         text
     }
 
-    fn check(&self) -> Result<(), JobError> {
-        let wrong = |key, problem| Err(JobError::Value { key, problem });
+    fn check(&self) -> Result<(), PortableJobError> {
+        let wrong = |key, problem| Err(PortableJobError::Value { key, problem });
         let is_sorted = |pair: &[JobDependency]| pair[0].id.cmp_as_text(&pair[1].id).is_lt();
         if !self.dependencies.windows(2).all(is_sorted) {
             return wrong("dependencies", "they are not in the order of their ids, each once");

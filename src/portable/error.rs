@@ -4,21 +4,21 @@ use std::io;
 use std::path::PathBuf;
 
 use super::budget::{TooLarge, too_large};
+use super::unable::Unable;
 use crate::archive::{PackError, ReadError, UnpackError};
 use crate::base::digest::Sha256Sum;
-use crate::base::escape::shell_argument;
-use crate::base::remedy::raise_limit;
+use crate::base::escape::path_argument;
+use crate::base::full_disk::{cannot_be_written, says_no_room};
+use crate::base::remedy::RAISE_UNPACKED;
 use crate::build::id::FolderError;
 use crate::build::supply::BuildError;
-use crate::container::idmap::Tier;
 use crate::package::{PackageId, SourceName};
-use crate::runner::session::SessionError;
 use crate::source::{BundleError, SourceProblem};
 use crate::tree::TreeError;
 
 /// A portable job cannot be made, read or carried out.
 #[derive(Debug, thiserror::Error)]
-pub enum JobError {
+pub enum PortableJobError {
     /// The folder is not that of a job.
     #[error("{} is not the folder of a portable job: its job.json cannot be read", path.display())]
     NoJob {
@@ -72,7 +72,7 @@ pub enum JobError {
     #[error("package.tar of the job: {0}")]
     Identity(String),
     /// The build script or `extra/` cannot be hashed.
-    #[error("package.tar of the job has no id")]
+    #[error("the id of the package in package.tar cannot be computed")]
     Hash(#[source] FolderError),
     /// The package's folder cannot be unpacked.
     #[error("{name} of the job cannot be unpacked")]
@@ -86,11 +86,14 @@ pub enum JobError {
     /// The results cannot be put into a folder.
     #[error("the results cannot be put into {}: it is not a folder", .0.display())]
     OutNoFolder(PathBuf),
+    /// The folder for the results is elsewhere than the job.
+    #[error("the results cannot be put into {}: the job's folder was moved meanwhile", .0.display())]
+    OutMoved(PathBuf),
     /// The folder for the results is that of the job.
     #[error("the results cannot be put into the job's own folder")]
     OutIsJob,
     /// The folder for the results has files of those names, and no record.
-    #[error("the results cannot be put into {}: its {name} would be replaced, and is not that of a job", path.display())]
+    #[error("the results cannot be put into {}: its file {name} is not the result of a job, and would be replaced", path.display())]
     OutOfOthers {
         /// Folder.
         path: PathBuf,
@@ -183,93 +186,32 @@ pub enum EntryProblem {
     Unusable(String),
 }
 
-/// Reason why this machine cannot carry a job out.
-#[derive(Debug, thiserror::Error)]
-pub enum Unable {
-    /// No container can be run, or limits cannot be kept.
-    #[error("this machine cannot carry the job out")]
-    Session(#[source] Box<SessionError>),
-    /// The job wants another tier than this machine's user.
-    #[error("the job wants the tier {wanted}, and this machine's settings demand {demanded}")]
-    Tier {
-        /// Tier of the job.
-        wanted: Tier,
-        /// Tier of the settings.
-        demanded: Tier,
-    },
-    /// The job is for the embedded builder of another system.
-    #[error(
-        "the job is to be built in the embedded builder of another system: {wanted}, and this is {found}"
-    )]
-    OtherSystem {
-        /// Id of the job's system.
-        wanted: Sha256Sum,
-        /// Id of this system.
-        found: Sha256Sum,
-    },
-    /// There is no embedded builder here.
-    #[error("the job is to be built in the embedded builder, which this machine does not have")]
-    NoHost(#[source] io::Error),
-    /// The image is for another processor.
-    #[error("the job's image is for {0}, and this machine is another")]
-    OtherPlatform(String),
-    /// Folders of the run cannot be made or filled.
-    #[error("this machine cannot carry the job out: cannot {doing}")]
-    File {
-        /// Attempted step.
-        doing: &'static str,
-        /// Cause.
-        #[source]
-        source: io::Error,
-    },
-    /// There is no variable that names a home, and no folder for one.
-    #[error("this machine cannot carry the job out: cannot make the builder's own folder")]
-    OwnHome(#[source] io::Error),
-    /// A folder of the run would be in the job's folder.
-    #[error("{what} {} is in the job's folder, where nothing but results is written", path.display())]
-    InJob {
-        /// Purpose of the folder.
-        what: &'static str,
-        /// Folder.
-        path: PathBuf,
-    },
-    /// The helper did not come to an answer.
-    #[error(transparent)]
-    Helper(Box<BuildError>),
-    /// The disk is full.
-    #[error("{0}")]
-    NoRoom(String),
-    /// Files of the job cannot be unpacked here.
-    #[error("this machine cannot carry the job out")]
-    Files(#[source] Box<JobError>),
-}
-
 /// True for an error of a machine that cannot write, rather than of what it reads.
 fn cannot_write(error: &(dyn std::error::Error + 'static)) -> bool {
     if let Some(error) = error.downcast_ref::<git2::Error>() {
         // libgit2 has no code for it, and adds the system's words.
-        let full =
-            [libc::ENOSPC, libc::EDQUOT].map(|code| nix::errno::Errno::from_raw(code).desc());
-        return error.class() == git2::ErrorClass::Os
-            && full.iter().any(|words| error.message().contains(words));
+        return error.class() == git2::ErrorClass::Os && says_no_room(error.message());
     }
-    error.downcast_ref::<io::Error>().is_some_and(|error| {
-        matches!(
-            error.kind(),
-            io::ErrorKind::StorageFull
-                | io::ErrorKind::QuotaExceeded
-                | io::ErrorKind::ReadOnlyFilesystem
-        )
-    })
+    error.downcast_ref().is_some_and(cannot_be_written)
 }
 
-impl JobError {
+impl PortableJobError {
     /// Error of making a job.
     pub(super) fn file(doing: &'static str) -> impl Fn(io::Error) -> Self + Copy {
         move |source| match too_large(&source) {
             Some(fault) => Self::TooLarge(fault),
             None => Self::File { doing, source },
         }
+    }
+
+    /// Error of putting a source into a job.
+    pub(super) fn of_source(name: &SourceName, source: SourceProblem) -> Self {
+        let fault = match &source {
+            SourceProblem::Io { error, .. } => too_large(error),
+            _ => None,
+        };
+        let other = |source| Self::Source { name: name.clone(), source: Box::new(source) };
+        fault.map_or_else(|| other(source), Self::TooLarge)
     }
 
     /// Error of using a file of the job: one of the machine's where the cause is that nothing can be written.
@@ -298,19 +240,28 @@ impl JobError {
         match self {
             Self::NoJob { path, .. } if path.is_file() => Some(format!(
                 "make the folder of a file first: mkdir DIR && tar -xf {} -C DIR",
-                shell_argument(&path.display().to_string())
+                path_argument(path)
             )),
             Self::NoJob { .. } => {
                 Some("make one: mkpanda job export PACKAGE DIR, in the folder of a tree".to_owned())
             }
-            Self::ForeignVersion { .. } => {
-                Some("use the version of mkpanda that made it, or have it made again".to_owned())
-            }
-            Self::Entry { .. } | Self::Contradiction { .. } => {
-                Some("have it made again, and carried over whole".to_owned())
-            }
+            Self::ForeignVersion { .. } => Some(
+                "use the version of mkpanda that made it, or make it again with this one"
+                    .to_owned(),
+            ),
+            Self::Document(_)
+            | Self::Value { .. }
+            | Self::Entry { .. }
+            | Self::Contradiction { .. }
+            | Self::Bundle { .. } => Some(
+                "make the job again (mkpanda job export), and copy its folder with all files"
+                    .to_owned(),
+            ),
             Self::Taken(_) => Some("remove it, or name another place".to_owned()),
-            Self::OutNoFolder(_) | Self::OutIsJob | Self::OutOfOthers { .. } => {
+            Self::OutNoFolder(_)
+            | Self::OutMoved(_)
+            | Self::OutIsJob
+            | Self::OutOfOthers { .. } => {
                 Some("name a folder that is empty or new: --out DIR".to_owned())
             }
             Self::NotBuilt { needed, .. } => Some(format!(
@@ -325,34 +276,9 @@ impl JobError {
             }
             Self::Source { source, .. } => source.hint(),
             Self::Hash(error) => error.hint(),
-            Self::TooLarge(_) => Some(
-                concat!("if it is meant to be that large, ", raise_limit!("unpacked", "UNPACKED"))
-                    .to_owned(),
-            ),
+            Self::TooLarge(_) => Some(RAISE_UNPACKED.to_owned()),
             Self::Unable(error) => error.hint(),
-            _ => None,
-        }
-    }
-}
-
-impl Unable {
-    /// Remedy, if one is known.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Session(error) => error.hint(),
-            Self::OtherSystem { .. } | Self::NoHost(_) => Some(
-                "carry it out on a machine with the same packages, or build in an image, which goes with the job"
-                    .to_owned(),
-            ),
-            Self::OwnHome(_) => Some("name a folder for it: MKPANDA_HOME=DIR".to_owned()),
-            Self::Files(error) => error.hint(),
-            Self::Helper(error) => match &**error {
-                BuildError::Failed(failed) => failed.failure.hint.clone(),
-                _ => None,
-            },
-            Self::InJob { .. } => {
-                Some("name a folder outside of it: --scratch DIR, MKPANDA_HOME=DIR".to_owned())
-            }
+            Self::Build(error) => error.hint(),
             _ => None,
         }
     }
@@ -366,25 +292,38 @@ mod tests {
     fn a_full_disk_is_the_machines_and_damage_the_jobs() {
         let of = |kind: io::ErrorKind| {
             let source = BundleError::Read(io::Error::new(kind, "file"));
-            JobError::of_use(JobError::Bundle { name: "sources/x".to_owned(), source })
+            PortableJobError::of_use(PortableJobError::Bundle {
+                name: "sources/x".to_owned(),
+                source,
+            })
         };
         for kind in [
             io::ErrorKind::StorageFull,
             io::ErrorKind::QuotaExceeded,
             io::ErrorKind::ReadOnlyFilesystem,
         ] {
-            assert!(matches!(of(kind), JobError::Unable(Unable::Files(_))), "{kind}");
+            assert!(matches!(of(kind), PortableJobError::Unable(Unable::Files(_))), "{kind}");
         }
-        assert!(matches!(of(io::ErrorKind::UnexpectedEof), JobError::Bundle { .. }));
-        let full = "failed to write: No space left on device";
-        let full = git2::Error::new(git2::ErrorCode::GenericError, git2::ErrorClass::Os, full);
+        assert!(matches!(of(io::ErrorKind::UnexpectedEof), PortableJobError::Bundle { .. }));
+        let git_error = |message: String| {
+            git2::Error::new(git2::ErrorCode::GenericError, git2::ErrorClass::Os, message)
+        };
+        let of_system = |code| {
+            let text = io::Error::from_raw_os_error(code).to_string();
+            git_error(format!("failed to write: {text}"))
+        };
+        let full = of_system(libc::ENOSPC);
+        let quota = of_system(libc::EDQUOT);
         let damaged = "object is corrupted";
         let damaged =
             git2::Error::new(git2::ErrorCode::GenericError, git2::ErrorClass::Odb, damaged);
-        for (error, expected) in [(full, true), (damaged, false)] {
+        for (error, expected) in [(full, true), (quota, true), (damaged, false)] {
             let source = BundleError::Objects(error);
-            let error = JobError::of_use(JobError::Bundle { name: "sources/x".to_owned(), source });
-            assert_eq!(matches!(error, JobError::Unable(_)), expected, "{error}");
+            let error = PortableJobError::of_use(PortableJobError::Bundle {
+                name: "sources/x".to_owned(),
+                source,
+            });
+            assert_eq!(matches!(error, PortableJobError::Unable(_)), expected, "{error}");
         }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::budget::Budget;
 use super::document::{JobDependency, JobDocument, JobImage, JobLimits, JobSource, NAME, VERSION};
-use super::error::JobError;
+use super::error::PortableJobError;
 use super::folder::{PACKAGE, archive_name, image_name, layer_name, source_name};
 use super::tarball::write_folder;
 use crate::archive::Limits;
@@ -56,10 +56,10 @@ pub fn export(
     inputs: &PackageInputs,
     target: &Path,
     options: &ExportOptions<'_>,
-) -> Result<(), JobError> {
+) -> Result<(), PortableJobError> {
     let interrupt = project.interrupt();
     match export_all(project, inputs, target, options, interrupt) {
-        Err(_) if interrupt.is_raised() => Err(JobError::Interrupted),
+        Err(_) if interrupt.is_raised() => Err(PortableJobError::Interrupted),
         made => made,
     }
 }
@@ -70,10 +70,10 @@ fn export_all(
     target: &Path,
     options: &ExportOptions<'_>,
     interrupt: &Interrupt,
-) -> Result<(), JobError> {
-    let file = JobError::file;
+) -> Result<(), PortableJobError> {
+    let file = PortableJobError::file;
     if fs_err::symlink_metadata(target).is_ok() {
-        return Err(JobError::Taken(target.to_owned()));
+        return Err(PortableJobError::Taken(target.to_owned()));
     }
     let above = target.parent().unwrap_or(Path::new("/"));
     let temporary = TemporaryFolder::create(above).map_err(file("make a folder for the job"))?;
@@ -87,7 +87,7 @@ fn export_all(
         // All of it is counted already.
         let budget = Budget::new(Limits::NONE, interrupt);
         write_folder(&folder, BufWriter::new(archive.file()), NO_TIME, &budget)
-            .map_err(JobError::pack)?;
+            .map_err(PortableJobError::pack)?;
         return archive.commit().map_err(file("write the job"));
     }
     fs_err::rename(&folder, target)
@@ -104,10 +104,10 @@ struct Export<'a> {
 }
 
 impl Export<'_> {
-    fn write(&self, options: &ExportOptions<'_>) -> Result<(), JobError> {
+    fn write(&self, options: &ExportOptions<'_>) -> Result<(), PortableJobError> {
         let build = &self.inputs.request.package;
         let json = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
-        let written = JobError::file("write the job");
+        let written = PortableJobError::file("write the job");
         if options.failed {
             self.add_log(&build.id)?;
         }
@@ -156,8 +156,8 @@ impl Export<'_> {
         Ok(tee.finish().1.sha256)
     }
 
-    fn image(&self) -> Result<JobImage, JobError> {
-        let read = JobError::file("copy the builder image");
+    fn image(&self) -> Result<JobImage, PortableJobError> {
+        let read = PortableJobError::file("copy the builder image");
         let image = &self.inputs.image;
         let id = image.id.clone();
         let CommandRoot::Layers(layers) = &image.root else { return Ok(JobImage::Host { id }) };
@@ -186,20 +186,20 @@ impl Export<'_> {
         Err(io::Error::other(format!("{} is damaged: {}", layer.diff_id, layer.path.display())))
     }
 
-    fn package(&self) -> Result<Sha256Sum, JobError> {
+    fn package(&self) -> Result<Sha256Sum, PortableJobError> {
         let build = &self.inputs.request.package;
         self.tar(&build.folder, PACKAGE, build.source_date_epoch)
     }
 
-    fn tar(&self, folder: &Path, name: &str, epoch: u64) -> Result<Sha256Sum, JobError> {
-        let written = JobError::file("write the job");
+    fn tar(&self, folder: &Path, name: &str, epoch: u64) -> Result<Sha256Sum, PortableJobError> {
+        let written = PortableJobError::file("write the job");
         let mut tee = Tee::new(self.create(name).map_err(written)?);
         write_folder(folder, BufWriter::new(&mut tee), epoch, &self.budget)
-            .map_err(JobError::pack)?;
+            .map_err(PortableJobError::pack)?;
         Ok(tee.finish().1.sha256)
     }
 
-    fn sources(&self) -> Result<Vec<JobSource>, JobError> {
+    fn sources(&self) -> Result<Vec<JobSource>, PortableJobError> {
         let declared = &self.inputs.request.sources;
         let pairs = declared.iter().zip(&self.inputs.sources);
         pairs
@@ -213,8 +213,8 @@ impl Export<'_> {
         spec: &SourceSpec,
         id: &SourceId,
         fetched: &Fetched,
-    ) -> Result<JobSource, JobError> {
-        let written = JobError::file("copy a source");
+    ) -> Result<JobSource, PortableJobError> {
+        let written = PortableJobError::file("copy a source");
         let coming = "sources/coming";
         let (file, commit) = match fetched {
             Fetched::File { path, .. } | Fetched::Archive { path, .. } => {
@@ -226,8 +226,7 @@ impl Export<'_> {
                     (_, SourceId::Commit(commit)) => (commit, true),
                     _ => (commit, true),
                 };
-                self.bundle(name, spec, commit, path, coming)?;
-                let sum = Sha256Sum::of_file(&self.folder.join(coming)).map_err(written)?;
+                let sum = self.bundle(name, spec, commit, path, coming)?;
                 (sum, is_local.then(|| commit.clone()))
             }
         };
@@ -254,11 +253,9 @@ impl Export<'_> {
         commit: &CommitId,
         repository: &Path,
         target: &str,
-    ) -> Result<(), JobError> {
-        let target = self.folder.join(target);
-        let folder = target.parent().unwrap_or(self.folder);
-        fs_err::create_dir_all(folder)
-            .map_err(|source| JobError::File { doing: "make a folder for sources", source })?;
+    ) -> Result<Sha256Sum, PortableJobError> {
+        let file = self.create(target).map_err(PortableJobError::file("copy a source"))?;
+        let mut tee = Tee::new(self.budget.writer(file));
         let ref_origins = match spec {
             SourceSpec::Git { ref_origin, .. } => BTreeSet::from([ref_origin.clone()]),
             _ => BTreeSet::new(),
@@ -272,19 +269,20 @@ impl Export<'_> {
             ref_origins: &ref_origins,
         };
         request
-            .write_portable(&target)
-            .map_err(|source| JobError::Source { name: name.clone(), source: Box::new(source) })
+            .write_portable(&mut tee, &|| self.budget.is_interrupted())
+            .map_err(|source| PortableJobError::of_source(name, source))?;
+        Ok(tee.finish().1.sha256)
     }
 
-    fn dependencies(&self) -> Result<Vec<JobDependency>, JobError> {
+    fn dependencies(&self) -> Result<Vec<JobDependency>, PortableJobError> {
         let build = &self.inputs.request.package;
         let copy = |needed: &crate::build::job::Dependency| {
             let copied = self.copy(&needed.archive, &archive_name(&needed.id));
             let sha256 = copied.map_err(|source| match source.kind() {
                 io::ErrorKind::NotFound => {
-                    JobError::NotBuilt { id: build.id.clone(), needed: needed.id.clone() }
+                    PortableJobError::NotBuilt { id: build.id.clone(), needed: needed.id.clone() }
                 }
-                _ => JobError::file("copy a required package")(source),
+                _ => PortableJobError::file("copy a required package")(source),
             })?;
             Ok(JobDependency { id: needed.id.clone(), sha256 })
         };
@@ -292,16 +290,16 @@ impl Export<'_> {
     }
 
     /// Adds the log of the last build, which has to have failed.
-    fn add_log(&self, id: &PackageId) -> Result<(), JobError> {
+    fn add_log(&self, id: &PackageId) -> Result<(), PortableJobError> {
         let home = self.project.home();
         let last = history::of_id(home, id.clone());
         if !matches!(last.map(|build| build.outcome), Some(Outcome::Failed { .. })) {
-            return Err(JobError::NotFailed(id.clone()));
+            return Err(PortableJobError::NotFailed(id.clone()));
         }
         // A home that others could prepare may have a link or a FIFO there.
         open_plain(&home.build(id), Path::new(LOG))
             .and_then(|log| self.copy_open(log, LOG))
             .map(drop)
-            .map_err(JobError::file("copy the log"))
+            .map_err(PortableJobError::file("copy the log"))
     }
 }

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::budget::{Budget, too_large};
 use super::document::{JobDocument, LARGEST, NAME};
-use super::error::{EntryProblem, JobError, Unable};
-use crate::base::confinement::{leads_out, open_plain};
+use super::error::{EntryProblem, PortableJobError};
+use super::unable::Unable;
+use crate::base::confinement::{leads_out, open_plain, real_path};
 use crate::base::digest::{Sha256Sum, Sums, Tee};
 use crate::image::digest::DiffId;
 use crate::package::PackageId;
@@ -50,14 +51,14 @@ pub(super) fn archive_name(id: &PackageId) -> String {
 
 impl JobFolder {
     /// Reads and checks the description of a job.
-    pub fn open(path: &Path) -> Result<Self, JobError> {
-        let none = |source| JobError::NoJob { path: path.to_owned(), source };
-        let absolute = fs_err::canonicalize(path).map_err(none)?;
+    pub fn open(path: &Path) -> Result<Self, PortableJobError> {
+        let none = |source| PortableJobError::NoJob { path: path.to_owned(), source };
+        let absolute = real_path(path).map_err(none)?;
         if !absolute.is_dir() {
             return Err(none(io::ErrorKind::NotADirectory.into()));
         }
         let file = open(&absolute, NAME).map_err(|error| match error {
-            JobError::Entry { problem: EntryProblem::Missing, .. } => {
+            PortableJobError::Entry { problem: EntryProblem::Missing, .. } => {
                 none(io::ErrorKind::NotFound.into())
             }
             error => error,
@@ -77,7 +78,7 @@ impl JobFolder {
         self.path.join(name)
     }
 
-    fn counted(&self, name: &str, budget: &Budget<'_>) -> Result<impl Read, JobError> {
+    fn counted(&self, name: &str, budget: &Budget<'_>) -> Result<impl Read, PortableJobError> {
         budget.file(open(&self.path, name)?).map_err(|error| unreadable(name, error))
     }
 
@@ -87,7 +88,7 @@ impl JobFolder {
         name: &str,
         said: &Sha256Sum,
         budget: &Budget<'_>,
-    ) -> Result<(), JobError> {
+    ) -> Result<(), PortableJobError> {
         let mut tee = Tee::new(self.counted(name, budget)?);
         io::copy(&mut tee, &mut io::sink()).map_err(|error| unreadable(name, error))?;
         compare(name, said, &tee.finish().1)
@@ -101,7 +102,7 @@ impl JobFolder {
         said: &Sha256Sum,
         target: &Path,
         budget: &Budget<'_>,
-    ) -> Result<Sums, JobError> {
+    ) -> Result<Sums, PortableJobError> {
         let mut tee = Tee::new(self.counted(name, budget)?);
         let copied = fs_err::OpenOptions::new()
             .write(true)
@@ -109,8 +110,8 @@ impl JobFolder {
             .open(target)
             .and_then(|mut file| io::copy(&mut tee, &mut file));
         copied.map_err(|source| match too_large(&source) {
-            Some(fault) => JobError::TooLarge(fault),
-            None => Unable::File { doing: "copy the job's files", source }.into(),
+            Some(fault) => PortableJobError::TooLarge(fault),
+            None => Unable::file("copy the job's files")(source).into(),
         })?;
         let (_, sums) = tee.finish();
         compare(name, said, &sums)?;
@@ -118,34 +119,37 @@ impl JobFolder {
     }
 
     /// Reads the configuration of an image.
-    pub(super) fn configuration(&self, id: &Sha256Sum) -> Result<Vec<u8>, JobError> {
+    pub(super) fn configuration(&self, id: &Sha256Sum) -> Result<Vec<u8>, PortableJobError> {
         let name = image_name(id);
         let text = read(open(&self.path, &name)?, &name, LARGEST_CONFIGURATION)?;
         let found = Sha256Sum::of(&text);
         if found == *id {
             return Ok(text);
         }
-        Err(JobError::Entry { name, problem: EntryProblem::OtherSum { said: id.clone(), found } })
+        Err(PortableJobError::Entry {
+            name,
+            problem: EntryProblem::OtherSum { said: id.clone(), found },
+        })
     }
 }
 
-fn compare(name: &str, said: &Sha256Sum, sums: &Sums) -> Result<(), JobError> {
+fn compare(name: &str, said: &Sha256Sum, sums: &Sums) -> Result<(), PortableJobError> {
     if sums.sha256 == *said {
         return Ok(());
     }
     let problem = EntryProblem::OtherSum { said: said.clone(), found: sums.sha256.clone() };
-    Err(JobError::Entry { name: name.to_owned(), problem })
+    Err(PortableJobError::Entry { name: name.to_owned(), problem })
 }
 
-fn unreadable(name: &str, error: io::Error) -> JobError {
+fn unreadable(name: &str, error: io::Error) -> PortableJobError {
     if let Some(fault) = too_large(&error) {
-        return JobError::TooLarge(fault);
+        return PortableJobError::TooLarge(fault);
     }
-    JobError::Entry { name: name.to_owned(), problem: EntryProblem::Unreadable(error) }
+    PortableJobError::Entry { name: name.to_owned(), problem: EntryProblem::Unreadable(error) }
 }
 
 /// Opens a file of a folder without following a link.
-fn open(folder: &Path, name: &str) -> Result<File, JobError> {
+fn open(folder: &Path, name: &str) -> Result<File, PortableJobError> {
     let path = Path::new(name);
     open_plain(folder, path).map_err(|error| {
         let problem = match error.kind() {
@@ -158,16 +162,16 @@ fn open(folder: &Path, name: &str) -> Result<File, JobError> {
             }
             _ => EntryProblem::Unreadable(error),
         };
-        JobError::Entry { name: name.to_owned(), problem }
+        PortableJobError::Entry { name: name.to_owned(), problem }
     })
 }
 
-fn read(file: File, name: &str, largest: u64) -> Result<Vec<u8>, JobError> {
+fn read(file: File, name: &str, largest: u64) -> Result<Vec<u8>, PortableJobError> {
     let mut text = Vec::new();
     file.take(largest + 1).read_to_end(&mut text).map_err(|error| unreadable(name, error))?;
     if text.len() as u64 > largest {
         let problem = EntryProblem::Unusable(format!("it has more than {largest} bytes"));
-        return Err(JobError::Entry { name: name.to_owned(), problem });
+        return Err(PortableJobError::Entry { name: name.to_owned(), problem });
     }
     Ok(text)
 }

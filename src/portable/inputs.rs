@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::budget::Budget;
 use super::document::{JobDocument, JobImage, JobSource};
-use super::error::{EntryProblem, JobError, Unable};
+use super::error::{EntryProblem, PortableJobError};
 use super::folder::{JobFolder, PACKAGE, archive_name, image_name, layer_name, source_name};
+use super::unable::Unable;
 use crate::archive::{ARCHIVE_START, unpack_plain};
 use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
@@ -41,7 +42,7 @@ pub(super) fn prepare(
     budget: &Budget<'_>,
     hasher: &FileHasher<'_>,
     settings: &BuildSettings,
-) -> Result<JobInputs, JobError> {
+) -> Result<JobInputs, PortableJobError> {
     let document = &job.document;
     let (root, config, image) = image(job)?;
     let key = PackageKey { name: document.id.name().clone(), variant: document.variant.clone() };
@@ -50,9 +51,9 @@ pub(super) fn prepare(
         let reports = tree.faults_of_package(&key);
         if reports.is_empty() {
             let file = key.variant.file("buildinfo.json");
-            return JobError::Identity(format!("it has no {file}"));
+            return PortableJobError::Identity(format!("it has no {file}"));
         }
-        JobError::Package(Box::new(TreeError::Problems(reports)))
+        PortableJobError::Package(Box::new(TreeError::Problems(reports)))
     })?;
     let sources = sources(job, package, place, budget)?;
     let (id, documents) = identify(document, package, image, hasher)?;
@@ -83,9 +84,9 @@ pub(super) fn prepare(
     Ok(JobInputs { build, sources, declared })
 }
 
-fn contradiction(what: impl Into<String>, said: String, found: String) -> JobError {
+fn contradiction(what: impl Into<String>, said: String, found: String) -> PortableJobError {
     let [said, found] = [said, found].map(|text| shortened(&text));
-    JobError::Contradiction { what: what.into(), said, found }
+    PortableJobError::Contradiction { what: what.into(), said, found }
 }
 
 /// A value for a message.
@@ -96,7 +97,7 @@ fn shortened(text: &str) -> String {
 }
 
 /// First key that two documents have with other values, with both values.
-fn first_difference(name: &str, said: &str, found: &str) -> JobError {
+fn first_difference(name: &str, said: &str, found: &str) -> PortableJobError {
     let parse = |text| serde_json::from_str::<BTreeMap<String, serde_json::Value>>(text);
     let [said_keys, found_keys] = [said, found].map(|text| parse(text).unwrap_or_default());
     let mut keys = said_keys.keys().chain(found_keys.keys());
@@ -113,16 +114,12 @@ fn first_difference(name: &str, said: &str, found: &str) -> JobError {
     }
 }
 
-fn unusable(name: String, problem: String) -> JobError {
-    JobError::Entry { name, problem: EntryProblem::Unusable(problem) }
-}
-
-fn unfilled(doing: &'static str) -> impl Fn(std::io::Error) -> JobError {
-    move |source| Unable::File { doing, source }.into()
+fn unusable(name: String, problem: String) -> PortableJobError {
+    PortableJobError::Entry { name, problem: EntryProblem::Unusable(problem) }
 }
 
 /// Root, configuration and id of the job's image.
-fn image(job: &JobFolder) -> Result<(CommandRoot, RunConfig, Sha256Sum), JobError> {
+fn image(job: &JobFolder) -> Result<(CommandRoot, RunConfig, Sha256Sum), PortableJobError> {
     let (id, layers) = match &job.document.image {
         JobImage::Host { id } => {
             let host = HostImage::detect(Path::new("/"))
@@ -147,12 +144,18 @@ fn image(job: &JobFolder) -> Result<(CommandRoot, RunConfig, Sha256Sum), JobErro
     if let Some(problem) = &config.run.unusable {
         return Err(unusable(name(), problem.clone()));
     }
-    if !Platform::host().accepts(&config.platform) {
-        return Err(Unable::OtherPlatform(config.platform.to_string()).into());
+    let here = Platform::host();
+    if !here.accepts(&config.platform) {
+        return Err(Unable::OtherPlatform {
+            wanted: Box::new(config.platform),
+            here: Box::new(here),
+        }
+        .into());
     }
     let blob = |layer: &crate::image::digest::DiffId| LayerBlob {
         path: job.place(&layer_name(layer)),
         diff_id: layer.clone(),
+        is_fifo: false,
     };
     Ok((CommandRoot::Layers(layers.iter().map(blob).collect()), config.run, id.clone()))
 }
@@ -164,19 +167,20 @@ fn unpack(
     place: &Path,
     folder: &Path,
     budget: &Budget<'_>,
-) -> Result<(), JobError> {
+) -> Result<(), PortableJobError> {
     let tar = place.join(format!("tar-{sum}"));
     job.copy(name, sum, &tar, budget)?;
-    let mut file = fs_err::File::open(&tar).map_err(unfilled("read the job's files"))?;
+    let mut file = fs_err::File::open(&tar).map_err(Unable::file("read the job's files"))?;
     let mut start = Vec::new();
     (&mut file)
         .take(ARCHIVE_START as u64)
         .read_to_end(&mut start)
-        .map_err(unfilled("read the job's files"))?;
+        .map_err(Unable::file("read the job's files"))?;
     let stream = budget.interruptible(std::io::Cursor::new(start.clone()).chain(file));
-    unpack_plain(&start, stream, folder, &budget.limits)
-        .map_err(|source| JobError::of_use(JobError::Unpack { name: name.to_owned(), source }))?;
-    fs_err::remove_file(tar).map_err(unfilled("remove a copy"))
+    unpack_plain(&start, stream, folder, &budget.limits).map_err(|source| {
+        PortableJobError::of_use(PortableJobError::Unpack { name: name.to_owned(), source })
+    })?;
+    Ok(fs_err::remove_file(tar).map_err(Unable::file("remove a copy"))?)
 }
 
 /// Unpacks the package's folder into a packages folder of its own, and reads that.
@@ -185,12 +189,12 @@ fn package_tree(
     place: &Path,
     budget: &Budget<'_>,
     key: &PackageKey,
-) -> Result<PackageTree, JobError> {
+) -> Result<PackageTree, PortableJobError> {
     let packages = place.join("tree/packages");
-    fs_err::create_dir_all(&packages).map_err(unfilled("make a folder"))?;
+    fs_err::create_dir_all(&packages).map_err(Unable::file("make a folder"))?;
     let folder = packages.join(key.name.as_str());
     unpack(job, (PACKAGE, &job.document.package), place, &folder, budget)?;
-    PackageTree::read(&packages, &[]).map_err(|error| JobError::Package(Box::new(error)))
+    PackageTree::read(&packages, &[]).map_err(|error| PortableJobError::Package(Box::new(error)))
 }
 
 /// Copies the sources that the package declares, and checks them.
@@ -199,7 +203,7 @@ fn sources(
     package: &Package,
     place: &Path,
     budget: &Budget<'_>,
-) -> Result<Vec<(SourceName, Fetched)>, JobError> {
+) -> Result<Vec<(SourceName, Fetched)>, PortableJobError> {
     let names = |names: Vec<&SourceName>| {
         names.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     };
@@ -209,11 +213,11 @@ fn sources(
         return Err(contradiction("the list of sources", given, declared));
     }
     let folder = place.join("sources");
-    fs_err::create_dir_all(&folder).map_err(unfilled("make a folder"))?;
+    fs_err::create_dir_all(&folder).map_err(Unable::file("make a folder"))?;
     let pairs = job.document.sources.iter().zip(&package.info.sources).enumerate();
     let fetched = pairs.map(|(index, (given, (name, declared)))| {
         let place = folder.join(index.to_string());
-        fs_err::create_dir(&place).map_err(unfilled("make a folder"))?;
+        fs_err::create_dir(&place).map_err(Unable::file("make a folder"))?;
         Ok((name.clone(), source(job, given, declared, &place, budget)?))
     });
     fetched.collect()
@@ -225,7 +229,8 @@ fn source(
     declared: &Source,
     place: &Path,
     budget: &Budget<'_>,
-) -> Result<Fetched, JobError> {
+) -> Result<Fetched, PortableJobError> {
+    check_kind(given, declared)?;
     let name = source_name(&given.file);
     let path = place.join("file");
     let sums = job.copy(&name, &given.file, &path, budget)?;
@@ -262,32 +267,34 @@ fn source(
         SourceSpec::GitLocal { .. } => commit_of(given)?,
     };
     let repository = place.join("repository");
-    unpack_bundle(&path, &repository)
-        .map_err(|source| JobError::of_use(JobError::Bundle { name, source }))?;
-    fs_err::remove_file(&path).map_err(unfilled("remove a copy"))?;
-    let mut fetched = of_bundle(&repository, commit, &declared.spec);
-    if let Some(sum) = &given.converted
-        && let Some(converted) = fetched_converted(&mut fetched)
-    {
+    unpack_bundle(&path, &repository, || budget.is_interrupted())
+        .map_err(|source| PortableJobError::of_use(PortableJobError::Bundle { name, source }))?;
+    fs_err::remove_file(&path).map_err(Unable::file("remove a copy"))?;
+    let mut converted = None;
+    if let Some(sum) = &given.converted {
         let folder = place.join("converted");
         unpack(job, (&source_name(sum), sum), place, &folder, budget)?;
-        *converted = Some(folder);
+        converted = Some(folder);
     }
-    Ok(fetched)
+    Ok(of_bundle(repository, commit, &declared.spec, converted))
 }
 
-fn fetched_converted(fetched: &mut Fetched) -> Option<&mut Option<PathBuf>> {
-    match fetched {
-        Fetched::GitMirror { converted, .. } | Fetched::GitLocal { converted, .. } => {
-            Some(converted)
+/// Refuses what a source of this kind cannot have: nothing of a description is passed over.
+fn check_kind(given: &JobSource, declared: &Source) -> Result<(), PortableJobError> {
+    let problem = match declared.spec {
+        SourceSpec::Url(_) | SourceSpec::UrlExtract(_) if given.converted.is_some() => {
+            "a source that is not of git has converted files"
         }
-        Fetched::File { .. } | Fetched::Archive { .. } => None,
-    }
+        SourceSpec::GitLocal { .. } => return Ok(()),
+        _ if given.commit.is_some() => "a source that is not of the kind git_local has a commit",
+        _ => return Ok(()),
+    };
+    Err(PortableJobError::Value { key: "sources", problem })
 }
 
-fn commit_of(source: &JobSource) -> Result<&CommitId, JobError> {
+fn commit_of(source: &JobSource) -> Result<&CommitId, PortableJobError> {
     let problem = "a source of the kind git_local has no commit";
-    source.commit.as_ref().ok_or(JobError::Value { key: "sources", problem })
+    source.commit.as_ref().ok_or(PortableJobError::Value { key: "sources", problem })
 }
 
 /// Computes the id of the job's package.
@@ -296,8 +303,8 @@ fn identify(
     package: &Package,
     image: Sha256Sum,
     hasher: &FileHasher<'_>,
-) -> Result<(PackageId, Documents), JobError> {
-    let (build, extra) = sums_of_files(package, hasher).map_err(JobError::Hash)?;
+) -> Result<(PackageId, Documents), PortableJobError> {
+    let (build, extra) = sums_of_files(package, hasher).map_err(PortableJobError::Hash)?;
     let mut heads = BTreeMap::new();
     for ((name, declared), given) in package.info.sources.iter().zip(&document.sources) {
         if matches!(declared.spec, SourceSpec::GitLocal { .. }) {
@@ -308,11 +315,15 @@ fn identify(
     let requires: Vec<PackageId> =
         document.dependencies.iter().map(|needed| needed.id.clone()).collect();
     identify_alone::<Infallible>(package, &inputs, &requires)
-        .map_err(|error| JobError::Identity(with_causes(&error)))
+        .map_err(|error| PortableJobError::Identity(with_causes(&error)))
 }
 
 /// Compares what was computed with the description.
-fn check(document: &JobDocument, id: &PackageId, documents: &Documents) -> Result<(), JobError> {
+fn check(
+    document: &JobDocument,
+    id: &PackageId,
+    documents: &Documents,
+) -> Result<(), PortableJobError> {
     if document.id != *id {
         return Err(contradiction("the id", document.id.to_string(), id.to_string()));
     }

@@ -20,6 +20,7 @@
 //! inputs    from a folder to the inputs of a build, whose id is computed again
 //! run       the build, in containers of this machine
 //! results   what a job leaves in out/
+//! unable    reasons why a machine cannot carry a job out
 //! compare   two packages of one id, and what may have made them differ
 //! ```
 //!
@@ -42,12 +43,14 @@ mod inputs;
 mod results;
 mod run;
 mod tarball;
+mod unable;
 
 pub use budget::TooLarge;
 pub use compare::{Cause, CompareError, Comparison, Difference, Times, compare};
 pub use document::{JobDependency, JobDocument, JobImage, JobLimits, JobSource};
-pub use error::{EntryProblem, JobError, Unable};
+pub use error::{EntryProblem, PortableJobError};
 pub use export::{ExportOptions, export};
 pub use folder::JobFolder;
-pub use results::{JobRecord, Outcome, PackageSums};
+pub use results::{JobOutcome, JobRecord, PackageSums};
 pub use run::{RunOptions, run};
+pub use unable::Unable;

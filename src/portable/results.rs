@@ -14,11 +14,13 @@ use std::path::{Path, PathBuf};
 use fs_err::os::unix::fs::OpenOptionsExt;
 use serde::{Deserialize, Serialize};
 
-use super::error::{JobError, Unable};
+use super::error::PortableJobError;
 use super::folder::JobFolder;
+use super::unable::Unable;
 use crate::base::atomic::{self, AtomicFile};
 use crate::base::confinement::open_plain;
 use crate::base::digest::{Sha1Sum, Sha256Sum};
+use crate::base::lock;
 use crate::build::record::Record;
 use crate::package::PackageId;
 
@@ -31,6 +33,9 @@ pub(super) const LOG: &str = "log";
 /// Name of the record.
 const RECORD: &str = "record.json";
 
+/// Version of the format that is written, and the only one that is read.
+pub(super) const VERSION: u64 = 1;
+
 /// Largest record that is read, in bytes.
 const LARGEST: u64 = 32 << 20;
 
@@ -38,13 +43,13 @@ const LARGEST: u64 = 32 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobRecord {
     /// Version of the format.
-    pub version: u32,
+    pub version: u64,
     /// Package.
     pub id: PackageId,
     /// Sum of the job's `job.json`.
     pub job: Sha256Sum,
     /// Outcome.
-    pub outcome: Outcome,
+    pub outcome: JobOutcome,
     /// Sums of `package.tar.xz`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub package: Option<PackageSums>,
@@ -62,7 +67,7 @@ pub struct JobRecord {
 /// Outcome of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
+pub enum JobOutcome {
     /// The package was built.
     Built,
     /// The build failed, as it would elsewhere.
@@ -71,7 +76,7 @@ pub enum Outcome {
     Unable,
 }
 
-impl Outcome {
+impl JobOutcome {
     /// Word of the record.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -93,6 +98,11 @@ pub struct PackageSums {
     pub bytes: u64,
 }
 
+#[derive(Deserialize)]
+struct Versioned {
+    version: u64,
+}
+
 impl JobRecord {
     /// Reads the record in a folder of results, if there is one.
     pub fn read(folder: &Path) -> io::Result<Option<Self>> {
@@ -102,12 +112,25 @@ impl JobRecord {
         };
         let mut text = Vec::new();
         file.take(LARGEST).read_to_end(&mut text)?;
+        // The version decides first: another one may have other keys.
+        let Versioned { version } = serde_json::from_slice(&text)?;
+        if version != VERSION {
+            let problem = format!(
+                "{RECORD} is of version {version}, and this mkpanda knows version {VERSION} only"
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+        }
         Ok(Some(serde_json::from_slice(&text)?))
+    }
+
+    /// True if the record is that of a job, rather than of another whose results were in the same folder.
+    pub fn is_of(&self, job: &JobFolder) -> bool {
+        self.job == job.sum
     }
 }
 
 /// Folder of results, which is opened once: another user that can write to the job's folder could put a link
-/// in its place meanwhile.
+/// in its place meanwhile. The folder is locked as long as it is open: two runs would mix their results.
 #[derive(Debug)]
 pub(super) struct Results {
     path: PathBuf,
@@ -117,41 +140,47 @@ pub(super) struct Results {
 impl Results {
     /// Makes the folder, and removes results of an earlier run, the record first. A folder that the caller
     /// names may have files of those names that are not results.
-    pub(super) fn prepare(named: Option<&Path>, job: &JobFolder) -> Result<Self, JobError> {
+    pub(super) fn prepare(named: Option<&Path>, job: &JobFolder) -> Result<Self, PortableJobError> {
         let path = named.map_or_else(|| job.place("out"), Path::to_owned);
         match fs_err::create_dir(&path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => made.map_err(unable("make a folder for the results"))?,
+            made => made.map_err(Unable::file("make a folder for the results"))?,
         }
         let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
         let opened = fs_err::OpenOptions::new().read(true).custom_flags(flags).open(&path);
         // A link is not a folder either, with these flags.
         let folder = opened.map_err(|error| match error.kind() {
-            io::ErrorKind::NotADirectory => JobError::OutNoFolder(path.clone()),
-            _ => unable("open the folder for the results")(error),
+            io::ErrorKind::NotADirectory => PortableJobError::OutNoFolder(path.clone()),
+            _ => Unable::file("open the folder for the results")(error).into(),
         })?;
+        if !lock::lock_folder(folder.file()) {
+            return Err(Unable::OutInUse(path).into());
+        }
         let results = Self { path, folder };
         if named.is_some() {
             results.check(job)?;
+        } else if fs_err::read_link(results.handle()).ok().as_deref() != Some(&*results.path) {
+            // Its owner has put a link in the place of the job's folder, which is one without links.
+            return Err(PortableJobError::OutMoved(results.path));
         }
-        results.clear().map_err(unable("remove earlier results"))?;
+        results.clear().map_err(Unable::file("remove earlier results"))?;
         Ok(results)
     }
 
     /// Refuses a folder of something else.
-    fn check(&self, job: &JobFolder) -> Result<(), JobError> {
-        let open = unable("open the folder for the results");
+    fn check(&self, job: &JobFolder) -> Result<(), PortableJobError> {
+        let open = Unable::file("open the folder for the results");
         let same = |one: std::fs::Metadata, other: std::fs::Metadata| {
             (one.dev(), one.ino()) == (other.dev(), other.ino())
         };
-        let of_job = fs_err::metadata(job.path()).map_err(&open)?;
-        if same(self.folder.metadata().map_err(&open)?, of_job) {
-            return Err(JobError::OutIsJob);
+        let of_job = fs_err::metadata(job.path()).map_err(open)?;
+        if same(self.folder.metadata().map_err(open)?, of_job) {
+            return Err(PortableJobError::OutIsJob);
         }
         let is_there = |name: &&str| fs_err::symlink_metadata(self.place(name)).is_ok();
         match [RECORD, LOG, PACKAGE].iter().find(|name| is_there(name)) {
             Some(name) if !matches!(JobRecord::read(&self.handle()), Ok(Some(_))) => {
-                Err(JobError::OutOfOthers { path: self.path.clone(), name })
+                Err(PortableJobError::OutOfOthers { path: self.path.clone(), name })
             }
             _ => Ok(()),
         }
@@ -209,6 +238,32 @@ impl Results {
     }
 }
 
-fn unable(doing: &'static str) -> impl Fn(io::Error) -> JobError {
-    move |source| Unable::File { doing, source }.into()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_becomes_a_link_removes_nothing_elsewhere() {
+        let place = tempfile::tempdir().unwrap();
+        let place = fs_err::canonicalize(place.path()).unwrap();
+        let (folder, elsewhere) = (place.join("job"), place.join("elsewhere"));
+        fs_err::create_dir_all(&folder).unwrap();
+        fs_err::create_dir_all(elsewhere.join("out")).unwrap();
+        let sum = Sha256Sum::of(b"");
+        let text = format!(
+            r#"{{"version": 1, "id": "p--1", "variant": null, "image": {{"host": {{"id": "{sum}"}}}},
+            "package": "{sum}", "sources": [], "dependencies": [], "buildinfo_full": null, "pkginfo": null,
+            "environment": {{}}, "source_date_epoch": 1, "limits": {{}}}}"#
+        );
+        fs_err::write(folder.join("job.json"), text).unwrap();
+        let job = JobFolder::open(&folder).unwrap();
+        Results::prepare(None, &job).unwrap();
+        let log = elsewhere.join("out/log");
+        fs_err::write(&log, "of the caller's").unwrap();
+        fs_err::rename(&folder, place.join("moved")).unwrap();
+        fs_err::os::unix::fs::symlink(&elsewhere, &folder).unwrap();
+        let refused = Results::prepare(None, &job).unwrap_err();
+        assert!(matches!(&refused, PortableJobError::OutMoved(out) if *out == folder.join("out")));
+        assert!(log.exists());
+    }
 }

@@ -7,26 +7,28 @@ use std::time::{Duration, Instant};
 
 use super::budget::Budget;
 use super::document::{JobImage, JobLimits};
-use super::error::{JobError, Unable};
+use super::error::PortableJobError;
 use super::folder::{JobFolder, layer_name};
 use super::inputs::{self, JobInputs};
-use super::results::{self, JobRecord, Outcome, PackageSums, Results};
+use super::results::{self, JobOutcome, JobRecord, PackageSums, Results};
+use super::unable::Unable;
 use crate::archive::Limits as ArchiveLimits;
 use crate::base::causes::with_causes;
-use crate::base::event::{Event, Observer, Outcome as EventOutcome, Phase};
+use crate::base::event::{Event, Observer, Outcome, Phase};
 use crate::build::archive_sums::ArchiveSums;
 use crate::build::execute::demand;
 use crate::build::id::FileHasher;
-use crate::build::job::BuildSettings;
+use crate::build::job::{BuildJob, BuildSettings};
 use crate::build::jobserver::{Jobserver, Style};
 use crate::build::package_runner::{CoreShare, PackageRunner, Phases, failed};
 use crate::build::record::{Ending, Record};
-use crate::build::schedule::{Cores, Demand};
+use crate::build::schedule::Cores;
 use crate::build::supply::BuildError;
 use crate::container::helper::HelperSlot;
 use crate::container::namespace::Network;
 use crate::runner::command::CommandRoot;
 use crate::runner::home::{Home, give_folder};
+use crate::runner::job::Failure;
 use crate::runner::scratch::InputsFolder;
 use crate::runner::session::{
     JobError as NoAnswer, RunLimits, RunnerSettings, Session, SessionError,
@@ -48,8 +50,19 @@ pub struct RunOptions {
     pub shows_output: bool,
 }
 
-/// Record of a build, and its error.
-type Built = (Option<Record>, Option<JobError>);
+/// Build that came to an end.
+struct Ended {
+    /// Record, of a build that a helper has answered.
+    record: Option<Record>,
+    /// Package, or reason why there is none.
+    result: Result<(), PortableJobError>,
+}
+
+impl From<PortableJobError> for Ended {
+    fn from(error: PortableJobError) -> Self {
+        Self { record: None, result: Err(error) }
+    }
+}
 
 /// Carries a job out, and returns the path of the package. The record is written for a build that failed
 /// and for a machine that is not able, too, but not for a job that is refused.
@@ -57,25 +70,23 @@ pub fn run(
     job: &JobFolder,
     options: &RunOptions,
     observer: &dyn Observer,
-) -> Result<PathBuf, JobError> {
+) -> Result<PathBuf, PortableJobError> {
     let out = Results::prepare(options.out.as_deref(), job)?;
-    let (build, error) = match build(job, options, &out, observer) {
-        Ok(built) => built,
-        Err(error) => (None, Some(error)),
-    };
+    let Ended { record, result } = build(job, options, &out, observer).unwrap_or_else(Ended::from);
     // A build that was killed looks as if it failed, and a copy that was cut off as if it were damaged.
-    if error.is_some() && options.runner.interrupt.is_raised() {
+    if result.is_err() && options.runner.interrupt.is_raised() {
         // Without a record, a log would be that of something else. A removal that fails leaves the log.
         drop(out.clear());
-        return Err(JobError::Interrupted);
+        return Err(PortableJobError::Interrupted);
     }
-    let outcome = match &error {
-        None => Outcome::Built,
-        Some(JobError::Build(_)) => Outcome::Failed,
-        Some(JobError::Unable(_)) => Outcome::Unable,
-        Some(_) => return Err(error.unwrap_or(JobError::Interrupted)),
+    let outcome = match &result {
+        Ok(()) => JobOutcome::Built,
+        Err(PortableJobError::Build(_)) => JobOutcome::Failed,
+        Err(PortableJobError::Unable(_)) => JobOutcome::Unable,
+        // The job is refused.
+        Err(_) => return result.map(|()| out.path(results::PACKAGE)),
     };
-    let package = match build.as_ref().map(|record| &record.ending) {
+    let package = match record.as_ref().map(|record| &record.ending) {
         Some(Ending::Built(built)) => Some(PackageSums {
             sha256: built.sha256.clone(),
             sha1: built.sha1.clone(),
@@ -83,28 +94,19 @@ pub fn run(
         }),
         _ => None,
     };
-    let record = JobRecord {
-        version: 1,
+    let error = result.as_ref().err();
+    let job_record = JobRecord {
+        version: results::VERSION,
         id: job.document.id.clone(),
         job: job.sum.clone(),
         outcome,
         package,
-        message: error.as_ref().map(|error| with_causes(error)),
-        hint: error.as_ref().and_then(hint),
-        build,
+        message: error.map(|error| with_causes(error)),
+        hint: error.and_then(PortableJobError::hint),
+        build: record,
     };
-    out.write(&record).map_err(|source| Unable::File { doing: "write the record", source })?;
-    error.map_or(Ok(out.path(results::PACKAGE)), Err)
-}
-
-fn hint(error: &JobError) -> Option<String> {
-    match error {
-        JobError::Build(error) => match &**error {
-            BuildError::Failed(failed) => failed.failure.hint.clone(),
-            _ => None,
-        },
-        error => error.hint(),
-    }
+    out.write(&job_record).map_err(Unable::file("write the record"))?;
+    result.map(|()| out.path(results::PACKAGE))
 }
 
 /// Limits of the machine, lowered by those of the job.
@@ -161,12 +163,11 @@ fn build(
     options: &RunOptions,
     out: &Results,
     observer: &dyn Observer,
-) -> Result<Built, JobError> {
+) -> Result<Ended, PortableJobError> {
     let settings = settings(job, &options.runner)?;
     let home = &settings.home;
     check_places(job, home)?;
-    let unable = |doing| move |source| Unable::File { doing, source };
-    let place = InputsFolder::create(home).map_err(unable("make a scratch folder"))?;
+    let place = InputsFolder::create(home).map_err(Unable::file("make a scratch folder"))?;
     let build_settings = BuildSettings {
         source_date_epoch: job.document.source_date_epoch,
         // A job has all of its inputs.
@@ -181,12 +182,12 @@ fn build(
     let inputs = inputs::prepare(job, &place.path(), &budget, &hasher, &build_settings)?;
     let used = used(job, &inputs);
     let waiting = || uses::say_waiting(observer);
-    let registration =
-        uses::register(home, &used, waiting).map_err(unable("use the builder's own folder"))?;
+    let registration = uses::register(home, &used, waiting)
+        .map_err(Unable::file("use the builder's own folder"))?;
     let (session, helper) = Session::open(&settings, observer).map_err(no_session)?;
     check_layers(job, session.layers(), &budget)?;
     give_folder(&home.packages(), &session.machine().map)
-        .map_err(unable("use the builder's own folder"))?;
+        .map_err(Unable::file("use the builder's own folder"))?;
     let sums = ArchiveSums::default();
     for needed in &inputs.build.dependencies {
         if let Some(sum) = &needed.sha256 {
@@ -234,7 +235,11 @@ fn used(job: &JobFolder, inputs: &JobInputs) -> Used {
 }
 
 /// Checks the layers that are not unpacked yet.
-fn check_layers(job: &JobFolder, unpacked: &Path, budget: &Budget<'_>) -> Result<(), JobError> {
+fn check_layers(
+    job: &JobFolder,
+    unpacked: &Path,
+    budget: &Budget<'_>,
+) -> Result<(), PortableJobError> {
     let JobImage::Layers { layers, .. } = &job.document.image else { return Ok(()) };
     // An image may have a layer twice.
     let mut seen = BTreeSet::new();
@@ -255,15 +260,12 @@ fn carry_out(
     (cores, jobserver): (usize, Option<&Jobserver>),
     out: &Results,
     observer: &dyn Observer,
-) -> Result<Built, JobError> {
+) -> Result<Ended, PortableJobError> {
     let began = Instant::now();
     let JobInputs { build, sources, declared } = inputs;
     let demand = demand(jobserver, build);
     let share = Cores::new(cores, 1).take(0, demand);
-    let share = CoreShare {
-        told: u32::try_from(share.told).unwrap_or(u32::MAX),
-        jobserver: jobserver.map(|jobserver| jobserver.begin(share.own, demand == Demand::Shared)),
-    };
+    let share = CoreShare::new(&share, jobserver);
     let archive = place.join(results::PACKAGE);
     let files = runner.files(&build.id, &archive, place.join("kept")).map_err(unanswered)?;
     let job = runner.job(build, &share, sources, &files).map_err(unanswered)?;
@@ -271,13 +273,12 @@ fn carry_out(
     let ran = runner.run(&job, files.scratch, &mut helper, observer, |phase| phases.enter(phase));
     let phase = phases.watch.phase();
     let took = began.elapsed();
-    let unable = |doing| move |source| Unable::File { doing, source };
     let package = build.id.to_string();
-    out.put(&job.log, results::LOG).map_err(unable("copy the log"))?;
+    out.put(&job.log, results::LOG).map_err(Unable::file("copy the log"))?;
     let log = Some(out.path(results::LOG));
     let ran = ran.map_err(|error| {
         let error = unanswered(error);
-        if matches!(error, JobError::Build(_)) {
+        if matches!(error, PortableJobError::Build(_)) {
             let (package, log) = (package.clone(), log.clone());
             observer.event(Event::Failed { package, phase, took, log });
         }
@@ -285,39 +286,46 @@ fn carry_out(
     })?;
     let ending = phases.ending(&ran.result);
     let record = phases.watch.record(declared, &job, ending);
-    match ran.result {
-        Ok(_) => {
-            files.output.commit().map_err(unable("keep the archive"))?;
-            out.put(&archive, results::PACKAGE).map_err(unable("copy the package"))?;
-            observer.event(Event::Finished { package, how: EventOutcome::Built, took });
-            Ok((Some(record), None))
-        }
-        Err(failure) => {
-            observer.event(Event::Failed { package, phase, took, log: log.clone() });
-            if failure.no_room {
-                return Ok((Some(record), Some(Unable::NoRoom(failure.message).into())));
-            }
-            // Inputs that cannot be prepared are a matter of the machine, unless a command says otherwise.
-            let of_machine = phase == Phase::Prepare && !failure.see_log;
-            let mut error = failed(&job, phase, failure);
-            if of_machine {
-                return Ok((Some(record), Some(Unable::Helper(Box::new(error)).into())));
-            }
-            if let BuildError::Failed(failed) = &mut error {
-                // The job's own log goes with the scratch folder.
-                failed.log = failed.log.take().and(log);
-            }
-            Ok((Some(record), Some(JobError::Build(Box::new(error)))))
-        }
+    let Err(failure) = ran.result else {
+        files.output.commit().map_err(Unable::file("keep the archive"))?;
+        out.put(&archive, results::PACKAGE).map_err(Unable::file("copy the package"))?;
+        observer.event(Event::Finished { package, how: Outcome::Built, took });
+        return Ok(Ended { record: Some(record), result: Ok(()) });
+    };
+    observer.event(Event::Failed { package, phase, took, log: log.clone() });
+    let error = failed_build(&job, phase, failure, log);
+    Ok(Ended { record: Some(record), result: Err(error) })
+}
+
+/// Classifies a failure that a helper has reported. `log` is a copy of the job's log, which stays.
+fn failed_build(
+    job: &BuildJob,
+    phase: Phase,
+    failure: Failure,
+    log: Option<PathBuf>,
+) -> PortableJobError {
+    if failure.no_room {
+        let Failure { message, hint, .. } = failure;
+        return Unable::NoRoom { message, hint }.into();
     }
+    // Inputs that cannot be prepared are a matter of the machine, unless a command says otherwise.
+    let of_machine = phase == Phase::Prepare && !failure.see_log;
+    let mut error = failed(job, phase, failure);
+    if of_machine {
+        return Unable::Helper(Box::new(error)).into();
+    }
+    if let BuildError::Failed(failed) = &mut error {
+        failed.log = failed.log.take().and(log);
+    }
+    PortableJobError::Build(Box::new(error))
 }
 
 /// Classifies the error of a build that came to no answer: a time limit is the build's, all else the machine's.
-fn unanswered(error: BuildError) -> JobError {
+fn unanswered(error: BuildError) -> PortableJobError {
     match error {
-        error if error.is_interruption() => JobError::Interrupted,
+        error if error.is_interruption() => PortableJobError::Interrupted,
         BuildError::Job { source: NoAnswer::TimeLimit { .. }, .. } => {
-            JobError::Build(Box::new(error))
+            PortableJobError::Build(Box::new(error))
         }
         error => Unable::Helper(Box::new(error)).into(),
     }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::argument::{Argument, ArgumentType, Origin};
 use super::kind::Kind;
-use super::names::{RELEASE_VALUES, is_reserved};
+use super::names::{RELEASE_VALUES, is_reserved, release_value};
 use crate::package::yaml::{Yaml, YamlEntry, YamlNode};
 use crate::package::{PackageName, Problem};
 
@@ -174,8 +174,8 @@ fn argument(entry: &YamlEntry) -> Result<Argument, Problem> {
             return Err(Problem::at(offset, message));
         }
     };
-    if origin == Origin::Release && !RELEASE_VALUES.iter().any(|(known, _)| known == name) {
-        let known: Vec<&str> = RELEASE_VALUES.iter().map(|(name, _)| *name).collect();
+    if origin == Origin::Release && release_value(name).is_none() {
+        let known: Vec<&str> = RELEASE_VALUES.iter().map(|value| value.name).collect();
         let message = format!("a release has no value {name}");
         return Err(Problem::at(offset, message).hint(format!("it has: {}", known.join(", "))));
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Kwargs;
@@ -18,6 +18,7 @@ use minijinja::{
 };
 use serde_json::{Map, Value};
 
+use super::bounds::{OutputLimits, check_shape};
 use super::error::ProviderError;
 use super::kind::Kind;
 use super::token::{OutputFault, token};
@@ -31,17 +32,6 @@ const DEEPEST: usize = 8;
 
 /// Largest text that a template may give, in bytes.
 const LONGEST: usize = 16 << 20;
-
-/// Time that the outputs of a provider may take together. Loops of one file are bounded by [`FUEL`]; a loop may render
-/// files with loops of their own.
-pub(super) const LONGEST_TIME: Duration = Duration::from_secs(60);
-
-/// Longest expression or statement of a template, in bytes: minijinja parses and compiles chains of operators by
-/// recursion, whose depth nothing else bounds.
-const LONGEST_TAG: usize = 4 << 10;
-
-/// Number of `elif` in a template, each of which is nested in the one before.
-const MOST_BRANCHES: usize = 300;
 
 /// A template's text, and its path for messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,8 +70,8 @@ impl Engine {
     /// Renders a text of `provider.yaml`, the name of an output say.
     pub(super) fn render_text(&self, text: &str, output: &str) -> Result<String, ProviderError> {
         let (environment, _) = self.environment(Kind::Text);
-        let rendered =
-            bounded(text).and_then(|()| environment.render_str(text, context(&self.values)));
+        let rendered = check_shape(text, environment.syntax())
+            .and_then(|()| environment.render_str(text, context(&self.values)));
         rendered.map_err(|error| {
             let report = Problem::whole(described(&error)).in_file(&PathBuf::from(text), text);
             ProviderError::Template { report: Box::new(report), output: output.to_owned() }
@@ -190,14 +180,8 @@ impl Engine {
         environment.set_debug(true);
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_fuel(Some(FUEL));
-        let syntax = SyntaxConfig::builder()
-            .trim_blocks(true)
-            .lstrip_blocks(true)
-            .keep_trailing_newline(true)
-            .build();
-        if let Ok(syntax) = syntax {
-            environment.set_syntax(syntax);
-        }
+        let syntax = syntax();
+        environment.set_syntax(syntax.clone());
         // Results of macros are known by being safe, which they are only where something is escaped.
         environment.set_auto_escape_callback(move |_| AutoEscape::Custom(kind.as_str().into()));
         for filter in ["safe", "escape", "e"] {
@@ -211,7 +195,7 @@ impl Engine {
         let templates = Arc::clone(&self.templates);
         environment.set_loader(move |name| {
             let Some(template) = templates.get(name) else { return Ok(None) };
-            bounded(&template.text)?;
+            check_shape(&template.text, &syntax)?;
             Ok(Some(template.text.clone()))
         });
         let tokens: Arc<Mutex<Vec<Value>>> = Arc::default();
@@ -243,8 +227,9 @@ impl Engine {
             let message = format!("the provider has no file {name:?}");
             return Err(Error::new(ErrorKind::TemplateNotFound, message));
         }
-        if self.began.elapsed() > LONGEST_TIME {
-            let message = format!("this takes longer than {} s", LONGEST_TIME.as_secs());
+        let longest = OutputLimits::ALL.time;
+        if self.began.elapsed() > longest {
+            let message = format!("this takes longer than {} s", longest.as_secs());
             return Err(Error::new(ErrorKind::OutOfFuel, message));
         }
         if self.depth.fetch_add(1, Ordering::Relaxed) >= DEEPEST {
@@ -261,32 +246,15 @@ impl Engine {
     }
 }
 
-/// Refuses a template that cannot be parsed with a bounded stack.
-fn bounded(text: &str) -> Result<(), Error> {
-    let too_complex = |message: String| Err(Error::new(ErrorKind::SyntaxError, message));
-    let (mut rest, mut branches) = (text, 0);
-    while let Some(at) = rest.find('{') {
-        let after = &rest[at + 1..];
-        let close = match after.bytes().next() {
-            Some(b'{') => "}}",
-            Some(b'%') => "%}",
-            _ => {
-                rest = after;
-                continue;
-            }
-        };
-        let tag = &after[1..];
-        let (tag, after) = tag.split_at(tag.find(close).unwrap_or(tag.len()));
-        if tag.len() > LONGEST_TAG {
-            return too_complex(format!("an expression is longer than {LONGEST_TAG} bytes"));
-        }
-        branches += usize::from(tag.trim_start_matches(['-', '+', ' ']).starts_with("elif"));
-        rest = after;
-    }
-    if branches > MOST_BRANCHES {
-        return too_complex(format!("there are more than {MOST_BRANCHES} elif in a template"));
-    }
-    Ok(())
+/// Jinja with a tag alone in its line leaving no line.
+fn syntax() -> SyntaxConfig {
+    let syntax = SyntaxConfig::builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .keep_trailing_newline(true)
+        .build();
+    // Only delimiters can be at fault, and these are Jinja's.
+    syntax.unwrap_or_default()
 }
 
 /// Writes a value, or its token until the text is checked.

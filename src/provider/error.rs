@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::base::suggestion::nearest;
+use crate::base::suggestion::{did_you_mean, nearest};
 use crate::package::{NameError, PackageId, Report};
 
 /// A provider cannot be read or rendered.
@@ -71,11 +71,13 @@ pub enum ProviderError {
         /// Name of the outputs.
         name: String,
     },
-    /// The outputs take too much time or memory.
-    #[error("provider {provider}: its outputs {problem}")]
-    Outputs {
+    /// The files take too much time or memory.
+    #[error("provider {provider}: its {what} {problem}")]
+    Limit {
         /// Name of the provider.
         provider: String,
+        /// Kind of files: outputs or pages.
+        what: &'static str,
         /// Exceeded limit, in words.
         problem: String,
     },
@@ -111,8 +113,12 @@ impl ProviderError {
     /// Remedy, if one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Unknown { known, .. } => {
-                Some(format!("built-in providers: {}", known.join(", ")))
+            Self::Unknown { name, known } => {
+                let all = known.join(", ");
+                Some(match nearest(name, known.iter().copied()) {
+                    Some(near) => format!("{} Built-in providers: {all}", did_you_mean(near)),
+                    None => format!("built-in providers: {all}"),
+                })
             }
             Self::File(report) | Self::Template { report, .. } => report.hint().map(str::to_owned),
             Self::NotProvider(_) => Some("docs/providers.md describes the folder".to_owned()),
@@ -179,7 +185,7 @@ impl fmt::Display for ArgumentFault {
             }
             Self::Unknown { name, known } => {
                 match nearest(name, known.iter().map(String::as_str)) {
-                    Some(other) => write!(f, "{name} is not known (did you mean {other}?)"),
+                    Some(other) => write!(f, "{name} is not known ({})", did_you_mean(other)),
                     None => write!(f, "{name} is not known"),
                 }
             }

@@ -11,6 +11,7 @@
 
 mod archive;
 mod argument;
+mod bounds;
 mod built_in;
 mod definition;
 mod engine;
@@ -36,6 +37,6 @@ pub use argument::{Argument, ArgumentType, Origin};
 pub use error::{ArgumentFault, ProviderError};
 pub use kind::Kind;
 pub use model::{Provider, ProviderFile};
-pub use names::RELEASE_VALUES;
+pub use names::{RELEASE_VALUES, ReleaseValue};
 pub use pages::VariantFiles;
 pub use values::Values;

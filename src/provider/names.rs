@@ -24,33 +24,51 @@ pub(super) fn is_reserved_list(name: &str) -> bool {
 /// Names known in pages beside the values of the release.
 pub(super) const PAGE_NAMES: [&str; 2] = ["file", "variants"];
 
-/// Values of the release that belong to one variant.
-pub(super) const VARIANT_VALUES: [&str; 5] =
-    ["bootstrap_id", "bootstrap_sha256", "bootstrap_variant", "package_ids", "variant"];
-
-/// True for values of the release that all variants have alike.
-pub(super) fn is_of_release(name: &str) -> bool {
-    !VARIANT_VALUES.contains(&name) && RELEASE_VALUES.iter().any(|(known, _)| *known == name)
+/// Value that a release has for every provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReleaseValue {
+    /// Name.
+    pub name: &'static str,
+    /// Explanation for people.
+    pub explanation: &'static str,
+    /// True if each variant has a value of its own.
+    pub is_of_variant: bool,
 }
 
-/// Names of the values that a release has for every provider; the second text is the explanation.
-pub const RELEASE_VALUES: &[(&str, &str)] = &[
-    ("azure_download_url", "URL at which the files of the storage \"azure\" are"),
-    ("bootstrap_id", "id of the variant's bootstrap"),
-    ("bootstrap_sha256", "SHA-256 of the bootstrap's archive"),
-    ("bootstrap_url", "URL of the repository, without a / at its end"),
-    ("bootstrap_variant", "name of the variant with a dot behind, empty for the default one"),
-    ("build_name", "path of the repository, a /, and the channel"),
-    ("cloudformation_s3_url_full", "URL at which the CloudFormation templates are"),
-    ("commit", "commit of the tree"),
-    ("package_ids", "ids of the variant's packages"),
-    ("pkgpanda_sha256", "SHA-256 of the static pkgpanda"),
-    ("pkgpanda_url", "URL of the static pkgpanda"),
-    ("provider", "name of the provider"),
-    ("reproducible_artifact_path", "path of the release below its storage"),
-    ("repository_url", "URL of the repository in the preferred storage"),
-    ("signing_key", "public key that has signed all artifacts, empty if none has"),
-    ("tag", "name of the release"),
-    ("variant", "name of the variant, empty for the default one"),
-    ("version", "version of the product"),
+const fn of_release(name: &'static str, explanation: &'static str) -> ReleaseValue {
+    ReleaseValue { name, explanation, is_of_variant: false }
+}
+
+const fn of_variant(name: &'static str, explanation: &'static str) -> ReleaseValue {
+    ReleaseValue { name, explanation, is_of_variant: true }
+}
+
+/// Values that a release has for every provider.
+pub const RELEASE_VALUES: &[ReleaseValue] = &[
+    of_release("azure_download_url", "URL at which the files of the storage \"azure\" are"),
+    of_variant("bootstrap_id", "id of the variant's bootstrap"),
+    of_variant("bootstrap_sha256", "SHA-256 of the bootstrap's archive"),
+    of_release("bootstrap_url", "URL of the repository, without a / at its end"),
+    of_variant(
+        "bootstrap_variant",
+        "name of the variant with a dot behind, empty for the default one",
+    ),
+    of_release("build_name", "path of the repository, a /, and the channel"),
+    of_release("cloudformation_s3_url_full", "URL at which the CloudFormation templates are"),
+    of_release("commit", "commit of the tree"),
+    of_variant("package_ids", "ids of the variant's packages"),
+    of_release("pkgpanda_sha256", "SHA-256 of the static pkgpanda"),
+    of_release("pkgpanda_url", "URL of the static pkgpanda"),
+    of_release("provider", "name of the provider"),
+    of_release("reproducible_artifact_path", "path of the release below its storage"),
+    of_release("repository_url", "URL of the repository in the preferred storage"),
+    of_release("signing_key", "public key that has signed all artifacts, empty if none has"),
+    of_release("tag", "name of the release"),
+    of_variant("variant", "name of the variant, empty for the default one"),
+    of_release("version", "version of the product"),
 ];
+
+/// Value of the release of a name.
+pub(super) fn release_value(name: &str) -> Option<&'static ReleaseValue> {
+    RELEASE_VALUES.iter().find(|value| value.name == name)
+}

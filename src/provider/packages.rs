@@ -15,16 +15,17 @@ use serde_json::{Map, Value, json};
 
 use super::archive::{PackedFile, pack_files};
 use super::argument::Origin;
+use super::bounds::Budget;
 use super::engine::Engine;
 use super::error::ProviderError;
 use super::folder::DEFINITION;
 use super::kind::Kind;
 use super::model::{Provider, ProviderFile};
 use crate::archive::EntryPath;
-use crate::artifact::repository::package_path;
 use crate::host::LATE_BEGIN;
 use crate::package::PackageId;
 use crate::package::hash::{hash_strings, hash_value};
+use crate::package::paths::{late_path, package_list_path, package_path};
 
 /// Packages of a configuration, and the resulting values for templates.
 #[derive(Debug, Default)]
@@ -39,6 +40,7 @@ impl Provider {
         &self,
         engine: &Engine,
         variables: &Map<String, Value>,
+        budget: &mut Budget<'_>,
     ) -> Result<Configuration, ProviderError> {
         let config_id = self.config_id(variables);
         let mut late = String::from("package:\n");
@@ -53,6 +55,7 @@ impl Provider {
                     continue;
                 }
                 let text = engine.render(&file.template, file.kind, &file.path)?;
+                budget.count(text.len(), "outputs")?;
                 if text.contains(LATE_BEGIN) {
                     has_late = true;
                     _ = write!(
@@ -77,8 +80,7 @@ impl Provider {
         let mut late_package = String::new();
         if has_late {
             let id = self.id(&format!("dcos-provider-{config_id}-{}--setup", self.name))?;
-            let name = format!("packages/{}/{id}.dcos_config", id.name());
-            files.push(reproducible(name, late.into_bytes()));
+            files.push(reproducible(late_path(&id), late.into_bytes()));
             late_package = id.to_string();
         }
         let mut values = Map::new();
@@ -147,8 +149,7 @@ fn add_list(
         list_id = hash_strings(all.iter().map(String::as_str)).to_string();
         let quoted: Vec<String> = all.iter().map(|id| json!(id).to_string()).collect();
         let text = format!("[{}]", quoted.join(", "));
-        let name = format!("package_lists/{list_id}.package_list.json");
-        files.push(reproducible(name, text.into_bytes()));
+        files.push(reproducible(package_list_path(&list_id), text.into_bytes()));
     }
     values.insert("config_packages".to_owned(), config.into());
     values.insert("cluster_packages".to_owned(), all.into());

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::bounds::{Budget, OutputLimits};
 use super::engine::Engine;
 use super::error::ProviderError;
 use super::folder::OfTemplate;
 use super::model::{Provider, ProviderFile};
-use super::names::{PAGE_NAMES, VARIANT_VALUES};
+use super::names::{PAGE_NAMES, release_value};
 use super::values::Values;
 
 /// A deployed variant, and the provider's files for it.
@@ -27,9 +28,19 @@ impl Provider {
         values: &Values,
         variants: &[VariantFiles],
     ) -> Result<Vec<ProviderFile>, ProviderError> {
+        self.render_pages_within(values, variants, OutputLimits::ALL)
+    }
+
+    pub(super) fn render_pages_within(
+        &self,
+        values: &Values,
+        variants: &[VariantFiles],
+        limits: OutputLimits,
+    ) -> Result<Vec<ProviderFile>, ProviderError> {
+        let mut budget = Budget::new(&self.name, limits);
         let mut known: Map<String, Value> = values
             .of_release()
-            .filter(|(name, _)| !VARIANT_VALUES.contains(name))
+            .filter(|(name, _)| release_value(name).is_none_or(|value| !value.is_of_variant))
             .map(|(name, value)| (name.to_owned(), value.clone()))
             .collect();
         let described =
@@ -39,6 +50,7 @@ impl Provider {
         let page = |page: &super::definition::OutputTemplate| {
             let name = self.output_name(&engine, &page.name)?;
             let text = engine.render(&page.template, page.kind, &name)?;
+            budget.count(text.len(), "pages")?;
             Ok(ProviderFile {
                 name,
                 content_type: page.content_type.clone(),
@@ -55,7 +67,10 @@ impl Provider {
             template: &page.template,
             offset: page.offset,
             output: &page.name,
-            knows: Box::new(|name| PAGE_NAMES.contains(&name) || super::names::is_of_release(name)),
+            knows: Box::new(|name| {
+                PAGE_NAMES.contains(&name)
+                    || release_value(name).is_some_and(|value| !value.is_of_variant)
+            }),
             unknown: "is not known in pages",
         })
     }

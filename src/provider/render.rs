@@ -2,32 +2,36 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
 use super::argument::ArgumentType;
-use super::engine::{Engine, LONGEST_TIME};
+use super::bounds::{Budget, OutputLimits};
+use super::engine::Engine;
 use super::error::ProviderError;
 use super::model::{Provider, ProviderFile};
 use super::packages::is_set;
 use super::values::Values;
 use crate::archive::EntryPath;
 
-/// Upper limit of all outputs of a provider together, in bytes: they are in memory until they are stored.
-const LARGEST_OUTPUTS: usize = 256 << 20;
-
 impl Provider {
     /// Renders all outputs, and the packages that they refer to: first the packages, each once. Values
     /// that are missing, unknown or wrong are named all at once.
     pub fn render(&self, values: &Values) -> Result<Vec<ProviderFile>, ProviderError> {
+        self.render_within(values, OutputLimits::ALL)
+    }
+
+    pub(super) fn render_within(
+        &self,
+        values: &Values,
+        limits: OutputLimits,
+    ) -> Result<Vec<ProviderFile>, ProviderError> {
         let resolved = self.resolve(values)?;
         let mut configurations: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
         let (mut packages, mut files) = (BTreeMap::new(), Vec::new());
         let mut names = BTreeSet::new();
-        let (began, mut bytes) = (Instant::now(), 0);
+        let mut budget = Budget::new(&self.name, limits);
         for output in &self.outputs {
-            self.bound(began, bytes)?;
             let mut variables: Map<_, _> = resolved.0.clone().into_iter().collect();
             variables.extend(output.with.clone());
             if !output.when.as_ref().is_none_or(|name| is_set(variables.get(name))) {
@@ -37,7 +41,7 @@ impl Provider {
             let key = Value::Object(configured.clone()).to_string();
             if !configurations.contains_key(&key) {
                 let engine = Engine::new(Arc::clone(&self.templates), configured.clone());
-                let configuration = self.configuration(&engine, &configured)?;
+                let configuration = self.configuration(&engine, &configured, &mut budget)?;
                 packages
                     .extend(configuration.files.into_iter().map(|file| (file.name.clone(), file)));
                 configurations.insert(key.clone(), configuration.values);
@@ -50,7 +54,7 @@ impl Provider {
                 return Err(ProviderError::SameOutput { provider: self.name.clone(), name });
             }
             let text = engine.render(&output.template, output.kind, &name)?;
-            bytes += text.len();
+            budget.count(text.len(), "outputs")?;
             files.push(ProviderFile {
                 name,
                 content_type: output.content_type.clone(),
@@ -59,18 +63,6 @@ impl Provider {
             });
         }
         Ok(packages.into_values().chain(files).collect())
-    }
-
-    /// Refuses outputs that take too much time or memory together.
-    fn bound(&self, began: Instant, bytes: usize) -> Result<(), ProviderError> {
-        let problem = if bytes > LARGEST_OUTPUTS {
-            format!("have more than {LARGEST_OUTPUTS} bytes together")
-        } else if began.elapsed() > LONGEST_TIME {
-            format!("take longer than {} s together", LONGEST_TIME.as_secs())
-        } else {
-            return Ok(());
-        };
-        Err(ProviderError::Outputs { provider: self.name.clone(), problem })
     }
 
     /// The values that packages may depend on.

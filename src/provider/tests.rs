@@ -1,5 +1,6 @@
 //! Providers from folders: values, escaping, and messages.
 
+mod bounds;
 mod properties;
 
 use std::path::Path;
@@ -27,30 +28,6 @@ fn rendered(
     let files =
         provider.render(&Values::new().given("v", value)).map_err(|error| error.to_string())?;
     Ok(String::from_utf8(files[0].bytes.clone()).unwrap())
-}
-
-#[test]
-fn chains_that_would_need_an_endless_stack_are_refused() {
-    let chain = |count: usize, link: &str| link.repeat(count);
-    for (text, fits) in [
-        (format!("{{{{ 1{} }}}}", chain(1000, "+1")), true),
-        (format!("{{{{ 1{} }}}}", chain(500_000, "+1")), false),
-        (format!("{{{{ v{} }}}}", chain(500_000, ".a")), false),
-        (format!("{{% if {} v %}}{{% endif %}}", chain(100_000, "not ")), false),
-        (format!("{{% if v %}}{}{{% endif %}}", chain(200, "{% elif v %}")), true),
-        (format!("{{% if v %}}{}{{% endif %}}", chain(50_000, "{%-elif v %}")), false),
-        (format!("{{{{ 1{}", chain(500_000, "+1")), false),
-        (chain(500_000, "{"), false),
-        (chain(1000, "{ {} "), true),
-    ] {
-        let result = rendered("out.txt", &text, "x");
-        let shown: String = text.chars().take(20).collect();
-        if fits {
-            assert!(!matches!(&result, Err(error) if error.contains("longer than")), "{shown}");
-        } else {
-            result.unwrap_err();
-        }
-    }
 }
 
 /// Values that mean something to one text or another.

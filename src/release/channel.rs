@@ -1,6 +1,6 @@
 //! Artifacts of a channel: the version, the static pkgpanda, and the files of providers.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::artifact::{Artifact, Existing, Source, content_type};
@@ -141,24 +141,29 @@ pub struct Providers {
 }
 
 impl Providers {
-    /// Reads the providers: the built-in ones of clouds in the order of the original, then those in
-    /// folders by their names, which take the place of built-in ones. For installers, a folder `onprem` has priority over the folder
-    /// `gen_extra` of the checkout, if that folder is a provider, and over the built-in provider.
+    /// Reads the providers: the built-in ones of clouds in the order of the original, then those in folders by
+    /// their names, which take the place of built-in ones. For installers, a folder `onprem` comes first, then the
+    /// folder `gen_extra` of the checkout, if that is a provider, then the built-in provider.
     pub fn read(folders: &[PathBuf], checkout: &Path) -> Result<Self, ReleaseError> {
         let mut names: Vec<&str> =
             Provider::built_in_names().filter(|name| *name != ON_PREMISES).collect();
         names.sort_unstable();
-        let read = folders.iter().map(|folder| Provider::read(folder));
-        let mut more = read.collect::<Result<Vec<_>, _>>()?;
+        let mut read: BTreeMap<String, &PathBuf> = BTreeMap::new();
+        let mut more = Vec::new();
+        for folder in folders {
+            let provider = Provider::read(folder)?;
+            let name = provider.name().to_owned();
+            if let Some(first) = read.insert(name.clone(), folder) {
+                let folders = [first.clone(), folder.clone()];
+                return Err(ReleaseError::SameProvider { name, folders });
+            }
+            more.push(provider);
+        }
         names.retain(|name| more.iter().all(|provider| provider.name() != *name));
         let built_in = names.into_iter().map(Provider::built_in);
         let mut clouds = built_in.collect::<Result<Vec<_>, _>>()?;
         more.sort_by(|one, other| one.name().cmp(other.name()));
         clouds.extend(more);
-        let mut seen = BTreeSet::new();
-        if let Some(twice) = clouds.iter().find(|provider| !seen.insert(provider.name())) {
-            return Err(ReleaseError::SameProvider(twice.name().to_owned()));
-        }
         let own = clouds.iter().position(|provider| provider.name() == ON_PREMISES);
         let extra = checkout.join(GEN_EXTRA);
         let on_premises = match own {

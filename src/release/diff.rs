@@ -12,10 +12,11 @@ use super::metadata::Metadata;
 use super::parallel::each;
 use super::storage::Storage;
 use crate::archive::Limits;
-use crate::artifact::repository::{check_package, package_path};
+use crate::artifact::repository::check_package;
 use crate::base::event::Observer;
 use crate::base::http::redact_text;
 use crate::build::cache::Cache;
+use crate::package::paths::package_path;
 use crate::package::{PackageId, PackageName, Variant, contents};
 use crate::store::signature::TrustedKeys;
 

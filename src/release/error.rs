@@ -7,7 +7,7 @@ use super::config::ConfigError;
 use super::layout::{Commit, LayoutError};
 use super::plan::PlanError;
 use crate::artifact::repository::RepositoryError;
-use crate::base::escape::shell_argument;
+use crate::base::escape::path_argument;
 use crate::installer::InstallerError;
 use crate::package::{PackageId, Variant};
 use crate::provider::ProviderError;
@@ -35,8 +35,13 @@ pub enum ReleaseError {
     #[error(transparent)]
     Installer(Box<InstallerError>),
     /// Two providers have the same name.
-    #[error("two folders of providers have the name {0}")]
-    SameProvider(String),
+    #[error("two folders of providers have the name {name}: {} and {}", folders[0].display(), folders[1].display())]
+    SameProvider {
+        /// Name.
+        name: String,
+        /// The folders.
+        folders: [PathBuf; 2],
+    },
     /// The configuration is not there.
     #[error("{} is not there, so no storage of releases is known", .0.display())]
     NoConfiguration(PathBuf),
@@ -254,6 +259,7 @@ impl ReleaseError {
             Self::Config(error) => return error.hint.clone(),
             Self::Provider(error) => return error.hint(),
             Self::Installer(error) => return error.hint(),
+            Self::SameProvider { .. } => "rename one of the two folders".to_owned(),
             Self::NoCommit { .. } => {
                 "run mkpanda in a git checkout, or name the commit: DCOS_IMAGE_COMMIT=…".to_owned()
             }
@@ -296,7 +302,7 @@ impl ReleaseError {
             }
             Self::Different { file: Some(file), .. } => format!(
                 "to take the storage's: rm {}, and run the same command again",
-                shell_argument(&file.display().to_string())
+                path_argument(file)
             ),
             Self::Different { storage, key, .. } => format!(
                 "if no release needs it there, remove {key} from storage {storage}, and run the same command again"

@@ -6,12 +6,14 @@ use super::metadata::Metadata;
 use super::parallel::each;
 use super::storage::Storage;
 use super::survey::read;
+use super::trees::all_packages;
 use crate::archive::Limits;
-use crate::artifact::repository::{Repository, package_path};
+use crate::artifact::repository::Repository;
 use crate::base::digest::Sha1Sum;
 use crate::base::event::Observer;
 use crate::bootstrap::{BootstrapId, active_json};
 use crate::build::cache::{Cache, is_file};
+use crate::package::paths::{active_name, bootstrap_name, bootstrap_path, list_path, package_path};
 use crate::package::{PackageId, contents};
 use crate::store::Key;
 use crate::store::signature::TrustedKeys;
@@ -39,18 +41,20 @@ pub fn fetch_core(
         metadata.all_completes.values().map(|complete| &complete.bootstrap).collect();
     each(&bootstraps, |id| {
         let folder = cache.bootstraps();
-        let has = |suffix: &str| is_file(&folder.join(format!("{id}.{suffix}")));
-        if has("bootstrap.tar.xz") && has("active.json") {
+        let has = |name: String| is_file(&folder.join(name));
+        if has(bootstrap_name(id)) && has(active_name(id)) {
             return Ok(());
         }
         let active = active(storage, metadata, id, observer)?;
         match repository.fetch_bootstrap(id.as_str(), &folder, &active, limits, observer) {
             Ok(true) => Ok(()),
-            Ok(false) => Err(lost(format!("bootstrap/{id}.bootstrap.tar.xz"))),
+            Ok(false) => Err(lost(bootstrap_path(id))),
             Err(error) => Err(failed(error)),
         }
     })?;
-    let packages: Vec<&PackageId> = metadata.packages.iter().filter(|id| !cache.has(id)).collect();
+    // Those of the trees, which are used: `packages` is a list beside them, and may lack some.
+    let mut packages = all_packages(&metadata.all_completes);
+    packages.retain(|id| !cache.has(id));
     each(&packages, |id| {
         let target = cache.archive(id);
         match repository.fetch_package(id, &target, limits, &contents::check, observer) {
@@ -82,7 +86,7 @@ fn active(
     id: &Sha1Sum,
     observer: &dyn Observer,
 ) -> Result<String, ReleaseError> {
-    let path = format!("{}/bootstrap/{id}.active.json", metadata.repository_path);
+    let path = format!("{}/{}", metadata.repository_path, list_path(id));
     let key: Key = path.parse().map_err(LayoutError::from)?;
     let text = read(storage, &key, observer)?.ok_or_else(|| ReleaseError::Lost {
         storage: storage.name.clone(),

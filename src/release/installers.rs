@@ -15,6 +15,7 @@ use crate::base::event::{Event, Observer};
 use crate::build::cache::Cache;
 use crate::installer::{BootstrapPart, InstallerParts, file_name, write};
 use crate::package::Variant;
+use crate::package::paths::{active_name, bootstrap_name};
 use crate::provider::Provider;
 
 /// Name of an installer's tree.
@@ -91,11 +92,11 @@ impl InstallerSource<'_> {
     ) -> Result<MadeInstaller, ReleaseError> {
         let bootstrap = |complete: &Complete| {
             let id = complete.bootstrap.to_string();
-            let file = |suffix: &str| self.cache.bootstraps().join(format!("{id}.{suffix}"));
+            let folder = self.cache.bootstraps();
             BootstrapPart {
-                archive: file("bootstrap.tar.xz"),
-                active: file("active.json"),
-                id: id.clone(),
+                archive: folder.join(bootstrap_name(&id)),
+                active: folder.join(active_name(&id)),
+                id,
             }
         };
         let packages = complete.packages.iter().map(|id| (id.clone(), self.cache.archive(id)));

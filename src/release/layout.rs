@@ -10,6 +10,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::base::text::written_as_text;
+use crate::package::paths::{active_id, bootstrap_id};
 use crate::store::{Key, KeyError};
 
 /// The repository that `create` stores in.
@@ -165,9 +166,7 @@ impl ReleaseLocation {
 /// True if an object is that of a bootstrap, of the repository or of another one.
 pub(super) fn is_bootstrap(key: &Key) -> bool {
     let mut parts = key.as_str().rsplit('/');
-    parts
-        .next()
-        .is_some_and(|name| name.ends_with(".bootstrap.tar.xz") || name.ends_with(".active.json"))
+    parts.next().is_some_and(|name| bootstrap_id(name).or_else(|| active_id(name)).is_some())
         && parts.next() == Some(SHARED[0])
 }
 

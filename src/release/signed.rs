@@ -9,6 +9,7 @@ use super::layout::LayoutError;
 use super::parallel::each;
 use crate::artifact::signed_id;
 use crate::base::digest::Sha256Sum;
+use crate::package::paths::active_id;
 use crate::store::Key;
 use crate::store::signature::{SUFFIX, Signer};
 
@@ -20,7 +21,7 @@ pub fn sign(artifacts: Vec<Artifact>, signer: &Signer) -> Result<Vec<Artifact>, 
         .iter()
         .filter_map(|artifact| Some((artifact.reproducible_path.clone()?, artifact.source.clone())))
         // The list of a bootstrap's packages decides nothing.
-        .filter(|(path, _)| !path.as_str().ends_with(".active.json"))
+        .filter(|(path, _)| active_id(path.as_str()).is_none())
         .filter(|(path, _)| seen.insert(path.clone()))
         .collect();
     let signatures = each(&wanted, |(path, source)| signature(path, source, signer))?;

@@ -55,7 +55,7 @@ fn key(text: &str) -> Key {
 }
 
 /// A release with a large file of a channel, which goes to S3 in parts.
-fn plan(location: ReleaseLocation, storages: &Storages, large: &Path, from: Option<&str>) -> Plan {
+fn plan(location: ReleaseLocation, storages: &Storages, large: &Path, is_promoted: bool) -> Plan {
     let text = include_bytes!("../../tests/data/release/metadata.json");
     let completes = Metadata::parse(text).unwrap().all_completes;
     let core = vec![
@@ -66,10 +66,7 @@ fn plan(location: ReleaseLocation, storages: &Storages, large: &Path, from: Opti
         ),
         Artifact::of_channel(key("bootstrap.latest"), None, Source::Bytes(b"id".to_vec())),
     ];
-    let core = match from {
-        None => core,
-        Some(release) => trees::copied(core, "testing", release).unwrap(),
-    };
+    let core = if is_promoted { trees::copied(core, "testing").unwrap() } else { core };
     let channel = [
         Artifact::of_channel(
             key("version"),
@@ -124,8 +121,7 @@ fn releases_in_clouds_are_whole_with_their_headers_and_promoted() {
     fs_err::write(large.path(), vec![7; 9 << 20]).unwrap();
     let commit: Commit = "c0ffee".parse().unwrap();
     let location = ReleaseLocation::new("testing", Some("master"), commit.clone()).unwrap();
-    let release = location.release_path();
-    let first = plan(location, &storages, large.path(), None);
+    let first = plan(location, &storages, large.path(), false);
     let stored = store(&first, &storages, false).unwrap();
     let objects = first.stages.iter().flat_map(Stage::operations).count();
     assert_eq!(stored, Stored { written: 4 * objects, left: 0 });
@@ -133,11 +129,11 @@ fn releases_in_clouds_are_whole_with_their_headers_and_promoted() {
     assert_eq!(again.written, 0, "{again:?}");
 
     let location = ReleaseLocation::new("stable", None, commit).unwrap();
-    let promoted = plan(location, &storages, large.path(), Some(&release));
+    let promoted = plan(location, &storages, large.path(), true);
     let (surveyed, moved) = (look(&promoted, &storages, false).unwrap(), Moved::default());
     execute(&promoted, &surveyed, &moved).unwrap();
-    // Stage 2, and what is promoted, is copied by the store itself.
-    let made = ["version", "dcos_generate_config.sh", "metadata.json"]
+    // Stage 2, and a bootstrap that is promoted, is copied by the store itself.
+    let made = ["bootstrap.latest", "version", "dcos_generate_config.sh", "metadata.json"]
         .map(|name| format!("stable/commit/c0ffee/{name}"));
     // The channel's is put, and not copied, unless there is one.
     let made = BTreeSet::from(made).into_iter().chain(["stable/metadata.json".to_owned()]);
@@ -174,7 +170,7 @@ fn releases_in_clouds_are_whole_with_their_headers_and_promoted() {
     }
 
     let other = ReleaseLocation::new("testing", Some("master"), "beef".parse().unwrap()).unwrap();
-    let other = plan(other, &storages, large.path(), None);
+    let other = plan(other, &storages, large.path(), false);
     let error = store(&other, &storages, false).unwrap_err();
     assert!(matches!(error, ReleaseError::Taken { .. }), "{error:?}");
     store(&other, &storages, true).unwrap();
@@ -197,7 +193,7 @@ fn of_two_runs_of_one_commit_with_other_files_one_succeeds() {
         file
     };
     let (first, second) = (file("first"), file("second"));
-    let plans = [&first, &second].map(|file| plan(location(), &storages, file.path(), None));
+    let plans = [&first, &second].map(|file| plan(location(), &storages, file.path(), false));
     let surveyed = plans.each_ref().map(|plan| look(plan, &storages, false).unwrap());
     execute(&plans[0], &surveyed[0], &Silent).unwrap();
     let before = all(folder.path());
@@ -235,10 +231,10 @@ fn a_bootstrap_that_differs_from_the_promoted_one_is_refused() {
     let commit = || "c0ffee".parse::<Commit>().unwrap();
     let location = ReleaseLocation::new("testing", Some("master"), commit()).unwrap();
     let release = location.release_path();
-    let first = plan(location, &storages, file.path(), None);
+    let first = plan(location, &storages, file.path(), false);
     store(&first, &storages, false).unwrap();
     let location = || ReleaseLocation::new("stable", None, commit()).unwrap();
-    let promoted = plan(location(), &storages, file.path(), Some(&release));
+    let promoted = plan(location(), &storages, file.path(), true);
     let object = |storage: &str, key: &str| folder.path().join(storage).join(key);
     let bootstrap = object("other", "testing/bootstrap/b");
     fs_err::write(&bootstrap, "other one").unwrap();
@@ -261,7 +257,13 @@ fn a_bootstrap_that_differs_from_the_promoted_one_is_refused() {
     // Other files of the release are those that `metadata.json` leads to.
     let latest = object("main", &format!("{release}/bootstrap.latest"));
     fs_err::write(&latest, "other").unwrap();
-    store(&promoted, &storages, false).unwrap();
-    assert_eq!(fs_err::read(object("main", "stable/bootstrap.latest")).unwrap(), b"id");
+    let surveyed = look(&promoted, &storages, false).unwrap();
+    // Whoever may write to the release that is promoted may do so at any time.
+    let latest = object("other", &format!("{release}/bootstrap.latest"));
+    fs_err::write(&latest, "other").unwrap();
+    execute(&promoted, &surveyed, &Silent).unwrap();
+    for storage in ["main", "other"] {
+        assert_eq!(fs_err::read(object(storage, "stable/bootstrap.latest")).unwrap(), b"id");
+    }
     assert_eq!(store(&promoted, &storages, false).unwrap().written, 0);
 }

@@ -7,10 +7,10 @@ use super::artifact::{Artifact, Existing, Source};
 use super::error::ReleaseError;
 use super::layout::LayoutError;
 use super::metadata::{Complete, Metadata, sorted};
-use crate::artifact::repository::package_path;
 use crate::base::digest::Sha256Sum;
 use crate::bootstrap::{BootstrapId, TreePackages, complete_json};
 use crate::build::cache::Cache;
+use crate::package::paths::{active_name, bootstrap_name, bootstrap_path, list_path, package_path};
 use crate::package::{PackageId, Variant};
 
 /// Packages of trees with bootstraps, by variant.
@@ -50,16 +50,12 @@ pub fn core_artifacts(completes: &Completes, cache: &Cache) -> Result<Vec<Artifa
     let key = |path: String| path.parse().map_err(LayoutError::from);
     for (variant, complete) in completes {
         let id = &complete.bootstrap;
-        for (suffix, existing) in
-            [("bootstrap.tar.xz", Existing::HasToBeEqual), ("active.json", Existing::HasToBeEqual)]
+        for (name, path) in
+            [(bootstrap_name(id), bootstrap_path(id)), (active_name(id), list_path(id))]
         {
-            let name = format!("{id}.{suffix}");
-            let source = Source::File(cache.bootstraps().join(&name));
-            artifacts.push(Artifact::reproducible(
-                key(format!("bootstrap/{name}"))?,
-                source,
-                existing,
-            ));
+            let source = Source::File(cache.bootstraps().join(name));
+            let existing = Existing::HasToBeEqual;
+            artifacts.push(Artifact::reproducible(key(path)?, source, existing));
         }
         let bootstrap = BootstrapId::from(id.clone());
         for (name, text) in [
@@ -82,7 +78,7 @@ pub fn core_artifacts(completes: &Completes, cache: &Cache) -> Result<Vec<Artifa
 
 /// The archive of a tree's bootstrap in the cache.
 fn bootstrap_archive(complete: &Complete, cache: &Cache) -> std::path::PathBuf {
-    cache.bootstraps().join(format!("{}.bootstrap.tar.xz", complete.bootstrap))
+    cache.bootstraps().join(bootstrap_name(&complete.bootstrap))
 }
 
 /// SHA-256 of the bootstraps of all deployed variants.
@@ -96,19 +92,16 @@ pub fn bootstrap_sums(metadata: &Metadata, cache: &Cache) -> Result<BootstrapSum
     metadata.deployed().map(sum).collect()
 }
 
-/// Makes artifacts copies of those of another release, within each storage.
-pub fn copied(
-    artifacts: Vec<Artifact>,
-    repository: &str,
-    release: &str,
-) -> Result<Vec<Artifact>, ReleaseError> {
+/// Makes bootstraps copies of those of another release, within each storage: they are compared before, and
+/// templates state their sums. All else goes out from this machine, where it was checked: others may write to the
+/// release that is promoted, also between a comparison and a copy.
+pub fn copied(artifacts: Vec<Artifact>, repository: &str) -> Result<Vec<Artifact>, ReleaseError> {
     let copy = |artifact: Artifact| {
-        let from = match (&artifact.reproducible_path, &artifact.channel_path) {
-            (Some(path), _) => format!("{repository}/{path}"),
-            (None, Some(path)) => format!("{release}/{path}"),
-            (None, None) => return Ok(artifact),
+        let path = artifact.reproducible_path.as_ref();
+        let Some(path) = path.filter(|_| artifact.existing == Existing::HasToBeEqual) else {
+            return Ok(artifact);
         };
-        let from = from.parse().map_err(LayoutError::from)?;
+        let from = format!("{repository}/{path}").parse().map_err(LayoutError::from)?;
         let otherwise = Box::new(artifact.source);
         Ok(Artifact { source: Source::Stored { from, otherwise }, ..artifact })
     };

@@ -14,6 +14,7 @@ use super::survey::read_release;
 use crate::base::escape::html;
 use crate::base::event::Observer;
 use crate::package::Variant;
+use crate::package::paths::{bootstrap_path, package_path};
 use crate::store::{Key, Transfer};
 
 /// Channel with its release.
@@ -208,10 +209,8 @@ fn trees_section(metadata: &Metadata, body: &mut String) {
     body.push_str("<section><h2>Trees</h2>\n");
     for (variant, complete) in &metadata.all_completes {
         let name = if *variant == Variant::DEFAULT { "default" } else { variant.hashed() };
-        let bootstrap = format!(
-            "{}/bootstrap/{}.bootstrap.tar.xz",
-            metadata.repository_url, complete.bootstrap
-        );
+        let bootstrap =
+            format!("{}/{}", metadata.repository_url, bootstrap_path(&complete.bootstrap));
         _ = writeln!(
             body,
             "<details><summary>{} <span class=\"count\">{} packages</span></summary>\n<p>Bootstrap {}</p>\n<div class=\"scroll\"><table><thead><tr><th scope=\"col\">Package</th><th scope=\"col\">Version</th></tr></thead><tbody>",
@@ -220,11 +219,7 @@ fn trees_section(metadata: &Metadata, body: &mut String) {
             link(&bootstrap, complete.bootstrap.as_str())
         );
         for package in &complete.packages {
-            let url = format!(
-                "{}/{}",
-                metadata.repository_url,
-                crate::artifact::repository::package_path(package)
-            );
+            let url = format!("{}/{}", metadata.repository_url, package_path(package));
             _ = writeln!(
                 body,
                 "<tr><td>{}</td><td>{}</td></tr>",

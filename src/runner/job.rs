@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::archive::{LimitExceeded, ReadError};
+use crate::archive::limit_remedy;
 use crate::base::causes::with_causes;
 use crate::base::event::Phase;
 use crate::container::cgroup::Cgroup;
@@ -63,7 +63,6 @@ pub struct Failure {
     /// True if the job's log says more.
     pub see_log: bool,
     /// True if the scratch folder's disk was full.
-    #[serde(default)]
     pub no_room: bool,
 }
 
@@ -75,7 +74,7 @@ impl Failure {
 
     /// Turns an error into a failure, with the remedy for an exceeded limit of archives.
     pub fn of(error: impl std::error::Error + 'static) -> Self {
-        let hint = ReadError::limit_among_causes(&error).and_then(LimitExceeded::remedy);
+        let hint = limit_remedy(&error);
         Self { hint: hint.map(str::to_owned), ..Self::new(with_causes(&error)) }
     }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! $MKPANDA_HOME/failed/<name>/<id>/kept.json    inputs of the build; `until`, in seconds of the epoch
 //! $MKPANDA_HOME/failed/<name>/<id>/…            what the build left, with the ids of its namespace
-//! $MKPANDA_HOME/failed/<name>/<id>.lock         shared by shells, held by whatever replaces or removes
+//! $MKPANDA_HOME/locks/failed-<id>.lock          shared by shells, held by whatever replaces or removes
 //! ```
 //!
 //! Each run, and each collection, removes the folders whose time is over, and those without a
@@ -60,9 +60,8 @@ impl KeptFolder {
         id: &PackageId,
         take: impl Fn(&Path) -> io::Result<Option<FileLock>>,
     ) -> io::Result<Option<Self>> {
-        let folder = home.failed().join(id.name().as_str());
-        let path = folder.join(id.to_string());
-        let lock = folder.join(format!("{id}.lock"));
+        let path = home.failed().join(id.name().as_str()).join(id.to_string());
+        let lock = lock_path(home, id);
         for _attempt in 0..ATTEMPTS {
             home.close(&home.failed())?;
             match take(&lock)? {
@@ -86,6 +85,11 @@ impl KeptFolder {
     pub fn remove(self, request: &TierRequest, home: &Home) -> Result<(), IsolationError> {
         isolation::remove_all(request, home, &[self.path, self.lock])
     }
+}
+
+/// Path of the lock of a build that is kept.
+pub fn lock_path(home: &Home, id: &PackageId) -> PathBuf {
+    home.locks().join(format!("failed-{id}.lock"))
 }
 
 /// Ids of the builds of a name that are kept.

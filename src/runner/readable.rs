@@ -13,6 +13,7 @@ use walkdir::WalkDir;
 
 use crate::archive::Limits as ArchiveLimits;
 use crate::base::confinement::open_listed;
+use crate::base::regular::open_regular;
 use crate::container::helper::Interrupt;
 use crate::container::idmap::{IdMap, IdRange};
 
@@ -59,7 +60,7 @@ impl<'a> InputCopies<'a> {
         }
         self.make_folder(&place)?;
         let copy = place.join(path.file_name().unwrap_or_default());
-        self.copy_file(&fs_err::File::open(path)?.into_parts().0, &copy)?;
+        self.copy_file(&open_regular(path)?.into_parts().0, &copy)?;
         Ok(copy)
     }
 
@@ -98,10 +99,11 @@ impl<'a> InputCopies<'a> {
         // A hole takes no space in a tree, and as much as it is long in a copy.
         self.bytes = self.bytes.saturating_add(metadata.len());
         if self.bytes > self.most {
-            return Err(io::Error::other(format!(
+            let message = format!(
                 "the files that have to be copied for the container's root have more than {} bytes",
                 self.most
-            )));
+            );
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
         }
         let mut copy = fs_err::OpenOptions::new().write(true).create_new(true).open(to)?;
         let mut left = metadata.len();

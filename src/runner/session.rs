@@ -153,11 +153,7 @@ pub enum JobError {
     #[error(transparent)]
     Limits(#[from] CgroupError),
     /// The job took too long, beside its command.
-    #[error(
-        "it was ended {} after its time limit of {limit:?}; {}",
-        during(*phase),
-        raise_limit!("time", "TIME")
-    )]
+    #[error("it was ended {} after its time limit of {limit:?}", during(*phase))]
     TimeLimit {
         /// Phase of the command.
         phase: Phase,
@@ -179,6 +175,15 @@ fn during(phase: Phase) -> &'static str {
 }
 
 impl JobError {
+    /// Remedy, if one is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Limits(error) => Some(error.remedy().to_owned()),
+            Self::TimeLimit { .. } => Some(raise_limit!("time", "TIME").to_owned()),
+            Self::Helper(error) => error.remedy().map(str::to_owned),
+        }
+    }
+
     /// True if the run was interrupted.
     pub fn is_interruption(&self) -> bool {
         matches!(self, Self::Helper(HelperError::Interrupted))

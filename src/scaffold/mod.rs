@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::base::confinement;
-use crate::base::escape::shell_argument;
+use crate::base::escape::path_argument;
 use crate::base::regular::read_regular;
 use crate::package::{PackageName, variant_of_file};
 use crate::tree::{CACHE, has_buildinfo};
@@ -88,10 +88,9 @@ impl ScaffoldError {
             Self::Link(_) => {
                 Some("write in the place where it leads, or move it away first".to_owned())
             }
-            Self::IsTree(path) => Some(format!(
-                "a new package in it: mkpanda -C {} init NAME",
-                shell_argument(&path.display().to_string())
-            )),
+            Self::IsTree(path) => {
+                Some(format!("a new package in it: mkpanda -C {} init NAME", path_argument(path)))
+            }
             Self::Write { .. } => None,
             Self::Source(error) => error.hint(),
         }
@@ -166,6 +165,8 @@ pub fn refuse_to_replace(tree: &Path, name: &PackageName) -> Result<(), Scaffold
     let is_there = |path: &&PathBuf| fs_err::symlink_metadata(path).is_ok();
     match taken.iter().find(is_there) {
         Some(path) => Err(ScaffoldError::Exists(path.clone())),
+        // A package may have descriptions of variants alone.
+        None if has_buildinfo(&folder) => Err(ScaffoldError::Exists(folder)),
         None => refuse_links(tree, Path::new(name.as_str())),
     }
 }

@@ -33,7 +33,7 @@ pub enum SourceError {
         problem: Problem,
     },
     /// The URL is that of a git repository.
-    #[error("--from {0} is a git repository, and takes a file or an archive alone")]
+    #[error("--from takes a file or an archive, and {0} is a git repository")]
     Git(String),
     /// The sum is not valid.
     #[error("--sha1: {0}")]

@@ -24,11 +24,13 @@ use super::clone::write_mirror_config;
 use super::git_layout::{self, Refs};
 use super::git_login::Login;
 use super::git_program::GitRun;
-use super::{FetchOptions, SourceProblem};
+use super::git_url::GitLocation;
+use super::{FetchOptions, Fetched, SourceProblem};
 use crate::base::atomic::TemporaryFolder;
+use crate::base::digest::Until;
 use crate::base::event::Observer;
 use crate::base::regular::open_regular;
-use crate::package::CommitId;
+use crate::package::{CommitId, SourceSpec};
 use crate::store::Key;
 
 /// Upper limit of a bundle's header in bytes.
@@ -55,9 +57,10 @@ pub(super) fn bundle_key(commit: &CommitId) -> Key {
     name.parse().unwrap_or_else(|_| unreachable!("hex digits are valid in a name"))
 }
 
-/// Makes a bare repository of a bundle, in a folder that does not exist.
-pub fn unpack(bundle: &Path, folder: &Path) -> Result<(), BundleError> {
-    let file = open_regular(bundle)?;
+/// Makes a bare repository of a bundle, in a folder that does not exist. Unpacking ends with an error as soon as
+/// a condition holds.
+pub fn unpack(bundle: &Path, folder: &Path, ends: impl Fn() -> bool) -> Result<(), BundleError> {
+    let file = Until::new(open_regular(bundle)?, &ends);
     let mut input = BufReader::with_capacity(256 << 10, file);
     let mut refs = read_header(&mut input)?;
     let packs = folder.join("objects/pack");
@@ -66,6 +69,8 @@ pub fn unpack(bundle: &Path, folder: &Path) -> Result<(), BundleError> {
     }
     fs_err::create_dir_all(&packs)?;
     let mut indexer = Indexer::new(None, &packs, 0o444, true)?;
+    // Objects that are stored as differences are computed after all is read.
+    indexer.progress(|_| !ends());
     io::copy(&mut input, &mut indexer)?;
     indexer.commit()?;
     let head = refs.remove(HEAD);
@@ -78,6 +83,22 @@ pub fn unpack(bundle: &Path, folder: &Path) -> Result<(), BundleError> {
     fs_err::write(folder.join("HEAD"), [b"ref: ", branch.as_slice(), b"\n"].concat())?;
     git_layout::write_refs(folder, &refs)?;
     Ok(())
+}
+
+/// A commit in a repository that was unpacked from a bundle, with the folder of its converted files.
+pub fn of_bundle(
+    repository: PathBuf,
+    commit: &CommitId,
+    spec: &SourceSpec,
+    converted: Option<PathBuf>,
+) -> Fetched {
+    let remote = match spec {
+        SourceSpec::Git { url, .. } => {
+            GitLocation::parse(url, Path::new("/")).ok().and_then(|location| location.remote())
+        }
+        _ => None,
+    };
+    Fetched::GitMirror { path: repository, commit: commit.clone(), remote, converted }
 }
 
 /// Checks a bundle, read to its end: the header names the commit, and the pack matches its

@@ -6,19 +6,22 @@
 //! [`BundleRequest`].
 
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
 
 use git2::{ErrorCode, Oid, Repository, Sort};
 
+use super::SourceProblem;
 use super::bundle::BundleRequest;
 use super::git_layout::{self, Refs};
-use super::git_url::GitLocation;
-use super::{Fetched, SourceProblem};
-use crate::package::{CommitId, SourceSpec};
+use crate::package::CommitId;
 
 impl BundleRequest<'_> {
-    /// Writes the bundle to a new file. The same history with the same tags gives the same bytes.
-    pub fn write_portable(&self, target: &Path) -> Result<(), SourceProblem> {
+    /// Writes the bundle. The same history with the same tags gives the same bytes. Packing ends with an error
+    /// as soon as a condition holds, also while nothing is written.
+    pub fn write_portable(
+        &self,
+        out: impl Write,
+        ends: &dyn Fn() -> bool,
+    ) -> Result<(), SourceProblem> {
         let made = SourceProblem::io("make a git bundle");
         // A repository whose history is cut off lacks parents of commits, and a bundle would, too.
         let is_shallow = || git_layout::is_shallow(self.repository).unwrap_or(false);
@@ -33,10 +36,11 @@ impl BundleRequest<'_> {
         let head = git_layout::head_branch(self.repository).map_err(made)?;
         let (refs, head) = self.refs(&objects, head.as_ref()).map_err(unusable)?;
         let repository = git_layout::open_objects(&objects).map_err(unusable)?;
-        let file = fs_err::OpenOptions::new().write(true).create_new(true).open(target);
-        let mut out = BufWriter::new(file.map_err(made)?);
+        let mut out = BufWriter::new(out);
         write_header(&mut out, &refs, &head).map_err(made)?;
-        let written = write_pack(&mut out, &repository, self.commit, &refs);
+        let written = write_pack(&mut out, (&repository, ends), self.commit, &refs);
+        // The cause is not the repository then.
+        let unusable = |error| if ends() { SourceProblem::Interrupted } else { unusable(error) };
         written.map_err(unusable)?.map_err(made)?;
         out.flush().map_err(made)
     }
@@ -58,15 +62,16 @@ fn write_header(out: &mut impl Write, refs: &Refs, head: &[u8]) -> io::Result<()
 
 /// Writes the pack with a commit, its history and the tags of the refs. The inner error is that of the
 /// output.
-fn write_pack(
+fn write_pack<'r>(
     out: &mut impl Write,
-    repository: &Repository,
+    (repository, ends): (&'r Repository, &'r dyn Fn() -> bool),
     commit: &CommitId,
     refs: &Refs,
 ) -> Result<io::Result<()>, git2::Error> {
     let mut builder = repository.packbuilder()?;
     // Several threads would find other deltas each time.
     builder.set_threads(1);
+    builder.set_progress_callback(move |_, _, _| !ends())?;
     let mut walk = repository.revwalk()?;
     walk.set_sorting(Sort::TOPOLOGICAL | Sort::TIME)?;
     walk.push(Oid::from_str(commit.as_str())?)?;
@@ -90,18 +95,59 @@ fn write_pack(
     Ok(written)
 }
 
-/// A commit in a repository that was unpacked from a bundle.
-pub fn of_bundle(repository: &Path, commit: &CommitId, spec: &SourceSpec) -> Fetched {
-    let remote = match spec {
-        SourceSpec::Git { url, .. } => {
-            GitLocation::parse(url, Path::new("/")).ok().and_then(|location| location.remote())
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+    use crate::base::digest::Sha256Sum;
+
+    fn commit(repository: &Repository, text: &str) -> Oid {
+        let author = git2::Signature::new("a", "a@example.com", &git2::Time::new(1, 0)).unwrap();
+        let blob = repository.blob(text.as_bytes()).unwrap();
+        let mut tree = repository.treebuilder(None).unwrap();
+        tree.insert("file", blob, 0o100_644).unwrap();
+        let tree = repository.find_tree(tree.write().unwrap()).unwrap();
+        repository.commit(Some("refs/heads/main"), &author, &author, "m", &tree, &[]).unwrap()
+    }
+
+    #[test]
+    fn packing_ends_with_the_run_and_a_full_disk_is_an_error_of_the_output() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
         }
-        _ => None,
-    };
-    Fetched::GitMirror {
-        path: repository.to_owned(),
-        commit: commit.clone(),
-        remote,
-        converted: None,
+        let place = tempfile::tempdir().unwrap();
+        let repository = Repository::init_bare(place.path()).unwrap();
+        // Nothing that a buffer of the output could hold.
+        let text: String =
+            (0..2000).map(|n: u32| Sha256Sum::of(&n.to_le_bytes()).to_string()).collect();
+        let commit: CommitId = commit(&repository, &text).to_string().parse().unwrap();
+        let ref_origins = BTreeSet::new();
+        let path: &Path = place.path();
+        let request = BundleRequest {
+            subject: "p/s",
+            url: "",
+            repository: path,
+            commit: &commit,
+            ref_origins: &ref_origins,
+        };
+        let mut bundle = Vec::new();
+        request.write_portable(&mut bundle, &|| false).unwrap();
+        assert!(bundle.starts_with(b"# v2 git bundle\n"));
+        let error = request.write_portable(Full, &|| false).unwrap_err();
+        assert!(matches!(error, SourceProblem::Io { .. }), "{error:?}");
+        let asked = Cell::new(0);
+        let ends = || asked.replace(asked.get() + 1) > 0;
+        let error = request.write_portable(&mut Vec::new(), &ends).unwrap_err();
+        assert!(matches!(error, SourceProblem::Interrupted), "{error:?}");
     }
 }

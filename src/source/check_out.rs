@@ -7,6 +7,7 @@ use super::clone::{CloneError, clone};
 use super::error::shown_file;
 use super::{Fetched, git_layout};
 use crate::archive::{Limits, UnpackError, unpack_source_archive};
+use crate::base::regular::open_regular;
 use crate::package::CommitId;
 
 /// A source could not be checked out.
@@ -63,7 +64,7 @@ pub fn check_out(fetched: &Fetched, dest: &Path, limits: &Limits) -> Result<(), 
         Fetched::Archive { path, file_name } => {
             let io = |error| CheckOutError::Io { what: file_name.clone(), error };
             make_empty(dest, file_name)?;
-            let file = fs_err::File::open(path).map_err(io)?.into_parts().0;
+            let file = open_regular(path).map_err(io)?.into_parts().0;
             unpack_source_archive(file, file_name, dest, limits)
                 .map(drop)
                 .map_err(|error| CheckOutError::Archive { file_name: file_name.clone(), error })

@@ -156,8 +156,8 @@ pub(super) fn fetch(
         }
         Some(WrongSum { kind, expected, actual, .. }) => {
             let corrupt = request.cache_dir.join(format!("{}.corrupt", file.file_name()));
-            let is_page = begins_as_page(new.temporary_path());
-            keep(&new, &corrupt).map_err(SourceProblem::io("keep a corrupt download"))?;
+            let is_page = begins_as_page(&mut new);
+            keep(&mut new, &corrupt).map_err(SourceProblem::io("keep a corrupt download"))?;
             if is_page {
                 return Err(SourceProblem::Page { url: shown, corrupt });
             }
@@ -192,15 +192,17 @@ fn unless_interrupted(
 
 /// True if the download is an HTML page: usually a login page, or a server's substitute for an
 /// error.
-fn begins_as_page(path: &Path) -> bool {
+fn begins_as_page(new: &mut AtomicFile) -> bool {
     const START: u64 = 4096;
     let mut start = Vec::new();
-    let read = open_regular(path).and_then(|file| file.take(START).read_to_end(&mut start));
+    let read = new.rewound().and_then(|file| file.take(START).read_to_end(&mut start));
     read.is_ok() && is_html(&start)
 }
 
-fn keep(new: &AtomicFile, corrupt: &Path) -> io::Result<()> {
-    fs_err::set_permissions(new.temporary_path(), PermissionsExt::from_mode(0o644))?;
+/// Keeps a download under another name. The mode is that of the open file: the folder is a tree's, and its owner could
+/// put a link to a private file of root's under the temporary name.
+fn keep(new: &mut AtomicFile, corrupt: &Path) -> io::Result<()> {
+    new.file().set_permissions(PermissionsExt::from_mode(0o644))?;
     fs_err::rename(new.temporary_path(), corrupt)
 }
 
@@ -263,4 +265,26 @@ fn from_mirror(
     );
     observer.event(Event::Warning { subject, message });
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn what_is_put_in_place_of_a_wrong_download_keeps_its_mode() {
+        let place = tempfile::tempdir().unwrap();
+        let private = place.path().join("private");
+        fs_err::write(&private, "<html>").unwrap();
+        fs_err::set_permissions(&private, PermissionsExt::from_mode(0o600)).unwrap();
+        let mut new = AtomicFile::create(&place.path().join("cache/file")).unwrap();
+        let temporary = new.temporary_path().to_owned();
+        fs_err::remove_file(&temporary).unwrap();
+        fs_err::os::unix::fs::symlink(&private, &temporary).unwrap();
+        assert!(!begins_as_page(&mut new));
+        keep(&mut new, &place.path().join("cache/file.corrupt")).unwrap();
+        assert_eq!(fs_err::metadata(&private).unwrap().mode() & 0o777, 0o600);
+    }
 }

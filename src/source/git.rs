@@ -17,7 +17,7 @@ use super::{FetchOptions, Fetched, SourceProblem, SourceRequest, bundle, cache, 
 use crate::base::atomic::TemporaryFolder;
 use crate::base::causes::with_causes;
 use crate::base::confinement::locate_below;
-use crate::base::event::{Event, Observer, Origin, Silent};
+use crate::base::event::{Event, Observer, Origin};
 use crate::base::http::redact;
 use crate::package::CommitId;
 use crate::store::{Backend, Store, StoreError, Transfer};
@@ -43,9 +43,9 @@ fn in_folder(folder: &Path, url: &str) -> io::Result<PathBuf> {
 pub(super) fn has_commit(
     request: &SourceRequest,
     location: &GitLocation,
-    url: &str,
-    commit: &CommitId,
+    (url, commit): (&str, &CommitId),
     options: &FetchOptions,
+    quiet: &dyn Observer,
 ) -> bool {
     let folders = options.mirrors.iter().filter_map(Store::local_folder);
     let copies = folders.filter_map(|folder| in_folder(folder, url).ok());
@@ -55,13 +55,13 @@ pub(super) fn has_commit(
         .chain([own])
         .chain(copies)
         .any(|path| git_foreign::has_commit(&path, commit).unwrap_or(false))
-        || has_bundle(commit, options)
+        || has_bundle(commit, options, quiet)
 }
 
 /// True if a mirror that may be asked has a bundle of the commit.
-fn has_bundle(commit: &CommitId, options: &FetchOptions) -> bool {
+fn has_bundle(commit: &CommitId, options: &FetchOptions, quiet: &dyn Observer) -> bool {
     let key = bundle::bundle_key(commit);
-    let transfer = Transfer { subject: key.as_str(), observer: &Silent };
+    let transfer = Transfer { subject: key.as_str(), observer: quiet };
     let mut mirrors = options.mirrors.iter().filter(|mirror| options.may_ask(mirror));
     mirrors.any(|mirror| mirror.backend().head(&key, &transfer).is_ok())
 }
@@ -83,7 +83,7 @@ pub(super) fn fetch(
             return search.finish(None);
         }
         // A mirror may have it.
-        absent = Some(unusable(path, "there is nothing"));
+        absent = Some(unusable(path, "it does not exist"));
     }
     let copy = cached_path(request);
     match fs_err::symlink_metadata(&copy) {
@@ -212,8 +212,9 @@ impl Search<'_> {
                 return Ok(None);
             }
             let repository = folder.path().join("bundle.git");
-            let found = match bundle::unpack(&path, &repository) {
+            let found = match bundle::unpack(&path, &repository, || observer.is_interrupted()) {
                 Ok(()) => git_foreign::look(&repository, wanted)?,
+                Err(_) if observer.is_interrupted() => return Err(SourceProblem::Interrupted),
                 Err(problem) => {
                     let (name, problem) = (mirror.backend().name(), with_causes(&problem));
                     self.warn(format!(

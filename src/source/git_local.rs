@@ -17,6 +17,7 @@ use super::git_repository::unusable;
 use super::git_state::{GitState, StateRequest, filter_of_key};
 use super::local_repository::LocalRepository;
 use super::{FetchOptions, Fetched, OutOfScope, SourceProblem, SourceRequest, git_layout};
+use crate::base::confinement::real_path;
 use crate::base::event::{Event, Observer};
 use crate::package::CommitId;
 
@@ -101,7 +102,7 @@ fn open(
     if !path.exists() {
         return Err(SourceProblem::NoSuchRelPath { rel_path: rel_path.to_owned(), path });
     }
-    let path = fs_err::canonicalize(path).map_err(SourceProblem::io("find a repository"))?;
+    let path = real_path(&path).map_err(SourceProblem::io("find a repository"))?;
     let out = |out: OutOfScope| SourceProblem::OutOfScope { rel_path: rel_path.to_owned(), out };
     request.local.check_path(&path).map_err(out)?;
     let repository = LocalRepository::open(&path, &options.git)?;

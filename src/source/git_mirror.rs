@@ -23,6 +23,7 @@ use super::{FetchOptions, SourceProblem, SourceRequest, git_foreign, git_format}
 use crate::base::atomic::{self, TemporaryFolder};
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
+use crate::base::full_disk::says_no_room;
 use crate::base::http::answer::wait_unless_interrupted;
 use crate::base::lock::FileLock;
 use crate::store::FailureKind;
@@ -178,8 +179,7 @@ impl<'a> GitMirror<'a> {
         loop {
             let result = run.run(folder, arguments);
             let Err(SourceProblem::Git { output, .. }) = &result else { return result };
-            if output.contains("No space left on device") || output.contains("Disk quota exceeded")
-            {
+            if says_no_room(output) {
                 let (url, folder) = (url.to_owned(), self.options.git_mirrors.clone());
                 return Err(SourceProblem::GitNoRoom { url, folder, output: output.clone() });
             }

@@ -2,7 +2,7 @@
 
 use super::git_url::GitLocation;
 use super::{FetchOptions, SourceRequest, file, git};
-use crate::base::event::Silent;
+use crate::base::event::{Interruptible, Observer, Silent};
 use crate::base::http::redact;
 use crate::package::{FileSource, PackageName, SourceName, SourceSpec};
 use crate::store::Transfer;
@@ -22,12 +22,30 @@ pub struct MissingSource {
 
 /// Returns the sources for which [`super::fetch`] would need the sources' own URLs: those that are
 /// neither in the cache, with the right digests, nor in a usable mirror, nor on this machine. Reads
-/// cached files to their end, as a digest in a `buildinfo.json` may have changed.
-pub fn missing(requests: &[SourceRequest], options: &FetchOptions) -> Vec<MissingSource> {
-    requests.iter().filter_map(|request| missing_source(request, options)).collect()
+/// cached files to their end, as a digest in a `buildinfo.json` may have changed. Returns `None` if the
+/// run is over.
+pub fn missing(
+    requests: &[SourceRequest],
+    options: &FetchOptions,
+    observer: &dyn Observer,
+) -> Option<Vec<MissingSource>> {
+    let quiet = Interruptible::new(&Silent, || observer.is_interrupted());
+    let mut found = Vec::new();
+    for request in requests {
+        let source = missing_source(request, options, &quiet);
+        if observer.is_interrupted() {
+            return None;
+        }
+        found.extend(source);
+    }
+    Some(found)
 }
 
-fn missing_source(request: &SourceRequest, options: &FetchOptions) -> Option<MissingSource> {
+fn missing_source(
+    request: &SourceRequest,
+    options: &FetchOptions,
+    quiet: &dyn Observer,
+) -> Option<MissingSource> {
     let (url, id) = match &request.source.spec {
         SourceSpec::GitLocal { .. } => return None,
         SourceSpec::Git { url, commit, .. } => {
@@ -35,7 +53,7 @@ fn missing_source(request: &SourceRequest, options: &FetchOptions) -> Option<Mis
             // A refused URL is not missing: the fetch reports the reason.
             let location = location.ok()?;
             if matches!(&location, GitLocation::Local(path) if path.exists())
-                || git::has_commit(request, &location, url, commit, options)
+                || git::has_commit(request, &location, (url, commit), options, quiet)
             {
                 return None;
             }
@@ -44,9 +62,8 @@ fn missing_source(request: &SourceRequest, options: &FetchOptions) -> Option<Mis
         SourceSpec::Url(source) | SourceSpec::UrlExtract(source) => {
             let cached = file::cached_path(request, source);
             if file::local_path(request, &source.url).is_some_and(|path| path.exists())
-                || file::is_right(&cached, source, options.pins.of(source), &Silent)
-                    .unwrap_or(false)
-                || has_file(source, options)
+                || file::is_right(&cached, source, options.pins.of(source), quiet).unwrap_or(false)
+                || has_file(source, options, quiet)
             {
                 return None;
             }
@@ -62,9 +79,9 @@ fn missing_source(request: &SourceRequest, options: &FetchOptions) -> Option<Mis
 }
 
 /// True if a mirror that may be asked has the file.
-fn has_file(source: &FileSource, options: &FetchOptions) -> bool {
+fn has_file(source: &FileSource, options: &FetchOptions, quiet: &dyn Observer) -> bool {
     let key = file::file_key(source);
-    let transfer = Transfer { subject: key.as_str(), observer: &Silent };
+    let transfer = Transfer { subject: key.as_str(), observer: quiet };
     let mut mirrors = options.mirrors.iter().filter(|mirror| options.may_ask(mirror));
     mirrors.any(|mirror| mirror.backend().head(&key, &transfer).is_ok())
 }

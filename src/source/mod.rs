@@ -67,13 +67,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::base::digest::Sha1Sum;
-use crate::base::event::{Observer, Silent};
+use crate::base::event::Observer;
 use crate::package::{CommitId, PackageName, Source, SourceName, SourceSpec};
 use crate::store::Key;
 
 pub use added::{AddedKey, AddedPin, AddedPins, AddedSources, NotPinned};
-pub use bundle::{BundleError, BundleRequest, check_bundle, unpack as unpack_bundle};
-pub use bundle_portable::of_bundle;
+pub use bundle::{BundleError, BundleRequest, check_bundle, of_bundle, unpack as unpack_bundle};
 pub use cache::folder_lock;
 pub use check_out::{CheckOutError, check_out};
 pub use clone_url::clone_url;
@@ -229,13 +228,14 @@ impl Fetched {
     }
 }
 
-/// File of a `url` or `url_extract` source in the cache, if present with the declared digests.
-pub fn cached_file(request: &SourceRequest) -> Option<PathBuf> {
+/// File of a `url` or `url_extract` source in the cache, if present with the declared digests. The end of
+/// the run ends the reading.
+pub fn cached_file(request: &SourceRequest, observer: &dyn Observer) -> Option<PathBuf> {
     let (SourceSpec::Url(file) | SourceSpec::UrlExtract(file)) = &request.source.spec else {
         return None;
     };
     let path = file::cached_path(request, file);
-    file::is_right(&path, file, None, &Silent).unwrap_or(false).then_some(path)
+    file::is_right(&path, file, None, observer).unwrap_or(false).then_some(path)
 }
 
 /// Returns the source's part of its package's id. For `git_local`, the part is the commit at HEAD;

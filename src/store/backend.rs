@@ -133,8 +133,20 @@ pub trait Backend: Debug + Send + Sync {
         None
     }
 
-    /// Writes an object to a file, which is emptied first.
-    fn get(&self, key: &Key, to: &mut File, transfer: &Transfer<'_>) -> Result<Got, StoreError>;
+    /// Writes an object of at most so many bytes to a file, which is emptied first. A larger one is
+    /// [`StoreError::TooLarge`], and fills no disk.
+    fn get_within(
+        &self,
+        key: &Key,
+        longest: u64,
+        to: &mut File,
+        transfer: &Transfer<'_>,
+    ) -> Result<Got, StoreError>;
+
+    /// Writes an object as [`Backend::get_within`] does, of any size that the kind of store allows.
+    fn get(&self, key: &Key, to: &mut File, transfer: &Transfer<'_>) -> Result<Got, StoreError> {
+        self.get_within(key, u64::MAX, to, transfer)
+    }
 
     /// Writes a part of an object, and returns the number of its bytes: fewer than the range has, or
     /// none, where the object ends before.

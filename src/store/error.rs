@@ -103,6 +103,16 @@ pub enum StoreError {
         #[source]
         error: io::Error,
     },
+    /// The object is larger than the caller allows.
+    #[error("{key} in {store} has more than {longest} bytes")]
+    TooLarge {
+        /// The store's name.
+        store: String,
+        /// The object.
+        key: Key,
+        /// Upper limit in bytes.
+        longest: u64,
+    },
     /// The run was interrupted.
     #[error("interrupted")]
     Interrupted,
@@ -124,7 +134,7 @@ impl StoreError {
             | Self::List { failure, .. }
             | Self::Remote { failure, .. } => *failure,
             Self::File { error, .. } if is_absent_server(error) => FailureKind::Unreachable,
-            Self::Http(_) | Self::File { .. } => FailureKind::Denied,
+            Self::Http(_) | Self::File { .. } | Self::TooLarge { .. } => FailureKind::Denied,
         }
     }
 

@@ -34,6 +34,8 @@ use super::error::StoreError;
 use super::key::Key;
 use crate::base::atomic::{AtomicFile, naming_file, sweep_older};
 use crate::base::event::Event;
+use crate::base::full_disk::cannot_be_written;
+use crate::base::regular::open_regular;
 
 /// Number of bytes copied between two checks for an interruption.
 const COPIED_AT_ONCE: u64 = 64 << 20;
@@ -57,8 +59,8 @@ impl FolderBackend {
         Self { folder }
     }
 
-    /// Opens an object.
-    fn open(&self, key: &Key, transfer: &Transfer<'_>) -> Result<File, StoreError> {
+    /// Opens an object of at most so many bytes.
+    fn open(&self, key: &Key, longest: u64, transfer: &Transfer<'_>) -> Result<File, StoreError> {
         let (found, size) = match object(&self.folder, key) {
             Err(error) if is_link(&error) => {
                 let (subject, name) = (transfer.subject.to_owned(), self.name());
@@ -71,9 +73,9 @@ impl FolderBackend {
             Err(error) if is_absent(&error) => return Err(self.not_found(key)),
             other => other.map_err(|error| self.failed("read", key, error))?,
         };
-        if size > LONGEST {
-            let message = format!("it is longer than {LONGEST} bytes");
-            return Err(self.failed("read", key, io::Error::other(message)));
+        let longest = longest.min(LONGEST);
+        if size > longest {
+            return Err(StoreError::TooLarge { store: self.name(), key: key.clone(), longest });
         }
         // What was looked at, whatever has its name by now.
         let path = format!("/proc/self/fd/{}", found.as_raw_fd());
@@ -87,7 +89,7 @@ impl FolderBackend {
 
     /// Opens an object whose file the kernel is to copy, and tells its length.
     fn opened(&self, key: &Key, transfer: &Transfer<'_>) -> Result<(File, u64), StoreError> {
-        let file = self.open(key, transfer)?;
+        let file = self.open(key, LONGEST, transfer)?;
         let length = file.metadata().map_err(|error| self.failed("read", key, error))?.len();
         Ok((file, length))
     }
@@ -209,8 +211,14 @@ impl Backend for FolderBackend {
         Some(&self.folder)
     }
 
-    fn get(&self, key: &Key, to: &mut File, transfer: &Transfer<'_>) -> Result<Got, StoreError> {
-        let from = self.open(key, transfer)?;
+    fn get_within(
+        &self,
+        key: &Key,
+        longest: u64,
+        to: &mut File,
+        transfer: &Transfer<'_>,
+    ) -> Result<Got, StoreError> {
+        let from = self.open(key, longest, transfer)?;
         let kept = |to: &File, error| StoreError::Destination {
             key: key.clone(),
             error: naming_file(to, error),
@@ -241,7 +249,7 @@ impl Backend for FolderBackend {
         if range.is_empty() {
             return Ok(0);
         }
-        let mut from = self.open(key, transfer)?;
+        let mut from = self.open(key, LONGEST, transfer)?;
         let failed = |from: &File, error| self.failed("read", key, naming_file(from, error));
         from.seek(SeekFrom::Start(range.start)).map_err(|error| failed(&from, error))?;
         let (mut left, mut buffer) = (range.end - range.start, vec![0; BUFFER]);
@@ -372,7 +380,7 @@ fn write_content(
         Content::Bytes(bytes) => return file.write_all(bytes).map_err(failed),
         Content::File(path, length) => (path, length),
     };
-    let from = fs_err::File::open(path).map_err(unreadable)?.into_file();
+    let from = open_regular(path).map_err(unreadable)?.into_file();
     let (mut from, mut done) = (from.take(length), 0);
     while done < length {
         if transfer.observer.is_interrupted() {
@@ -395,11 +403,5 @@ fn write_content(
 
 /// True if an error of a copy can only come from the file that is written.
 fn is_of_destination(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull
-            | io::ErrorKind::QuotaExceeded
-            | io::ErrorKind::FileTooLarge
-            | io::ErrorKind::ReadOnlyFilesystem
-    )
+    cannot_be_written(error) || error.kind() == io::ErrorKind::FileTooLarge
 }

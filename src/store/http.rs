@@ -53,12 +53,23 @@ impl Backend for HttpBackend {
         Some(&self.url)
     }
 
-    fn get(&self, key: &Key, to: &mut File, transfer: &Transfer<'_>) -> Result<Got, StoreError> {
+    fn get_within(
+        &self,
+        key: &Key,
+        longest: u64,
+        to: &mut File,
+        transfer: &Transfer<'_>,
+    ) -> Result<Got, StoreError> {
         let Transfer { subject, observer } = transfer;
         self.http
-            .download(&self.url_of(key), subject, to, *observer)
+            .download_within(&self.url_of(key), subject, longest, to, *observer)
             .map(|done| Got { bytes: done.bytes, is_pieced: done.resumed })
-            .map_err(|error| self.error(key, error))
+            .map_err(|error| match error {
+                HttpError::TooLarge { limit, .. } if limit == longest => {
+                    StoreError::TooLarge { store: self.name(), key: key.clone(), longest }
+                }
+                error => self.error(key, error),
+            })
     }
 
     fn get_range(

@@ -40,8 +40,14 @@ impl Backend for PrefixBackend {
         self.inner.is_local()
     }
 
-    fn get(&self, key: &Key, to: &mut File, transfer: &Transfer<'_>) -> Result<Got, StoreError> {
-        self.inner.get(&self.outer(key)?, to, transfer)
+    fn get_within(
+        &self,
+        key: &Key,
+        longest: u64,
+        to: &mut File,
+        transfer: &Transfer<'_>,
+    ) -> Result<Got, StoreError> {
+        self.inner.get_within(&self.outer(key)?, longest, to, transfer)
     }
 
     fn get_range(

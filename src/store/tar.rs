@@ -257,8 +257,17 @@ impl Backend for TarBackend {
         true
     }
 
-    fn get(&self, key: &Key, to: &mut File, transfer: &Transfer<'_>) -> Result<Got, StoreError> {
+    fn get_within(
+        &self,
+        key: &Key,
+        longest: u64,
+        to: &mut File,
+        transfer: &Transfer<'_>,
+    ) -> Result<Got, StoreError> {
         let (_, member) = self.member(key)?;
+        if member.size > longest {
+            return Err(StoreError::TooLarge { store: self.name(), key: key.clone(), longest });
+        }
         let shown = to.try_clone();
         let kept = |error: io::Error| {
             let error = match &shown {

@@ -37,7 +37,11 @@ impl From<ProjectError> for TidyError {
 impl TidyError {
     /// Returns the remedy, where one is known.
     pub fn hint(&self) -> Option<String> {
-        matches!(self, Self::InUse).then(|| "clean again when the run has ended".to_owned())
+        match self {
+            Self::Project(error) => error.hint(),
+            Self::InUse => Some("clean again when the run has ended".to_owned()),
+            Self::Io(_) => None,
+        }
     }
 }
 

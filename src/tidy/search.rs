@@ -10,6 +10,7 @@ use crate::base::digest::Sha1Sum;
 use crate::bootstrap::BootstrapId;
 use crate::build::cache::is_file;
 use crate::build::project::{Project, ProjectError};
+use crate::package::paths::{active_id, bootstrap_id};
 use crate::package::{PackageId, PackageName, SourceSpec, Variant};
 use crate::runner::measure::Meter;
 use crate::source::{SourceRequest, folder_lock};
@@ -212,9 +213,7 @@ impl Search<'_> {
     fn bootstraps(&mut self, folder: &Path) -> io::Result<()> {
         for entry in entries(folder)?.into_iter().filter(|entry| entry.is_file) {
             let bare = entry.name.strip_suffix(SUFFIX).unwrap_or(&entry.name);
-            let id = bare
-                .strip_suffix(".bootstrap.tar.xz")
-                .or_else(|| entry.name.strip_suffix(".active.json"));
+            let id = bootstrap_id(bare).or_else(|| active_id(&entry.name));
             if let Some(id) = id.filter(|id| id.parse::<Sha1Sum>().is_ok()) {
                 let needed = self.needs.bootstraps.as_ref();
                 if needed.is_some_and(|needed| !needed.contains(id)) {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::base::escape::shell_argument;
+use crate::base::escape::path_argument;
 use crate::base::remedy::with_hint;
 use crate::package::{PackageName, Report, Variant};
 
@@ -74,7 +74,7 @@ impl TreeError {
         match self {
             Self::NoTree(root) if root.join("packages/treeinfo.json").is_file() => Some(format!(
                 "the tree is in a folder of this one: mkpanda -C {} …",
-                shell_argument(&root.join("packages").display().to_string())
+                path_argument(&root.join("packages"))
             )),
             Self::NoTree(root) => Some(format!(
                 "write {}: {{}} is a tree of all packages",

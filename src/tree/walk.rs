@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::error::variants;
 use super::{Lookup, Package, PackageKey, PackageTree, TreeError, TreeFile, position};
-use crate::base::suggestion::nearest;
+use crate::base::suggestion::{did_you_mean, nearest};
 use crate::package::{PackageName, Problem, Report};
 
 /// A chain of requirements, as a person reads it.
@@ -206,7 +206,9 @@ pub(super) fn absent_package<'k>(
     known: impl Iterator<Item = &'k PackageName>,
 ) -> String {
     match nearest(name.as_str(), known.map(PackageName::as_str)) {
-        Some(near) => format!("did you mean {near}? If not, add the package, or take the name out"),
+        Some(near) => {
+            format!("{} If not, add the package, or take the name out", did_you_mean(near))
+        }
         None => "correct the name, add the package, or take the name out".to_owned(),
     }
 }

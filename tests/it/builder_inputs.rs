@@ -226,3 +226,40 @@ fn a_built_image_is_taken_from_a_mirror_whatever_its_dockerfile_adds() {
         assert_eq!(other.file_of("app", "all"), place.file_of("app", "all"));
     }
 }
+
+/// Builds an image with a shared cache and two locks, of which the second has another input of this name.
+fn share(elsewhere: &Elsewhere, first: &Place, changed: &str) {
+    first.run("", &["lock"]).ok();
+    let cache = format!("--cache={}", first.path().join("store").display());
+    let is_taken = |place: &Place| {
+        let said = place.run("", &["tree", &cache]).ok().stderr;
+        said.contains("app_dockerdir-latest comes from")
+    };
+    assert!(!is_taken(first));
+    elsewhere.change();
+    elsewhere.push_word("second");
+    // By the base image, the names of all inputs are known.
+    let base = elsewhere.registry.name("base:1");
+    let second = copy_of(first);
+    second.run("", &["image", "pull", &base]).ok();
+    second.run("", &["lock", "--update", changed]).ok();
+    assert!(!is_taken(&second), "made from another {changed} than the lock has");
+    // Somebody with the base image finds the image of the same lock, not only the first one.
+    for (place, lock) in [(first, "first"), (&second, "second")] {
+        let third = copy_of(place);
+        third.run("", &["image", "pull", &base]).ok();
+        assert!(is_taken(&third), "with the {lock} lock of {changed}");
+    }
+}
+
+#[test]
+fn a_shared_cache_has_an_image_for_each_lock_of_what_is_added() {
+    let elsewhere = Elsewhere::new();
+    share(&elsewhere, &elsewhere.with_additions(), &elsewhere.server.url("note"));
+}
+
+#[test]
+fn a_shared_cache_has_an_image_for_each_lock_of_what_triggers_name() {
+    let elsewhere = Elsewhere::new();
+    share(&elsewhere, &elsewhere.with_triggers(), &elsewhere.registry.name("word:1"));
+}

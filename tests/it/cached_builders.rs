@@ -220,6 +220,12 @@ fn verify_looks_into_images() {
     let ran = verify().fails(1);
     let said = format!("missing: {name}: there is no images/blobs/{layer}, its layer");
     assert!(ran.stdout.contains(&said), "{said} in {}", ran.stdout);
+    // Nor is a manifest read for each time that an index leads to it.
+    let mut often = index;
+    often["manifests"] = vec![often["manifests"][0].clone(); 100].into();
+    std::fs::write(documents(&store).remove(0), often.to_string()).unwrap();
+    let ran = verify().fails(1);
+    assert_eq!(ran.stdout.matches(&said).count(), 1, "{}", ran.stdout);
 }
 
 #[test]

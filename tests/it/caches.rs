@@ -97,8 +97,8 @@ fn what_one_machine_pushes_another_pulls() {
 #[test]
 fn a_selection_is_pushed_with_what_it_requires() {
     let here = built_machine();
-    for (package, count) in [("low", 1), ("top", 2)] {
-        let store = here.path().join(package);
+    for (package, count) in [("low", 1), ("top", 2), ("./low/", 1)] {
+        let store = here.path().join(format!("store of {}", package.replace(['.', '/'], "-")));
         let option = format!("--package={package}");
         here.run(".", &["cache", "push", store.to_str().unwrap(), &option]).ok();
         let archives = names(&store).into_iter().filter(|name| name.ends_with(".tar.xz"));
@@ -107,6 +107,7 @@ fn a_selection_is_pushed_with_what_it_requires() {
     let store = here.path().join("none");
     let run = |option: &str| here.run(".", &["cache", "push", store.to_str().unwrap(), option]);
     run("--package=other").fails(1).says("other");
+    run("--package=tpo").fails(1).says("hint: did you mean top?");
     run("--variant=other").fails(1).says("other");
     assert!(!store.exists());
 }

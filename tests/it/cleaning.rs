@@ -143,8 +143,7 @@ fn archives_and_downloads_of_faulty_packages_stay() {
     place.write("p/buildinfo.json", r#"{"sources": "#);
     let ran = place.run(".", &["clean"]).ok();
     assert_eq!(files(&place), before, "{}", ran.stdout);
-    let warning =
-        "2 packages not valid, or with requirements that are not: all their archives stay";
+    let warning = "2 packages are not valid, or require some that are not: all their archives stay";
     assert!(ran.stderr.contains(warning), "{}", ran.stderr);
     assert!(ran.stderr.contains("mkpanda check"), "{}", ran.stderr);
     // What belongs to others is still cleaned.
@@ -165,7 +164,7 @@ fn archives_of_unknown_ids_stay() {
     place.write("p/docker/x", "");
     place.package("p", r#"{"docker": "dcos/dcos-builder:p_dockerdir-latest"}"#, "true");
     let ran = place.run(".", &["clean"]).ok();
-    assert!(ran.stderr.contains("1 package without a known id"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the id of 1 package is not known"), "{}", ran.stderr);
     let left = files(&place);
     assert_eq!(left.iter().filter(|name| name.ends_with(".tar.xz")).count(), 2, "{left:?}");
     assert!(!left.iter().any(|name| name.starts_with("packages/p/s/")), "{left:?}");

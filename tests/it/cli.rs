@@ -108,7 +108,10 @@ fn an_option_counts_before_a_variable_and_that_before_the_files() {
     let user = place.path().join(".config/mkpanda");
     std::fs::create_dir_all(&user).unwrap();
     std::fs::write(user.join("config.toml"), "offline = true\nnonsense = 1\n").unwrap();
-    place.run("p", &[]).fails(1).says(".config/mkpanda/config.toml:2:1: unknown field `nonsense`");
+    place
+        .run("p", &[])
+        .fails(1)
+        .says(".config/mkpanda/config.toml:2:1: there is no key \"nonsense\"");
     let source = r#"{"single_source": {"kind": "url", "url": "http://example.org/x", "sha1": "4e66b78a14efa4c7d9e615f2da4917297bf3d5a5"}}"#;
     place.package("p", source, "");
     std::fs::write(user.join("config.toml"), "offline = true\n").unwrap();

@@ -11,7 +11,7 @@ use crate::support::{BUILDER, Place, ran};
 use crate::tiny::{image_archive, tiny_layer};
 
 /// A place whose default builder is the tiny image with a configuration of its own.
-fn with_image(config: &Value) -> Place {
+pub fn with_image(config: &Value) -> Place {
     let place = Place::bare();
     let image = image_archive(&tiny_layer(), BUILDER, &config.to_string());
     std::fs::write(place.path().join("image.tar"), image).unwrap();

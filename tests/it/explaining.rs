@@ -172,6 +172,15 @@ fn any_build_that_is_known_can_be_compared_with() {
         .fails(1)
         .says("it requires far, which has none")
         .says(explain);
+    place.write("far/tiny.buildinfo.json", r#"{"docker": "registry.invalid/none:1"}"#);
+    let variant = r#"{"requires": [{"name": "far", "variant": "tiny"}]}"#;
+    place.package("by", variant, "true");
+    place
+        .run(".", &["explain", "by"])
+        .fails(1)
+        .says("it requires far (variant tiny), which has none")
+        .says("hint: see why: mkpanda explain far:tiny\n");
+    place.run(".", &["explain", "far:tiny"]).fails(1).says("is not on this machine");
     let broken = place.path().join("broken.tar");
     std::fs::write(&broken, "not an archive\n".repeat(200)).unwrap();
     place.configure_first(&format!(

@@ -30,7 +30,11 @@ fn images_are_listed_tagged_and_pruned() {
         listed[0]["names"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     assert!(names.contains(&"docker.io/library/other:1") && names.len() == 3, "{names:?}");
     assert!(listed[0]["bytes"].as_u64().unwrap() > 0 && listed[0]["in_use"] == false);
-    place.run("", &["image", "tag", "tinny", "x"]).fails(1).says("tinny");
+    for arguments in [&["tag", "tinny", "x"][..], &["rm", "tinny"], &["inspect", "tinny:latest"]] {
+        let ran = place.run("", &[&["image"], arguments].concat());
+        ran.fails(1).says("tinny").says("hint: did you mean tiny:latest?");
+    }
+    place.run("", &["image", "rm", "debian"]).fails(1).says("list all images: mkpanda image list");
     // An image that lost its only name goes; one with a name stays.
     let build = |arguments: &[&str]| {
         place.run("", &[&["image", "build", folder.to_str().unwrap()], arguments].concat()).ok()

@@ -62,8 +62,7 @@ fn a_command_has_streams_and_an_exit_code_of_its_own() {
         .fails(127)
         .says("can't execute nothere: No such file or directory");
     // The caller's terminal and files are not the command's.
-    let streams =
-        sh(&place, "readlink /proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2; tty").fails(1);
+    let streams = sh(&place, "for it in 0 1 2; do readlink /proc/$$/fd/$it; done; tty").fails(1);
     assert_eq!(streams.stdout.matches("pipe:").count(), 3, "{}", streams.stdout);
     let mut command = place.command("", &["shell", "app", "--", "sha256sum"]);
     let mut child = command
@@ -216,12 +215,11 @@ fn a_failed_build_that_is_kept_is_there_as_its_script_left_it() {
     assert_eq!(look(TRACES).ok().stdout, SHOWN);
     // The next step of whoever looks: the script is corrected, which makes it another package.
     place.package("app", r#"{"requires": ["base"]}"#, "true");
-    std::fs::remove_dir_all(place.packages.join("cache")).unwrap();
     assert_eq!(look(TRACES).ok().stdout, SHOWN);
     let kept = place.home.join("failed/app");
     let mode = std::fs::metadata(place.home.join("failed")).unwrap().permissions();
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o700);
-    assert_eq!(std::fs::read_dir(&kept).unwrap().count(), 2);
+    assert_eq!(std::fs::read_dir(&kept).unwrap().count(), 1);
     // A collection leaves it until its time is over, unless nothing is to be left.
     place.run("", &["gc", "--keep-days=1"]).ok();
     assert!(kept.exists());

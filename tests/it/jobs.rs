@@ -1,17 +1,14 @@
-//! Portable jobs: made in a tree, carried out anywhere.
+//! Portable jobs: made in a tree, carried out anywhere, and refused where they were changed.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::interrupt::{END, Gate, eventually, processes_with};
-use crate::schema_check::check;
-use crate::support::{Place, Ran, copy_folder, files_below, git, ran, repository, sha1};
+use crate::schema_check::check_schema;
+use crate::support::{Place, Ran, copy_folder, files_below, git, repository, sha1};
 
 const JOB: &str = include_str!("../../docs/schemas/job.json");
 const RECORD: &str = include_str!("../../docs/schemas/job-record.json");
@@ -70,14 +67,14 @@ echo \"it says $PKG_NAME\"";
 
 /// Exports a package to a folder of the place.
 #[track_caller]
-fn export(place: &Place, name: &str, to: &str) -> PathBuf {
+pub fn export(place: &Place, name: &str, to: &str) -> PathBuf {
     let target = place.path().join(to);
     let shown = place.run("", &["job", "export", name, target.to_str().unwrap()]).ok().stdout;
     assert_eq!(shown, format!("{}\n", target.display()));
     target
 }
 
-fn carry_out(place: &Place, job: &Path) -> Ran {
+pub fn carry_out(place: &Place, job: &Path) -> Ran {
     place.run("", &["job", "run", job.to_str().unwrap()])
 }
 
@@ -90,14 +87,14 @@ fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 #[track_caller]
-fn record(out: &Path) -> Value {
+pub fn record(out: &Path) -> Value {
     let record: Value =
         serde_json::from_slice(&std::fs::read(out.join("record.json")).unwrap()).unwrap();
-    check(&serde_json::from_str(RECORD).unwrap(), &record, "record").unwrap();
+    check_schema(&serde_json::from_str(RECORD).unwrap(), &record, "record");
     record
 }
 
-fn edit(job: &Path, change: impl FnOnce(&mut Value)) {
+pub fn edit(job: &Path, change: impl FnOnce(&mut Value)) {
     let path = job.join("job.json");
     let mut document: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     change(&mut document);
@@ -129,8 +126,20 @@ fn a_job_has_the_same_bytes_whoever_makes_it_and_so_has_its_package() {
     let same = export(&other, "top", "job2");
     assert_eq!(contents(&job), contents(&same));
     let text = std::fs::read_to_string(job.join("job.json")).unwrap();
-    check(&serde_json::from_str(JOB).unwrap(), &serde_json::from_str(&text).unwrap(), "job")
-        .unwrap();
+    let document: Value = serde_json::from_str(&text).unwrap();
+    check_schema(&serde_json::from_str(JOB).unwrap(), &document, "job");
+    let bundle = &document["sources"][1]["file"];
+    let bundle = job.join("sources").join(bundle.as_str().unwrap()).display().to_string();
+    let bare = sources.path("bare");
+    std::fs::create_dir(&bare).unwrap();
+    git(&bare, &["init", "-q", "--bare"]);
+    git(&bare, &["bundle", "verify", "-q", &bundle]);
+    git(&bare, &["fetch", "-q", &bundle, "refs/*:refs/*"]);
+    assert_eq!(git(&bare, &["cat-file", "-t", "v1"]), "tag");
+    let [tagged, commit] = [(&bare, "v1^{}"), (&repo, "main")]
+        .map(|(repository, name)| git(repository, &["rev-parse", name]));
+    assert_eq!(tagged, commit);
+    assert_eq!(git(&bare, &["rev-list", "--count", "v1"]), "31");
     for place in [&one, &other] {
         assert!(!text.contains(&place.path().display().to_string()), "{text}");
     }
@@ -229,7 +238,7 @@ fn a_job_that_was_tampered_with_is_refused_by_name() {
     carry_out(&bare, &tampered).ok();
     assert_eq!(record(&tampered.join("out"))["outcome"], "built");
     assert_eq!(std::fs::read_to_string(&secret).unwrap(), "secret\n");
-    let changes: [TamperedCase; 14] = [
+    let changes: [TamperedCase; 16] = [
         ("version 2", "version 1", |job| job["version"] = json!(2)),
         ("network", "unknown field", |job| job["network"] = json!("host")),
         ("the id", "contradicts", |job| job["id"] = json!(format!("top--{}", "0".repeat(40)))),
@@ -244,6 +253,10 @@ fn a_job_that_was_tampered_with_is_refused_by_name() {
         ("limits", "0", |job| job["limits"]["memory"] = json!(0)),
         ("nothing", "unknown variant", |job| job["tier"] = json!("nothing")),
         ("list of sources", "contradicts", |job| job["sources"] = json!([])),
+        ("sources", "has converted files", |job| {
+            job["sources"][0]["converted"] = job["sources"][1]["converted"].clone();
+        }),
+        ("sources", "has a commit", |job| job["sources"][0]["commit"] = json!("1".repeat(40))),
         ("the id", "contradicts", |job| job["dependencies"] = json!([])),
         ("list of layers", "contradicts", |job| {
             let layers = job["image"]["layers"]["layers"].as_array_mut().unwrap();
@@ -303,120 +316,6 @@ fn a_failed_build_can_be_handed_on_with_its_log() {
 }
 
 #[test]
-fn a_machine_that_cannot_carry_a_job_out_says_so_by_its_exit_code() {
-    let place = Place::new();
-    place.package("p", "{}", "true");
-    let job = export(&place, "p", "job");
-    let whole = place.path().join("whole");
-    copy_folder(&job, &whole);
-    let path = job.to_str().unwrap();
-    // Its own folders would be among the job's files.
-    let inside = job.join("scratch");
-    let scratch = ["job", "run", path, "--scratch", inside.to_str().unwrap()];
-    place.run("", &scratch).fails(75).says("in the job's folder");
-    assert!(!inside.exists());
-    let mut command = place.command("", &["job", "run", path]);
-    command.env("MKPANDA_HOME", job.join("home"));
-    ran(&command.output().unwrap()).fails(75).says("in the job's folder");
-    assert!(!job.join("home").exists());
-    let found = record(&job.join("out"));
-    assert_eq!(found["outcome"], "unable");
-    // A folder of something else is left as it is.
-    for (out, words) in [
-        (place.path().join("mine"), "its log would be replaced"),
-        (job.clone(), "the job's own folder"),
-    ] {
-        std::fs::create_dir_all(&out).unwrap();
-        std::fs::write(out.join("log"), "mine").unwrap();
-        let out_option = ["job", "run", path, "--out", out.to_str().unwrap()];
-        place.run("", &out_option).fails(1).says(words).says("--out DIR");
-        assert_eq!(std::fs::read_to_string(out.join("log")).unwrap(), "mine");
-    }
-    assert!(found["message"].as_str().unwrap().contains("in the job's folder"));
-    // The job's files are larger than this machine's user wants to copy.
-    std::fs::File::create(job.join("package.tar")).unwrap().set_len(1 << 40).unwrap();
-    place.run("", &["job", "run", path]).fails(1).says("the job is too large").says("unpacked");
-    std::fs::copy(whole.join("package.tar"), job.join("package.tar")).unwrap();
-    // The tier of the user's word stands.
-    edit(&job, |job| job["tier"] = json!("ranges"));
-    place.run("", &["job", "run", path, "--isolation", "single"]).fails(75).says("the tier ranges");
-    // The embedded builder of another system.
-    edit(&job, |job| job["image"] = json!({"host": {"id": "0".repeat(64)}}));
-    place.run("", &["job", "run", path]).fails(75).says("embedded builder of another system");
-    place.assert_clean();
-}
-
-#[test]
-fn a_job_ends_with_its_parent_and_cleanly_by_a_signal() {
-    let gate = Gate::new();
-    let place = Place::new();
-    place.package("p", "{}", &gate.script());
-    let job = export(&place, "p", "job");
-    let path = job.to_str().unwrap();
-    let mut command = place.command("", &["job", "run", path]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    gate.wait(1);
-    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
-    ran(&child.wait_with_output().unwrap()).fails(130);
-    assert!(!job.join("out/record.json").exists());
-    gate.wait(0);
-    place.assert_clean();
-
-    let run = place.command("", &["job", "run", path]);
-    let mut shell = Command::new("sh");
-    shell.args(["-c", "\"$@\"; true", "sh"]).arg(run.get_program()).args(run.get_args());
-    shell.env_clear().current_dir(place.path());
-    shell.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let mut shell = shell.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    gate.wait(1);
-    shell.kill().unwrap();
-    shell.wait().unwrap();
-    eventually("the job's end", END.max(Duration::from_secs(30)), || {
-        processes_with(path).is_empty()
-    });
-    gate.wait(0);
-    assert!(!job.join("out/record.json").exists());
-    let scratch = place.home.join("scratch");
-    eventually("an empty scratch folder", END.max(Duration::from_secs(30)), || {
-        std::fs::read_dir(&scratch).map_or(true, |mut entries| entries.next().is_none())
-    });
-    place.assert_clean();
-}
-
-#[test]
-fn a_job_needs_nothing_of_the_environment() {
-    let place = Place::new();
-    place.package("p", "{}", "touch $PKG_PATH/x");
-    let job = export(&place, "p", "job");
-    let folder = place.path().join("tmp");
-    std::fs::create_dir(&folder).unwrap();
-    let mut command = place.command("", &["job", "run", job.to_str().unwrap()]);
-    command.env_clear().env("TMPDIR", &folder);
-    ran(&command.output().unwrap()).ok();
-    assert_eq!(record(&job.join("out"))["outcome"], "built");
-    let entries: Vec<_> = std::fs::read_dir(&folder).unwrap().collect();
-    assert_eq!(entries.len(), 1, "{entries:?}");
-
-    // An empty variable names nothing, and the folder's name is known to others.
-    let home = entries[0].as_ref().unwrap().path();
-    let mode = std::fs::metadata(&home).unwrap().permissions().mode();
-    assert_eq!(mode & 0o7777, 0o700);
-    let elsewhere = place.path().join("elsewhere");
-    std::fs::rename(&home, &elsewhere).unwrap();
-    std::os::unix::fs::symlink(&elsewhere, &home).unwrap();
-    let mut command = place.command("", &["job", "run", job.to_str().unwrap()]);
-    command.env_clear().env("TMPDIR", &folder).env("MKPANDA_HOME", "").env("HOME", "");
-    let refused = ran(&command.output().unwrap()).fails(75);
-    refused.says("is not a folder of this user's").says("MKPANDA_HOME=DIR");
-    if nix::unistd::geteuid().is_root() {
-        std::fs::remove_file(&home).unwrap();
-        std::fs::create_dir(&home).unwrap();
-        std::os::unix::fs::chown(&home, Some(65534), None).unwrap();
-        ran(&command.output().unwrap()).fails(75).says("is not a folder of this user's");
-    }
-}
-
-#[test]
 fn a_variant_with_a_source_of_the_tree_itself_and_a_program_go_along() {
     let place = Place::new();
     let source = json!({"kind": "git_local", "rel_path": "../.."});
@@ -467,17 +366,4 @@ fn a_shallow_repository_is_refused_with_the_remedy() {
 fn latest_of_variant(place: &Place) -> PathBuf {
     let files = files_below(&place.packages.join("cache/packages/p"));
     files.into_iter().find(|file| file.extension().is_some_and(|end| end == "xz")).unwrap()
-}
-
-#[test]
-fn a_job_has_no_network() {
-    let place = Place::host();
-    place.package("p", "{}", "wc -l < /proc/net/dev > $PKG_PATH/lines; cat /proc/net/dev");
-    place.user("network = \"host\"\n");
-    let job = export(&place, "p", "job");
-    carry_out(&place, &job).ok();
-    let log = std::fs::read_to_string(job.join("out/log")).unwrap();
-    // Two lines of heading, and loopback.
-    assert!(log.lines().count() == 3 && log.contains("lo:"), "{log}");
-    assert_eq!(record(&job.join("out"))["build"]["network"], "none");
 }

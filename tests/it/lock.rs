@@ -259,6 +259,11 @@ fn sources_that_no_longer_match_are_named_with_both_sums() {
     assert!(said.contains("source commit/commit") && !said.contains("source file/file"), "{said}");
     place.run("file", &[]).ok();
     place.run("", &["lock", "--update", "nothing"]).fails(1).says("is called nothing");
+    place
+        .run("", &["lock", "--update", "comit/commit", "flie"])
+        .fails(1)
+        .says("is called comit/commit or flie")
+        .says("hint: did you mean commit/commit and file?");
     place.run("", &["lock", "--update", "commit/commit"]).ok();
     place.run("", &["lock", "--check"]).ok();
     place.run("", &["tree"]).ok();

@@ -55,6 +55,9 @@ fn nothing_is_replaced() {
     run(&place, &["-C", "demo", "init"]).ok();
     run(&place, &["init", "demo"]).fails(1).says("is a tree already").says("demo init NAME");
     run(&place, &["-C", "demo", "init", "hello"]).fails(1).says("is there already");
+    std::fs::create_dir(folder.join("varied")).unwrap();
+    std::fs::write(folder.join("varied/one.buildinfo.json"), "{}").unwrap();
+    run(&place, &["-C", "demo", "init", "varied"]).fails(1).says("is there already");
     // The tree's own folder, in which no package is found.
     run(&place, &["-C", "demo", "init", "cache"]).fails(1).says("is the cache of the tree");
     assert!(!folder.join("cache").exists());

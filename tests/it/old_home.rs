@@ -55,3 +55,19 @@ fn a_mirror_of_the_version_before_is_read() {
     assert_eq!(place.file_of("app", "f.txt"), "hi\n");
     place.run("", &["mirror", "verify", mirror]).ok();
 }
+
+#[test]
+fn images_of_the_version_before_are_listed_saved_and_kept() {
+    let place = place();
+    place.run("", &["gc"]).ok();
+    let list = place.run("", &["image", "list", "--format", "json"]).ok().stdout;
+    assert!(list.contains("old:1") && list.contains("e1a76fd04521"), "{list}");
+    let inspected = place.run("", &["image", "inspect", "old:1"]).ok().stdout;
+    assert!(inspected.contains("A=old"), "{inspected}");
+    let file = place.path().join("old.tar");
+    place.run("", &["image", "save", "old:1", "-o", file.to_str().unwrap()]).ok();
+    place.run("", &["image", "rm", "old:1"]).ok();
+    place.run("", &["image", "load", "--name", "again:1", file.to_str().unwrap()]).ok();
+    let list = place.run("", &["image", "list", "--format", "json"]).ok().stdout;
+    assert!(!list.contains("old:1") && list.contains("e1a76fd04521"), "{list}");
+}

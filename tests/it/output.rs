@@ -140,7 +140,7 @@ fn programs_get_an_object_per_line_for_all_that_is_said() {
     let ran = place.run(".", &["-C", "nowhere"]);
     insta::assert_snapshot!(generic_json(&place, &ran.stderr), @r#"
     {"at":"N","event":"start","format":1,"mkpanda":"0.1.0"}
-    {"at":"N","event":"error","hints":[],"id":null,"log":null,"message":"can't work in nowhere: failed to canonicalize path `nowhere`: No such file or directory (os error 2)","tail":[]}
+    {"at":"N","event":"error","hints":[],"id":null,"log":null,"message":"can't work in nowhere: nowhere does not exist","tail":[]}
     "#);
 }
 

@@ -12,6 +12,7 @@ use super::target::{ArchiveTarget, Published};
 use crate::archive::compression::decompressed;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
+use crate::package::paths::{bootstrap_path, list_path};
 use crate::store::signature::Signer;
 use crate::store::{About, Backend, Put, Transfer};
 
@@ -71,14 +72,4 @@ pub fn publish_bootstrap(
     files.push((list_path(bootstrap.id), bootstrap.active.as_bytes().to_vec()));
     target.put_beside(files, is_new)?;
     Ok(if is_new { Published::Written } else { Published::WasThere })
-}
-
-/// Path of a bootstrap's archive in a repository.
-pub fn bootstrap_path(id: &str) -> String {
-    format!("bootstrap/{id}.bootstrap.tar.xz")
-}
-
-/// Path of a bootstrap's list of packages in a repository.
-pub fn list_path(id: &str) -> String {
-    format!("bootstrap/{id}.active.json")
 }

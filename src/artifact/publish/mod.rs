@@ -18,7 +18,7 @@ mod image;
 mod package;
 mod target;
 
-pub use bootstrap::{BootstrapPublication, bootstrap_path, list_path, publish_bootstrap};
+pub use bootstrap::{BootstrapPublication, publish_bootstrap};
 pub use error::PublishError;
 pub use image::{ImagePublication, has_image, publish_image};
 pub use package::{Publication, publish, record_path};

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use super::error::PublishError;
 use super::target::{ArchiveTarget, Published};
+use crate::archive::Limits;
 use crate::artifact::record::{self, PackageRecord};
-use crate::artifact::repository::package_path;
 use crate::base::event::Observer;
 use crate::package::PackageId;
+use crate::package::paths::package_path;
 use crate::store::signature::Signer;
 use crate::store::{About, Backend, Put, Transfer};
 
@@ -82,8 +83,12 @@ impl PublishRun<'_> {
     /// Downloads the archive of a store without its record.
     fn record_of_theirs(&self) -> Result<PackageRecord, PublishError> {
         let copy = self.target.copy()?;
-        let buildinfo = self.package.record.buildinfo.clone();
-        PackageRecord::of_archive(&self.package.record.id, copy.path(), buildinfo)
+        let ours = self.package.record;
+        // The same package has a tar of about this length, whatever the user's limits.
+        let limits = Limits::default();
+        let limits = Limits { max_bytes: limits.max_bytes.max(ours.tar_size), ..limits };
+        let ends = || self.target.transfer.observer.is_interrupted();
+        PackageRecord::of_archive(&ours.id, copy.path(), ours.buildinfo.clone(), &limits, ends)
             .map_err(|error| self.target.damaged(error.to_string()))
     }
 

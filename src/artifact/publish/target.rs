@@ -11,6 +11,7 @@ use crate::artifact::repository::{LONGEST_SUM, stated_sum};
 use crate::artifact::signed::signed_id;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
+use crate::base::regular::open_regular;
 use crate::store::signature::{SUFFIX, Signer};
 use crate::store::{About, Backend, Content, FailureKind, Key, Put, Transfer};
 
@@ -113,7 +114,7 @@ impl ArchiveTarget<'_> {
             return Ok(Some((name, text.as_bytes().to_vec())));
         }
         let Some(signer) = signer else { return Ok(None) };
-        let archive = fs_err::File::open(archive).map_err(self.file())?;
+        let archive = open_regular(archive).map_err(self.file())?;
         let what = self.what.to_owned();
         match signer.sign(archive, signed_id(self.what), sha256) {
             Ok(text) => Ok(Some((name, text.into_bytes()))),

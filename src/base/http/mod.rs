@@ -257,6 +257,20 @@ impl HttpClient {
         self.transfer(url, subject, to, &self.0.options, observer)
     }
 
+    /// Downloads as [`HttpClient::download`] does, a file of at most so many bytes.
+    pub fn download_within(
+        &self,
+        url: &str,
+        subject: &str,
+        longest: u64,
+        to: &mut File,
+        observer: &dyn Observer,
+    ) -> Result<Downloaded, HttpError> {
+        let max_bytes = longest.min(self.0.options.max_bytes);
+        let options = HttpOptions { max_bytes, ..self.0.options.clone() };
+        self.transfer(url, subject, to, &options, observer)
+    }
+
     /// Downloads a small document into memory: at most `max_bytes`.
     pub fn get(
         &self,

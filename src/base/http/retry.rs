@@ -23,22 +23,22 @@ pub(crate) fn next_wait(
     left: Option<Duration>,
     asked: Option<Duration>,
 ) -> Result<Duration, String> {
-    match (left, asked.unwrap_or_default()) {
-        (_, asked) if asked > LONGEST_PATIENCE => {
-            Err(format!(", and wants no request for {} s", asked.as_secs()))
-        }
-        (Some(left), asked) => Ok(left.max(asked.min(LONGEST_REQUESTED_WAIT))),
-        (None, _) => Err(String::new()),
-    }
+    let asked = asked.map(bearable).transpose();
+    let asked = asked.map_err(|wait| format!(", and wants no request for {} s", wait.as_secs()))?;
+    let left = left.ok_or_else(String::new)?;
+    Ok(left.max(asked.unwrap_or_default()))
+}
+
+/// Returns the delay before the next attempt if a server asks for one; fails with a delay that is not
+/// waited for.
+fn bearable(asked: Duration) -> Result<Duration, Duration> {
+    if asked > LONGEST_PATIENCE { Err(asked) } else { Ok(asked.min(LONGEST_REQUESTED_WAIT)) }
 }
 
 /// Returns the delay that a registry asks for; fails with a delay that is not waited for.
 #[cfg(feature = "builder")]
 pub(crate) fn bearable_wait(headers: &HeaderMap) -> Result<Option<Duration>, Duration> {
-    match retry_after(headers) {
-        Some(wait) if wait > LONGEST_REQUESTED_WAIT => Err(wait),
-        wait => Ok(wait),
-    }
+    retry_after(headers).map(bearable).transpose()
 }
 
 /// Cause of a request without an answer.
@@ -140,5 +140,22 @@ mod tests {
         let found = after(&later).unwrap().as_secs();
         assert!((85..=90).contains(&found), "{found}");
         assert_eq!(after("soon"), None);
+    }
+
+    #[test]
+    fn all_clients_wait_a_minute_at_most_and_give_up_where_four_would_not_do() {
+        let seconds = Duration::from_secs;
+        for (asked, waited) in [(7, Some(7)), (60, Some(60)), (240, Some(60)), (241, None)] {
+            let next = next_wait(Some(seconds(1)), Some(seconds(asked)));
+            assert_eq!(next.ok(), waited.map(seconds), "{asked}");
+            #[cfg(feature = "builder")]
+            {
+                let text = asked.to_string().parse().unwrap();
+                let found = bearable_wait(&HeaderMap::from_iter([(RETRY_AFTER, text)]));
+                assert_eq!(found, waited.map(|wait| Some(seconds(wait))).ok_or(seconds(asked)));
+            }
+        }
+        assert_eq!(next_wait(Some(seconds(9)), Some(seconds(7))), Ok(seconds(9)));
+        assert_eq!(next_wait(None, Some(seconds(7))), Err(String::new()));
     }
 }

@@ -185,7 +185,7 @@ impl GcError {
     /// Remedy, if one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Store(source) | Self::Broken { source, .. } => source.hint().map(str::to_owned),
+            Self::Store(source) | Self::Broken { source, .. } => source.hint(),
             Self::Isolation(source) => source.remedy(),
             Self::Io(_) => None,
         }

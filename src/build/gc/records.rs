@@ -42,7 +42,7 @@ impl Search<'_> {
                 };
                 let goes = self.options.since.is_none() || kept::is_over(&build);
                 let (bytes, used) = (self.measure(&build)?, written(&build));
-                let lock = package.join(format!("{id}.lock"));
+                let lock = kept::lock_path(self.home, &id);
                 self.add(GarbageKind::Failed, vec![build, lock], bytes, used, goes);
             }
         }

@@ -27,8 +27,8 @@ fn what_is_left_counts_the_kinds_that_go_alone() {
 
 #[test]
 fn an_image_that_is_broken_has_the_remedy_of_its_fault_as_a_hint() {
-    let source = ImageStoreError::NotFound("x".to_owned());
-    let hint = source.hint().map(str::to_owned);
+    let source = ImageStoreError::not_found("x");
+    let hint = source.hint();
     let error = GcError::Broken { name: "x".to_owned(), source };
     assert!(hint.is_some() && error.hint() == hint);
     assert!(!error.to_string().contains("mkpanda"), "{error}");

@@ -13,7 +13,7 @@ use walkdir::WalkDir;
 
 use crate::base::digest::{Sha1Sum, Sha256, Sha256Sum};
 use crate::base::regular::open_regular;
-use crate::base::remedy::raise_limit;
+use crate::base::remedy::RAISE_UNPACKED;
 use crate::container::helper::Interrupt;
 use crate::package::hash::hash_entries;
 use crate::runner::session::RunnerSettings;
@@ -64,9 +64,7 @@ pub enum FolderError {
 impl FolderError {
     /// Way to raise the limit, where one is exceeded.
     pub fn hint(&self) -> Option<String> {
-        let remedy =
-            concat!("if it is meant to be that large, ", raise_limit!("unpacked", "UNPACKED"));
-        matches!(self, Self::TooLarge { .. }).then(|| remedy.to_owned())
+        matches!(self, Self::TooLarge { .. }).then(|| RAISE_UNPACKED.to_owned())
     }
 }
 

@@ -84,8 +84,7 @@ impl ImageFinder<'_> {
     }
 
     fn configuration(&self, image: &Image) -> Option<ConfigDocument> {
-        let text = fs_err::read(self.store.blob_path(&image.id.sum().clone().into())).ok()?;
-        ConfigDocument::parse(&text).ok()
+        ConfigDocument::parse(&self.store.config_of(image).ok()?).ok()
     }
 
     /// Pin of an image that a Dockerfile names.
@@ -127,7 +126,7 @@ impl ImageFinder<'_> {
             source: Box::new(source),
         })?;
         let image = self.store.find_manifest(&pulled.manifest).map_err(failed)?;
-        image.ok_or_else(|| failed(ImageStoreError::NotFound(base.familiar())))
+        image.ok_or_else(|| failed(ImageStoreError::not_found(base.familiar())))
     }
 
     /// Pulls missing images of a folder's Dockerfile; returns all of its images.

@@ -34,6 +34,7 @@ use crate::image::store::{Image, ImageStoreError};
 use crate::package::ImageName;
 use crate::package::json::canonical;
 use crate::store::Transfer;
+use crate::store::registry::media_type;
 use crate::tree::{DOCKER_FOLDER_IMAGES, PackageTree};
 
 /// Name of a cache in warnings.
@@ -43,16 +44,13 @@ const LONGEST_INDEX: u64 = 1 << 20;
 /// Number of digits that tell base images apart.
 const BASES_DIGITS: usize = 16;
 
-/// Keys of the image of a `docker/` folder, the one with base images first, if all of them are known.
-struct Keys {
-    exact: Option<String>,
-    plain: String,
-}
+/// Keys of the image of a `docker/` folder: the one with all inputs from elsewhere, the one with the base
+/// images that the Dockerfile itself names, each if all of them are known, and the one without.
+struct Keys(Vec<String>);
 
 impl Keys {
     fn documents(&self) -> impl Iterator<Item = String> {
-        let keys = self.exact.iter().chain([&self.plain]);
-        keys.map(|key| format!("{IMAGES}/{key}.json"))
+        self.0.iter().map(|key| format!("{IMAGES}/{key}.json"))
     }
 }
 
@@ -70,17 +68,40 @@ pub struct BuilderUpload {
 impl ImageFinder<'_> {
     fn keys(&self, folder: &Path, whole: &Sha256Sum) -> Result<Keys, ImageError> {
         let plain = format!("{whole}-{}", Platform::host().to_string().replace('/', "-"));
-        let mut bases = BTreeMap::new();
-        for (base, platform) in named_bases(folder)? {
+        let (_, inputs) =
+            self.walk_bases(folder, |base, platform| self.stored_base(base, platform))?;
+        let pins = &self.building.fetch.added.pins;
+        let pinned = inputs.added.keys().filter_map(|key| pins.get_key_value(key));
+        let added: Vec<_> = pinned.map(|(key, pin)| (key.to_string(), pin.to_string())).collect();
+        let key = |inputs: BTreeMap<String, String>| {
+            let sum = Sha256Sum::of(canonical(&json!(inputs)).as_bytes());
+            format!("{plain}-{}", &sum.as_str()[..BASES_DIGITS])
+        };
+        let all = self.ids_of_bases(inputs.images)?;
+        let all = all.map(|bases| key(bases.into_iter().chain(added).collect()));
+        // Without the base images, their triggers are unknown, and what stages on them add.
+        let named = self.ids_of_bases(named_bases(folder)?)?.map(key);
+        let mut keys: Vec<String> = all.into_iter().chain(named).collect();
+        keys.push(plain);
+        keys.dedup();
+        Ok(Keys(keys))
+    }
+
+    /// Ids of base images, in the lock or in the store, by their names; `None` if one is in neither.
+    fn ids_of_bases(
+        &self,
+        bases: impl IntoIterator<Item = (ImageRef, Platform)>,
+    ) -> Result<Option<BTreeMap<String, String>>, ImageError> {
+        let mut ids = BTreeMap::new();
+        for (base, platform) in bases {
             let id = match self.base_pin(&base, &platform)? {
                 Some(pin) => Some(pin.id.clone()),
                 None => self.stored_base(&base, &platform)?.map(|image| image.id),
             };
-            let Some(id) = id else { return Ok(Keys { exact: None, plain }) };
-            bases.insert(base.to_string(), id.to_string());
+            let Some(id) = id else { return Ok(None) };
+            ids.insert(base.to_string(), id.to_string());
         }
-        let sum = Sha256Sum::of(canonical(&json!(bases)).as_bytes());
-        Ok(Keys { exact: Some(format!("{plain}-{}", &sum.as_str()[..BASES_DIGITS])), plain })
+        Ok(Some(ids))
     }
 
     /// Fetches the image of a `docker/` folder from a cache, under its names.
@@ -167,7 +188,7 @@ impl ImageFinder<'_> {
         let (entry, blobs) = self.store.for_layout(image).map_err(failed)?;
         let index = json!({
             "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "mediaType": media_type::INDEX,
             "manifests": [entry],
         });
         let blob = |(digest, path): (BlobDigest, _)| {

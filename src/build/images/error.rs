@@ -159,6 +159,7 @@ impl ImageError {
             Self::Build { source, .. } => return source.hint(),
             Self::Load { source, .. } => return source.problem.hint().map(str::to_owned),
             Self::Folder { source, .. } => return source.hint(),
+            Self::Store { source, .. } => return source.hint(),
             _ => return None,
         };
         let mut ways = vec![

@@ -201,7 +201,8 @@ impl ImageFinder<'_> {
         let failed =
             |source| ImageError::Store { name: name.as_str().to_owned(), source: Box::new(source) };
         let image = self.store.find_manifest(&manifest).map_err(failed)?;
-        let image = image.ok_or_else(|| failed(ImageStoreError::NotFound(manifest.to_string())))?;
+        let image =
+            image.ok_or_else(|| failed(ImageStoreError::not_found(manifest.to_string())))?;
         let (called, folder) = match self.place(name, &reference)? {
             Some(ImageLocation::Host) => return Ok(none),
             Some(ImageLocation::Stored(_)) => (reference, None),

@@ -281,7 +281,7 @@ impl<'a> ImageFinder<'a> {
         )?;
         self.store
             .find_manifest(&built.manifest)
-            .and_then(|found| found.ok_or_else(|| ImageStoreError::NotFound(built.id.to_string())))
+            .and_then(|found| found.ok_or_else(|| ImageStoreError::not_found(built.id.to_string())))
             .map_err(|source| ImageError::Store { name: text(), source: Box::new(source) })
     }
 
@@ -322,7 +322,7 @@ impl<'a> ImageFinder<'a> {
             Ok(pulled) => pulled,
             Err(error) => return Ok(Err(Box::new(error))),
         };
-        let gone = || ImageStoreError::NotFound(reference.familiar());
+        let gone = || ImageStoreError::not_found(reference.familiar());
         let store =
             |source| ImageError::Store { name: name.as_str().to_owned(), source: Box::new(source) };
         // It may have got no name.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::{Project, ProjectError, ProjectOptions};
 use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
+use crate::base::escape::shell_argument;
 use crate::base::event::Observer;
 use crate::build::id::{
     FileHasher, Identities, IdentityError, Inputs, identify_with, sums_of_files,
@@ -129,7 +130,9 @@ impl Project {
                 match requires.iter().find(is_without) {
                     Some(needed) => {
                         let why = format!("it requires {needed}, which has none");
-                        let hint = Some(format!("see why: mkpanda explain {needed}"));
+                        let typed = needed.typed();
+                        let hint = format!("see why: mkpanda explain {}", shell_argument(&typed));
+                        let hint = Some(hint);
                         without.insert(key.clone(), WithoutId { why, hint });
                     }
                     None => with.push(key.clone()),

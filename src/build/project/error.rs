@@ -85,6 +85,53 @@ pub enum ProjectError {
     Failed(Failures),
 }
 
+impl OutsideError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Image(error) => error.hint(),
+            Self::Source(error) => error.problem.hint(),
+        }
+    }
+}
+
+impl ProjectError {
+    /// Remedy, if one is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Tree(error) => error.hint(),
+            Self::Upstream(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Identity(error) => match &**error {
+                IdentityError::Outside { source, .. } => source.hint(),
+                IdentityError::Files { source, .. } => source.hint(),
+                _ => None,
+            },
+            Self::Missing(list) => Some(hint_of_missing(list)),
+            Self::Lock(faults) => Some(faults.hint()),
+            Self::CacheLink(_) => Some(
+                "remove the link; to have the cache elsewhere, bind-mount a folder there"
+                    .to_owned(),
+            ),
+            Self::Session(error) => error.hint(),
+            Self::SharedCache { source, .. } => source.hint(),
+            Self::Source(error) => error.problem.hint(),
+            // Each failed package has a remedy of its own.
+            Self::Failed(_) | Self::Home(_) | Self::Cache(_) | Self::Interrupted => None,
+        }
+    }
+}
+
+fn hint_of_missing(list: &MissingList) -> String {
+    let mut hint = "make a mirror where there is a network (mkpanda mirror create DIR) and name it here (--mirror DIR), or run once without --offline".to_owned();
+    if let Some(name) = list.first_image() {
+        let ways = format!(
+            "\nan image alone: mkpanda image pull {name}, where there is a network\nor load it: mkpanda image load --name {name} FILE   (docker save, podman save or skopeo copy write such a FILE)"
+        );
+        hint.push_str(&ways);
+    }
+    hint
+}
+
 fn failed(failures: &Failures) -> String {
     match failures.errors.len() {
         1 => "a package could not be built".to_owned(),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Project, ProjectError};
 use crate::base::event::{Event, Observer, Silent};
+use crate::base::http::redact_text;
 use crate::build::images::{ForeignImage, ForeignInputs, ImageFinder};
 use crate::build::upstream;
 use crate::dockerfile::execute::AddedPlace;
@@ -59,6 +60,22 @@ pub(super) struct Foreign {
 }
 
 impl Foreign {
+    /// Names of inputs for `--update`, without URLs that have secrets in them.
+    pub(super) fn names(&self) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        for source in self.upstreams.iter().chain(&self.sources) {
+            for user in &source.wanted.users {
+                names.extend(user.split_once('/').map(|(package, _)| package.to_owned()));
+                names.insert(user.clone());
+            }
+            names.insert(source.wanted.key.place().1.to_owned());
+        }
+        names.extend(self.images.images.iter().map(|named| named.image.key.name.familiar()));
+        names.extend(self.images.added.keys().map(|key| key.url().to_owned()));
+        names.retain(|name| redact_text(name) == *name);
+        names
+    }
+
     /// Lists inputs that the lock lacks or has with other values.
     pub(super) fn faults(&self, lock: &TreeLock) -> Vec<LockFault> {
         let of = |sources, found: &ForeignSource| LockFault::of_source(sources, &found.wanted);

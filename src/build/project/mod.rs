@@ -57,7 +57,7 @@ use crate::tree::{Package, PackageKey, PackageTree};
 pub use at_hand::{AtHand, WithoutId};
 pub use error::{OutsideError, ProjectError};
 pub use inputs::PackageInputs;
-pub use relock::{LockOptions, Relocked};
+pub use relock::{LockOptions, Relocked, UnknownInput};
 pub use supplies::{Supplies, SupplyFailure};
 
 /// Options for opening a project.
@@ -139,7 +139,7 @@ impl Project {
         observer: &dyn Observer,
     ) -> Result<Self, ProjectError> {
         let (cache, pins) = Self::prepare(&mut options)?;
-        if let Some(upstream) = Self::missing_upstream(&options)? {
+        if let Some(upstream) = Self::missing_upstream(&options, observer)? {
             return Err(Self::without_upstream(options, cache, upstream, observer)?);
         }
         let upstreams = upstream::expand(

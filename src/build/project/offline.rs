@@ -15,10 +15,12 @@ use crate::tree::{PackageKey, PackageTree};
 
 impl Project {
     /// Lists everything that packages lack without a network: images, their bases and sources.
-    /// `order` is a dependency order. Nothing is built.
+    /// `order` is a dependency order. Sources of packages that are there already are not needed, except those
+    /// of `with_sources`. Nothing is built.
     pub fn check_offline(
         &self,
         order: &[PackageKey],
+        with_sources: &[PackageKey],
         repository: Option<&Repository>,
         observer: &dyn Observer,
     ) -> Result<(), ProjectError> {
@@ -50,8 +52,11 @@ impl Project {
                     || repository.is_some_and(|repository| repository.has_locally(&identity.id))
             })
         };
-        let needed: Vec<PackageKey> = order.iter().filter(|key| !is_there(key)).cloned().collect();
-        let sources = source::missing(&self.own_requests(&needed), &self.options.fetch);
+        let is_needed = |key: &&PackageKey| with_sources.contains(key) || !is_there(key);
+        let needed: Vec<PackageKey> = order.iter().filter(is_needed).cloned().collect();
+        let requests = self.own_requests(&needed);
+        let sources = source::missing(&requests, &self.options.fetch, observer);
+        let sources = sources.ok_or(ProjectError::Interrupted)?;
         items.extend(sources.into_iter().map(Missing::Source));
         self.listed(items)
     }
@@ -110,7 +115,9 @@ impl Project {
             ImageStore::open(project.options.runner.home.root()).map_err(ProjectError::Store)?;
         let mut finder = project.finder(&store, false);
         project.missing_images(&mut finder, &keys, &mut items, observer)?;
-        let sources = source::missing(&project.own_requests(&keys), &project.options.fetch);
+        let requests = project.own_requests(&keys);
+        let sources = source::missing(&requests, &project.options.fetch, observer);
+        let sources = sources.ok_or(ProjectError::Interrupted)?;
         items.extend(sources.into_iter().map(Missing::Source));
         let only_mirrors = project.options.fetch.only_mirrors;
         Ok(ProjectError::Missing(MissingList { items, only_mirrors }))
@@ -119,6 +126,7 @@ impl Project {
     /// The first upstream that is neither expanded nor here, if the network may not be used.
     pub(super) fn missing_upstream(
         options: &ProjectOptions,
+        observer: &dyn Observer,
     ) -> Result<Option<MissingSource>, ProjectError> {
         if !options.fetch.offline {
             return Ok(None);
@@ -126,6 +134,7 @@ impl Project {
         let requests = upstream::requests(&options.packages, &options.local_sources)?;
         let is_made = |cache: &source::SourceRequest| cache.cache_dir.with_file_name("checkout");
         let absent = requests.into_iter().filter(|request| !is_made(request).is_dir());
-        Ok(source::missing(&absent.collect::<Vec<_>>(), &options.fetch).into_iter().next())
+        let missing = source::missing(&absent.collect::<Vec<_>>(), &options.fetch, observer);
+        Ok(missing.ok_or(ProjectError::Interrupted)?.into_iter().next())
     }
 }

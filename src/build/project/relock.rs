@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 
 use super::lock::{AddedSource, Foreign, ForeignImages, ForeignSource, NamedImage};
 use super::{Project, ProjectError, SupplyFailure};
-use crate::base::digest::Tee;
+use crate::base::digest::{Tee, Until};
 use crate::base::event::Observer;
 use crate::base::parallel;
+use crate::base::regular::open_regular;
+use crate::base::suggestion::nearest;
 use crate::build::images::{Building, ImageError, ImageFinder};
 use crate::dockerfile::execute::current;
 use crate::image::pins::{ImagePins, PinError};
@@ -36,7 +38,16 @@ pub struct Relocked {
     /// Failures; the lock is not to be written if there are some.
     pub failures: Vec<SupplyFailure>,
     /// Names to be updated that nothing has.
-    pub unknown: Vec<String>,
+    pub unknown: Vec<UnknownInput>,
+}
+
+/// Name to be updated that nothing has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownInput {
+    /// Name, as typed.
+    pub name: String,
+    /// Name that is like it.
+    pub near: Option<String>,
 }
 
 /// True if a name for `--update` means a source.
@@ -72,14 +83,24 @@ impl LockOptions {
         self.update.iter().any(|name| means_added(name, key))
     }
 
-    fn unknown(&self, foreign: &Foreign) -> Vec<String> {
+    fn unknown(&self, foreign: &Foreign) -> Vec<UnknownInput> {
         let sources = || foreign.upstreams.iter().chain(&foreign.sources);
         let is_known = |name: &String| {
             sources().any(|source| means_source(name, source))
                 || foreign.images.images.iter().any(|image| means_image(name, image))
                 || foreign.images.added.keys().any(|key| means_added(name, key))
         };
-        self.update.iter().filter(|name| !is_known(name)).cloned().collect()
+        let unknown: BTreeSet<&String> =
+            self.update.iter().filter(|name| !is_known(name)).collect();
+        if unknown.is_empty() {
+            return Vec::new();
+        }
+        let known = foreign.names();
+        let unknown = unknown.into_iter().map(|name| {
+            let near = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
+            UnknownInput { name: name.clone(), near }
+        });
+        unknown.collect()
     }
 }
 
@@ -148,8 +169,9 @@ impl Project {
         let mut failures = supplies.failures;
         for (request, fetched) in supplies.sources {
             let Some(key) = SourceKey::of(&request.source.spec, None) else { continue };
-            match file_pin(fetched.path()) {
+            match file_pin(fetched.path(), observer) {
                 Ok(pin) => drop(sources.insert(key, Some(pin))),
+                Err(_) if observer.is_interrupted() => return Err(ProjectError::Interrupted),
                 Err(error) => failures.push(SupplyFailure::Source(
                     request.problem(SourceProblem::Io { doing: "read a source", error }),
                 )),
@@ -269,7 +291,11 @@ impl Project {
         }
         let lists = [(&lock.upstreams, &foreign.upstreams), (&lock.sources, &foreign.sources)];
         for (sources, wanted) in lists {
-            faults.extend(wanted.iter().filter_map(|found| file_fault(sources, found)));
+            let fault = |found: &ForeignSource| file_fault(sources, found, observer);
+            faults.extend(wanted.iter().filter_map(fault));
+        }
+        if observer.is_interrupted() {
+            return Err(ProjectError::Interrupted);
         }
         faults.extend(self.image_faults(lock, &foreign, observer)?);
         Ok(faults)
@@ -346,18 +372,22 @@ fn drop_sources(
     sources.retain(|key, _| needed.contains(key) || !updated.contains(&key.place()));
 }
 
-fn file_pin(path: &std::path::Path) -> std::io::Result<FilePin> {
-    let mut tee = Tee::new(fs_err::File::open(path)?);
+fn file_pin(path: &std::path::Path, observer: &dyn Observer) -> std::io::Result<FilePin> {
+    let mut tee = Tee::new(Until::new(open_regular(path)?, || observer.is_interrupted()));
     std::io::copy(&mut tee, &mut std::io::sink())?;
     let sums = tee.finish().1;
     Ok(FilePin { sha256: sums.sha256, size: sums.bytes })
 }
 
 /// Difference between the lock and a file of the cache that has the declared SHA-1.
-fn file_fault(sources: &Sources, found: &ForeignSource) -> Option<LockFault> {
+fn file_fault(
+    sources: &Sources,
+    found: &ForeignSource,
+    observer: &dyn Observer,
+) -> Option<LockFault> {
     let locked = sources.get(&found.wanted.key)?.clone()?;
-    let file = crate::source::cached_file(&found.request)?;
-    let pin = file_pin(&file).ok()?;
+    let file = crate::source::cached_file(&found.request, observer)?;
+    let pin = file_pin(&file, observer).ok()?;
     let differs = pin != locked;
     differs.then(|| LockFault::File { wanted: found.wanted.clone(), locked, found: pin })
 }

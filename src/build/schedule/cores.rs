@@ -19,6 +19,13 @@ pub struct Share {
     pub own: usize,
 }
 
+impl Share {
+    /// True if the build shares cores with others.
+    pub fn is_shared(&self) -> bool {
+        self.demand == Demand::Shared
+    }
+}
+
 /// The machine's cores. More jobs than cores are a wish for just that: then builds share cores, none
 /// being told of more than there are.
 #[derive(Debug, Clone)]

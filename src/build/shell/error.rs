@@ -51,7 +51,8 @@ impl ShellError {
             Self::Bundle { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
                 Some("name a folder that is not there yet".to_owned())
             }
-            Self::Bundle { .. } | Self::Home(_) | Self::Build(_) | Self::Console(_) => None,
+            Self::Build(error) => error.hint(),
+            Self::Bundle { .. } | Self::Home(_) | Self::Console(_) => None,
         }
     }
 }

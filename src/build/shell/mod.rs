@@ -32,7 +32,7 @@ use super::job::PackageBuild;
 use super::jobserver::{Jobserver, Style};
 use super::kept::KeptState;
 use super::package_runner::{BuildFiles, CoreShare, PackageRunner, failed};
-use super::schedule::{Cores, Demand};
+use super::schedule::Cores;
 
 pub use error::ShellError;
 pub use job::{BundleJob, ShellJob};
@@ -188,12 +188,8 @@ impl Shell {
 
 /// The cores of a build that runs alone.
 fn share(build: &PackageBuild, cores: usize, jobserver: Option<&Jobserver>) -> CoreShare {
-    let demand = demand(jobserver, build);
-    let share = Cores::new(cores, 1).take(0, demand);
-    CoreShare {
-        told: u32::try_from(share.told).unwrap_or(u32::MAX),
-        jobserver: jobserver.map(|jobserver| jobserver.begin(share.own, demand == Demand::Shared)),
-    }
+    let share = Cores::new(cores, 1).take(0, demand(jobserver, build));
+    CoreShare::new(&share, jobserver)
 }
 
 /// Items of the home that a kept build uses.

@@ -8,7 +8,8 @@ use crate::archive::Limits;
 use crate::artifact::signed_id;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
-use crate::base::regular::read_regular;
+use crate::base::regular::{open_regular, read_regular};
+use crate::base::remedy::for_size;
 use crate::build::cache::is_file;
 use crate::build::job::Built;
 use crate::build::record::{self, Ending, Record};
@@ -76,7 +77,7 @@ impl UnprovenError {
                 "remove {} and build again, or fetch it from where it is signed: --require-signature=PUBKEY",
                 archive.display()
             )),
-            Self::File(_) => None,
+            Self::File(error) => for_size(error).map(str::to_owned),
         }
     }
 }
@@ -131,7 +132,7 @@ impl Evidence<'_> {
             return None;
         }
         let text = read_regular(beside, LONGEST).ok()?;
-        let content = fs_err::File::open(file).ok()?;
+        let content = open_regular(file).ok()?;
         let claim = Claim::read(&text, self.keys).ok()?;
         let mut content = crate::base::digest::Tee::new(content);
         claim.verify(&mut content, signed_id(id)).ok()?;

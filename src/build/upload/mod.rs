@@ -17,6 +17,7 @@ use crate::artifact::record::{self, PackageRecord};
 use crate::artifact::shared_cache::{SharedCache, SharedCaches};
 use crate::base::causes::with_causes;
 use crate::base::event::{Event, Observer, WithoutDownloads};
+use crate::base::regular::open_regular;
 use crate::base::remedy::with_hint;
 use crate::container::helper::Interrupt;
 use crate::package::PackageId;
@@ -61,7 +62,9 @@ impl PackageUpload {
     ) -> Result<Self, UnprovenError> {
         let (sha256, ground) = evidence.of_package(id, &archive)?;
         let read = |buildinfo| {
-            PackageRecord::of_archive(id, &archive, buildinfo).map_err(UnprovenError::File)
+            let ends = || evidence.observer.is_interrupted();
+            PackageRecord::of_archive(id, &archive, buildinfo, limits, ends)
+                .map_err(UnprovenError::File)
         };
         let (record, signature) = match ground {
             Ground::Built { built, buildinfo } => {
@@ -69,7 +72,7 @@ impl PackageUpload {
                 (known.map_or_else(|| read(buildinfo), Ok)?, None)
             }
             Ground::Signed(text) => {
-                let file = fs_err::File::open(&archive).map_err(UnprovenError::File)?;
+                let file = open_regular(&archive).map_err(UnprovenError::File)?;
                 let index = verify_package(file, limits);
                 let index = index.map_err(|error| UnprovenError::File(io::Error::other(error)))?;
                 let buildinfo = index.buildinfo.unwrap_or_default();

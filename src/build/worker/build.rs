@@ -284,7 +284,7 @@ impl<'a> Build<'a> {
                 let place = self.job.output.display();
                 Failure::new(format!("the archive can't be written to {place}: {source}"))
             }
-            error => Failure::new(with_causes(&error)),
+            error => Failure::of(error),
         })?;
         // The parent syncs the file before it gives it its name.
         let (_output, sums) = tee.finish();

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use crate::base::confinement::open_listed;
-use crate::base::remedy::raise_limit;
+use crate::base::remedy::RAISE_UNPACKED;
 use crate::base::times::set_times;
 use crate::container::within_root::locate;
 use crate::runner::job::Failure;
@@ -40,9 +40,7 @@ pub(super) fn copy(
             "the files of the package's folder have {bytes} bytes, {most} at most are copied; the largest one is {}",
             largest.map(|path| path.display().to_string()).unwrap_or_default()
         );
-        let remedy =
-            concat!("if it is meant to be that large, ", raise_limit!("unpacked", "UNPACKED"));
-        return Err(Failure::new(message).with_hint(remedy.to_owned()));
+        return Err(Failure::new(message).with_hint(RAISE_UNPACKED.to_owned()));
     }
     let to = if bytes <= LARGEST_IN_MEMORY {
         workspace.view().path().join("package")

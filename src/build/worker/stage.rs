@@ -13,6 +13,7 @@ use crate::base::atomic::{TEMPORARY_PREFIX, sweep_under_lock};
 use crate::base::causes::with_causes;
 use crate::base::digest::{Sha256, Sha256Sum};
 use crate::base::lock::FileLock;
+use crate::base::regular::open_regular;
 use crate::base::removal::{remove_all, remove_all_closed};
 use crate::base::times::set_times;
 use crate::build::job::{BuildJob, Dependency};
@@ -76,8 +77,8 @@ fn unpacked(
     let fresh = packages.join(format!("{TEMPORARY_PREFIX}{}", dependency.folder()));
     // Leftovers of the sweep must not become part of this package.
     remove_all_closed(&fresh).map_err(|error| wrong(&error))?;
-    let archive = fs_err::File::open(workspace.in_view(&dependency.archive))
-        .map_err(|error| wrong(&error))?;
+    let archive =
+        open_regular(&workspace.in_view(&dependency.archive)).map_err(|error| wrong(&error))?;
     let mut archive = HashingReader::new(archive);
     let cores = IdleCores::take(workspace, job);
     let limits = cores.limits(&workspace.folders().limits);

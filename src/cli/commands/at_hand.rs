@@ -8,6 +8,7 @@ use super::super::inspect_error::InspectError;
 use super::super::settings::Settings;
 use super::super::ui::{Progress, counted};
 use super::Context;
+use crate::base::confinement::real_path;
 use crate::base::suggestion::nearest;
 use crate::build::project::{Project, ProjectError, ProjectOptions};
 use crate::container::helper::Interrupt;
@@ -34,7 +35,7 @@ pub(super) fn packages(context: &Context<'_>, tree: Option<&Path>) -> Result<Pat
         None => folder,
         Some(tree) => {
             let path = folder.join(tree);
-            let real = fs_err::canonicalize(&path);
+            let real = real_path(&path);
             let is_folder = |path: &PathBuf| fs_err::read_dir(path).map(drop);
             real.and_then(|real| is_folder(&real).map(|()| real))
                 .map_err(|source| CliError::Folder { path, source })?
@@ -130,6 +131,18 @@ pub(super) fn typed_package(
         return Ok(vec![PackageKey { name, variant: wanted }]);
     }
     Err(ProjectError::Tree(TreeError::NoSuchVariant { name, wanted, known }).into())
+}
+
+/// The one package that is typed as `NAME` or `NAME:VARIANT`, and its other variants: without a variant, the package is
+/// the default one or, where there is none, the first of the others.
+pub(super) fn typed_key(
+    folder: &Path,
+    tree: &PackageTree,
+    text: &str,
+) -> Result<(PackageKey, Vec<PackageKey>), CliError> {
+    let mut keys = typed_package(folder, tree, text)?.into_iter();
+    let first = keys.next().ok_or_else(|| CliError::NoPackage(tree.root().join(text)))?;
+    Ok((first, keys.collect()))
 }
 
 /// A package folder that is typed as a path, as shells complete it: `zlib/`, `./zlib`, `/srv/tree/zlib`. Gives the

@@ -10,6 +10,7 @@ use super::super::error::CliError;
 use super::super::ui::{self, Weight};
 use super::Context;
 use super::at_hand::SEE_CHECK;
+use crate::base::confinement::real_path;
 use crate::base::event::Interruptible;
 use crate::container::helper::Interrupt;
 use crate::tidy::{self, Cleaned, TidyError, Unknown, UnusedKind};
@@ -21,7 +22,7 @@ pub fn run(context: &Context<'_>, args: &CleanArgs) -> Result<(), CliError> {
         None => folder,
         Some(tree) => {
             let path = folder.join(tree);
-            fs_err::canonicalize(&path).map_err(|source| CliError::Folder { path, source })?
+            real_path(&path).map_err(|source| CliError::Folder { path, source })?
         }
     };
     let settings = context.settings(None, Some(&packages))?;
@@ -37,17 +38,22 @@ pub fn run(context: &Context<'_>, args: &CleanArgs) -> Result<(), CliError> {
     }
     let Unknown { pending, not_valid } = cleaned.unknown;
     if pending > 0 {
-        let message = format!(
-            "{} without a known id, as builder images are not built: all their archives stay",
-            ui::counted(pending, "package")
-        );
+        let message = match pending {
+            1 => "the id of 1 package is not known, as its builder image is not built: all its archives stay".to_owned(),
+            _ => format!(
+                "the ids of {pending} packages are not known, as their builder images are not built: all their archives stay"
+            ),
+        };
         context.printer.line(Weight::Progress, &message);
     }
     if not_valid > 0 {
-        let message = format!(
-            "{} not valid, or with requirements that are not: all their archives stay",
-            ui::counted(not_valid, "package")
-        );
+        let message = match not_valid {
+            1 => "1 package is not valid, or requires one that is not: all its archives stay"
+                .to_owned(),
+            _ => format!(
+                "{not_valid} packages are not valid, or require some that are not: all their archives stay"
+            ),
+        };
         context.printer.warn(&message, Some(SEE_CHECK));
     }
     Ok(())

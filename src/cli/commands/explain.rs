@@ -12,6 +12,7 @@ use super::super::ui::columns::{Columns, stdout_width};
 use super::{Context, at_hand};
 use crate::inspect::explain::{self, Against, Comparison, Explanation, Records};
 use crate::package::{PackageName, path_of_file_url};
+use crate::tree::PackageKey;
 
 /// Explains an id.
 pub fn run(context: &Context<'_>, args: &ExplainArgs) -> Result<(), CliError> {
@@ -26,9 +27,8 @@ pub fn run(context: &Context<'_>, args: &ExplainArgs) -> Result<(), CliError> {
     };
     let looked = at_hand::open(context, packages)?;
     let project = &looked.project;
-    let keys = at_hand::typed_package(&folder, &project.tree, &name)?;
-    // Its default variant, or the only one that there is.
-    let Some(key) = keys.first() else { return Err(CliError::NoPackage(folder)) };
+    let (key, others) = at_hand::typed_key(&folder, &project.tree, &name)?;
+    let key = &key;
     // Without its upstream, a tree lacks packages that are not faulty.
     let faults = if looked.missing_upstream.is_none() {
         project.tree.faults_of(&BTreeSet::from([key.clone()]))
@@ -62,10 +62,11 @@ pub fn run(context: &Context<'_>, args: &ExplainArgs) -> Result<(), CliError> {
         FormatArg::Json => context.print_json(&explanation),
         FormatArg::Text => context.printer.data(&text(&explanation, &against)),
     }
-    if keys.len() > 1 {
-        let others: Vec<String> = keys[1..]
+    if !others.is_empty() {
+        let others: Vec<String> = others
             .iter()
-            .filter_map(|key| Some(format!("{}:{}", key.name, key.variant.name()?)))
+            .filter(|key| key.variant.name().is_some())
+            .map(PackageKey::typed)
             .collect();
         let message = format!("{} has other variants: {}", key.name, others.join(", "));
         context.printer.line(Weight::Progress, &message);

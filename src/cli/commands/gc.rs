@@ -9,6 +9,7 @@ use super::super::error::CliError;
 use super::super::ui;
 use super::super::value::Text;
 use super::Context;
+use crate::base::confinement::real_path;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
 use crate::build::cache::Cache;
@@ -63,8 +64,7 @@ fn packages(
     observer: &dyn Observer,
 ) -> Result<(Vec<PackageId>, Vec<Sha256Sum>), CliError> {
     let folder = context.folder()?.join(tree);
-    let folder = fs_err::canonicalize(&folder)
-        .map_err(|source| CliError::Folder { path: folder, source })?;
+    let folder = real_path(&folder).map_err(|source| CliError::Folder { path: folder, source })?;
     let settings = context.settings(None, Some(&folder))?;
     let project = super::open(context, &settings, folder, &std::sync::Arc::default(), observer)?;
     let keys: BTreeSet<PackageKey> = project.tree.keys().collect();
@@ -73,7 +73,10 @@ fn packages(
     let (known, _pending) = project.identify_without_building(&order, observer)?;
     let ids: Vec<PackageId> = known.identities.iter().map(|identity| identity.id.clone()).collect();
     let there = ids.iter().filter(|id| project.cache.has(id));
-    let sums = there.map(|id| Sha256Sum::of_file(&project.cache.archive(id)));
+    let ends = || observer.is_interrupted();
+    let sum =
+        |id: &PackageId| Sha256Sum::of_file_within(&project.cache.archive(id), u64::MAX, ends);
+    let sums = there.map(sum);
     let sums = sums.collect::<Result<_, _>>().map_err(ProjectError::Cache)?;
     Ok((ids, sums))
 }

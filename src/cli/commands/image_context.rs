@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::super::args::ImageBuildArgs;
 use super::super::error::CliError;
 use super::Context;
+use crate::base::confinement::real_path;
 use crate::base::event::Observer;
 use crate::base::http::redact;
 use crate::dockerfile::builder::ImageBuilder;
@@ -158,7 +159,7 @@ fn meaning(base: &Path, given: &Path) -> Result<Meaning, CliError> {
     {
         return Ok(Meaning::Elsewhere(source));
     }
-    let folder = fs_err::canonicalize(&path).map_err(|source| CliError::Folder { path, source })?;
+    let folder = real_path(&path).map_err(|source| CliError::Folder { path, source })?;
     Ok(Meaning::Folder(folder))
 }
 

@@ -8,7 +8,7 @@ use super::super::error::CliError;
 use super::super::inspect_error::InspectError;
 use super::super::ui::Weight;
 use super::Context;
-use crate::base::escape::shell_argument;
+use crate::base::escape::path_argument;
 use crate::base::event::Interruptible;
 use crate::base::http::redact;
 use crate::container::helper::Interrupt;
@@ -45,7 +45,7 @@ pub fn run(context: &Context<'_>, args: &InitArgs) -> Result<(), CliError> {
 
 /// Hint at the next command.
 fn next(created: &Created) -> String {
-    let folder = shell_argument(&created.path.display().to_string());
+    let folder = path_argument(&created.path);
     match created.kind {
         CreatedKind::Tree => format!("a tree with one package; build it: mkpanda -C {folder} tree"),
         CreatedKind::Package => format!("a package; build it: mkpanda -C {folder}"),

@@ -8,14 +8,13 @@ use super::super::error::CliError;
 use super::super::job_args::{JobCommand, JobExportArgs, JobRunArgs, JobShowArgs};
 use super::super::settings::{DEFAULT_TIME_LIMIT, Settings};
 use super::super::ui::columns::{Columns, stdout_width};
-use super::{Context, at_hand, ending};
+use super::{Context, at_hand, ending, requested};
 use crate::archive::Limits;
 use crate::base::event::{Interruptible, Observer};
-use crate::build::plan::Plan;
-use crate::build::project::{BuildOptions, Project, ProjectError};
+use crate::build::project::{BuildOptions, Project};
 use crate::container::helper::Interrupt;
 use crate::portable::{
-    self, ExportOptions, JobDocument, JobError, JobFolder, JobImage, JobLimits, JobRecord,
+    self, ExportOptions, JobDocument, JobFolder, JobImage, JobLimits, JobRecord, PortableJobError,
     RunOptions, Unable,
 };
 use crate::runner::own_folder;
@@ -68,23 +67,13 @@ fn make(
     options: &ExportOptions<'_>,
     observer: &dyn Observer,
 ) -> Result<(), CliError> {
-    let keys = at_hand::typed_package(folder, &project.tree, name)?;
-    // Its default variant, or the only one that there is.
-    let wanted = &keys[..keys.len().min(1)];
-    let set = project.tree.resolve_packages(wanted).map_err(ProjectError::Tree)?;
-    project.warn(&set.warnings, observer);
-    project.check_lock(&set.packages)?;
-    project.check_offline(&set.packages, build.repository.as_ref(), observer)?;
-    let identified = project.identify(&set.packages, observer)?;
-    let plan = project.plan(&identified);
-    let required = plan.steps.iter().filter(|step| !wanted.contains(&step.key)).cloned();
-    let plan = Plan { steps: required.collect() };
+    let (key, _) = at_hand::typed_key(folder, &project.tree, name)?;
+    let wanted = std::slice::from_ref(&key);
+    let (identified, mut plan) = requested::plan_with_sources(project, wanted, build, observer)?;
+    plan.steps.retain(|step| step.key != key);
     project.build(&identified, &plan, build, observer)?;
-    for key in wanted {
-        let inputs = project.inputs(&identified, key, build, observer)?;
-        portable::export(project, &inputs, target, options)?;
-    }
-    Ok(())
+    let inputs = project.inputs(&identified, &key, build, observer)?;
+    Ok(portable::export(project, &inputs, target, options)?)
 }
 
 /// Limits of the settings that differ from the defaults.
@@ -145,7 +134,7 @@ fn with_home(
     let above = PathBuf::from(environment.get("TMPDIR").unwrap_or("/tmp"));
     let path = above.join(format!("mkpanda-home-{}", nix::unistd::geteuid()));
     // The name is known beforehand, and others may write to the folder above.
-    own_folder::make(&path).map_err(|source| JobError::from(Unable::OwnHome(source)))?;
+    own_folder::make(&path).map_err(|source| PortableJobError::from(Unable::OwnHome(source)))?;
     Ok(Some(environment.with("MKPANDA_HOME", &path.to_string_lossy())))
 }
 
@@ -155,7 +144,7 @@ fn show(context: &Context<'_>, args: &JobShowArgs) -> Result<(), CliError> {
         FormatArg::Json => context.printer.data(&job.document.text()),
         FormatArg::Text => {
             let record = JobRecord::read(&job.path().join("out"))
-                .map_err(|source| JobError::File { doing: "read the record", source })?;
+                .map_err(|source| PortableJobError::File { doing: "read the record", source })?;
             context.printer.data(&text(&job, record.as_ref()));
         }
     }
@@ -189,7 +178,9 @@ fn text(job: &JobFolder, record: Option<&JobRecord>) -> String {
         row(&format!("limit {name}"), limit.to_string());
     }
     row("tier", tier.map_or_else(|| "any".to_owned(), |tier| tier.to_string()));
-    if let Some(record) = record {
+    if let Some(record) = record.filter(|record| !record.is_of(job)) {
+        row("outcome", format!("unknown: out/record.json is that of another job, {}", record.job));
+    } else if let Some(record) = record {
         let message = record.message.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
         row("outcome", format!("{}{message}", record.outcome.as_str()));
         if let Some(package) = &record.package {

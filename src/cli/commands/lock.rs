@@ -1,6 +1,5 @@
 //! `mkpanda lock`: the file that pins all external inputs of a tree's builds.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::super::args::LockArgs;
@@ -73,8 +72,7 @@ fn check(
 fn write(context: &Context<'_>, old: &TreeLock, relocked: Relocked) -> Result<(), CliError> {
     let Relocked { lock, failures, unknown } = relocked;
     if !unknown.is_empty() {
-        let names: BTreeSet<String> = unknown.into_iter().collect();
-        return Err(CliError::NothingToUpdate(names.into_iter().collect()));
+        return Err(CliError::NothingToUpdate(unknown));
     }
     fetch::complete(failures)?;
     let failed = |source| CliError::LockFile { path: lock.path.clone(), source };

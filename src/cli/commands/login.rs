@@ -1,6 +1,6 @@
 //! `mkpanda login` and `logout`: credentials of registries.
 
-use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use super::super::error::CliError;
 use super::super::signing;
@@ -9,6 +9,7 @@ use super::super::tool_error::ToolError;
 use super::super::ui::Weight;
 use super::Context;
 use crate::base::event::Interruptible;
+use crate::base::hidden_input::whole_text;
 use crate::base::secret::Secret;
 use crate::container::helper::Interrupt;
 use crate::store::registry::RegistryHost;
@@ -71,9 +72,7 @@ fn ask(args: &LoginArgs, host: &RegistryHost) -> Result<Login, CliError> {
         None => typed_name(host)?,
     };
     let password = if args.password_stdin {
-        let mut text = String::new();
-        let read = std::io::stdin().lock().take(LONGEST).read_to_string(&mut text);
-        read.map_err(ToolError::Password)?;
+        let text = whole_text(std::io::stdin().lock(), LONGEST).map_err(ToolError::Password)?;
         text.trim_end_matches(['\n', '\r']).to_owned()
     } else {
         let prompt = format!("Password of {user} at {host}: ");

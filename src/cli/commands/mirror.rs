@@ -8,12 +8,14 @@ use super::super::error::CliError;
 use super::super::settings::Settings;
 use super::super::ui::{self, Weight};
 use super::{Context, fetch, tree};
+use crate::base::confinement::real_path;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Interruptible, Observer};
 use crate::build::project::{Project, ProjectError, SupplyFailure};
 use crate::container::helper::Interrupt;
 use crate::image::store::ImageStore;
 use crate::mirror::{Contents, Existing, MirrorError, MirrorSummary, verify, write};
+use crate::package::paths::package_path;
 use crate::runner::home::Home;
 use crate::tree::PackageKey;
 
@@ -42,7 +44,7 @@ fn create(context: &Context<'_>, args: &MirrorCreateArgs) -> Result<(), CliError
     } else {
         let absolute = |path: &PathBuf| {
             let failed = |source| CliError::Folder { path: path.clone(), source };
-            fs_err::canonicalize(path).map_err(failed)
+            real_path(path).map_err(failed)
         };
         trees.iter().map(absolute).collect::<Result<_, _>>()?
     };
@@ -131,10 +133,12 @@ impl MirrorRun<'_> {
         for identity in identified.identities.iter() {
             let id = &identity.id;
             let archive = project.cache.archive(id);
-            if self.existing.has(&format!("packages/{}/{id}.tar.xz", id.name())) {
+            if self.existing.has(&package_path(id)) {
                 self.contents.keep_package(id)?;
             } else if project.cache.has(id) {
-                let sum = Sha256Sum::of_file(&archive).map_err(ProjectError::Cache)?;
+                let ends = || self.observer.is_interrupted();
+                let sum = Sha256Sum::of_file_within(&archive, u64::MAX, ends)
+                    .map_err(ProjectError::Cache)?;
                 self.contents.add_package(id, archive, sum.as_str())?;
             } else {
                 absent += 1;

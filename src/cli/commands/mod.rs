@@ -26,6 +26,7 @@ pub mod mirror;
 pub mod package;
 pub mod rebuild;
 pub mod release;
+mod requested;
 pub mod schema;
 pub mod shell;
 pub mod tree;
@@ -40,6 +41,7 @@ use super::parent::Parent;
 use super::settings::Settings;
 use super::ui::{Ending, Printer, Progress, Weight};
 use super::value::Text;
+use crate::base::confinement::real_path;
 use crate::base::event::Observer;
 use crate::build::execute::Pace;
 use crate::build::jobserver::Style;
@@ -82,7 +84,7 @@ impl Context<'_> {
     /// The folder to work in, absolute and without symlinks.
     pub fn folder(&self) -> Result<PathBuf, CliError> {
         let path = self.global.directory.clone().unwrap_or_else(|| ".".into());
-        fs_err::canonicalize(&path).map_err(|source| CliError::Folder { path, source })
+        real_path(&path).map_err(|source| CliError::Folder { path, source })
     }
 
     /// The packages folder whose settings hold in the working directory: in a package's folder the one above.

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use super::super::args::PackageArgs;
 use super::super::error::CliError;
-use super::{Context, Outcome, RequestedArtifact};
+use super::{Context, Outcome, RequestedArtifact, requested};
 use crate::base::event::{Interruptible, Observer};
-use crate::build::plan::Plan;
-use crate::build::project::{BuildOptions, IdentifiedPackages, Project, ProjectError};
+use crate::build::project::{BuildOptions, Project, ProjectError};
 use crate::container::helper::Interrupt;
 use crate::package::PackageName;
 use crate::tree::{PackageKey, has_buildinfo, typed_variant};
@@ -32,19 +31,9 @@ pub fn run(context: &Context<'_>, args: &PackageArgs) -> Result<(), CliError> {
     let project = super::open(context, &settings, packages.to_owned(), &interrupt, &progress)?;
     let wanted = project.tree.wanted(&name, variant.as_ref()).map_err(ProjectError::Tree)?;
     if args.build.dry_run {
-        let set = project.tree.resolve_packages(&wanted).map_err(ProjectError::Tree)?;
-        project.warn(&set.warnings, &progress);
         let options = super::build_options(&settings, &args.build)?;
-        project.check_lock(&set.packages)?;
-        project.check_offline(&set.packages, options.repository.as_ref(), &progress)?;
-        return super::show_plan(
-            context,
-            &project,
-            &set.packages,
-            &options,
-            |_| String::new(),
-            &progress,
-        );
+        let order = requested::resolve(&project, &wanted, &options, &progress)?;
+        return super::show_plan(context, &project, &order, &options, |_| String::new(), &progress);
     }
     super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
@@ -54,21 +43,6 @@ pub fn run(context: &Context<'_>, args: &PackageArgs) -> Result<(), CliError> {
     outcome.show(context, &progress, result)
 }
 
-fn plan(
-    project: &Project,
-    wanted: &[PackageKey],
-    options: &BuildOptions,
-    observer: &dyn Observer,
-) -> Result<(IdentifiedPackages, Plan), CliError> {
-    let set = project.tree.resolve_packages(wanted).map_err(ProjectError::Tree)?;
-    project.warn(&set.warnings, observer);
-    project.check_lock(&set.packages)?;
-    project.check_offline(&set.packages, options.repository.as_ref(), observer)?;
-    let identified = project.identify(&set.packages, observer)?;
-    let plan = project.plan(&identified);
-    Ok((identified, plan))
-}
-
 fn build(
     project: &Project,
     wanted: &[PackageKey],
@@ -76,7 +50,7 @@ fn build(
     observer: &dyn Observer,
     outcome: &mut Outcome,
 ) -> Result<(), CliError> {
-    let (identified, plan) = plan(project, wanted, options, observer)?;
+    let (identified, plan) = requested::plan(project, wanted, options, observer)?;
     outcome.count(&plan);
     project.build(&identified, &plan, options, observer)?;
     for key in wanted {

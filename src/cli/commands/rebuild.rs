@@ -9,16 +9,16 @@ use super::super::args::BuildArgs;
 use super::super::error::CliError;
 use super::super::job_args::RebuildArgs;
 use super::super::tool_error::ToolError;
-use super::{Context, at_hand, ending};
+use super::{Context, at_hand, ending, requested};
 use crate::base::atomic::{AtomicFile, TemporaryFolder};
 use crate::base::event::{Interruptible, Observer};
-use crate::build::project::{BuildOptions, IdentifiedPackages, Project, ProjectError};
+use crate::build::project::{BuildOptions, IdentifiedPackages, Project};
 use crate::build::record::{self, Record};
 use crate::build::supply::BuildError;
 use crate::container::helper::Interrupt;
 use crate::package::PackageId;
 use crate::portable::{
-    self, Comparison, ExportOptions, JobError, JobFolder, JobLimits, RunOptions, Times,
+    self, Comparison, ExportOptions, JobFolder, JobLimits, PortableJobError, RunOptions, Times,
 };
 use crate::runner::scratch::InputsFolder;
 use crate::tree::PackageKey;
@@ -60,7 +60,8 @@ pub fn run(context: &Context<'_>, args: &RebuildArgs) -> Result<(), CliError> {
         context.printer.data(&text(id, comparison));
     }
     result?;
-    let differ = compared.iter().filter(|(_, comparison)| !comparison.same).count();
+    let is_other = |(_, comparison): &&(_, Comparison)| *comparison != Comparison::SameBytes;
+    let differ = compared.iter().filter(is_other).count();
     if differ == 0 { Ok(()) } else { Err(ToolError::NotReproducible(differ).into()) }
 }
 
@@ -81,16 +82,13 @@ impl Again<'_> {
     ) -> Result<(), CliError> {
         let mut wanted: Vec<PackageKey> = Vec::new();
         for name in names {
-            let keys = at_hand::typed_package(&self.folder, &self.project.tree, name)?;
-            // Its default variant, or the only one that there is.
-            if let Some(key) = keys.into_iter().next().filter(|key| !wanted.contains(key)) {
+            let (key, _) = at_hand::typed_key(&self.folder, &self.project.tree, name)?;
+            if !wanted.contains(&key) {
                 wanted.push(key);
             }
         }
-        let set = self.project.tree.resolve_packages(&wanted).map_err(ProjectError::Tree)?;
-        self.project.warn(&set.warnings, observer);
-        self.project.check_lock(&set.packages)?;
-        let identified = self.project.identify(&set.packages, observer)?;
+        let (identified, _) =
+            requested::plan_with_sources(self.project, &wanted, &self.options, observer)?;
         let mut ids = wanted
             .iter()
             .filter_map(|key| identified.identities.get(key))
@@ -113,7 +111,7 @@ impl Again<'_> {
         let inputs = self.project.inputs(identified, key, &self.options, observer)?;
         let id = inputs.request.package.id.clone();
         let archive = self.project.cache.archive(&id);
-        let file = |source| JobError::File { doing: "make a scratch folder", source };
+        let file = |source| PortableJobError::File { doing: "make a scratch folder", source };
         let home = self.project.home();
         let scratch = InputsFolder::create(home).map_err(file)?;
         let place = TemporaryFolder::create(&scratch.path()).map_err(file)?;
@@ -134,8 +132,8 @@ impl Again<'_> {
     }
 
     /// Keeps the log of a build that failed beside that of the package's own build, as the job's folder goes.
-    fn keep_log(&self, id: &PackageId, error: JobError) -> JobError {
-        let JobError::Build(mut build) = error else { return error };
+    fn keep_log(&self, id: &PackageId, error: PortableJobError) -> PortableJobError {
+        let PortableJobError::Build(mut build) = error else { return error };
         if let BuildError::Failed(failed) = &mut *build
             && let Some(log) = failed.log.take()
         {
@@ -147,13 +145,17 @@ impl Again<'_> {
             });
             failed.log = copied.is_ok().then_some(kept);
         }
-        JobError::Build(build)
+        PortableJobError::Build(build)
     }
 
-    fn compare(&self, one: &Path, other: &Path, times: Times) -> Result<Comparison, ToolError> {
-        let limits = self.project.archive_limits();
-        portable::compare(one, other, times, &limits)
-            .map_err(|source| ToolError::Compare(Box::new(source)))
+    fn compare(&self, one: &Path, other: &Path, times: Times) -> Result<Comparison, CliError> {
+        let (limits, interrupt) = (self.project.archive_limits(), self.project.interrupt());
+        portable::compare(one, other, times, &limits, interrupt).map_err(|source| {
+            if interrupt.is_raised() {
+                return PortableJobError::Interrupted.into();
+            }
+            ToolError::Compare(Box::new(source)).into()
+        })
     }
 }
 
@@ -163,15 +165,15 @@ fn now() -> u64 {
 }
 
 fn text(id: &PackageId, comparison: &Comparison) -> String {
-    let Comparison { same, entries, differences } = comparison;
-    if *same {
-        return format!("{id}: the same bytes again\n");
-    }
-    if differences.is_empty() {
-        return format!(
-            "{id}: the same contents, but other bytes: another version of mkpanda built it\n"
-        );
-    }
+    let (entries, differences) = match comparison {
+        Comparison::SameBytes => return format!("{id}: the same bytes again\n"),
+        Comparison::SameEntries => {
+            return format!(
+                "{id}: the same contents, but other bytes: another version of mkpanda built it\n"
+            );
+        }
+        Comparison::Different { entries, differences } => (entries, differences),
+    };
     let count = differences.len();
     let mut text = format!("{id}: {count} of {entries} entries differ\n");
     for difference in differences {

@@ -8,16 +8,14 @@ use super::super::settings::Settings;
 use super::super::shell_args::ShellArgs;
 use super::super::shell_error::ShellCommandError;
 use super::super::ui::{Ending, Weight, attached};
-use super::{Context, at_hand, ending};
+use super::{Context, at_hand, ending, requested};
 use crate::base::escape::shell_word;
 use crate::base::event::{Interruptible, Observer};
 use crate::build::kept;
-use crate::build::plan::Plan;
 use crate::build::project::{Project, ProjectError};
 use crate::build::shell::{Shell, ShellCores, ShellInputs};
 use crate::container::helper::Interrupt;
 use crate::package::PackageId;
-use crate::tree::PackageKey;
 
 /// Runs a shell or a command; gives the command's exit code.
 pub fn run(context: &Context<'_>, args: &ShellArgs) -> Result<u8, CliError> {
@@ -117,16 +115,10 @@ fn fresh(
 ) -> Result<ShellInputs, CliError> {
     let build_args = BuildArgs { jobs: args.jobs, ..BuildArgs::default() };
     let options = super::build_options(settings, &build_args)?;
-    let key = wanted(context, args, project)?;
+    let (key, _) = at_hand::typed_key(&context.folder()?, &project.tree, &args.package)?;
     let wanted = std::slice::from_ref(&key);
-    let set = project.tree.resolve_packages(wanted).map_err(ProjectError::Tree)?;
-    project.warn(&set.warnings, observer);
-    project.check_lock(&set.packages)?;
-    project.check_offline(&set.packages, options.repository.as_ref(), observer)?;
-    let identified = project.identify(&set.packages, observer)?;
-    let plan = project.plan(&identified);
-    let required = plan.steps.iter().filter(|step| step.key != key).cloned();
-    let plan = Plan { steps: required.collect() };
+    let (identified, mut plan) = requested::plan_with_sources(project, wanted, &options, observer)?;
+    plan.steps.retain(|step| step.key != key);
     project.build(&identified, &plan, &options, observer)?;
     let inputs = project.inputs(&identified, &key, &options, observer)?;
     Ok(ShellInputs {
@@ -137,24 +129,13 @@ fn fresh(
     })
 }
 
-/// The variant of the package: the typed one, its default one, or the only one that there is.
-fn wanted(
-    context: &Context<'_>,
-    args: &ShellArgs,
-    project: &Project,
-) -> Result<PackageKey, CliError> {
-    let keys = at_hand::typed_package(&context.folder()?, &project.tree, &args.package)?;
-    let mut keys = keys.into_iter();
-    keys.next().ok_or_else(|| ShellCommandError::NoVariant(args.package.clone()).into())
-}
-
 /// What a failed build left.
 fn failed(
     context: &Context<'_>,
     args: &ShellArgs,
     project: &Project,
 ) -> Result<ShellInputs, CliError> {
-    let key = wanted(context, args, project)?;
+    let (key, _) = at_hand::typed_key(&context.folder()?, &project.tree, &args.package)?;
     let variant = args.package.contains(':').then_some(&key.variant);
     let found = kept::find(project.home(), project.cache.root(), &key.name, variant);
     let found = found.map_err(ProjectError::Home)?;

@@ -89,7 +89,7 @@ impl Trees {
             sets.iter().flat_map(|set| set.packages.iter().cloned()).collect();
         let order = project.tree.order(&keys).map_err(ProjectError::Tree)?;
         project.check_lock(&order)?;
-        project.check_offline(&order, repository, observer)?;
+        project.check_offline(&order, &[], repository, observer)?;
         Ok(Self { sets, order })
     }
 

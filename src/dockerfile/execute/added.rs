@@ -5,6 +5,7 @@ use std::io;
 use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
+use crate::base::http::HttpError;
 use crate::runner::home::Home;
 use crate::runner::scratch::InputsFolder;
 use crate::source::{
@@ -18,12 +19,12 @@ pub enum AddedError {
     #[error("{0}, which a Dockerfile adds, would have to be fetched, and --offline forbids it")]
     Offline(AddedKey),
     /// The file cannot be fetched.
-    #[error("{key}, which a Dockerfile adds, cannot be fetched: {reason}")]
+    #[error("{key}, which a Dockerfile adds, cannot be fetched: {}", with_causes(source))]
     Download {
         /// The file.
         key: AddedKey,
         /// Reason.
-        reason: String,
+        source: HttpError,
     },
     /// The repository cannot be fetched.
     #[error("{key}, which a Dockerfile adds, cannot be fetched: {}", with_causes(source))]
@@ -49,7 +50,8 @@ impl AddedError {
         match self {
             Self::Offline(_) => Some("run it once without --offline".to_owned()),
             Self::Git { source, .. } => source.hint(),
-            Self::Download { .. } | Self::Scratch { .. } => None,
+            Self::Download { source, .. } => source.hint().map(str::to_owned),
+            Self::Scratch { .. } => None,
         }
     }
 }
@@ -88,12 +90,10 @@ pub fn current(
             let path = scratch.path().join("file");
             let mut file = fs_err::File::create_new(&path).map_err(failed)?.into_parts().0;
             let got = fetch.http.download(url, key.url(), &mut file, observer);
-            got.map_err(|error| AddedError::Download {
-                key: key.clone(),
-                reason: with_causes(&error),
-            })?;
+            got.map_err(|source| AddedError::Download { key: key.clone(), source })?;
             let size = file.metadata().map_err(failed)?.len();
-            let sha256 = Sha256Sum::of_file(&path).map_err(failed)?;
+            let ends = || observer.is_interrupted();
+            let sha256 = Sha256Sum::of_file_within(&path, u64::MAX, ends).map_err(failed)?;
             Ok(AddedPin::File(FilePin { sha256, size }))
         }
     }

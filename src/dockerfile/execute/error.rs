@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::provision_error::ProvisionError;
 use crate::base::escape::shell_argument;
+use crate::base::http::HttpError;
 use crate::dockerfile::context::ContextError;
 use crate::dockerfile::git::GitFilesError;
 use crate::image::config::ConfigError;
@@ -132,8 +133,8 @@ pub enum StepError {
     #[error("the command's network needs pasta or slirp4netns, and neither is installed")]
     NoUplink,
     /// A download failed.
-    #[error("{0}")]
-    Download(String),
+    #[error("{}", crate::base::causes::with_causes(.0))]
+    Download(HttpError),
     /// A git repository cannot be fetched.
     #[error("{}", crate::base::causes::with_causes(.0))]
     Git(GitFilesError),
@@ -171,7 +172,7 @@ impl DockerfileError {
             Self::Problem(report) => report.hint().map(str::to_owned),
             Self::Step { problem, .. } => problem.hint(),
             Self::Image { source, .. } => source.hint(),
-            Self::Store { source } => source.hint().map(str::to_owned),
+            Self::Store { source } => source.hint(),
             Self::Context { source } => source.hint().map(str::to_owned),
             Self::NoDockerfile(_) => {
                 Some("-f FILE says where it is, below the context's top".to_owned())
@@ -187,8 +188,10 @@ impl StepError {
             Self::Failed { failure, log, .. } => failure.hint.clone().or_else(|| {
                 failure.see_log.then(|| format!("all that it said is in {}", log.display()))
             }),
+            Self::Job(error) => error.hint(),
             Self::Provision(error) => error.hint(),
-            Self::Store(error) => error.hint().map(str::to_owned),
+            Self::Store(error) => error.hint(),
+            Self::Download(error) => error.hint().map(str::to_owned),
             Self::Git(error) => error.hint(),
             Self::NoSecret(id) => Some(format!("give it: --secret id={id},src=FILE")),
             Self::NoAgent(id) => Some(format!("give it: --ssh {id}=SOCKET")),

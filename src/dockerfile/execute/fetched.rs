@@ -28,7 +28,7 @@ impl StageBuilder<'_, '_> {
             return Ok((CopyInput::Download { file: PathBuf::new(), name }, sum));
         }
         let path = self.fetch(url, &name, observer)?;
-        let digest = Sha256Sum::of_file(&path).map_err(file("read a download"))?;
+        let digest = sum(&path, observer).map_err(file("read a download"))?;
         self.note_added(AddedKey::file(url), &digest);
         Ok((CopyInput::Download { file: path, name }, digest))
     }
@@ -88,7 +88,7 @@ impl StageBuilder<'_, '_> {
             };
             let Some((expected, by)) = self.expected(url, checksum.as_deref())? else { continue };
             let fetched = self.fetch(url, name, observer)?;
-            let found = Sha256Sum::of_file(&fetched).map_err(file("read a download"))?;
+            let found = sum(&fetched, observer).map_err(file("read a download"))?;
             if found != expected {
                 let url = crate::base::http::redact(url);
                 let (found, expected) = (found.prefixed(), expected.prefixed());
@@ -110,10 +110,7 @@ impl StageBuilder<'_, '_> {
         let mut target =
             fs_err::File::create_new(&path).map_err(file("write a download"))?.into_parts().0;
         let subject = self.stage_label().to_owned();
-        fetch
-            .http
-            .download(url, &subject, &mut target, observer)
-            .map_err(|error| StepError::Download(crate::base::causes::with_causes(&error)))?;
+        fetch.http.download(url, &subject, &mut target, observer).map_err(StepError::Download)?;
         let_in(&folder, &path).map_err(file("write a download"))?;
         Ok(path)
     }
@@ -148,6 +145,11 @@ impl StageBuilder<'_, '_> {
         let folder = self.download_folder()?.join("git");
         check_out_git(place, &folder, fetch, observer).map_err(StepError::Git)
     }
+}
+
+/// Digest of a download; the end of the run ends the reading.
+fn sum(path: &Path, observer: &dyn Observer) -> std::io::Result<Sha256Sum> {
+    Sha256Sum::of_file_within(path, u64::MAX, || observer.is_interrupted())
 }
 
 /// File name of a download: the last part of its URL's path.

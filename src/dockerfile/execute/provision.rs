@@ -71,8 +71,7 @@ impl Build<'_> {
     fn done_image(&self, name: &str, image: &Image) -> Result<FinishedStage, ProvisionError> {
         let store = self.builder.store;
         let name = || name.to_owned();
-        let config = fs_err::read(store.blob_path(&image.id.sum().clone().into()))
-            .map_err(|source| ProvisionError::Read { name: name(), source })?;
+        let config = store.config_of(image).map_err(|error| store_error(&name(), error))?;
         let document = ConfigDocument::parse(&config)
             .map_err(|source| ProvisionError::Config { name: name(), source })?;
         let layers = image.layers.iter().map(|layer| BuiltLayer {
@@ -101,7 +100,7 @@ impl Build<'_> {
         } else {
             self.named(name, platform, observer)?
         };
-        let gone = || store_error(name, ImageStoreError::NotFound(name.to_owned()));
+        let gone = || store_error(name, ImageStoreError::not_found(name.to_owned()));
         let image = image.ok_or_else(gone)?;
         if !platform.accepts(&image.platform) {
             return Err(ProvisionError::Platform {
@@ -179,7 +178,7 @@ impl Build<'_> {
             pin.pull(store, registry, &key.name, &options, observer).map_err(pin_error)?;
         }
         let found = pin.stored(store, &key.name).map_err(pin_error)?;
-        let gone = || store_error(name, ImageStoreError::NotFound(name.to_owned()));
+        let gone = || store_error(name, ImageStoreError::not_found(name.to_owned()));
         let manifest = found.ok_or_else(gone)?.manifest;
         // An image built on one without a plain name gets no name either.
         let named = store.find(&key.name).map_err(|error| store_error(name, error))?;

@@ -41,15 +41,6 @@ pub enum ProvisionError {
         #[source]
         source: Box<ImageStoreError>,
     },
-    /// The configuration of the image cannot be read.
-    #[error("the image {name} can't be used")]
-    Read {
-        /// Name of the image.
-        name: String,
-        /// Cause.
-        #[source]
-        source: std::io::Error,
-    },
     /// The configuration of the image is not valid.
     #[error("the image {name} can't be used")]
     Config {
@@ -86,7 +77,7 @@ impl ProvisionError {
         match self {
             Self::Pull { source, .. } => source.hint(),
             Self::Pin(error) => error.hint(),
-            Self::Store { source, .. } => source.hint().map(str::to_owned),
+            Self::Store { source, .. } => source.hint(),
             Self::Session(error) => error.hint(),
             _ => None,
         }

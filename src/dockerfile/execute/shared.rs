@@ -217,6 +217,7 @@ impl<'a> Build<'a> {
         let blob = |layer: &BuiltLayer| LayerBlob {
             path: self.builder.store.blob_path(&layer.digest),
             diff_id: layer.diff_id.clone(),
+            is_fifo: false,
         };
         layers.iter().map(blob).collect()
     }

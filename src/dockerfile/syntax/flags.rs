@@ -1,5 +1,7 @@
 //! Flags of instructions, with the kinds of their values.
 
+use crate::base::suggestion::among;
+
 /// Unparsed flags of an instruction, taken one by one.
 #[derive(Debug)]
 pub(super) struct Flags {
@@ -35,10 +37,12 @@ impl Flags {
             if !once.contains(&&*name) && !often.contains(&&*name) {
                 let known: Vec<String> =
                     once.iter().chain(often).map(|known| format!("--{known}")).collect();
+                let typed = format!("--{name}");
                 let hint = if known.is_empty() {
                     format!("{keyword} has no flags; what begins with -- can be in [\"…\"]")
                 } else {
-                    format!("the flags of {keyword} are {}", known.join(", "))
+                    let plural = format!("flags of {keyword}");
+                    among(&typed, &plural, known.iter().map(String::as_str))
                 };
                 let message = format!("{keyword} has no flag --{name}");
                 return Err(FlagError { hint: Some(hint), ..error(message) });

@@ -3,6 +3,7 @@
 use super::flags::{FlagError, Flags};
 use super::words::{self, Announced, Json};
 use super::{duration, mount};
+use crate::base::suggestion::among;
 use crate::dockerfile::model::{
     Argument, Command, Healthcheck, HereDocument, Instruction, Run, Transfer, TransferSource,
 };
@@ -94,7 +95,7 @@ pub(super) fn parse(
     else {
         return Err(LineError {
             message: format!("{word:?} is not an instruction"),
-            hint: Some(format!("the instructions are {}", KEYWORDS.join(", "))),
+            hint: Some(among(&word.to_ascii_uppercase(), "instructions", KEYWORDS.iter().copied())),
             about: None,
         });
     };

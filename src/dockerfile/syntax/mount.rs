@@ -1,5 +1,6 @@
 //! Options of `RUN --mount=`: `key=value` separated by commas.
 
+use crate::base::suggestion::nearest;
 use crate::dockerfile::model::{Mount, MountKind};
 use crate::dockerfile::step::Sharing;
 
@@ -113,7 +114,9 @@ impl MountOptions {
             }
             if !known(kind).contains(&key) {
                 let list = known(kind).join(", ");
-                return Err(format!("the option {key:?} is none of type, {list}"));
+                let near = nearest(key, known(kind).iter().copied().chain(["type"]));
+                let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+                return Err(format!("the option {key:?} is none of type, {list}{near}"));
             }
             let Some(text) = text else {
                 match key {

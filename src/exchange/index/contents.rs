@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::artifact::publish::{list_path, record_path};
+use crate::artifact::publish::record_path;
 use crate::artifact::record::{self, PackageRecord};
 use crate::artifact::repository::LONGEST_LIST;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer, WithoutDownloads};
 use crate::base::parallel;
+use crate::base::total::total;
 use crate::bootstrap::BootstrapId;
 use crate::exchange::contents::{Contents, SUBJECT};
+use crate::package::paths::list_path;
 use crate::package::{PackageId, PackageName};
 use crate::store::{Backend, Key, Store, StoreError, Transfer};
 
@@ -122,7 +124,7 @@ pub fn read_index(
             bootstraps: in_bootstraps.collect(),
         });
     }
-    let bytes = contents.sources.iter().map(|source| source.size).sum();
+    let bytes = total(contents.sources.iter().map(|source| source.size));
     Ok(Index { packages, bootstraps, sources: (contents.sources.len(), bytes) })
 }
 

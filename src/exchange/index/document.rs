@@ -3,8 +3,7 @@
 use serde_json::{Value, json};
 
 use super::contents::{Index, PackageVersion};
-use crate::artifact::publish::bootstrap_path;
-use crate::artifact::repository::package_path;
+use crate::package::paths::{bootstrap_path, package_path};
 
 /// Version of the form.
 const VERSION: u32 = 1;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
 use super::contents::{Bootstrap, Index, PackageVersion};
-use crate::artifact::publish::bootstrap_path;
-use crate::artifact::repository::package_path;
+use crate::base::total::total;
+use crate::package::paths::{bootstrap_path, package_path};
 use crate::package::{PackageId, PackageName};
 
 const FRAME: &str = include_str!("page.html");
@@ -79,7 +79,7 @@ fn counted(count: usize, one: &str, many: &str) -> String {
 
 fn counts(index: &Index) -> String {
     let (packages, versions) = index.counts();
-    let sizes = index.packages.values().flatten().map(|version| version.size).sum();
+    let sizes = total(index.packages.values().flatten().map(|version| version.size));
     format!(
         "{} in {}, {}; {}; {}",
         counted(packages, "package", "packages"),

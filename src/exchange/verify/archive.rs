@@ -3,14 +3,16 @@
 use std::io;
 use std::str::FromStr;
 
+use serde_json::Value;
+
 use super::Look;
 use super::fault::{Fault, FaultKind};
 use super::findings::Findings;
 use super::stream::{self, Check};
 use crate::archive::verify_package;
-use crate::artifact::publish::{bootstrap_path, list_path, record_path};
+use crate::artifact::publish::record_path;
 use crate::artifact::record::{self, PackageRecord};
-use crate::artifact::repository::{LONGEST_LIST, LONGEST_SUM, package_path, stated_sum};
+use crate::artifact::repository::{LONGEST_LIST, LONGEST_SUM, stated_sum};
 use crate::artifact::signed_id;
 use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
@@ -18,6 +20,7 @@ use crate::bootstrap::BootstrapId;
 use crate::exchange::contents::Parts;
 use crate::package::PackageId;
 use crate::package::contents;
+use crate::package::paths::{bootstrap_path, list_path, package_path};
 use crate::store::Key;
 use crate::store::signature::SignatureError;
 
@@ -88,7 +91,9 @@ fn archive<'l>(
     let claim = findings.claim(parts.signature.is_some());
     let mut checks: Vec<Check<'_, CheckResult>> = vec![
         Box::new(|from: &mut dyn io::Read| {
-            CheckResult::Sums(PackageRecord::of_reader(id, from, serde_json::Value::Null))
+            let ends = || look.transfer.observer.is_interrupted();
+            let limits = &look.rules.limits;
+            CheckResult::Sums(PackageRecord::of_reader(id, from, Value::Null, limits, ends))
         }),
         Box::new(|from: &mut dyn io::Read| CheckResult::Contents(contents(from))),
     ];

@@ -1,6 +1,6 @@
 //! Builder images: blobs, which have their digests as names, and the indexes that lead to them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -25,7 +25,8 @@ pub(super) fn check(look: Look<'_>, listed: &Listed, images: &[Listed]) -> (u64,
     let Some(_) = name.strip_suffix(".json") else { return (0, Vec::new()) };
     let sizes: BTreeMap<&str, u64> =
         images.iter().map(|listed| (listed.key.as_str(), listed.size)).collect();
-    let mut found = IndexCheck { findings: Findings::new(look, name), sizes, bytes: 0 };
+    let findings = Findings::new(look, name);
+    let mut found = IndexCheck { findings, sizes, seen: BTreeSet::new(), bytes: 0 };
     if let Some(text) = found.document(name) {
         found.signature(&text);
         found.index(&text);
@@ -38,6 +39,8 @@ struct IndexCheck<'f> {
     findings: Findings<'f>,
     /// Sizes of all files of images.
     sizes: BTreeMap<&'f str, u64>,
+    /// Names and stated sizes of blobs that were looked for: an index may lead to one a million times.
+    seen: BTreeSet<(String, Option<u64>)>,
     bytes: u64,
 }
 
@@ -76,7 +79,7 @@ impl IndexCheck<'_> {
         }
     }
 
-    /// Looks for the blob of a descriptor; `None` if it is not there with its size.
+    /// Looks for the blob of a descriptor; `None` if it is not there with its size, or was looked for before.
     fn blob(&mut self, what: &str, descriptor: &Value) -> Option<String> {
         let digest =
             descriptor["digest"].as_str().and_then(|digest| digest.strip_prefix("sha256:"));
@@ -85,8 +88,12 @@ impl IndexCheck<'_> {
             return None;
         };
         let name = format!("{IMAGES}/blobs/sha256/{digest}");
+        let stated = descriptor["size"].as_u64();
+        if !self.seen.insert((name.clone(), stated)) {
+            return None;
+        }
         let size = self.sizes.get(name.as_str()).copied();
-        match (size, descriptor["size"].as_u64()) {
+        match (size, stated) {
             (None, _) => {
                 self.findings.add(FaultKind::Missing, format!("there is no {name}, its {what}"));
                 None

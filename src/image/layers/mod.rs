@@ -37,6 +37,7 @@ use super::threads::with_content;
 use crate::archive::{LayerOptions, Limits, Owners, Whiteouts, is_opaque_at, unpack_layer};
 use crate::base::atomic::{self, TEMPORARY_PREFIX, sweep_under_lock};
 use crate::base::lock::FileLock;
+use crate::base::regular::open_regular;
 use crate::base::removal::{remove_all, remove_all_closed};
 
 const LOCK: &str = ".lock";
@@ -203,7 +204,9 @@ fn unpack(
     let place = folder.join(diff_id.hex());
     let blob = |source| LayerError::Blob { diff_id: diff_id.clone(), source };
     let fail = |source| LayerError::Folder { folder: folder.to_owned(), source };
-    let file = fs_err::File::open(&layer.path).map_err(blob)?;
+    let opened =
+        if layer.is_fifo { fs_err::File::open(&layer.path) } else { open_regular(&layer.path) };
+    let file = opened.map_err(blob)?;
     let (limits, temporary) = (options.limits, temporary(folder, diff_id));
     let unpack = |content: &mut dyn io::Read| {
         let failed = |source| LayerError::Unpack { diff_id: diff_id.clone(), source };
@@ -218,7 +221,8 @@ fn unpack(
         io::Write::flush(&mut record).map_err(fail)?;
         Ok(summary)
     };
-    let (summary, found) = with_content(file.into_file(), unpack).map_err(blob)?;
+    let (summary, found) =
+        with_content(file.into_file(), limits.max_threads, unpack).map_err(blob)?;
     let summary = summary?;
     if found != *diff_id.sum() {
         return Err(LayerError::DiffId { expected: diff_id.clone(), found: found.into() });

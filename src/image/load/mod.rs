@@ -27,7 +27,7 @@ use super::digest::{BlobDigest, ImageId};
 use super::location::{Form, StoredImage};
 use super::platform::Platform;
 use super::reference::ImageRef;
-use crate::archive::compression::decompressed;
+use crate::archive::compression::decompressed_with;
 use crate::archive::{Limits, ReadError};
 use crate::base::causes::with_causes;
 use crate::base::regular::open_regular;
@@ -234,7 +234,8 @@ fn read_archive(
     options: &LoadOptions,
     staging: &mut Staging<'_>,
 ) -> Result<SelectedImages, LoadProblem> {
-    let input = decompressed(input).map_err(ReadError::Stream)?;
+    let threads = options.limits.max_threads;
+    let input = decompressed_with(input, threads).map_err(ReadError::Stream)?;
     let archive = Archive::read(input, options.limits, staging)?;
     let (oci, docker) = (archive.has("index.json"), archive.has("manifest.json"));
     match options.form {

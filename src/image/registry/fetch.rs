@@ -170,7 +170,8 @@ impl<'p> Layers<'p> {
 
     fn to_unpack(&self) -> Vec<LayerBlob> {
         let blob = |item: &LayerDownload| {
-            Some(LayerBlob { path: item.fifo.clone()?, diff_id: item.diff_id.clone() })
+            let (path, diff_id) = (item.fifo.clone()?, item.diff_id.clone());
+            Some(LayerBlob { path, diff_id, is_fifo: true })
         };
         self.items.iter().filter_map(blob).collect()
     }

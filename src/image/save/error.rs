@@ -36,10 +36,12 @@ pub enum SaveError {
 
 impl SaveError {
     /// Remedy, if one is known.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<String> {
         match self {
             Self::Store(error) => error.hint(),
-            Self::NoLayout { .. } | Self::NotEmpty(_) | Self::Link(_) => Some("name a new folder"),
+            Self::NoLayout { .. } | Self::NotEmpty(_) | Self::Link(_) => {
+                Some("name a new folder".to_owned())
+            }
             Self::Read(_) | Self::Write(_) => None,
         }
     }

@@ -21,6 +21,7 @@ use crate::image::document::{
     check_layout_version,
 };
 use crate::package::json::canonical;
+use crate::store::registry::media_type;
 
 pub(super) const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
@@ -80,7 +81,7 @@ pub(super) fn index(saving: &Saving<'_>) -> Vec<u8> {
 /// Replaces the entries of an index; other keys stay.
 fn document(mut index: Map<String, Value>, entries: Vec<Value>) -> Vec<u8> {
     index.insert("schemaVersion".to_owned(), json!(2));
-    index.insert("mediaType".to_owned(), json!("application/vnd.oci.image.index.v1+json"));
+    index.insert("mediaType".to_owned(), json!(media_type::INDEX));
     index.insert("manifests".to_owned(), entries.into());
     canonical(&index.into()).into_bytes()
 }

@@ -18,6 +18,7 @@ use super::location::{Form, StoredImage};
 use super::reference::ImageRef;
 use super::store::{Image, ImageStore};
 use crate::base::atomic::AtomicFile;
+use crate::base::regular::open_regular;
 
 /// Destination of a saved image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,5 +107,5 @@ fn write_archive(saving: &Saving<'_>, form: Form, to: &mut dyn Write) -> Result<
 
 /// Opens a blob of the store.
 fn open(saving: &Saving<'_>, digest: &super::digest::BlobDigest) -> Result<File, SaveError> {
-    File::open(saving.store.blob_path(digest)).map_err(SaveError::Read)
+    open_regular(&saving.store.blob_path(digest)).map_err(SaveError::Read)
 }

@@ -19,9 +19,7 @@ use crate::image::config::ImageConfig;
 use crate::image::digest::{BlobDigest, DiffId, ImageId};
 use crate::image::load::{Blob, LoadProblem, StagedImage, Staging};
 use crate::image::reference::ImageRef;
-
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+use crate::store::registry::media_type;
 
 /// Layer that was made here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,7 +155,7 @@ impl BlobRoom {
             names: names.to_vec(),
             called: Vec::new(),
             id,
-            media_type: MANIFEST.to_owned(),
+            media_type: media_type::MANIFEST.to_owned(),
             manifest,
             index: None,
             platform: parsed.platform,
@@ -183,7 +181,7 @@ fn manifest(
                 Compression::Zstd => "+zstd",
             };
             json!({
-                "mediaType": format!("application/vnd.oci.image.layer.v1.tar{ending}"),
+                "mediaType": format!("{}{ending}", media_type::LAYER),
                 "digest": layer.digest,
                 "size": layer.size,
             })
@@ -191,8 +189,8 @@ fn manifest(
         .collect();
     let mut manifest = json!({
         "schemaVersion": 2,
-        "mediaType": MANIFEST,
-        "config": { "mediaType": CONFIG, "digest": config.prefixed(), "size": size },
+        "mediaType": media_type::MANIFEST,
+        "config": { "mediaType": media_type::CONFIG, "digest": config.prefixed(), "size": size },
         "layers": layers,
     });
     if !annotations.is_empty() {

@@ -177,7 +177,7 @@ impl ImageStore {
     ) -> Result<(), ImageStoreError> {
         let _store = self.lock(observer)?;
         let mut index = Index::read(&self.folder)?;
-        let gone = || ImageStoreError::NotFound(image.manifest.to_string());
+        let gone = || ImageStoreError::not_found(image.manifest.to_string());
         let entry = index.entry(&image.manifest).ok_or_else(gone)?;
         for name in names {
             index.add(entry.clone(), Some(name));

@@ -78,6 +78,8 @@ pub struct LayerBlob {
     pub path: PathBuf,
     /// Digest of the uncompressed content.
     pub diff_id: DiffId,
+    /// True if the path is that of a FIFO, into which a download is passed on.
+    pub is_fifo: bool,
 }
 
 impl Image {
@@ -125,6 +127,7 @@ impl Image {
         let blob = |layer: &Layer| LayerBlob {
             path: store.blob_path(&layer.digest),
             diff_id: layer.diff_id.clone(),
+            is_fifo: false,
         };
         RootImage {
             id: self.id.clone(),

@@ -1,11 +1,12 @@
 //! The store's `index.json`: one entry per name, and one per nameless image.
 
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
 use super::ImageStoreError;
+use crate::base::regular::read_regular;
 use crate::base::{atomic, go_json};
 use crate::image::digest::BlobDigest;
 use crate::image::document::{
@@ -13,6 +14,7 @@ use crate::image::document::{
     check_layout_version,
 };
 use crate::image::reference::ImageRef;
+use crate::store::registry::media_type;
 
 const LAYOUT: &str = "oci-layout";
 const LAYOUT_TEXT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -63,7 +65,7 @@ impl Index {
             })?,
             None => [
                 ("schemaVersion".to_owned(), json!(2)),
-                ("mediaType".to_owned(), json!("application/vnd.oci.image.index.v1+json")),
+                ("mediaType".to_owned(), json!(media_type::INDEX)),
             ]
             .into_iter()
             .collect(),
@@ -204,12 +206,9 @@ fn set_annotation(entry: &mut Value, key: &str, value: Option<String>) {
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>, ImageStoreError> {
-    let file = match fs_err::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(ImageStoreError::Io(error)),
-    };
-    let mut bytes = Vec::new();
-    file.take(LONGEST_DOCUMENT).read_to_end(&mut bytes).map_err(ImageStoreError::Io)?;
-    Ok(Some(bytes))
+    match read_regular(path, LONGEST_DOCUMENT) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(ImageStoreError::Io(error)),
+    }
 }

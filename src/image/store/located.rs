@@ -11,6 +11,7 @@ use super::index::{self, Index};
 use super::{Image, ImageStore, ImageStoreError};
 use crate::archive::Limits;
 use crate::base::atomic;
+use crate::base::confinement::real_path;
 use crate::base::event::Observer;
 use crate::base::regular::read_own;
 use crate::image::digest::BlobDigest;
@@ -50,7 +51,7 @@ impl ImageStore {
         observer: &dyn Observer,
     ) -> Result<Image, LoadError> {
         let fail = |problem| LoadError { input: place.to_string(), problem };
-        let (file, stamp) = fs_err::canonicalize(changing_file(place))
+        let (file, stamp) = real_path(&changing_file(place))
             .and_then(|file| FileStamp::read(&file).map(|stamp| (file, stamp)))
             .map_err(|error| fail(LoadProblem::Read(error)))?;
         let key = key(place, &file, name);
@@ -67,7 +68,7 @@ impl ImageStore {
         let located = Located { file, stamp, manifest: manifest.clone() };
         self.locate(key, located, observer).map_err(|error| fail(error.into()))?;
         let image = self.find_manifest(&manifest).map_err(|error| fail(error.into()))?;
-        image.ok_or_else(|| fail(ImageStoreError::NotFound(manifest.to_string()).into()))
+        image.ok_or_else(|| fail(ImageStoreError::not_found(manifest.to_string()).into()))
     }
 
     /// The manifests that configured places gave and still would; forgets the other places.

@@ -28,7 +28,6 @@ mod mark;
 mod remove;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 
 pub use built::{BlobRoom, BuiltLayer, StoredBuild};
@@ -47,6 +46,8 @@ use super::document::{Kind, LONGEST_DOCUMENT, Target};
 use super::manifest::parse_manifest;
 use super::reference::ImageRef;
 use crate::base::digest::Sha256Sum;
+use crate::base::regular::read_regular;
+use crate::base::suggestion::nearest;
 
 /// Shorter prefixes of ids are taken for names.
 const SHORTEST_PREFIX: usize = 4;
@@ -148,7 +149,7 @@ impl ImageStore {
         let bytes = self.document(&image.manifest, what, &called)?;
         let targets = Index::read(&self.folder)?.targets();
         let target = targets.into_iter().find(|target| target.digest == image.manifest);
-        let target = target.ok_or_else(|| ImageStoreError::NotFound(called.clone()))?;
+        let target = target.ok_or_else(|| ImageStoreError::not_found(called.clone()))?;
         let manifest = parse_manifest(&bytes, &target.media_type)
             .map_err(|error| damaged(&called, what, error))?;
         Ok((bytes, target.media_type, manifest.config.size))
@@ -168,7 +169,7 @@ impl ImageStore {
     }
 
     /// An image's configuration, as it is stored.
-    pub(in crate::image) fn config_of(&self, image: &Image) -> Result<Vec<u8>, ImageStoreError> {
+    pub fn config_of(&self, image: &Image) -> Result<Vec<u8>, ImageStoreError> {
         let called = label(&image.references, &image.manifest);
         self.document(&image.id.sum().clone().into(), "the configuration", &called)
     }
@@ -203,7 +204,22 @@ impl ImageStore {
             None if is_id(text) => self.find_id(text)?,
             found => found,
         };
-        found.ok_or_else(|| ImageStoreError::NotFound(text.to_owned()))
+        found.ok_or_else(|| ImageStoreError::NotFound {
+            name: text.to_owned(),
+            near: self.name_like(text),
+        })
+    }
+
+    /// Name of the image that is most like a mistyped one.
+    fn name_like(&self, typed: &str) -> Option<String> {
+        let images = self.list().ok()?.images;
+        let names: Vec<String> = images
+            .iter()
+            .flat_map(|image| image.references.iter().map(ImageRef::familiar))
+            .collect();
+        // With the tag that stands for none.
+        let typed = typed.parse::<ImageRef>().map_or(typed.to_owned(), |name| name.familiar());
+        nearest(&typed, names.iter().map(String::as_str)).map(str::to_owned)
     }
 
     /// Returns an image with its documents.
@@ -266,10 +282,7 @@ impl ImageStore {
         what: &str,
         called: &str,
     ) -> Result<Vec<u8>, ImageStoreError> {
-        use io::Read;
-        let mut bytes = Vec::new();
-        fs_err::File::open(self.blob_path(digest))
-            .and_then(|file| file.take(LONGEST_DOCUMENT).read_to_end(&mut bytes))
+        let bytes = read_regular(&self.blob_path(digest), LONGEST_DOCUMENT)
             .map_err(|error| damaged(called, what, error))?;
         if Sha256Sum::of(&bytes) != *digest.sum() {
             return Err(damaged(called, what, "has been changed: its digest is another"));

@@ -35,7 +35,7 @@ fn each_form_of_a_layer_is_understood_in_one_way() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("blob");
         fs_err::write(&path, &variant.bytes).unwrap();
-        let blob = LayerBlob { path, diff_id: Sha256Sum::of(&layer).into() };
+        let blob = LayerBlob { path, diff_id: Sha256Sum::of(&layer).into(), is_fifo: false };
         let options = UnpackOptions { single_id: true, limits: Limits::default() };
         let unpacked = ensure_unpacked(&home.path().join("layers"), &[blob], &options, |_| false);
         assert_eq!(unpacked.is_ok(), variant.is_good, "{name}: {unpacked:?}");

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::archive::Limits;
+use crate::base::causes::with_causes;
 use crate::image::compression::Compression;
 use crate::image::layers::{
     LayerError, UnpackOptions, ensure_unpacked, owners_file, remove_unpacked,
@@ -39,7 +40,7 @@ impl Layers {
         };
         let path = self.folder.path().join(digest(&stored).hex());
         fs_err::write(&path, stored).unwrap();
-        LayerBlob { path, diff_id: Sha256Sum::of(plain).into() }
+        LayerBlob { path, diff_id: Sha256Sum::of(plain).into(), is_fifo: false }
     }
 
     fn unpacked(&self) -> PathBuf {
@@ -91,6 +92,16 @@ fn layers_are_unpacked_once_whatever_their_compression() {
 }
 
 #[test]
+fn a_fifo_in_place_of_a_layer_is_not_waited_for() {
+    let layers = Layers::new();
+    let blob = layers.blob(&layer(&[("a", 0o644, Some(b""))]), Compression::None);
+    fs_err::remove_file(&blob.path).unwrap();
+    nix::unistd::mkfifo(&blob.path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let error = layers.ensure(&[blob]).unwrap_err();
+    assert!(matches!(error, LayerError::Blob { .. }), "{error:?}");
+}
+
+#[test]
 fn with_mapped_ids_owners_are_given_or_it_fails() {
     let layers = Layers::new();
     let blob = layers.blob(&layer(&[("a", 0o644, Some(b""))]), Compression::None);
@@ -105,6 +116,25 @@ fn with_mapped_ids_owners_are_given_or_it_fails() {
         assert!(matches!(unpacked, Err(LayerError::Unpack { .. })));
         assert_eq!(names(&layers.unpacked()), [".lock"]);
     }
+}
+
+#[test]
+fn a_fifo_in_place_of_a_layer_is_refused_at_once() {
+    let layers = Layers::new();
+    let blob = layers.blob(&layer(&[("a", 0o644, Some(b""))]), Compression::None);
+    fs_err::remove_file(&blob.path).unwrap();
+    nix::unistd::mkfifo(&blob.path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let error = layers.ensure(std::slice::from_ref(&blob)).unwrap_err();
+    assert!(with_causes(&error).contains("not a regular file"), "{error:?}");
+    // Where a download is passed on, the content is waited for.
+    let plain = layer(&[("a", 0o644, Some(b""))]);
+    let followed = LayerBlob { is_fifo: true, ..blob.clone() };
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| fs_err::write(&blob.path, &plain));
+        layers.ensure(&[followed]).unwrap();
+        writer.join().unwrap().unwrap();
+    });
+    assert!(Compression::of_file(&blob.path).is_err());
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::archive::Limits;
+use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
 use crate::image::location::{ImageLocation, StoredImage};
 use crate::image::reference::ImageRef;
@@ -32,7 +33,7 @@ fn nothing_is_written_before_something_is_loaded() {
     let home = Home::new();
     assert!(home.store.list().unwrap().images.is_empty());
     assert_eq!(home.store.find(&reference("x")).unwrap(), None);
-    assert!(matches!(home.store.find_any("abcdef"), Err(ImageStoreError::NotFound(_))));
+    assert!(matches!(home.store.find_any("abcdef"), Err(ImageStoreError::NotFound { .. })));
     assert_eq!(names(home.folder.path()), Vec::<String>::new());
 }
 
@@ -70,7 +71,7 @@ fn removing_an_image_leaves_what_others_share() {
     assert_eq!(home.blobs(), Vec::<String>::new());
     assert!(matches!(
         home.store.remove("b:1", &BTreeSet::new(), &Silent),
-        Err(ImageStoreError::NotFound(_))
+        Err(ImageStoreError::NotFound { .. })
     ));
 }
 
@@ -249,4 +250,27 @@ fn stagings_that_come_and_go_are_no_trouble_for_each_other() {
     drop(home.store.staging_folder(&Silent).unwrap());
     let left = names(home.store.folder());
     assert!(left.iter().all(|name| !name.starts_with(".tmp-")), "{left:?}");
+}
+
+#[test]
+fn a_fifo_or_a_hole_in_place_of_a_file_is_damage_that_is_found_at_once() {
+    let (home, loaded) = two_images();
+    let image = home.store.find_any("a:1").unwrap();
+    let blob = |digest: BlobDigest| home.store.blob_path(&digest);
+    let index = home.folder.path().join("images/index.json");
+    let places = [blob(image.manifest.clone()), blob(image.id.sum().clone().into()), index];
+    for place in places {
+        let content = fs_err::read(&place).unwrap();
+        fs_err::remove_file(&place).unwrap();
+        nix::unistd::mkfifo(&place, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let damage = home.store.find_any("a:1").unwrap_err();
+        assert!(with_causes(&damage).contains("not a regular file"), "{damage:?}");
+        fs_err::remove_file(&place).unwrap();
+        fs_err::File::create(&place).unwrap().set_len(1 << 40).unwrap();
+        let damage = home.store.find_any("a:1").unwrap_err();
+        assert!(with_causes(&damage).contains("is longer than"), "{damage:?}");
+        fs_err::write(&place, content).unwrap();
+    }
+    assert_eq!(home.store.find_any("a:1").unwrap().id, loaded[0].id);
+    assert!(home.store.config_of(&image).is_ok());
 }

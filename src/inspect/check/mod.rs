@@ -141,7 +141,8 @@ fn upstreams(options: &ProjectOptions, findings: &mut Findings) -> (Vec<PathBuf>
             (Vec::new(), false)
         }
         Err(error) => {
-            findings.error(Rule::Invalid, Problem::whole(with_causes(&error)).in_file(&file, ""));
+            let problem = Problem { hint: error.hint(), ..Problem::whole(with_causes(&error)) };
+            findings.error(Rule::Invalid, problem.in_file(&file, ""));
             (Vec::new(), false)
         }
     }
@@ -238,8 +239,8 @@ fn lock(
             }
         }
         Err(error) => {
-            let report = Problem::whole(with_causes(&error)).in_file(&packages, "");
-            findings.error(Rule::Invalid, report);
+            let problem = Problem { hint: error.hint(), ..Problem::whole(with_causes(&error)) };
+            findings.error(Rule::Invalid, problem.in_file(&packages, ""));
         }
     }
 }

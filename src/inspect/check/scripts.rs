@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::finding::{Findings, Rule, whole};
 use crate::base::confinement;
-use crate::base::escape::shell_argument;
+use crate::base::escape::path_argument;
 use crate::package::{PackageName, Problem, Report};
 use crate::tree::{Package, PackageTree};
 
@@ -24,7 +24,7 @@ pub(super) fn check(package: &Package, findings: &mut Findings) {
         fs_err::metadata(&path).map_or(true, |data| data.permissions().mode() & 0o111 != 0);
     if !is_executable {
         let message = "the build script is not executable, which only works in images with an entrypoint that runs scripts";
-        let hint = format!("chmod +x {}", shell_argument(&path.display().to_string()));
+        let hint = format!("chmod +x {}", path_argument(&path));
         findings.warning(Rule::NotExecutable, whole(&path, message.to_owned(), &hint));
     }
     let Some(text) = text_of(package) else { return };
@@ -37,7 +37,7 @@ fn oddities(path: &Path, text: &str) -> Vec<(Rule, Report)> {
     let mut found = Vec::new();
     if let Some(offset) = text.find("\r\n") {
         let message = "the build script has line ends of DOS (CR LF): a shell takes the CR for part of each line";
-        let hint = format!("sed -i 's/\\r$//' {}", shell_argument(&path.display().to_string()));
+        let hint = format!("sed -i 's/\\r$//' {}", path_argument(path));
         found
             .push((Rule::DosLineEnds, Problem::at(offset, message).hint(hint).in_file(path, text)));
     }

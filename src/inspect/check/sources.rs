@@ -1,11 +1,12 @@
 //! Oddities of declared sources.
 
-use std::path::PathBuf;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 
 use super::finding::{Findings, Rule};
 use super::scripts::text_of;
-use crate::base::digest::{Sha1Sum, Sha256Sum};
-use crate::base::regular::read_regular;
+use crate::base::digest::{Sums, Tee};
+use crate::base::regular::{open_regular, read_regular};
 use crate::package::{FileSource, SourceName, SourceSpec, path_of_file_url};
 use crate::tree::Package;
 
@@ -84,7 +85,7 @@ fn missing(
     package: &Package,
     keys: &[&str],
     name: &SourceName,
-    path: &std::path::Path,
+    path: &Path,
     hint: &str,
     findings: &mut Findings,
 ) {
@@ -110,23 +111,25 @@ fn check_file(
     if !data.is_file() || data.len() > LARGEST_SUMMED {
         return;
     }
-    let Ok(sha1) = Sha1Sum::of_file(&path) else { return };
-    let sha256 = file.sha256.as_ref().and_then(|wanted| {
-        Some((wanted, Sha256Sum::of(&read_regular(&path, LARGEST_SUMMED).ok()?)))
-    });
+    let Ok(sums) = sums_of(&path) else { return };
     let mut wrong = |key: &str, is: &str| {
         let message = format!("{} has the {key} {is}, and not this one", path.display());
         let hint = format!("write \"{key}\": \"{is}\", if the file is the right one");
         let report = package.problem_at(&[keys, &[key]].concat(), message, &hint);
         findings.warning(Rule::WrongSum, report);
     };
-    if sha1 != file.sha1 {
-        wrong("sha1", sha1.as_str());
+    if sums.sha1 != file.sha1 {
+        wrong("sha1", sums.sha1.as_str());
     }
-    if let Some((wanted, is)) = sha256.filter(|(wanted, is)| *wanted != is) {
-        let _: &Sha256Sum = wanted;
-        wrong("sha256", is.as_str());
+    if file.sha256.as_ref().is_some_and(|wanted| *wanted != sums.sha256) {
+        wrong("sha256", sums.sha256.as_str());
     }
+}
+
+fn sums_of(path: &Path) -> io::Result<Sums> {
+    let mut tee = Tee::new(open_regular(path)?.take(LARGEST_SUMMED));
+    io::copy(&mut tee, &mut io::sink())?;
+    Ok(tee.finish().1)
 }
 
 /// True if a script names a source, or takes all of `/pkg/src`.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::archive::compression::decompressed;
+use crate::archive::{EntryKind, Limits, PackageReader};
 use crate::base::confinement;
 use crate::build::cache::{Cache, is_file};
 use crate::package::matching::matching_version;
@@ -212,17 +212,14 @@ impl Records {
         if !is_file(&path) {
             return None;
         }
-        let mut tar = tar::Archive::new(decompressed(fs_err::File::open(&path).ok()?).ok()?);
-        for entry in tar.entries().ok()? {
-            let entry = entry.ok()?;
-            let is_it = {
-                let name = entry.path_bytes();
-                let name = name.strip_prefix(b"./").unwrap_or(&name);
-                name == DESCRIPTION.as_bytes()
-            };
-            if is_it {
+        // A tree may bring the archive: its names are held in memory, and it may unpack to anything.
+        let file = fs_err::File::open(&path).ok()?;
+        let mut package = PackageReader::new(file, &Limits::default()).ok()?;
+        while let Some(entry) = package.next_entry().ok()? {
+            let is_file = matches!(entry.kind, EntryKind::File { .. });
+            if is_file && entry.path.as_bytes() == DESCRIPTION.as_bytes() {
                 let mut text = Vec::new();
-                entry.take(LONGEST).read_to_end(&mut text).ok()?;
+                package.take(LONGEST).read_to_end(&mut text).ok()?;
                 let build = parse(&text, &path)?;
                 return Some(build).filter(|build| build.id == *id);
             }
@@ -305,5 +302,45 @@ impl KnownBuild {
     pub fn variant(&self) -> Variant {
         let name = self.build_ids.get("variant").and_then(Value::as_str).unwrap_or_default();
         name.parse().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Archive of a package with a description, behind an entry with a name of this length.
+    fn archive(name_length: usize) -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut add = |path: &str, kind: tar::EntryType, content: &[u8]| {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_mode(0o755);
+            header.set_size(content.len() as u64);
+            header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+            header.set_cksum();
+            tar.append(&header, content).unwrap();
+        };
+        add("./", tar::EntryType::Directory, b"");
+        let name = format!("./{}", "n/".repeat(name_length / 2));
+        add("././@LongLink", tar::EntryType::GNULongName, format!("{name}\0").as_bytes());
+        add("n", tar::EntryType::Directory, b"");
+        let text = r#"{"name": "p", "package_version": "1", "build_ids": {"variant": "v"}}"#;
+        add("./buildinfo.full.json", tar::EntryType::Regular, text.as_bytes());
+        tar.into_inner().unwrap()
+    }
+
+    /// The iterator of the `tar` crate reads a name of any length into memory.
+    #[test]
+    fn an_archive_of_a_trees_cache_cannot_fill_memory_by_a_name() {
+        let place = tempfile::tempdir().unwrap();
+        let (home, cache) = (Home::new(place.path().join("home"), None), Cache::of(place.path()));
+        let records = Records::new(&home, &cache, Vec::new(), Vec::new());
+        let id: PackageId = "p--1".parse().unwrap();
+        fs_err::create_dir_all(cache.package_folder(id.name())).unwrap();
+        for (name_length, is_found) in [(200, true), (2 << 20, false)] {
+            fs_err::write(cache.archive(&id), archive(name_length)).unwrap();
+            assert_eq!(records.find(&id).is_some(), is_found, "{name_length}");
+        }
     }
 }

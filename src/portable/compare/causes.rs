@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use serde::Serialize;
-
 /// Number of bytes around a difference that are looked at, on each side.
 const AROUND: usize = 40;
 
@@ -23,8 +21,7 @@ const CALENDAR: [&str; 19] = [
 ];
 
 /// Likely cause of a difference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     /// The time of the build.
     Time,

@@ -2,16 +2,16 @@
 
 mod causes;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::Path;
-
-use serde::Serialize;
 
 pub use causes::{Cause, Times};
 
 use crate::archive::{EntryKind, EntryPath, Limits, PackageReader, ReadError};
-use crate::base::digest::{Sha256, Sha256Sum};
+use crate::base::digest::{Sha256Sum, Until};
+use crate::base::regular::open_regular;
+use crate::container::helper::Interrupt;
 
 /// Largest part of a file that is searched for causes, in bytes.
 const SEARCHED: u64 = 8 << 20;
@@ -37,18 +37,23 @@ pub enum CompareError {
 }
 
 /// Comparison of two archives.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Comparison {
-    /// True if all bytes of the archives are the same.
-    pub same: bool,
-    /// Number of entries of both.
-    pub entries: usize,
-    /// Entries that differ, in the order of their paths.
-    pub differences: Vec<Difference>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Comparison {
+    /// All bytes of the archives are the same.
+    SameBytes,
+    /// The entries are the same, in other bytes.
+    SameEntries,
+    /// Entries differ.
+    Different {
+        /// Number of entries of both.
+        entries: usize,
+        /// Entries that differ, in the order of their paths.
+        differences: Vec<Difference>,
+    },
 }
 
 /// Entry that differs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// Path in the package.
     pub path: String,
@@ -68,29 +73,43 @@ struct Entry {
     sum: Option<Sha256Sum>,
 }
 
+impl Entry {
+    /// Size of a file's content in bytes.
+    fn size(&self) -> u64 {
+        match self.kind {
+            EntryKind::File { size } => size,
+            _ => 0,
+        }
+    }
+}
+
+/// Number of bytes at the beginning of each file that are searched, the same in both archives.
+type Windows<'a> = BTreeMap<&'a EntryPath, u64>;
+
 /// Compares two archives of a package, of builds that began at these times.
 pub fn compare(
     one: &Path,
     other: &Path,
     times: Times,
     limits: &Limits,
+    interrupt: &Interrupt,
 ) -> Result<Comparison, CompareError> {
-    let sums = [one, other].map(Sha256Sum::of_file);
-    let [first, second] = sums;
-    if first.map_err(CompareError::File)? == second.map_err(CompareError::File)? {
-        let entries = entries(one, limits)?.len();
-        return Ok(Comparison { same: true, entries, differences: Vec::new() });
+    let [one, other] = [one, other].map(|path| Archive { path, limits, interrupt });
+    if one.sum()? == other.sum()? {
+        return Ok(Comparison::SameBytes);
     }
-    let (mine, theirs) = (entries(one, limits)?, entries(other, limits)?);
+    let (mine, theirs) = (one.entries()?, other.entries()?);
     let mut paths: Vec<&EntryPath> = mine.keys().chain(theirs.keys()).collect();
     paths.sort_unstable();
     paths.dedup();
-    let differ = |path: &&&EntryPath| mine.get(path) != theirs.get(path);
-    let differing: Vec<EntryPath> =
-        paths.iter().filter(|path| differ(path)).map(|path| (**path).clone()).collect();
-    let both = differing.iter().filter(|path| mine.contains_key(path) && theirs.contains_key(path));
-    let wanted: BTreeSet<&EntryPath> = both.collect();
-    let contents = [contents(one, &wanted, limits)?, contents(other, &wanted, limits)?];
+    let entries = paths.len();
+    paths.retain(|path| mine.get(path) != theirs.get(path));
+    if paths.is_empty() {
+        return Ok(Comparison::SameEntries);
+    }
+    let both = paths.iter().filter_map(|path| Some((*path, mine.get(path)?, theirs.get(path)?)));
+    let windows = windows(both, SEARCHED_IN_ALL);
+    let contents = [one.contents(&windows)?, other.contents(&windows)?];
     let difference = |path: &EntryPath| {
         let (what, causes) = match (mine.get(path), theirs.get(path)) {
             (Some(one), Some(other)) => {
@@ -107,10 +126,26 @@ pub fn compare(
         let path = format!("./{}", crate::archive::readable(path.as_bytes()));
         Difference { path, what, causes }
     };
-    let differences = differing.iter().map(difference).collect();
-    Ok(Comparison { same: false, entries: paths.len(), differences })
+    let differences = paths.into_iter().map(difference).collect();
+    Ok(Comparison::Different { entries, differences })
 }
 
+/// Shares out the bytes that are searched among the files that differ. A path has one window in both
+/// archives, whatever the sizes there: an end of a window is not an end of a file.
+fn windows<'a>(
+    differing: impl Iterator<Item = (&'a EntryPath, &'a Entry, &'a Entry)>,
+    mut left: u64,
+) -> Windows<'a> {
+    let files = differing.filter(|(_, one, other)| one.sum.is_some() && other.sum.is_some());
+    let window = |(path, one, other): (&'a EntryPath, &Entry, &Entry)| {
+        let window = one.size().max(other.size()).min(SEARCHED).min(left);
+        left -= window;
+        (path, window)
+    };
+    files.map(window).collect()
+}
+
+/// Describes the difference of an entry, with the beginnings of its contents.
 fn described(
     one: &Entry,
     other: &Entry,
@@ -144,60 +179,64 @@ fn described(
     }
 }
 
-fn open<'r>(path: &Path, limits: &Limits) -> Result<PackageReader<'r>, CompareError> {
-    let file = fs_err::File::open(path).map_err(CompareError::File)?;
-    PackageReader::new(file, limits).map_err(|source| damaged(path, source))
+/// Archive that is read from its beginning several times.
+#[derive(Clone, Copy)]
+struct Archive<'a> {
+    path: &'a Path,
+    limits: &'a Limits,
+    interrupt: &'a Interrupt,
 }
 
-fn damaged(path: &Path, source: ReadError) -> CompareError {
-    CompareError::Archive { path: path.display().to_string(), source }
-}
-
-fn entries(path: &Path, limits: &Limits) -> Result<BTreeMap<EntryPath, Entry>, CompareError> {
-    let mut reader = open(path, limits)?;
-    let mut found = BTreeMap::new();
-    while let Some(entry) = reader.next_entry().map_err(|error| damaged(path, error))? {
-        let sum = match entry.kind {
-            EntryKind::File { .. } => Some(sum(&mut reader).map_err(CompareError::File)?),
-            _ => None,
-        };
-        let attributes = entry.attributes;
-        let (mode, mtime, capability) = (attributes.mode, attributes.mtime, attributes.capability);
-        found.insert(entry.path, Entry { kind: entry.kind, mode, mtime, capability, sum });
+impl<'a> Archive<'a> {
+    /// Reader that fails once the run is interrupted.
+    fn file(self) -> Result<impl Read + use<'a>, CompareError> {
+        let file = open_regular(self.path).map_err(CompareError::File)?;
+        Ok(Until::new(file, move || self.interrupt.is_raised()))
     }
-    Ok(found)
-}
 
-fn sum(reader: &mut impl Read) -> io::Result<Sha256Sum> {
-    let mut sum = Sha256::new();
-    let mut buffer = [0; 1 << 14];
-    loop {
-        match reader.read(&mut buffer)? {
-            0 => return Ok(Sha256Sum::from_hasher(sum)),
-            count => sum.update(&buffer[..count]),
+    fn sum(self) -> Result<Sha256Sum, CompareError> {
+        Sha256Sum::of_reader(self.file()?).map_err(CompareError::File)
+    }
+
+    fn reader(self) -> Result<PackageReader<'a>, CompareError> {
+        PackageReader::new(self.file()?, self.limits).map_err(|source| self.damaged(source))
+    }
+
+    fn damaged(self, source: ReadError) -> CompareError {
+        CompareError::Archive { path: self.path.display().to_string(), source }
+    }
+
+    fn entries(self) -> Result<BTreeMap<EntryPath, Entry>, CompareError> {
+        let mut reader = self.reader()?;
+        let mut found = BTreeMap::new();
+        while let Some(entry) = reader.next_entry().map_err(|error| self.damaged(error))? {
+            let sum = match entry.kind {
+                EntryKind::File { .. } => {
+                    Some(Sha256Sum::of_reader(&mut reader).map_err(CompareError::File)?)
+                }
+                _ => None,
+            };
+            let attributes = entry.attributes;
+            let (mode, mtime) = (attributes.mode, attributes.mtime);
+            let capability = attributes.capability;
+            found.insert(entry.path, Entry { kind: entry.kind, mode, mtime, capability, sum });
         }
+        Ok(found)
     }
-}
 
-/// The beginnings of files.
-fn contents(
-    path: &Path,
-    wanted: &BTreeSet<&EntryPath>,
-    limits: &Limits,
-) -> Result<BTreeMap<EntryPath, Vec<u8>>, CompareError> {
-    let mut reader = open(path, limits)?;
-    let mut found = BTreeMap::new();
-    let mut left = SEARCHED_IN_ALL;
-    while let Some(entry) = reader.next_entry().map_err(|error| damaged(path, error))? {
-        if wanted.contains(&entry.path) && matches!(entry.kind, EntryKind::File { .. }) {
-            let mut text = Vec::new();
-            let most = SEARCHED.min(left);
-            (&mut reader).take(most).read_to_end(&mut text).map_err(CompareError::File)?;
-            left -= text.len() as u64;
-            found.insert(entry.path, text);
+    /// Reads the beginnings of files.
+    fn contents(self, windows: &Windows<'_>) -> Result<BTreeMap<EntryPath, Vec<u8>>, CompareError> {
+        let mut reader = self.reader()?;
+        let mut found = BTreeMap::new();
+        while let Some(entry) = reader.next_entry().map_err(|error| self.damaged(error))? {
+            if let Some(window) = windows.get(&entry.path) {
+                let mut text = Vec::new();
+                (&mut reader).take(*window).read_to_end(&mut text).map_err(CompareError::File)?;
+                found.insert(entry.path, text);
+            }
         }
+        Ok(found)
     }
-    Ok(found)
 }
 
 #[cfg(test)]
@@ -219,6 +258,14 @@ mod tests {
         archive
     }
 
+    fn differences(one: &Path, other: &Path, times: Times) -> (usize, Vec<Difference>) {
+        let compared = compare(one, other, times, &Limits::default(), &Interrupt::default());
+        match compared.unwrap() {
+            Comparison::Different { entries, differences } => (entries, differences),
+            same => panic!("{same:?}"),
+        }
+    }
+
     #[test]
     fn entries_that_differ_are_named_with_their_causes() {
         let place = tempfile::tempdir().unwrap();
@@ -233,13 +280,10 @@ mod tests {
             "other",
             &[("same", "x"), ("in/stamp", "at 1700000105."), ("new", ""), ("list", "c\na\nb\n")],
         );
-        let found = compare(&one, &other, times, &Limits::default()).unwrap();
-        assert!(!found.same && found.entries == 7, "{found:?}");
-        let named: Vec<_> = found
-            .differences
-            .iter()
-            .map(|it| (it.path.as_str(), it.causes.first().copied()))
-            .collect();
+        let (entries, differences) = differences(&one, &other, times);
+        assert_eq!(entries, 7, "{differences:?}");
+        let named: Vec<_> =
+            differences.iter().map(|it| (it.path.as_str(), it.causes.first().copied())).collect();
         assert_eq!(
             named,
             [
@@ -249,9 +293,21 @@ mod tests {
                 ("./old", None)
             ]
         );
-        assert!(found.differences[0].what.contains("differs at byte 10"), "{found:?}");
-        let same = compare(&one, &one, times, &Limits::default()).unwrap();
-        assert!(same.same && same.differences.is_empty() && same.entries == 6, "{same:?}");
+        assert!(differences[0].what.contains("differs at byte 10"), "{differences:?}");
+        let limits = Limits::default();
+        let same = compare(&one, &one, times, &limits, &Interrupt::default()).unwrap();
+        assert_eq!(same, Comparison::SameBytes);
+        let text = fs_err::read(&one).unwrap();
+        let mut tar = Vec::new();
+        xz2::read::XzDecoder::new(&*text).read_to_end(&mut tar).unwrap();
+        let plain = place.path().join("plain.tar");
+        fs_err::write(&plain, tar).unwrap();
+        let same = compare(&one, &plain, times, &limits, &Interrupt::default()).unwrap();
+        assert_eq!(same, Comparison::SameEntries);
+
+        let interrupt = Interrupt::default();
+        interrupt.raise();
+        compare(&one, &other, times, &limits, &interrupt).unwrap_err();
     }
 
     #[test]
@@ -261,8 +317,36 @@ mod tests {
         let [one, other] = ["one", "other"]
             .map(|name| packed(place.path(), name, &[("file", &format!("{long}{name:5}"))]));
         let times = Times { first: 0, second: 0 };
-        let found = compare(&one, &other, times, &Limits::default()).unwrap();
-        assert_eq!(found.differences[0].what, format!("differs behind byte {SEARCHED}"));
-        assert!(found.differences[0].causes.is_empty());
+        let (_, differences) = differences(&one, &other, times);
+        assert_eq!(differences[0].what, format!("differs behind byte {SEARCHED}"));
+        assert!(differences[0].causes.is_empty());
+    }
+
+    /// The first file is short in one package and long in the other, so that a limit on the bytes of each
+    /// archive would end at other places of the last file.
+    #[test]
+    fn a_file_is_searched_to_the_same_byte_in_both_packages() {
+        let place = tempfile::tempdir().unwrap();
+        let last = |end: &str| format!("{}{end}", "x".repeat(20));
+        let one = packed(place.path(), "one", &[("a", "short"), ("b", &last("first"))]);
+        let other =
+            packed(place.path(), "other", &[("a", "much longer than that"), ("b", &last("other"))]);
+        let (limits, interrupt) = (Limits::default(), Interrupt::default());
+        let [one, other] =
+            [&*one, &*other].map(|path| Archive { path, limits: &limits, interrupt: &interrupt });
+        let (mine, theirs) = (one.entries().unwrap(), other.entries().unwrap());
+        let found = |in_all| {
+            let both = mine.iter().map(|(path, entry)| (path, entry, &theirs[path]));
+            let both = both.filter(|(_, one, other)| one != other);
+            let windows = windows(both, in_all);
+            let [a, b] = [one, other].map(|archive| archive.contents(&windows).unwrap());
+            let path = EntryPath::parse(b"b").unwrap();
+            let times = Times { first: 0, second: 0 };
+            described(&mine[&path], &theirs[&path], (&a[&path], &b[&path]), times).0
+        };
+        // 21 bytes are those of the longer first file.
+        assert_eq!(found(21), "differs behind byte 0");
+        assert_eq!(found(21 + 7), "differs behind byte 7");
+        assert!(found(21 + 24).starts_with("differs at byte 20: "), "{}", found(21 + 24));
     }
 }

@@ -96,7 +96,7 @@ fn try_user_namespaces(settings: &RunnerSettings) -> Result<Filters, Lack> {
     Err(lack)
 }
 
-/// Remedies as the caller has to type them, of the text of one.
+/// Splits the text of a remedy into its alternatives, with commands as this caller has to type them.
 pub(super) fn as_typed(text: &str, system: &System) -> Vec<String> {
     let typed = |remedy| match remedy {
         Remedy::Command(command) => system.as_root(command),

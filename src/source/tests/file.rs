@@ -179,7 +179,7 @@ fn offline_asks_nobody_and_says_all_that_is_missing() {
     let repository =
         json!({"kind": "git", "git": "https://u:p@h.invalid/r", "ref": commit, "ref_origin": "m"});
     let requests = [source.clone(), url("file://f"), repository].map(|s| world.request(&s));
-    let absent = missing(&requests, &world.options);
+    let absent = missing(&requests, &world.options, &Silent).unwrap();
     let shown: Vec<_> = absent.iter().map(|m| (m.url.as_str(), m.id.clone())).collect();
     let file = server.url("/f");
     assert_eq!(
@@ -194,7 +194,7 @@ fn offline_asks_nobody_and_says_all_that_is_missing() {
 
     world.write(&format!("mirror/sha1/{sum}"), CONTENT);
     world.options.mirrors.push(Store::in_folder(world.path("mirror")));
-    assert_eq!(missing(&requests, &world.options).len(), 1);
+    assert_eq!(missing(&requests, &world.options, &Silent).unwrap().len(), 1);
     world.fetch(source).unwrap();
     assert_eq!(server.requests().len(), 0);
 }
@@ -282,4 +282,23 @@ fn a_local_file_with_another_sum_is_copied_nowhere() {
     assert!(matches!(error, SourceProblem::LocalSum { .. }), "{error}");
     assert!(error.to_string().contains("is declared"), "{error}");
     assert_eq!(world.cached(), [] as [String; 0]);
+}
+
+#[test]
+fn the_end_of_the_run_ends_the_reading_of_cached_files() {
+    let mut world = World::new();
+    world.options.offline = true;
+    let request = world.request(&url("http://h.invalid/f"));
+    world.write("packages/cache/packages/p/s/f", b"");
+    let path = world.path("packages/cache/packages/p/s/f");
+    // A hole of a tebibyte.
+    fs_err::OpenOptions::new().write(true).open(path).unwrap().set_len(1 << 40).unwrap();
+    let looks = std::sync::atomic::AtomicU32::new(0);
+    let over = || looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed) >= 3;
+    assert_eq!(
+        missing(std::slice::from_ref(&request), &world.options, &Interruptible::new(&Silent, over)),
+        None
+    );
+    let over = Interruptible::new(&Silent, || true);
+    assert_eq!(cached_file(&request, &over), None);
 }

@@ -137,7 +137,7 @@ fn a_repository_of_this_machine_is_read_as_it_is() {
         remove_all(&world.path("out")).unwrap();
     }
     assert!(!world.path("git").exists() && !world.path("packages/cache").exists());
-    for (url, part) in [("../../absent", "there is nothing"), ("../..", "not a git repository")] {
+    for (url, part) in [("../../absent", "it does not exist"), ("../..", "not a git repository")] {
         let error = world.fetch(source(url, &first, "main")).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     }
@@ -219,7 +219,7 @@ fn a_trees_own_mirror_gives_objects_and_nothing_else() {
     world.options.offline = true;
     let url = "ssh://git@h.invalid/r";
     let request = world.request(&source(url, &first, "main"));
-    assert_eq!(missing(&[request], &world.options), []);
+    assert_eq!(missing(&[request], &world.options, &Silent).unwrap(), []);
     let before = list(&cached);
     let fetched = world.fetch(source(url, &first, "main")).unwrap();
     assert_eq!(fetched.path(), cached);
@@ -288,7 +288,7 @@ fn a_mirror_of_the_original_gives_objects_and_is_never_changed() {
     let url = "https://h.invalid/r";
     let mut request = world.request(&source(url, &first, "side"));
     request.original_mirror = Some(original.clone());
-    assert_eq!(missing(&[request.clone()], &world.options), []);
+    assert_eq!(missing(&[request.clone()], &world.options, &Silent).unwrap(), []);
     let listed = || -> Vec<_> {
         let entries = walkdir::WalkDir::new(&original).sort_by_file_name().into_iter();
         entries.map(|entry| entry.unwrap().into_path()).collect()
@@ -303,7 +303,7 @@ fn a_mirror_of_the_original_gives_objects_and_is_never_changed() {
     // Where a link stands in its place, it is not used.
     fs_err::rename(&original, world.path("elsewhere")).unwrap();
     symlink(world.path("elsewhere"), original.clone());
-    assert_eq!(missing(&[request.clone()], &world.options).len(), 1);
+    assert_eq!(missing(&[request.clone()], &world.options, &Silent).unwrap().len(), 1);
     assert!(fetch(&request, &id, &world.options, &world.seen).is_err());
 }
 
@@ -322,7 +322,7 @@ fn mirrors_of_repositories_are_found_by_url() {
     world.options.offline = true;
     let url = "https://u:secret@h.invalid/a/b.git";
     let requests = [world.request(&source(url, &first, "main"))];
-    assert_eq!(missing(&requests, &world.options), []);
+    assert_eq!(missing(&requests, &world.options, &Silent).unwrap(), []);
     let Fetched::GitMirror { path, remote, .. } = world.fetch(source(url, &first, "v1")).unwrap()
     else {
         panic!()

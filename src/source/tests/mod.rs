@@ -17,7 +17,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
-use crate::base::event::Event;
+use crate::base::event::{Event, Interruptible, Silent};
 use crate::base::events::Events;
 use crate::base::http::{HttpClient, HttpOptions};
 use crate::package::json::Node;

@@ -175,9 +175,21 @@ impl Backend for CloudBackend {
         self.address.to_string()
     }
 
-    fn get(&self, key: &Key, to: &mut File, transfer: &Transfer<'_>) -> Result<Got, StoreError> {
-        let operation = self.operation("get", Some(key), transfer);
-        self.download(&operation, key, None, to).map_err(|failure| operation.failed(failure))
+    fn get_within(
+        &self,
+        key: &Key,
+        longest: u64,
+        to: &mut File,
+        transfer: &Transfer<'_>,
+    ) -> Result<Got, StoreError> {
+        let mut operation = self.operation("get", Some(key), transfer);
+        operation.longest = longest.min(operation.longest);
+        self.download(&operation, key, None, to).map_err(|failure| match failure {
+            Failure::Lasting(CloudError::TooLarge { limit, .. }) if limit == longest => {
+                StoreError::TooLarge { store: self.name(), key: key.clone(), longest }
+            }
+            failure => operation.failed(failure),
+        })
     }
 
     fn get_range(

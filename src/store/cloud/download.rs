@@ -95,7 +95,7 @@ impl<'d> Download<'d> {
         if is_resumed && self.object.as_ref() != Some(&seen) {
             return self.start_over("the store went on with something else");
         }
-        let limit = self.operation.options.max_bytes;
+        let limit = self.operation.longest;
         if self.range.is_none() && seen.1 > limit {
             return Err(lasting(CloudError::TooLarge { size: seen.1, limit }));
         }

@@ -77,7 +77,7 @@ impl CloudError {
             )),
             // The copy that failed has the object's name: no command copies over it.
             Self::NotCopied { left, .. } => Some(format!(
-                "remove what the failed copy has left, and run the same command again: az storage blob delete --account-name ACCOUNT --container-name '{}' --name '{}'",
+                "remove what the failed copy has left, and run the same command again:\n    az storage blob delete --account-name ACCOUNT --container-name '{}' --name '{}'",
                 address.bucket(),
                 left.as_ref()?
             )),

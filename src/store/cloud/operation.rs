@@ -62,6 +62,8 @@ pub(super) struct Operation<'s> {
     pub(super) key: Option<&'s Key>,
     transfer: Transfer<'s>,
     pub(super) upload: UploadParts,
+    /// Upper limit of the size of an object that is got, in bytes.
+    pub(super) longest: u64,
     last_event: Cell<Option<Instant>>,
 }
 
@@ -75,7 +77,8 @@ impl<'s> Operation<'s> {
     ) -> Self {
         let last_event = Cell::new(None);
         let upload = UploadParts::default();
-        Self { address, options, verb, key, transfer: *transfer, upload, last_event }
+        let longest = options.max_bytes;
+        Self { address, options, verb, key, transfer: *transfer, upload, longest, last_event }
     }
 
     /// Runs the operation on this thread until it ends or the run is interrupted.

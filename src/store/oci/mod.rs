@@ -201,8 +201,17 @@ impl Backend for OciBackend {
         self.url.to_string()
     }
 
-    fn get(&self, key: &Key, to: &mut File, transfer: &Transfer<'_>) -> Result<Got, StoreError> {
+    fn get_within(
+        &self,
+        key: &Key,
+        longest: u64,
+        to: &mut File,
+        transfer: &Transfer<'_>,
+    ) -> Result<Got, StoreError> {
         let (wire, request) = self.open("get", key, transfer)?;
+        if request.size > longest {
+            return Err(StoreError::TooLarge { store: self.name(), key: key.clone(), longest });
+        }
         let kept = |to: &File, error| StoreError::Destination {
             key: key.clone(),
             error: naming_file(to, error),

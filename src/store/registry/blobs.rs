@@ -78,17 +78,20 @@ impl RegistryBlobs {
         Ok((wire.map_err(|error| self.failed("reach", key, error))?, sum.into()))
     }
 
-    /// Streams a part of a blob, or the whole; returns the number of bytes.
+    /// Streams a part of a blob, or the whole, of at most so many bytes; returns the number of bytes.
     fn stream(
         &self,
         key: &Key,
-        range: Option<Range<u64>>,
+        (range, longest): (Option<Range<u64>>, u64),
         to: &mut dyn Write,
         transfer: &Transfer<'_>,
     ) -> Result<u64, StoreError> {
         let failed = |error| self.failed("get", key, error);
         let (wire, digest) = self.wire(key, transfer.observer)?;
         let size = blob::size(&wire, &digest, transfer.subject).map_err(failed)?;
+        if size > longest {
+            return Err(StoreError::TooLarge { store: self.name(), key: key.clone(), longest });
+        }
         let subject = Some(transfer.subject.to_owned());
         let request = BlobRequest { digest, size, what: key.to_string(), subject };
         blob::copy(&wire, &request, range.unwrap_or(0..size), to).map_err(|error| match error {
@@ -108,14 +111,20 @@ impl Backend for RegistryBlobs {
         format!("{}/{}", self.endpoint.host, self.endpoint.repository)
     }
 
-    fn get(&self, key: &Key, to: &mut File, transfer: &Transfer<'_>) -> Result<Got, StoreError> {
+    fn get_within(
+        &self,
+        key: &Key,
+        longest: u64,
+        to: &mut File,
+        transfer: &Transfer<'_>,
+    ) -> Result<Got, StoreError> {
         let kept = |to: &File, error| StoreError::Destination {
             key: key.clone(),
             error: naming_file(to, error),
         };
         to.set_len(0).and_then(|()| to.rewind()).map_err(|error| kept(to, error))?;
         let mut tee = Tee::new(to);
-        let bytes = self.stream(key, None, &mut tee, transfer)?;
+        let bytes = self.stream(key, (None, longest), &mut tee, transfer)?;
         let (_, sums) = tee.finish();
         let (found, expected) =
             (BlobDigest::from(sums.sha256), self.wire(key, transfer.observer)?.1);
@@ -137,7 +146,7 @@ impl Backend for RegistryBlobs {
         if range.is_empty() {
             return Ok(0);
         }
-        self.stream(key, Some(range), to, transfer)
+        self.stream(key, (Some(range), u64::MAX), to, transfer)
     }
 
     fn head(&self, key: &Key, transfer: &Transfer<'_>) -> Result<Head, StoreError> {

@@ -19,6 +19,7 @@ use super::reference::DEFAULT_REGISTRY;
 use super::secret::{Credential, HUB_KEY};
 use super::wire::{Access, Ask, Wire};
 use crate::base::atomic::AtomicFile;
+use crate::base::escape::move_away;
 use crate::base::event::Observer;
 use crate::base::secret::Secret;
 
@@ -62,12 +63,8 @@ impl LoginError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoPlace => Some("name a file: REGISTRY_AUTH_FILE=FILE".to_owned()),
-            Self::Shape(path) => {
-                Some(format!("correct it, or move it away: mv {0} {0}.old", path.display()))
-            }
-            Self::Helper { host, .. } => {
-                Some(format!("docker login {host}, or docker logout {host}"))
-            }
+            Self::Shape(path) => Some(format!("correct it, or move it away: {}", move_away(path))),
+            Self::Helper { host, .. } => Some(format!("docker login {host}\ndocker logout {host}")),
             Self::File(_) => None,
         }
     }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::digest::BlobDigest;
 use super::error::ExchangeError;
+use super::media_type;
 use super::reply::{ReadAll, read_all, shown};
 use super::transport::Failure;
 use super::wire::{Access, Ask, Wire};
@@ -146,8 +147,8 @@ fn shape_of(document: &Value) -> Option<&'static str> {
     let has = |key: &str, is: fn(&Value) -> bool| document.get(key).is_some_and(is);
     let is_manifest = has("config", Value::is_object) && has("layers", Value::is_array);
     match (is_manifest, has("manifests", Value::is_array)) {
-        (true, false) => Some("application/vnd.oci.image.manifest.v1+json"),
-        (false, true) => Some("application/vnd.oci.image.index.v1+json"),
+        (true, false) => Some(media_type::MANIFEST),
+        (false, true) => Some(media_type::INDEX),
         _ => None,
     }
 }

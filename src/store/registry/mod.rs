@@ -47,6 +47,7 @@ mod helper;
 mod host;
 pub mod login;
 pub(crate) mod manifest;
+pub mod media_type;
 pub mod reference;
 mod reply;
 mod secret;

@@ -15,6 +15,8 @@ use crate::base::text::written_as_text;
 const LONGEST: u64 = 4096;
 /// Number of bytes of a public key: `Ed`, the id, the key.
 const BYTES: usize = 42;
+/// Number of bytes of the key of Ed25519 at the end.
+const POINT: usize = 32;
 /// Beginnings of secret keys in base64: `Ed`, encrypted or not, `B2`.
 const SECRET: [&str; 2] = ["RWRTY0Iy", "RWQAAEIy"];
 
@@ -58,6 +60,7 @@ written_as_text!(KeyId);
 pub struct TrustedKey {
     id: KeyId,
     line: String,
+    point: [u8; POINT],
     key: PublicKey,
 }
 
@@ -133,6 +136,11 @@ impl TrustedKey {
         &self.line
     }
 
+    /// True for the same key of Ed25519, under whichever id: an id is a label that anybody can write anew.
+    pub(super) fn is_the_key_of(&self, other: &Self) -> bool {
+        self.point == other.point
+    }
+
     pub(super) fn verifier(&self) -> &PublicKey {
         &self.key
     }
@@ -161,11 +169,13 @@ impl FromStr for TrustedKey {
         }
         let bytes = STANDARD.decode(line).map_err(|_reason| KeyFormError::Bytes)?;
         let bytes: [u8; BYTES] = bytes.try_into().map_err(|_length| KeyFormError::Bytes)?;
-        let (Some(b"Ed"), Some(id)) = (bytes.first_chunk(), bytes[2..].first_chunk()) else {
+        let (Some(b"Ed"), Some(id), Some(point)) =
+            (bytes.first_chunk(), bytes[2..].first_chunk(), bytes.last_chunk())
+        else {
             return Err(KeyFormError::Bytes);
         };
         let key = PublicKey::from_base64(line).map_err(|_reason| KeyFormError::Bytes)?;
-        Ok(Self { id: KeyId::from_bytes(*id), line: line.to_owned(), key })
+        Ok(Self { id: KeyId::from_bytes(*id), line: line.to_owned(), point: *point, key })
     }
 }
 

@@ -154,6 +154,21 @@ fn a_signature_that_is_cut_off_or_has_more_is_named() {
 }
 
 #[test]
+fn a_revoked_key_is_revoked_under_whichever_id() {
+    // One byte of the id is another.
+    let renamed = KEY_A.replace("9MXl5", "9MXA5");
+    assert_ne!(key(&renamed).id(), key(KEY_A).id());
+    assert!(keys(&[&renamed], &[KEY_A]).is_empty());
+    assert!(keys(&[KEY_A], &[&renamed]).is_empty());
+    assert!(check(&good(), &keys(&[KEY_A], &[&renamed])).is_err());
+    // An id says nothing of others, and a key nothing of another one with its id.
+    assert!(!keys(&[&renamed], &[ID_A]).is_empty());
+    let same_id = format!("{}{}", &KEY_A[..16], &KEY_B[16..]);
+    assert!(check(&good(), &keys(&[&same_id, KEY_A], &[&same_id])).is_ok());
+    assert!(check(&good(), &keys(&[&same_id], &[KEY_A])).is_err());
+}
+
+#[test]
 fn keys_are_lines_or_files() {
     assert_eq!(key(KEY_A).id().to_string(), ID_A);
     assert_eq!(

@@ -10,7 +10,7 @@ use super::key::{KeyError, KeyId, TrustedKey};
 pub enum RevokedKey {
     /// All keys of an id.
     Id(KeyId),
-    /// A whole key.
+    /// A whole key, under whichever id.
     Key(TrustedKey),
 }
 
@@ -33,7 +33,7 @@ impl RevokedKey {
     fn revokes(&self, key: &TrustedKey) -> bool {
         match self {
             Self::Id(id) => *id == key.id(),
-            Self::Key(revoked) => revoked == key,
+            Self::Key(revoked) => revoked.is_the_key_of(key),
         }
     }
 }

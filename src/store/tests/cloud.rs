@@ -57,7 +57,7 @@ pub(crate) struct Cloud {
 }
 
 /// A bucket of a cloud's server.
-struct Bucket<'c> {
+pub(super) struct Bucket<'c> {
     cloud: &'c Cloud,
     name: String,
     store: Store,
@@ -106,6 +106,13 @@ impl Cloud {
         self.make_bucket(&name);
         let store = self.open(&format!("{}://{name}/p/q", self.scheme));
         Bucket { cloud: self, name, store }
+    }
+
+    /// Makes a bucket, and returns it with the URL of the store's objects.
+    pub(super) fn bucket_with_url(&self) -> (Bucket<'_>, String) {
+        let bucket = self.bucket();
+        let url = format!("{}/{}/p/q", self.server.url(), bucket.name);
+        (bucket, url)
     }
 
     /// Settings of stores in the cloud.

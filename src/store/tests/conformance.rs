@@ -47,6 +47,7 @@ macro_rules! read_conformance {
             read,
             [
                 objects_come_whole_and_replace_the_destination,
+                objects_over_a_limit_are_refused,
                 absent_objects_are_told_from_failures,
                 ranges_end_where_the_object_ends,
                 heads_have_sizes,
@@ -129,6 +130,17 @@ pub(super) mod read {
         let mut closed = fs_err::File::open("/proc/self/status").unwrap().into_file();
         let error = subject.backend().get(&key("empty"), &mut closed, &quiet()).unwrap_err();
         assert_eq!(error.kind(), FailureKind::Local, "{error:?}");
+    }
+
+    pub(in super::super) fn objects_over_a_limit_are_refused(subject: &dyn Subject) {
+        subject.place("f", b"0123456789");
+        let mut file = tempfile::tempfile().unwrap();
+        let mut within =
+            |longest| subject.backend().get_within(&key("f"), longest, &mut file, &quiet());
+        let error = within(9).unwrap_err();
+        assert!(matches!(error, StoreError::TooLarge { longest: 9, .. }), "{error:?}");
+        assert_eq!(error.kind(), FailureKind::Denied);
+        assert_eq!(within(10).unwrap().bytes, 10);
     }
 
     pub(in super::super) fn absent_objects_are_told_from_failures(subject: &dyn Subject) {

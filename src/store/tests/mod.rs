@@ -16,6 +16,8 @@ mod oci_faults;
 mod reach;
 #[cfg(feature = "builder")]
 mod servers;
+#[cfg(feature = "builder")]
+mod speed;
 mod tar;
 
 use super::*;

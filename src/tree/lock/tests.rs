@@ -101,15 +101,15 @@ fn a_text_that_is_no_lock_is_refused_with_its_place() {
         TreeLock::parse(&line(&format!("{one}, {}", one.replace("size = 1", "size = 2")))).is_err()
     );
     for (text, says, place) in [
-        (String::new(), "missing field `version`", None),
+        (String::new(), "the key version is missing", None),
         ("version = 2\nmore = 1\n".to_owned(), "version 2 of the format", Some(10)),
-        (format!("{good}more = 1\n"), "unknown field `more`", Some(good.len())),
+        (format!("{good}more = 1\n"), "there is no key \"more\"", Some(good.len())),
         (line(&one.replace("size = 1", "size = -1")), "-1", Some(0)),
         (line(&one.replace(SHA1, "x")), "is not a SHA-1", Some(0)),
         (line(&one.replace(", size = 1", "")), "a source has git", Some(26)),
         (line(&one.replace("url =", "git =")), "a source has git", Some(26)),
         (line(&one.replace("\"u\"", "\"u\\u001B\"")), "no control characters", Some(26)),
-        (line(&one.replace("size", "mode = 1, size")), "unknown field `mode`", Some(0)),
+        (line(&one.replace("size", "mode = 1, size")), "there is no key \"mode\"", Some(0)),
         (format!("version = 1\nimages = [{image}]"), "platform: ", Some(0)),
         (
             format!("version = 1\nimages = [{}]", image.replace("\"x\"", "\"A b\"")),

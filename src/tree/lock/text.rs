@@ -9,6 +9,7 @@ use toml::Spanned;
 
 use super::{SourceKey, Sources, TreeLock};
 use crate::base::digest::{Sha1Sum, Sha256Sum};
+use crate::base::serde_words;
 use crate::base::text::toml_string;
 use crate::image::digest::{BlobDigest, ImageId};
 use crate::image::pins::{ImageKey, ImagePin, PinnedImages};
@@ -200,7 +201,7 @@ fn from_toml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Problem> {
     toml::from_str(text).map_err(|error| {
         let offset = error.span().map(|span| span.start);
         let hint = "write it anew: mkpanda lock, once this file is removed".to_owned();
-        Problem { offset, message: error.message().to_owned(), hint: Some(hint) }
+        Problem { offset, message: serde_words::plain(error.message()).0, hint: Some(hint) }
     })
 }
 

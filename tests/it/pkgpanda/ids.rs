@@ -21,6 +21,7 @@ fn names_and_beginnings_that_mean_one_package_do_for_ids() {
         .run(&["activate", "--dry-run", "nix"])
         .fails(1)
         .says("no package on this machine is called nix");
+    machine.run(&["verify", "abb"]).fails(1).says("hint: did you mean ab?");
     // What is active counts where it is looked at.
     machine.run(&["verify", "a"]).fails(1).says("what package a--2f00 had when it came");
     machine.run(&["remove", "a--1f"]).ok();

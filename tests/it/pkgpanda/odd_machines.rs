@@ -148,11 +148,11 @@ fn what_one_root_goes_back_to_is_nothing_of_another_ones() {
 fn services_that_could_not_be_started_are_by_the_next_command() {
     for refused in ["daemon-reload", "enable", "start"] {
         let machine = with_systemctl(&format!("[ \"$1\" != {refused} ] || exit 1"));
-        machine.run(&["activate", "a--1"]).fails(1).says("pkgpanda setup starts them");
+        machine.run(&["activate", "a--1"]).fails(1).says("start them: pkgpanda setup");
         assert_eq!(machine.says(&["active"]), "a--1\n");
         // It still can't.
         let again = machine.run(&["setup"]).fails(1);
-        again.says("their services can't be started").says("pkgpanda setup starts them");
+        again.says("their services can't be started").says("start them: pkgpanda setup");
         let others = machine.run(&["remove", "b--1"]).ok();
         assert!(others.stderr.contains("still can't be started"), "{refused}: {}", others.stderr);
         systemctl(&machine, "");
@@ -176,7 +176,7 @@ fn services_start_also_where_that_cannot_be_noted() {
     let (_, after) = log.split_once("stop a.service").unwrap();
     assert!(after.contains("start dcos.target"), "{log}");
     systemctl(&machine, "[ \"$1\" != start ] || exit 1");
-    machine.run(&["activate", "a--1"]).fails(1).says("pkgpanda setup starts them");
+    machine.run(&["activate", "a--1"]).fails(1).says("start them: pkgpanda setup");
     assert_eq!(machine.says(&["active"]), "a--1\n");
     // The next command knows of it nevertheless.
     std::fs::remove_dir_all(machine.path("root/.pkgpanda.pending")).unwrap();
@@ -341,8 +341,12 @@ fn a_preview_of_odd_paths_is_shown() {
 #[test]
 fn a_service_without_settings_needs_none() {
     let machine = Machine::with_two_sets();
-    machine.run(&["apply-service-configuration", "a.service"]).ok();
+    let none = "no package wants settings for a.service: none made\n";
+    machine.run(&["apply-service-configuration", "a.service"]).ok().says(none);
     machine.write("root/etc/dcos-service-configuration.json", r#"{"sysctl": {"a": {"../x": 1}}}"#);
-    machine.run(&["apply-service-configuration", "b"]).ok();
+    machine.run(&["apply-service-configuration", "b"]).ok().says("no package wants settings for b");
+    // As with the original, that is no failure: units run it before any service.
+    let near = "hint: did you mean a?\n";
+    machine.run(&["apply-service-configuration", "a.service"]).ok().says(near);
     machine.run(&["apply-service-configuration", "a"]).fails(1).says("can't set ../x");
 }

@@ -119,6 +119,26 @@ fn a_swap_that_cannot_be_finished_is_left_alone() {
 }
 
 #[test]
+fn the_commands_for_a_lost_set_put_the_previous_one_back() {
+    for (stage, done) in [("archive", 5), ("move_new", 3)] {
+        let sets = sets();
+        sets.machine.run(&["activate", NEW[0], NEW[1]]).ok();
+        cut_off(&sets, stage, done);
+        std::fs::remove_dir_all(sets.machine.path("root/lib.new")).unwrap();
+        let said = sets.machine.run(&["setup"]).fails(1).says("put the previous set back").stderr;
+        let commands: Vec<&str> =
+            said.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+        assert_eq!(commands.last(), Some(&"pkgpanda setup"), "{said}");
+        for command in &commands[..commands.len() - 1] {
+            let ended = std::process::Command::new("sh").args(["-ec", command]).status().unwrap();
+            assert!(ended.success(), "{command}");
+        }
+        sets.machine.run(&["setup"]).ok();
+        assert_eq!(sets.machine.live(), sets.old, "{stage}: {said}");
+    }
+}
+
+#[test]
 fn what_cannot_be_written_is_undone() {
     let sets = sets();
     let before = sets.machine.live();

@@ -108,6 +108,38 @@ fn a_release_is_repeated_shown_promoted_and_compared() {
     releases.place.assert_clean();
 }
 
+/// Others may write to the release that is promoted, and not to the destination.
+#[test]
+fn nothing_unchecked_of_the_promoted_release_gets_to_the_destination() {
+    let releases = Releases::new();
+    releases.run(&["create", "master", "1.0", "default"]).ok();
+    let honest = releases.objects("main");
+    let key = |name: &str| {
+        let folder = format!("testing/packages/{name}/");
+        let mut keys = honest.keys();
+        keys.find(|key| key.starts_with(&folder) && key.ends_with(".tar.xz")).unwrap().clone()
+    };
+    let (app, lib) = (key("app"), key("lib"));
+    // This machine has the package, and does not look at the one there.
+    let forged = releases.folder("main").join(&app);
+    std::fs::write(&forged, "forged").unwrap();
+    releases.run(&["promote", "testing/master", "stable"]).ok();
+    let promoted = releases.objects("main");
+    assert_eq!(promoted[&app.replacen("testing", "stable", 1)], honest[&app]);
+    // A description that leaves the package out of what is fetched; the tree of it has the package.
+    let path = releases.folder("main").join("testing/master/metadata.json");
+    let mut metadata = releases.json("main", "testing/master/metadata.json");
+    metadata["packages"] = json!([]);
+    std::fs::write(&path, metadata.to_string()).unwrap();
+    std::fs::write(&forged, &honest[&lib]).unwrap();
+    std::fs::remove_dir_all(releases.place.packages.join("cache/packages")).unwrap();
+    releases.run(&["promote", "testing/master", "dev"]).fails(1).says("/app--");
+    assert!(!releases.folder("main").join("dev").exists());
+    std::fs::write(&forged, &honest[&app]).unwrap();
+    releases.run(&["promote", "testing/master", "dev"]).ok();
+    assert_eq!(releases.objects("main")[&app.replacen("testing", "dev", 1)], honest[&app]);
+}
+
 #[test]
 fn packages_of_a_storage_are_checked_before_they_are_compared() {
     let releases = Releases::new();

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::super::super::args::{ExchangeArgs, FormatArg};
 use super::super::super::error::CliError;
 use super::super::super::ui::{self, Ending};
+use super::super::at_hand::typed_name;
 use super::super::{Context, fetch, open, vouching_keys};
 use super::caches;
 use crate::artifact::shared_cache::SharedCache;
@@ -31,7 +32,7 @@ pub(super) fn push(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), Cli
         let project = open(context, &settings, packages, &interrupt, observer)?;
         let reachable = project.reachable_caches(&settings.shared_caches);
         caches(&reachable, "can be written to", SharedCache::writes)?;
-        let wanted = WantedArtifacts::of(&project, &selection(args)?, observer)?;
+        let wanted = WantedArtifacts::of(&project, &selection(context, &project, args)?, observer)?;
         note_absent(&project, &wanted, observer);
         let run = project.home().start_run().map_err(ProjectError::Home)?;
         let limits = project.archive_limits();
@@ -72,7 +73,7 @@ pub(super) fn pull(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), Cli
         let project = open(context, &settings, packages, &interrupt, observer)?;
         let reachable = project.reachable_caches(&settings.shared_caches);
         caches(&reachable, "is read", SharedCache::reads)?;
-        let wanted = WantedArtifacts::of(&project, &selection(args)?, observer)?;
+        let wanted = WantedArtifacts::of(&project, &selection(context, &project, args)?, observer)?;
         if !wanted.unknown.is_empty() {
             let count = wanted.unknown.len();
             let message = format!(
@@ -128,9 +129,15 @@ fn ending(is_done: bool, interrupt: &Interrupt) -> Ending {
     }
 }
 
-fn selection(args: &ExchangeArgs) -> Result<Selection, CliError> {
+fn selection(
+    context: &Context<'_>,
+    project: &Project,
+    args: &ExchangeArgs,
+) -> Result<Selection, CliError> {
+    let folder = context.folder()?;
     let variant = args.variant.as_deref().map(typed_variant).transpose()?;
-    Ok(Selection { packages: args.package.clone(), variant })
+    let names = args.package.iter().map(|text| typed_name(&folder, &project.tree, text));
+    Ok(Selection { packages: names.collect::<Result<_, _>>()?, variant })
 }
 
 fn note_absent(project: &Project, wanted: &WantedArtifacts, observer: &dyn Observer) {

@@ -9,6 +9,7 @@ use super::super::super::error::CliError;
 use super::super::super::ui;
 use super::super::Context;
 use super::with_caches;
+use crate::base::total::total;
 use crate::exchange::{Contents, Parts};
 use crate::store::Listed;
 
@@ -57,11 +58,11 @@ impl Stat {
     fn of(contents: &Contents) -> Self {
         let of_parts = |parts: Vec<&Parts>| Amount {
             count: parts.iter().filter(|parts| parts.archive.is_some()).count(),
-            bytes: parts.iter().map(|parts| parts.bytes()).sum(),
+            bytes: total(parts.iter().map(|parts| parts.bytes())),
         };
         let of_objects = |objects: &[Listed]| Amount {
             count: objects.len(),
-            bytes: objects.iter().map(|object| object.size).sum(),
+            bytes: total(objects.iter().map(|object| object.size)),
         };
         let there = || contents.packages.iter().filter(|(_, parts)| parts.archive.is_some());
         Self {

@@ -7,8 +7,8 @@ use serde_json::json;
 use super::super::super::error::CliError;
 use super::super::super::format_arg::FormatArg;
 use super::super::super::settings::Settings;
+use super::super::super::ui;
 use super::super::super::ui::columns::Columns;
-use super::super::super::ui::{self, Weight};
 use super::super::Context;
 use crate::base::causes::with_causes;
 use crate::build::gc::{self, ImageSpace};
@@ -32,7 +32,7 @@ pub(super) fn list(
     });
     for (name, error) in &listing.broken {
         let message = format!("{name}: {}", with_causes(error));
-        context.printer.line(Weight::Warning, &message);
+        context.printer.warn(&message, error.hint().as_deref());
     }
     Ok(())
 }

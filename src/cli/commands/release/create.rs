@@ -79,7 +79,7 @@ pub(super) fn promote(
         run.check_channel(args, &desk, &location)?;
         let cache = run.fetch(&desk, &from)?;
         let core = core_artifacts(&from.all_completes, &cache)?;
-        let core = copied(core, &from.repository_path, &from.reproducible_artifact_path)?;
+        let core = copied(core, &from.repository_path)?;
         let completes = from.all_completes;
         let metadata = describe(&location, &from.tag, completes, &core, &desk.storages, &url);
         let release = Release { location, metadata, core, cache };
