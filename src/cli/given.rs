@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::args::GlobalArgs;
 use super::config::{CacheFile, ConfigFile, ConfigPath, SettingsError, read_file, read_tree_file};
@@ -415,6 +416,12 @@ impl<'a> Given<'a> {
             })
         };
         text.map(parse).transpose()
+    }
+
+    /// Time for which what failed builds leave is kept.
+    pub(super) fn keep_failed(&self) -> Result<Option<Duration>, SettingsError> {
+        let text = self.text("KEEP_FAILED", |file| file.keep_failed.clone());
+        text.map(|text| text.duration()).transpose()
     }
 
     pub(super) fn scratch(&self, args: &GlobalArgs) -> Result<Option<PathBuf>, SettingsError> {
