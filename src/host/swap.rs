@@ -129,18 +129,17 @@ fn take_back(host: &Host, systemd: Systemd, observer: &dyn Observer) {
     match Systemd::NoBlock.start(&[], observer) {
         Ok(()) => drop(pending::clear(host)),
         Err(error) => {
-            let mut message = format!(
-                "services that were stopped can't be started again: {}",
-                with_causes(&error)
-            );
-            let hint = match noted {
-                Ok(()) => "once the cause is gone, start them: pkgpanda setup",
-                Err(error) => {
-                    message.push_str(&format!("; a later command cannot know it: {error}"));
-                    "once the cause is gone, start them: systemctl start dcos.target"
-                }
+            let cause = with_causes(&error);
+            let message = format!("services that were stopped can't be started again: {cause}");
+            let (message, command) = match noted {
+                Ok(()) => (message, "pkgpanda setup"),
+                Err(error) => (
+                    format!("{message}; a later command cannot know it: {error}"),
+                    "systemctl start dcos.target",
+                ),
             };
-            warn(observer, with_hint(message, Some(hint)));
+            let hint = format!("once the cause is gone, start them: {command}");
+            warn(observer, with_hint(message, Some(&hint)));
         }
     }
 }
