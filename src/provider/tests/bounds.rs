@@ -16,6 +16,7 @@ fn chains_as_long_as_a_tag_may_be_fit_a_stack() {
         format!("{{{{ {}1 }}}}", chain(LONG, "- ")),
         format!("{{{{ {}1 }}}}", chain(LONG, "not ")),
         format!("{{{{ v{} }}}}", chain(LONG / 2, "|lower")),
+        format!("{{% set {}v{} = 1 %}}", chain(LONG / 2 - 5, "("), chain(LONG / 2 - 5, ")")),
         format!("{{% if v %}}{}{{% endif %}}", chain(200, "{% elif v %}")),
         format!("{{{{ {:?} }}}}", chain(10_000, "x")),
         chain(1000, "{ {} "),
@@ -28,7 +29,6 @@ fn chains_as_long_as_a_tag_may_be_fit_a_stack() {
     }
     // Not valid, and found so without an endless stack.
     for text in [
-        format!("{{% set {}v{} = 1 %}}", chain(LONG / 2, "("), chain(LONG / 2, ")")),
         format!("{{{{ v{} }}}}", chain(LONG / 2, ".a")),
         format!("{{{{ v{} }}}}", chain(LONG / 3, "[0]")),
         chain(500_000, "{"),
