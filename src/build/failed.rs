@@ -112,4 +112,6 @@ pub struct FailedBuild {
     pub log: Option<PathBuf>,
     /// The log's last lines.
     pub tail: Vec<String>,
+    /// True if what it left is kept.
+    pub is_kept: bool,
 }

@@ -54,6 +54,8 @@ pub struct PackageBuild {
     pub log_limit: u64,
     /// True if `src` and `result` are kept.
     pub keep: bool,
+    /// True if what a failed build leaves is kept.
+    pub keep_failed: bool,
 }
 
 /// Package that another package requires.
@@ -113,6 +115,8 @@ pub struct BuildSettings {
     pub log_limit: u64,
     /// True if `src` and `result` are kept.
     pub keep: bool,
+    /// True if what a failed build leaves is kept.
+    pub keep_failed: bool,
 }
 
 impl PackageBuild {
@@ -125,7 +129,8 @@ impl PackageBuild {
         dependencies: Vec<Dependency>,
         settings: &BuildSettings,
     ) -> Self {
-        let BuildSettings { source_date_epoch, network, time_limit, log_limit, keep } = *settings;
+        let BuildSettings { source_date_epoch, network, time_limit, log_limit, keep, keep_failed } =
+            *settings;
         Self {
             folder: package.folder.clone(),
             build_script: package.info.build_script.clone(),
@@ -142,6 +147,7 @@ impl PackageBuild {
             time_limit,
             log_limit,
             keep,
+            keep_failed,
         }
     }
 

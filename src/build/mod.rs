@@ -5,7 +5,8 @@
 //! execution ([`execute`], in the order of [`schedule`]) brings each package into the cache
 //! ([`supply`]), mostly by a [`job`] of a helper process (`worker`). The result is kept as a
 //! [`record`] in the builder's own folder ([`crate::runner::home`]), the source of a later run's
-//! [`estimate`]s. Concurrent builds share the cores by a [`jobserver`].
+//! [`estimate`]s. Concurrent builds share the cores by a [`jobserver`]. What a failed build leaves may be
+//! [`kept`], and a [`shell`] starts in the container of a build.
 
 pub mod archive_sums;
 pub mod cache;
@@ -18,12 +19,14 @@ pub mod id;
 pub mod images;
 pub mod job;
 pub mod jobserver;
+pub mod kept;
 pub mod missing;
 pub mod package_runner;
 pub mod plan;
 pub mod project;
 pub mod record;
 pub mod schedule;
+pub mod shell;
 pub mod supply;
 pub mod upload;
 pub mod upstream;

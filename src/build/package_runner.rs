@@ -225,7 +225,7 @@ pub fn failed(job: &BuildJob, phase: Phase, failure: Failure) -> BuildError {
     let log = failure.see_log.then(|| job.log.clone());
     let tail = log.as_deref().map(last_lines).unwrap_or_default();
     let id = job.package.id.clone();
-    BuildError::Failed(Box::new(FailedBuild { id, phase, failure, log, tail }))
+    BuildError::Failed(Box::new(FailedBuild { id, phase, failure, log, tail, is_kept: false }))
 }
 
 /// Error of a build whose run was interrupted.

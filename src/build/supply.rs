@@ -1,7 +1,7 @@
 //! Making one package be in the cache: from there already, from a repository, or by a build in a helper.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::artifact::repository::Repository;
 use crate::base::atomic::{self, PreparedFile};
@@ -9,12 +9,13 @@ use crate::base::event::{Event, Observer, Outcome, Phase};
 use crate::base::lock::FileLock;
 use crate::container::helper::HelperSlot;
 use crate::package::{Source, SourceName};
-use crate::runner::scratch::Leftovers;
+use crate::runner::scratch::{Leftovers, ScratchDir};
 use crate::source::{self, LocalScope, SourceId, SourceRequest};
 
 use super::cache::Cache;
 use super::job::{BuildJob, PackageBuild};
 use super::jobserver::Jobserver;
+use super::kept::{self, Keeping};
 use super::package_runner::{BuildFiles, CoreShare, PackageRunner, Phases, failed, interrupted};
 use super::record::{self, Declared, Ending, Stopwatch};
 use super::upload::{PackageUpload, Uploads};
@@ -35,6 +36,8 @@ pub struct PackageBuilder {
     pub jobserver: Option<Jobserver>,
     /// Runner of the builds.
     pub runner: PackageRunner,
+    /// Time for which what failed builds leave is kept; `None` to keep nothing.
+    pub keep_failed: Option<Duration>,
     /// Uploads to shared caches.
     pub uploads: Uploads,
 }
@@ -209,8 +212,34 @@ impl PackageBuilder {
                     .map_err(file("write latest"))?;
                 Ok(ran.leftovers)
             }
-            Err(failure) => Err(failed(job, phase, failure)),
+            Err(failure) => {
+                let is_kept = self.keep(request, job, ran.leftovers.scratch(), observer);
+                let mut error = failed(job, phase, failure);
+                if let BuildError::Failed(failed) = &mut error {
+                    failed.is_kept = is_kept;
+                }
+                Err(error)
+            }
         }
+    }
+
+    /// Keeps what a failed build left, if that is wanted; true if it is kept.
+    fn keep(
+        &self,
+        request: &PackageRequest,
+        job: &BuildJob,
+        scratch: &ScratchDir,
+        observer: &dyn Observer,
+    ) -> bool {
+        let Some(age) = self.keep_failed else { return false };
+        let (home, cache) = (&self.runner.home, self.cache.root());
+        let keeping = Keeping { home, cache, variant: &request.key.variant, age };
+        kept::keep(&keeping, &request.package, job, scratch).unwrap_or_else(|error| {
+            let message = format!("what the failed build left is not kept: {error}");
+            let subject = request.package.id.to_string();
+            observer.event(Event::Warning { subject, message });
+            false
+        })
     }
 }
 

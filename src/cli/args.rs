@@ -12,6 +12,7 @@ pub use super::image_args::{ImageBuildArgs, ImageCommand};
 pub use super::inspect_args::{CheckArgs, ExplainArgs, GraphArgs, GraphFormat, InitArgs, ListArgs};
 use super::job_args::{JobCommand, RebuildArgs};
 use super::release_args::ReleaseArgs;
+use super::shell_args::ShellArgs;
 use super::tool_args::{
     CompletionsArgs, ConfigArgs, DoctorArgs, LogArgs, LoginArgs, LogoutArgs, ManArgs, SchemaArgs,
 };
@@ -120,6 +121,8 @@ pub enum Command {
     Release(Box<ReleaseArgs>),
     /// Print the JSON Schema of a file or an output, or list all.
     Schema(SchemaArgs),
+    /// Start a shell in the container of a package's build.
+    Shell(ShellArgs),
 }
 
 /// The commands for keys.
@@ -263,7 +266,7 @@ pub enum ProgressArg {
 }
 
 /// Options of building.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct BuildArgs {
     /// Show which packages would be built, and why, and build nothing; with -v also the container
     /// of each package.
@@ -278,6 +281,10 @@ pub struct BuildArgs {
     /// Leave `src` and `result` in the package's folder of the cache.
     #[arg(long)]
     pub dont_clean_after_build: bool,
+    /// Keep what a failed build leaves, for `mkpanda shell PACKAGE --failed`: for 7 days, or for this time, such
+    /// as 12h.
+    #[arg(long, value_name = "AGE", num_args = 0..=1, require_equals = true, default_missing_value = "7d")]
+    pub keep_failed: Option<String>,
 }
 
 /// Options of building the package in this folder.

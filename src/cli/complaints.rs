@@ -3,12 +3,14 @@
 use crate::base::causes::with_causes;
 use crate::base::remedy::hints_of;
 use crate::build::project::ProjectError;
+use crate::build::shell::ShellError;
 use crate::build::supply::BuildError;
 use crate::build::upstream::UpstreamError;
 use crate::portable::PortableJobError;
 use crate::tree::TreeError;
 
 use super::error::CliError;
+use super::shell_error::ShellCommandError;
 use super::ui::{Complaint, Printer, Weight};
 
 const KEEP_GOING: &str =
@@ -59,6 +61,12 @@ impl CliError {
             printer.complain(&build_complaint(error));
             return;
         }
+        if let Self::Shell(ShellCommandError::Shell(error)) = self
+            && let ShellError::Build(error) = &**error
+        {
+            printer.complain(&build_complaint(error));
+            return;
+        }
         if let Self::Supplies(failures) = self {
             for failure in failures {
                 let hints = hints_of(&failure.hint().unwrap_or_default());
@@ -101,7 +109,13 @@ fn tree_complaint(error: &BuildError) -> Complaint {
     if let BuildError::Failed(failed) = error
         && failed.log.is_some()
     {
-        complaint.hints.push(format!("the whole log: mkpanda log {}", failed.id.name()));
+        let name = failed.id.name();
+        complaint.hints.push(format!("the whole log: mkpanda log {name}"));
+        complaint.hints.push(if failed.is_kept {
+            format!("look around in what it left: mkpanda shell {name} --failed")
+        } else {
+            format!("to look around in what it leaves, add --keep-failed to the command, and then: mkpanda shell {name} --failed")
+        });
     }
     complaint
 }

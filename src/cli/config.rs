@@ -59,6 +59,8 @@ pub struct ConfigFile {
     pub root_range: Option<(u32, u32)>,
     /// True to end when the process that started mkpanda ends; in the user's file alone.
     pub die_with_parent: Option<bool>,
+    /// Time for which what failed builds leave is kept: counts in the user's own file alone.
+    pub keep_failed: Option<String>,
     /// Display of progress.
     pub progress: Option<ProgressArg>,
     /// Limits.
@@ -80,11 +82,12 @@ pub struct ConfigFile {
 }
 
 /// Keys of a [`ConfigFile`] that are not tables.
-const SETTINGS: [&str; 15] = [
+const SETTINGS: [&str; 16] = [
     "die_with_parent",
     "isolation",
     "jobs",
     "jobserver",
+    "keep_failed",
     "mirrors",
     "network",
     "offline",

@@ -8,12 +8,13 @@ use std::ffi::OsString;
 use crate::base::suggestion::nearest;
 
 /// Variables of mkpanda.
-const OWN: [&str; 20] = [
+const OWN: [&str; 21] = [
     "MKPANDA_DIE_WITH_PARENT",
     "MKPANDA_HOME",
     "MKPANDA_ISOLATION",
     "MKPANDA_JOBS",
     "MKPANDA_JOBSERVER",
+    "MKPANDA_KEEP_FAILED",
     "MKPANDA_KEY_PASSWORD",
     "MKPANDA_KEY_PASSWORD_FILE",
     "MKPANDA_LIMITS_ENTRIES",

@@ -7,6 +7,7 @@ use crate::base::suggestion::did_you_mean;
 use crate::bootstrap::SupplyError;
 use crate::build::gc::GcError;
 use crate::build::project::{ProjectError, SupplyFailure, UnknownInput};
+use crate::build::shell::ShellError;
 use crate::dockerfile::contexts::BringError;
 use crate::dockerfile::execute::DockerfileError;
 use crate::exchange::{ExchangeFailure, IndexError};
@@ -26,6 +27,7 @@ use crate::tidy::TidyError;
 
 use super::inspect_error::InspectError;
 use super::settings_error::SettingsError;
+use super::shell_error::ShellCommandError;
 use super::signing::SigningError;
 use super::tool_error::ToolError;
 
@@ -196,6 +198,9 @@ pub enum CliError {
     /// A tree cannot be looked at, or has faults, or nothing new can be made.
     #[error(transparent)]
     Inspect(#[from] InspectError),
+    /// A shell cannot be started.
+    #[error(transparent)]
+    Shell(#[from] ShellCommandError),
     /// A portable job cannot be made or carried out.
     #[error(transparent)]
     Job(Box<PortableJobError>),
@@ -207,6 +212,12 @@ pub enum CliError {
 impl From<SupplyError> for CliError {
     fn from(error: SupplyError) -> Self {
         Self::Bootstrap(Box::new(error))
+    }
+}
+
+impl From<ShellError> for CliError {
+    fn from(error: ShellError) -> Self {
+        ShellCommandError::Shell(Box::new(error)).into()
     }
 }
 
@@ -324,6 +335,7 @@ impl CliError {
             Self::Gc(error) => error.hint(),
             Self::Tidy(error) => error.hint(),
             Self::Tool(error) => error.hint(),
+            Self::Shell(error) => error.hint(),
             Self::NothingToUpdate(names) => Some(hint_of_names(names)),
             Self::Flattened(_) => Some(
                 "build it where the isolation tier is `ranges` (`newuidmap`, /etc/subuid, /etc/subgid) and push that; for yourself, `mkpanda image save` it".to_owned(),

@@ -88,6 +88,10 @@ impl<'a> Given<'a> {
             if !near.says.trusted_keys.is_empty() {
                 return Err(alone("trusted_keys"));
             }
+            // A tree could fill the disk.
+            if near.says.keep_failed.is_some() {
+                return Err(alone("keep_failed"));
+            }
             if !near.says.revoked_keys.is_empty() {
                 return Err(alone("revoked_keys"));
             }

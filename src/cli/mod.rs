@@ -28,6 +28,8 @@ pub mod release_args;
 pub mod schemas;
 pub mod settings;
 pub mod settings_error;
+pub mod shell_args;
+pub mod shell_error;
 mod signing;
 pub mod tool_args;
 pub mod tool_error;
@@ -108,8 +110,8 @@ pub fn run(pkgpanda: fn() -> clap::Command) -> u8 {
     let global = &cli.global;
     let context = Context { global, environment: &environment, printer, parent, pkgpanda };
     match run_command(&context, &cli) {
-        Ok(()) => match ui::stdout_failure() {
-            None => 0,
+        Ok(code) => match ui::stdout_failure() {
+            None => code,
             Some(error) => unwritten(printer, error),
         },
         Err(error) => {
@@ -182,8 +184,10 @@ fn check_variables(environment: &Environment, printer: Printer) -> Result<(), Cl
     Ok(())
 }
 
-fn run_command(context: &Context<'_>, cli: &Cli) -> Result<(), CliError> {
-    match &cli.command {
+/// Runs the command; gives the exit code, which is that of another command for a shell.
+fn run_command(context: &Context<'_>, cli: &Cli) -> Result<u8, CliError> {
+    let done = match &cli.command {
+        Some(Command::Shell(args)) => return commands::shell::run(context, args),
         None => commands::package::run(context, &cli.package),
         Some(Command::Tree(args)) => commands::tree::run(context, args),
         Some(Command::Fetch(args)) => commands::fetch::run(context, args),
@@ -210,5 +214,6 @@ fn run_command(context: &Context<'_>, cli: &Cli) -> Result<(), CliError> {
         Some(Command::Release(args)) => commands::release::run(context, args),
         Some(Command::Schema(args)) => commands::schema::run(context, args),
         Some(Command::Image(command)) => commands::image::run(context, command),
-    }
+    };
+    done.map(|()| 0)
 }

@@ -154,6 +154,11 @@ fn setting_specs(args: &GlobalArgs, settings: &Settings) -> Vec<SettingSpec> {
             default: json!(settings.home.join("scratch").display().to_string()),
             ..plain("scratch", Form::Path, json!(scratch))
         },
+        plain(
+            "keep_failed",
+            Form::Duration,
+            json!(settings.keep_failed.map(|age| format!("{}ms", age.as_millis()))),
+        ),
         plain("source_date_epoch", Form::Text, settings.source_date_epoch.into()),
         plain(
             "root_range",

@@ -73,6 +73,8 @@ pub struct Settings {
     pub root_range: Option<(u32, u32)>,
     /// True if the program ends together with its parent process.
     pub die_with_parent: bool,
+    /// Time for which what failed builds leave is kept; `None` to keep nothing.
+    pub keep_failed: Option<Duration>,
     /// Display of progress.
     pub progress: ProgressArg,
     /// Time limit for a build script.
@@ -238,6 +240,10 @@ impl Settings {
             root_range: given.file(|file| file.root_range),
             die_with_parent: args.die_with_parent
                 || given.boolean("DIE_WITH_PARENT", |file| file.die_with_parent)?,
+            keep_failed: given
+                .text("KEEP_FAILED", |file| file.keep_failed.clone())
+                .map(|text| text.duration())
+                .transpose()?,
             progress: match args.progress {
                 None => given.choice("PROGRESS", |file| file.progress)?,
                 typed => typed,

@@ -103,6 +103,7 @@ pub(super) fn asked(file: &ConfigFile, base: &Path, packages: &Path) -> Vec<(Gra
         source_date_epoch: _,
         root_range,
         die_with_parent,
+        keep_failed: _,
         progress: _,
         limits: _,
         credentials: _,

@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::fcntl::AtFlags;
 use walkdir::WalkDir;
 
-use crate::archive::{is_opaque_at, is_whiteout_at};
+use crate::archive::{Whiteouts, is_opaque_at, is_whiteout_at};
 use crate::base::removal::remove_all;
 use crate::base::times::set_time_of;
 
@@ -52,6 +52,57 @@ pub fn merge_layer(layer: &Path, target: &Path) -> io::Result<()> {
     for (place, metadata) in folders.iter().rev() {
         fs_err::set_permissions(place, std::fs::Permissions::from_mode(metadata.mode() & 0o7777))?;
         set_time_of(place, metadata)?;
+    }
+    Ok(())
+}
+
+/// Copies a file, link or folder with its own mode, owner and time. A socket is left out.
+pub fn copy_entry(from: &Path, to: &Path) -> io::Result<()> {
+    let metadata = fs_err::symlink_metadata(from)?;
+    let kind = metadata.file_type();
+    if kind.is_dir() {
+        return copy_folder(from, to);
+    }
+    if kind.is_socket() || kind.is_char_device() || kind.is_block_device() {
+        return Ok(());
+    }
+    copy_one(from, to, &metadata)?;
+    own_like(to, &metadata)?;
+    if !kind.is_symlink() {
+        fs_err::set_permissions(to, std::fs::Permissions::from_mode(metadata.mode() & 0o7777))?;
+    }
+    set_time_of(to, &metadata)
+}
+
+/// Copies a folder with its own mode, owner and time.
+pub fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    let metadata = fs_err::symlink_metadata(from)?;
+    fs_err::create_dir(to)?;
+    merge_layer(from, to)?;
+    own_like(to, &metadata)?;
+    fs_err::set_permissions(to, std::fs::Permissions::from_mode(metadata.mode() & 0o7777))?;
+    set_time_of(to, &metadata)
+}
+
+/// Copies the upper directory of an overlay, with its whiteouts and opaque folders.
+pub fn copy_upper(from: &Path, to: &Path) -> io::Result<()> {
+    copy_folder(from, to)?;
+    for entry in WalkDir::new(from).min_depth(1) {
+        let entry = entry?;
+        let (Ok(relative), metadata) = (entry.path().strip_prefix(from), entry.metadata()?) else {
+            continue;
+        };
+        let place = to.join(relative);
+        if metadata.is_dir() && is_opaque_at(entry.path())? {
+            xattr::set(&place, "user.overlay.opaque", b"y")?;
+        }
+        if let (true, Some(above), Some(name)) =
+            (is_whiteout_at(entry.path(), &metadata)?, place.parent(), place.file_name())
+        {
+            Whiteouts::Devices.make_at(above, name)?;
+            let folder = entry.path().parent().unwrap_or(from);
+            set_time_of(above, &fs_err::symlink_metadata(folder)?)?;
+        }
     }
     Ok(())
 }
@@ -108,5 +159,9 @@ mod tests {
         xattr::set(upper.join("d"), "user.overlay.opaque", b"y").unwrap();
         merge_layer(&upper, &target).unwrap();
         assert!(!target.join("d/old").exists());
+        let copy = home.path().join("copy");
+        copy_upper(&upper, &copy).unwrap();
+        assert!(is_opaque_at(&copy.join("d")).unwrap());
+        assert_eq!(fs_err::read_to_string(copy.join("d/new")).unwrap(), "new");
     }
 }

@@ -19,6 +19,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use oci_spec::runtime::Spec;
 
+use super::console::Terminal;
 use super::{init, passing, resources, sole_user, sys};
 
 /// Environment of the process until `execve`. A set home prevents a search for one.
@@ -49,6 +50,8 @@ pub(super) struct BuildExecutor {
     pub(super) sole_user: Option<(u32, u32)>,
     /// Filter with notifications, if a recorder answers.
     pub(super) asking: Option<Asking>,
+    /// Terminal of the command, if it has one.
+    pub(super) terminal: Option<Terminal>,
 }
 
 /// Filter that returns `SECCOMP_RET_USER_NOTIF`, and the socket that receives its notification
@@ -102,7 +105,11 @@ impl BuildExecutor {
             fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty()))
                 .map_err(|errno| fail("can't pass a descriptor on", errno))?;
         }
-        to_c(&self.environment)
+        let environment = to_c(&self.environment)?;
+        if let Some(terminal) = &self.terminal {
+            terminal.enter().map_err(|errno| fail("can't make a terminal", errno))?;
+        }
+        Ok(environment)
     }
 
     /// Executes the command; returns the exit code if that fails. The reason is in the log then.

@@ -16,9 +16,11 @@
 //! ([`cgroup`]). All `unsafe` is in [`sys`].
 
 mod binds;
+pub mod bundle;
 pub mod capabilities;
 pub mod cgroup;
 pub mod cleaner;
+pub mod console;
 pub mod copy;
 mod executable;
 mod executor;

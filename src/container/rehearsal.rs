@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::console::Streams;
 use super::machine::{Condition, Machine, RootKind};
 use super::namespace::Network;
 use super::overlay::{self, RootError};
@@ -69,6 +70,7 @@ pub fn rehearse(view: &View, scratch: &Path, machine: &Machine) -> Result<(), Re
         inherited: Vec::new().into(),
         sole_user: None,
         recording: None,
+        streams: Streams::Log,
     };
     let ended = run::run(&sandbox(view.root(), machine), view, &options);
     let text = fs_err::read_to_string(&path).map_err(file)?;

@@ -36,6 +36,7 @@ use nix::unistd::Pid;
 use oci_spec::runtime::Spec;
 
 use super::binds::mount_binds;
+use super::console::Streams;
 use super::executor::{Asking, BuildExecutor};
 use super::messages::{Messages, with_messages};
 use super::output::Output;
@@ -124,6 +125,8 @@ pub struct RunOptions<'a> {
     pub sole_user: Option<(u32, u32)>,
     /// Recording of file owners, if needed.
     pub recording: Option<Recording<'a>>,
+    /// Standard streams of the command.
+    pub streams: Streams,
 }
 
 /// Recording of file owners.
@@ -207,8 +210,7 @@ fn start(
     let notify_listener = NotifyListener::new(&socket).map_err(|error| said(&error))?;
     // The start message is already in the socket, so the send never blocks.
     NotifySocket::new(socket).notify_container_start().map_err(|error| said(&error))?;
-    let input: OwnedFd = fs_err::File::open("/dev/null").map_err(prepare)?.into_parts().0.into();
-    let (stdout, stderr) = (output.writer().map_err(prepare)?, output.writer().map_err(prepare)?);
+    let [input, stdout, stderr] = streams(output, &options.streams).map_err(prepare)?;
     let arguments = ContainerArgs {
         container_type: ContainerType::InitContainer,
         syscall: SyscallType::default(),
@@ -236,6 +238,10 @@ fn start(
                 filter: recording.filter.clone(),
                 channel: Arc::new(channel),
             }),
+            terminal: match &options.streams {
+                Streams::Terminal(terminal) => Some(terminal.clone()),
+                Streams::Log | Streams::Pipes(_) => None,
+            },
         }),
         no_pivot: false,
         stdin: Some(input.as_raw_fd()),
@@ -267,6 +273,19 @@ fn start(
         said(&error)
     })?;
     Ok(init)
+}
+
+/// Standard streams until the command begins, and of a command without a terminal.
+fn streams(output: &Output, streams: &Streams) -> std::io::Result<[OwnedFd; 3]> {
+    match streams {
+        Streams::Pipes([stdin, stdout, stderr]) => {
+            Ok([stdin.try_clone()?, stdout.try_clone()?, stderr.try_clone()?])
+        }
+        Streams::Log | Streams::Terminal(_) => {
+            let input = fs_err::File::open("/dev/null")?.into_parts().0.into();
+            Ok([input, output.writer()?, output.writer()?])
+        }
+    }
 }
 
 /// Turns this process into the container's first process.

@@ -22,7 +22,7 @@ pub(super) struct SystemMount {
 pub(super) const PROC: SystemMount =
     SystemMount { target: "/proc", kind: "proc", options: &["nosuid", "nodev", "noexec"] };
 
-const DEV: SystemMount = SystemMount {
+pub(super) const DEV: SystemMount = SystemMount {
     target: "/dev",
     kind: "tmpfs",
     options: &["nosuid", "strictatime", "mode=755", "size=65536k"],
@@ -35,7 +35,7 @@ pub(super) const TERMINALS: SystemMount = SystemMount {
     options: &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"],
 };
 
-const SHARED_MEMORY: SystemMount = SystemMount {
+pub(super) const SHARED_MEMORY: SystemMount = SystemMount {
     target: "/dev/shm",
     kind: "tmpfs",
     options: &["nosuid", "nodev", "noexec", "mode=1777", "size=65536k"],

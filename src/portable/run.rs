@@ -175,6 +175,7 @@ fn build(
         time_limit: settings.limits.time,
         log_limit: settings.limits.log,
         keep: false,
+        keep_failed: false,
     };
     let budget = Budget::new(settings.archives, &settings.interrupt);
     let hasher = FileHasher::of(&settings);

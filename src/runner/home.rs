@@ -11,6 +11,7 @@
 //! builds/<name>/<id>/             record.json, log: of the last build of that id
 //! bootstraps/<sha256>.json        records of the bootstraps that were made, by their archives' sums
 //! trees/<sum>.json                packages folders of which packages were built (see `trees`)
+//! failed/<name>/<id>/             what failed builds left, for a time (see `kept`)
 //! image-logs/<name>/              what the commands of an image's stages said, of its last build
 //! build-cache/                    what steps of Dockerfiles made (see `dockerfile::cache`)
 //! caches/<mapping>/               folders that commands of Dockerfiles keep: `--mount=type=cache`
@@ -143,6 +144,19 @@ impl Home {
     /// Folder of a package's last build.
     pub fn build(&self, id: &PackageId) -> PathBuf {
         self.builds(id.name()).join(id.to_string())
+    }
+
+    /// What failed builds left.
+    pub fn failed(&self) -> PathBuf {
+        self.root.join("failed")
+    }
+
+    /// Makes a folder of the home without access for other users.
+    pub fn close(&self, folder: &Path) -> io::Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        self.mark()?;
+        fs_err::create_dir_all(folder)?;
+        fs_err::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
     }
 
     /// Path of the lock for building a package into a cache.

@@ -21,6 +21,7 @@ pub mod home;
 pub mod isolation;
 pub mod job;
 pub mod jobs;
+pub mod kept;
 pub mod log_tail;
 pub mod measure;
 pub mod own_folder;

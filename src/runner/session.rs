@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::home::{Home, RunScratch, give_folder};
 use super::isolation::{self, IsolationError, TierRequest};
 use super::job::{Failure, Job, run_job};
+use super::kept;
 use super::scratch::{INPUTS, Leftovers, ScratchDir};
 use super::workspace::JobFolders;
 use crate::archive::Limits as ArchiveLimits;
@@ -333,7 +334,7 @@ impl Drop for Session {
     }
 }
 
-/// Removes the scratch folders of dead runs. Failures are reported, and harm no other run.
+/// Removes the scratch folders of dead runs, and what failed builds left whose time is over. Failures are reported, and harm no other run.
 pub fn sweep(settings: &RunnerSettings, observer: &dyn Observer) {
     let RunnerSettings { home, isolation, interrupt, .. } = settings;
     match isolation::sweep_orphans(isolation, home, interrupt) {
@@ -341,6 +342,9 @@ pub fn sweep(settings: &RunnerSettings, observer: &dyn Observer) {
         Ok(_) if interrupt.is_raised() => {}
         Ok(unswept) => unswept.report(observer),
         Err(error) => tracing::warn!(%error, "scratch folders of dead runs cannot be swept"),
+    }
+    if let Err(error) = kept::sweep(isolation, home) {
+        tracing::warn!(%error, "what failed builds left cannot be removed");
     }
 }
 

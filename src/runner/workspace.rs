@@ -192,10 +192,15 @@ impl<'a> Workspace<'a> {
         Failure { message, hint, no_room, ..failure }
     }
 
+    /// Unmounts the container's root, if there is one.
+    pub fn unmount_root(&self) {
+        _ = nix::mount::umount2(&self.view.root(), nix::mount::MntFlags::MNT_DETACH);
+    }
+
     /// Removes the entries of the scratch folder, except those that the parent takes.
     pub fn clear_up(&self, is_kept: impl Fn(&OsStr) -> bool) -> io::Result<()> {
-        // An overlay's folders are busy while it is mounted. There may be no root yet.
-        _ = nix::mount::umount2(&self.view.root(), nix::mount::MntFlags::MNT_DETACH);
+        // An overlay's folders are busy while it is mounted.
+        self.unmount_root();
         let mut unswept = Unswept::default();
         for entry in fs_err::read_dir(self.scratch(""))? {
             let entry = entry?;

@@ -33,6 +33,7 @@ mod images;
 mod inside;
 mod installed;
 mod installer;
+mod interactive;
 mod interop;
 mod interrupt;
 mod job_runs;

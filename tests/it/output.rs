@@ -124,7 +124,7 @@ fn programs_get_an_object_per_line_for_all_that_is_said() {
     {"at":"N","event":"failed","id":"bad--<sha1>","log":"<place>/home/builds/bad/bad--<sha1>/log","phase":"build","seconds":"N"}
     {"at":"N","built":0,"cached":2,"downloaded_bytes":0,"event":"summary","failed":1,"fetched":0,"longest":1,"not_built":1,"result":"failed","seconds":"N","sources":{"cache":0,"local":0,"mirror":0,"network":0}}
     {"at":"N","because":"bad--<sha1>","event":"skipped","id":"last--<sha1>"}
-    {"at":"N","event":"error","hints":["the whole log: mkpanda log bad"],"id":"bad--<sha1>","log":"<place>/home/builds/bad/bad--<sha1>/log","message":"bad--<sha1> failed (build): the build script exited with code 3","tail":["said"]}
+    {"at":"N","event":"error","hints":["the whole log: mkpanda log bad","to look around in what it leaves, add --keep-failed to the command, and then: mkpanda shell bad --failed"],"id":"bad--<sha1>","log":"<place>/home/builds/bad/bad--<sha1>/log","message":"bad--<sha1> failed (build): the build script exited with code 3","tail":["said"]}
     "#);
     place.variables.push(("MKPANDA_PROGRESS".to_owned(), "json".to_owned()));
     place.package("bad", r#"{"requires": ["good"]}"#, "");

@@ -13,13 +13,18 @@ use crate::support::{Place, binary};
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A tmux server of a test's own, with one window.
-struct Window {
+pub(crate) struct Window {
     socket: String,
 }
 
 impl Window {
     /// Runs the executable in a window of so many columns and 24 rows; `ended CODE` follows.
     fn run(place: &Place, columns: u32, arguments: &str) -> Self {
+        Self::command(place, columns, &format!("$MKPANDA {arguments}; echo ended $?"))
+    }
+
+    /// Runs commands of a shell in which `$MKPANDA` is the executable.
+    pub(crate) fn command(place: &Place, columns: u32, text: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let socket = format!("mkpanda-it-{}-{count}", std::process::id());
@@ -28,7 +33,7 @@ impl Window {
         let places = [("HOME", place.path()), ("MKPANDA_HOME", place.home.as_path())];
         let places = places.map(|(name, path)| format!("{name}={}", path.display()));
         let command = format!(
-            "cd {} && env -i {} {} {} {arguments}; echo ended $?; exec sleep 1000",
+            "cd {} && MKPANDA='env -i {} {} {}'; {text}; exec sleep 1000",
             place.packages.display(),
             words.join(" "),
             places.join(" "),
@@ -50,7 +55,7 @@ impl Window {
         window
     }
 
-    fn tmux(&self, arguments: &[&str]) -> String {
+    pub(crate) fn tmux(&self, arguments: &[&str]) -> String {
         let mut command = Command::new("tmux");
         command.args(["-u", "-L", &self.socket]).args(arguments);
         command.env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C.UTF-8");
@@ -63,7 +68,7 @@ impl Window {
     }
 
     /// What is on the screen.
-    fn screen(&self) -> String {
+    pub(crate) fn screen(&self) -> String {
         self.tmux(&["capture-pane", "-p"]).trim_end().to_owned()
     }
 
@@ -72,12 +77,12 @@ impl Window {
         self.tmux(&["capture-pane", "-p", "-S", "-"]).trim_end().to_owned()
     }
 
-    fn resize(&self, columns: u32) {
+    pub(crate) fn resize(&self, columns: u32) {
         self.tmux(&["resize-window", "-x", &columns.to_string(), "-y", "24"]);
     }
 
     #[track_caller]
-    fn wait_for(&self, text: &str) {
+    pub(crate) fn wait_for(&self, text: &str) {
         eventually(&format!("{text:?} on the screen"), LIMIT, || self.screen().contains(text));
     }
 
@@ -136,6 +141,18 @@ fn a_window_may_have_any_width_and_be_resized() {
     assert!(window.is_as_it_was());
 }
 
+/// Sends a signal to the run in a place.
+pub(crate) fn send(place: &Place, signal: &str) {
+    let running = crate::interrupt::processes_with(&binary().display().to_string());
+    let home = format!("MKPANDA_HOME={}", place.home.display());
+    let ours = |pid: &u32| {
+        std::fs::read(format!("/proc/{pid}/environ"))
+            .is_ok_and(|environ| environ.split(|it| *it == 0).any(|it| it == home.as_bytes()))
+    };
+    let pid = running.into_iter().find(ours).unwrap().to_string();
+    assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+}
+
 #[test]
 fn whatever_ends_a_run_the_terminal_is_as_it_was() {
     for signal in ["C-c", "-TERM", "-KILL"] {
@@ -145,15 +162,7 @@ fn whatever_ends_a_run_the_terminal_is_as_it_was() {
         if signal == "C-c" {
             window.tmux(&["send-keys", signal]);
         } else {
-            let running = crate::interrupt::processes_with(&binary().display().to_string());
-            let home = format!("MKPANDA_HOME={}", place.home.display());
-            let ours = |pid: &u32| {
-                std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environ| {
-                    environ.split(|it| *it == 0).any(|it| it == home.as_bytes())
-                })
-            };
-            let pid = running.into_iter().find(ours).unwrap().to_string();
-            assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+            send(&place, signal);
         }
         window.wait_for("ended ");
         let screen = window.screen();

@@ -101,7 +101,8 @@ not built: needs--<sha1>, which needs bad--<sha1>
 not built: needs_needs--<sha1>, which needs bad--<sha1>
 error: bad--<sha1> failed (build): the build script exited with code 7
   log: <place>/home/builds/bad/bad--<sha1>/log
-  hint: the whole log: mkpanda log bad"
+  hint: the whole log: mkpanda log bad
+  hint: to look around in what it leaves, add --keep-failed to the command, and then: mkpanda shell bad --failed"
     );
     let left = ["packages/other/latest", "packages/other/other--<sha1>.tar.xz"];
     assert_eq!(cache_of(&place), left);

@@ -13,6 +13,7 @@
 //! | a mirror of a git repository | it was used within the given days, or within the last hour |
 //! | a cache of commands (`--mount=type=cache`) | it was used within the given days, or a running build uses it |
 //! | records and logs of builds | they are younger than the given days; if none are given, always: nothing can make them again |
+//! | what a failed build left | its time is not over, unless no days are given; or a shell uses it |
 //! | what a run left | its process lives |
 //!
 //! All other contents of `$MKPANDA_HOME` can be made again, and are removed. If the rest exceeds
@@ -95,6 +96,8 @@ pub enum GarbageKind {
     Mirror,
     /// A build's record and log.
     Record,
+    /// What a failed build left.
+    Failed,
     /// Output of an image's commands.
     Log,
 }
@@ -114,6 +117,7 @@ impl fmt::Display for GarbageKind {
             Self::Part => "part",
             Self::Mirror => "git mirror",
             Self::Record => "record",
+            Self::Failed => "failed",
             Self::Log => "log",
         })
     }

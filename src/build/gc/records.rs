@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::search::{Search, entries, is_folder, is_hex, name, written};
 use super::{GarbageKind, GcError};
 use crate::package::PackageId;
+use crate::runner::kept::{self, KeptFolder};
 
 impl Search<'_> {
     /// Records of builds go by their age alone, since nothing can make them again.
@@ -25,6 +26,24 @@ impl Search<'_> {
                 }
                 let bytes = self.measure(&build)?;
                 self.add(GarbageKind::Record, vec![build], bytes, used, true);
+            }
+        }
+        Ok(())
+    }
+
+    /// What failed builds left goes when its time is over.
+    pub(super) fn failed(&mut self) -> Result<(), GcError> {
+        for package in entries(&self.home.failed())? {
+            for build in entries(&package)? {
+                let Ok(id) = name(&build).parse::<PackageId>() else { continue };
+                // Not held until the removal: a shell that begins meanwhile finds nothing.
+                let Some(_held) = KeptFolder::hold(self.home, &id).map_err(GcError::Io)? else {
+                    continue;
+                };
+                let goes = self.options.since.is_none() || kept::is_over(&build);
+                let (bytes, used) = (self.measure(&build)?, written(&build));
+                let lock = kept::lock_path(self.home, &id);
+                self.add(GarbageKind::Failed, vec![build, lock], bytes, used, goes);
             }
         }
         Ok(())

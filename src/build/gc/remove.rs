@@ -79,7 +79,7 @@ pub(super) fn needed_blobs(home: &Home, now: &Used) -> io::Result<BTreeSet<BlobD
 
 /// Removes folders without entries.
 fn remove_empty_folders(home: &Home) -> io::Result<()> {
-    let folders = ["builds", "image-logs", "caches"].map(|name| home.root().join(name));
+    let folders = ["builds", "failed", "image-logs", "caches"].map(|name| home.root().join(name));
     for folder in folders.into_iter().chain([home.parts()]) {
         let entries = match fs_err::read_dir(&folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,

@@ -44,6 +44,7 @@ pub(super) fn search(
     search.git_mirrors()?;
     search.records()?;
     search.bootstrap_records()?;
+    search.failed()?;
     search.caches()?;
     search.logs()?;
     // With a meter of its own: files with several names would be missing from the total.

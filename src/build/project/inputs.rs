@@ -19,7 +19,8 @@ pub struct PackageInputs {
     pub image: FoundImage,
     /// Fetched sources.
     pub sources: Vec<(SourceName, Fetched)>,
-    _registration: Registration,
+    /// Registration of the image.
+    pub registration: Registration,
 }
 
 impl Project {
@@ -53,6 +54,6 @@ impl Project {
             Err(_) if observer.is_interrupted() => return Err(ProjectError::Interrupted),
             sources => sources.map_err(|source| ProjectError::Source(Box::new(source)))?,
         };
-        Ok(PackageInputs { request, image: image.clone(), sources, _registration: registration })
+        Ok(PackageInputs { request, image: image.clone(), sources, registration })
     }
 }

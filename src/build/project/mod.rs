@@ -20,6 +20,7 @@ mod supplies;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use crate::archive::Limits as ArchiveLimits;
 use crate::artifact::repository::Repository;
@@ -103,6 +104,8 @@ pub struct BuildOptions {
     pub trusted_keys: TrustedKeys,
     /// True if `src` and `result` are left in the cache.
     pub keep: bool,
+    /// Time for which what failed builds leave is kept; `None` to keep nothing.
+    pub keep_failed: Option<Duration>,
     /// Way of announcing the jobserver by which builds share the cores; `None` for fixed shares.
     pub jobserver: Option<jobserver::Style>,
 }
@@ -343,6 +346,7 @@ impl Project {
                 sums: ArchiveSums::default(),
                 shows_output: self.options.shows_output,
             },
+            keep_failed: options.keep_failed,
             uploads: Uploads::new(caches, interrupt, self.options.fetch.clone(), scratch),
         };
         let requests = Requests {

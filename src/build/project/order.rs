@@ -38,6 +38,7 @@ impl Project {
             time_limit: limits.time,
             log_limit: limits.log,
             keep: options.keep,
+            keep_failed: options.keep_failed.is_some(),
         };
         let build = PackageBuild::new(
             package,

@@ -1,14 +1,15 @@
 //! The steps of a package's build inside its namespaces, in their order.
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, chown, lchown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fs_err::OpenOptions;
 
-use super::jobserver::{self, IdleCores};
-use super::{package, stage};
+use super::jobserver::{self, IdleCores, Membership};
+use super::{package, stage, state};
 use crate::archive::{self, PackError};
 use crate::base::causes::with_causes;
 use crate::base::digest::Tee;
@@ -16,9 +17,13 @@ use crate::base::event::Phase;
 use crate::base::regular::open_regular;
 use crate::base::times::{set_time, set_times};
 use crate::build::job::{BuildJob, Built};
+use crate::build::kept::STATE;
+use crate::container::console::Streams;
 use crate::container::inputs::Inputs;
 use crate::install::PackageContents;
-use crate::runner::command::{Attachments, Command, CommandRoot, MountSource, prepare};
+use crate::runner::command::{
+    Attachments, Changes, Command, CommandRoot, MountSource, Prepared, prepare_over,
+};
 use crate::runner::job::{Failure, Job, Performed, enter_phase};
 use crate::runner::workspace::Workspace;
 use crate::source::Fetched;
@@ -32,11 +37,11 @@ impl Job for BuildJob {
 
     fn perform(&self) -> Performed<'_, Built> {
         enter_phase(Phase::Prepare);
-        let build = match Build::enter(self) {
+        let build = match Build::enter(self, []) {
             Ok(build) => build,
             Err(failure) => return Err(failure).into(),
         };
-        let result = build.carry_out();
+        let result = build.carry_out().map_err(|failure| build.kept(failure));
         if self.package.keep {
             // Before the parent moves them.
             close(&build.workspace);
@@ -44,28 +49,41 @@ impl Job for BuildJob {
         let clear_up = move || {
             let keep = self.package.keep;
             // The parent removes the rest.
-            drop(build.workspace.clear_up(|name| keep && (name == "src" || name == "result")));
+            drop(
+                build
+                    .workspace
+                    .clear_up(|name| name == STATE || keep && (name == "src" || name == "result")),
+            );
         };
         Performed { result, clear_up: Some(Box::new(clear_up)) }
     }
 }
 
 /// A build under way, inside the namespaces.
-struct Build<'a> {
+pub(super) struct Build<'a> {
     job: &'a BuildJob,
-    workspace: Workspace<'a>,
+    pub(super) workspace: Workspace<'a>,
     output: File,
-    log: File,
+    pub(super) log: File,
+    /// Changes that the script makes in the root, and the package's copy, from its start on.
+    begun: OnceCell<(Changes, PathBuf)>,
 }
 
 impl<'a> Build<'a> {
-    fn enter(job: &'a BuildJob) -> Result<Self, Failure> {
+    /// Enters the namespaces. `more` are further folders of the caller that the job needs.
+    pub(super) fn enter<'p>(
+        job: &'a BuildJob,
+        more: impl IntoIterator<Item = &'p PathBuf>,
+    ) -> Result<Self, Failure> {
         // Opened as the caller: the container's root may not reach them.
         let output = OpenOptions::new().write(true).open(&job.output).map_err(Failure::of)?;
         let log =
             OpenOptions::new().append(true).create(true).open(&job.log).map_err(Failure::of)?;
-        let workspace = Workspace::enter(&job.folders, inputs(job), job.command.network)?;
-        Ok(Self { job, workspace, output: output.into_parts().0, log: log.into_parts().0 })
+        let mut inputs = inputs(job);
+        more.into_iter().for_each(|folder| inputs.add(folder));
+        let workspace = Workspace::enter(&job.folders, inputs, job.command.network)?;
+        let (output, log) = (output.into_parts().0, log.into_parts().0);
+        Ok(Self { job, workspace, output, log, begun: OnceCell::new() })
     }
 
     fn carry_out(&self) -> Result<Built, Failure> {
@@ -78,27 +96,20 @@ impl<'a> Build<'a> {
 
     /// Runs the build script; returns remarks for the record.
     fn prepare_and_run(&self) -> Result<Vec<String>, Failure> {
-        let (job, workspace) = (self.job, &self.workspace);
-        self.check_out_sources()?;
-        stage::stage(workspace, job)?;
-        let copy = package::copy(workspace, &job.package.folder, job.package.source_date_epoch)?;
+        let job = self.job;
+        let copy = self.lay_out()?;
         let script = package::entry(&copy, &job.package.build_script)?;
         if job.command.arguments.len() == 1 {
             self.check_executable(&script)?;
         }
         let mut notes = Vec::new();
         let command = self.command(&copy)?;
-        let mut prepared = prepare(workspace, &command)?;
+        let (prepared, membership) = self.enter_container(&command, None)?;
         if matches!(job.command.root, CommandRoot::Host(_)) {
             notes.push("built in the machine's own root (image host)".to_owned());
         }
-        let membership = jobserver::join(workspace, job, &mut prepared)?;
         notes.extend(membership.note);
-        let (uid, gid) = prepared.ids();
-        if (uid, gid) != (0, 0) && !workspace.is_single() {
-            own_tree(&workspace.scratch("src"), uid, gid)?;
-            own_tree(&workspace.scratch("result"), uid, gid)?;
-        }
+        drop(self.begun.set((state::changes(&self.workspace, &prepared), copy)));
         enter_phase(Phase::Build);
         let attachments = Attachments {
             name: "the build script",
@@ -106,6 +117,7 @@ impl<'a> Build<'a> {
             log_path: &job.log,
             inherited: membership.descriptors,
             recorder: None,
+            streams: Streams::Log,
         };
         prepared.run(attachments).map_err(|failure| match self.missing_interpreter(&script) {
             Some(interpreter) => failure.with_hint(format!(
@@ -116,8 +128,55 @@ impl<'a> Build<'a> {
         Ok(notes)
     }
 
+    /// Makes the inputs of the build script; returns the copy of the package's folder.
+    pub(super) fn lay_out(&self) -> Result<PathBuf, Failure> {
+        self.check_out_sources()?;
+        self.stage()?;
+        let package = &self.job.package;
+        package::copy(&self.workspace, &package.folder, package.source_date_epoch)
+    }
+
+    /// Installs what the package requires.
+    pub(super) fn stage(&self) -> Result<(), Failure> {
+        stage::stage(&self.workspace, self.job)
+    }
+
+    /// Makes the container of a command, over what an earlier one left. What the build's user may
+    /// write to belongs to that user.
+    pub(super) fn enter_container<'c>(
+        &'c self,
+        command: &'c Command,
+        changes: Option<&Changes>,
+    ) -> Result<(Prepared<'c>, Membership), Failure> {
+        let workspace = &self.workspace;
+        let mut prepared = prepare_over(workspace, command, changes)?;
+        let membership = jobserver::join(workspace, self.job, &mut prepared)?;
+        let (uid, gid) = prepared.ids();
+        if (uid, gid) != (0, 0) && !workspace.is_single() && changes.is_none() {
+            own_tree(&workspace.scratch("src"), uid, gid)?;
+            own_tree(&workspace.scratch("result"), uid, gid)?;
+        }
+        Ok((prepared, membership))
+    }
+
+    /// Keeps what the script left, if that is wanted.
+    fn kept(&self, failure: Failure) -> Failure {
+        let (true, Some((changes, copy))) = (self.job.package.keep_failed, self.begun.get()) else {
+            return failure;
+        };
+        match state::collect(&self.workspace, changes, copy) {
+            Ok(()) => failure,
+            Err(error) => {
+                let error = self.workspace.named_outside(&error.to_string());
+                let unkept = format!("what the script left could not be kept: {error}");
+                let hint = failure.hint.iter().cloned().chain([unkept]).collect::<Vec<_>>();
+                failure.with_hint(hint.join("\n"))
+            }
+        }
+    }
+
     /// The build script as a command, with mounts of the package's copy.
-    fn command(&self, copy: &Path) -> Result<Command, Failure> {
+    pub(super) fn command(&self, copy: &Path) -> Result<Command, Failure> {
         let mut command = self.job.command.clone();
         for mount in &mut command.mounts {
             if let MountSource::Package(entry) = &mount.source {

@@ -3,4 +3,6 @@
 mod build;
 mod jobserver;
 mod package;
+mod shell;
 mod stage;
+mod state;

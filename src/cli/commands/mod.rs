@@ -28,6 +28,7 @@ pub mod rebuild;
 pub mod release;
 mod requested;
 pub mod schema;
+pub mod shell;
 pub mod tree;
 
 use std::path::{Path, PathBuf};
@@ -39,6 +40,7 @@ use super::error::CliError;
 use super::parent::Parent;
 use super::settings::Settings;
 use super::ui::{Ending, Printer, Progress, Weight};
+use super::value::Text;
 use crate::base::confinement::real_path;
 use crate::base::event::Observer;
 use crate::build::execute::Pace;
@@ -253,9 +255,13 @@ fn show_plan(
 }
 
 /// Options of builds, from the settings.
-fn build_options(settings: &Settings, args: &BuildArgs) -> BuildOptions {
+fn build_options(settings: &Settings, args: &BuildArgs) -> Result<BuildOptions, CliError> {
     let (cores, jobserver) = cores(settings);
-    BuildOptions {
+    let typed = args.keep_failed.as_ref();
+    let typed =
+        typed.map(|value| Text { origin: "--keep-failed".to_owned(), value: value.clone() });
+    let keep_failed = typed.map(|text| text.duration()).transpose()?;
+    Ok(BuildOptions {
         pace: Pace {
             jobs: settings.jobs.map_or(cores, usize::from),
             cores,
@@ -269,8 +275,9 @@ fn build_options(settings: &Settings, args: &BuildArgs) -> BuildOptions {
         shared_caches: settings.shared_caches.clone(),
         trusted_keys: vouching_keys(settings),
         keep: args.dont_clean_after_build,
+        keep_failed: keep_failed.or(settings.keep_failed),
         jobserver,
-    }
+    })
 }
 
 /// Number of cores of the machine, and the way of announcing the jobserver.
@@ -364,6 +371,7 @@ fn interrupt_on_signals(interrupt: &std::sync::Arc<Interrupt>) -> Result<(), Cli
         for signal in signals.forever() {
             interrupt.raise();
             if first.get_or_insert_with(Instant::now).elapsed() > AGAIN {
+                super::ui::raw::restore();
                 drop(signal_hook::low_level::emulate_default_handler(signal));
             }
         }

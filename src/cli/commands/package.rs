@@ -31,14 +31,14 @@ pub fn run(context: &Context<'_>, args: &PackageArgs) -> Result<(), CliError> {
     let project = super::open(context, &settings, packages.to_owned(), &interrupt, &progress)?;
     let wanted = project.tree.wanted(&name, variant.as_ref()).map_err(ProjectError::Tree)?;
     if args.build.dry_run {
-        let options = super::build_options(&settings, &args.build);
+        let options = super::build_options(&settings, &args.build)?;
         let order = requested::resolve(&project, &wanted, &options, &progress)?;
         return super::show_plan(context, &project, &order, &options, |_| String::new(), &progress);
     }
     super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
     let mut outcome = Outcome::default();
-    let options = super::build_options(&settings, &args.build);
+    let options = super::build_options(&settings, &args.build)?;
     let result = build(&project, &wanted, &options, observer, &mut outcome);
     outcome.show(context, &progress, result)
 }

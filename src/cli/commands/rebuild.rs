@@ -32,13 +32,18 @@ pub fn run(context: &Context<'_>, args: &RebuildArgs) -> Result<(), CliError> {
     let project = super::open(context, &settings, packages, &interrupt, &progress)?;
     super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
-    let build_args =
-        BuildArgs { dry_run: false, jobs: None, keep_going: false, dont_clean_after_build: false };
+    let build_args = BuildArgs {
+        dry_run: false,
+        jobs: None,
+        keep_going: false,
+        dont_clean_after_build: false,
+        keep_failed: None,
+    };
     let (cores, jobserver) = super::cores(&settings);
     let again = Again {
         folder: context.folder()?,
         project: &project,
-        options: super::build_options(&settings, &build_args),
+        options: super::build_options(&settings, &build_args)?,
         run: RunOptions {
             out: None,
             runner: super::runner_settings(context, &settings, &interrupt),

@@ -25,7 +25,7 @@ pub fn run(context: &Context<'_>, args: &TreeArgs) -> Result<(), CliError> {
     let interrupt = Arc::<Interrupt>::default();
     let project = super::open(context, &settings, packages, &interrupt, &progress)?;
     let names: Vec<&String> = args.variants.iter().chain(&args.variant).collect();
-    let options = super::build_options(&settings, &args.build);
+    let options = super::build_options(&settings, &args.build)?;
     let trees = Trees::resolve(&project, &names, options.repository.as_ref(), &progress)?;
     if args.build.dry_run {
         let bootstraps = |identified: &IdentifiedPackages| {

@@ -8,10 +8,12 @@
 //! not be a function of the run's state and the window's size, and it erases the rows that it
 //! wrote, not those after a rewrap by a narrower window.
 
+pub mod attached;
 pub mod columns;
 mod json;
 mod layout;
 mod plain;
+pub mod raw;
 mod screen;
 mod span;
 mod state;

@@ -19,7 +19,7 @@ use crate::image::host::HostRoot;
 use crate::image::store::LayerBlob;
 
 pub use files::{Names, TextFile, names_files};
-pub use prepare::{Attachments, Prepared, prepare};
+pub use prepare::{Attachments, Changes, Prepared, prepare, prepare_over};
 pub use print::Described;
 pub use root::{Point, make_root, no_overlay};
 

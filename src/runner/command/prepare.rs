@@ -4,13 +4,17 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::root::{Point, make_root};
 use super::targets::SYSTEM;
 use super::{Command, CommandRoot, DEFAULT_PATH, MountSource, files, outcome, targets};
 use crate::base::causes::with_causes;
+use crate::container::bundle;
+use crate::container::console::Streams;
 use crate::container::machine::Condition;
 use crate::container::recorder::Recorder;
-use crate::container::run::{self, Recording, RunError, RunOptions};
+use crate::container::run::{self, Ending, Recording, RunError, RunOptions};
 use crate::container::sandbox::{Bind, Sandbox, User};
 use crate::container::seccomp::{self, table};
 use crate::container::within_root::{Ownership, locate, make_folders, read_text};
@@ -43,6 +47,17 @@ pub struct Attachments<'a> {
     pub inherited: Vec<OwnedFd>,
     /// Recorder of changed owners, in the single tier.
     pub recorder: Option<&'a Recorder>,
+    /// Standard streams of the command.
+    pub streams: Streams,
+}
+
+/// What an earlier command left in the root of its container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Changes {
+    /// Folder of the view with the upper directory of its overlay.
+    Upper(PathBuf),
+    /// Folder of the view with the whole root, where the kernel has no overlay.
+    Whole(PathBuf),
 }
 
 /// Makes the root of a command, and looks up its user there.
@@ -50,10 +65,24 @@ pub fn prepare<'w>(
     workspace: &'w Workspace<'w>,
     command: &'w Command,
 ) -> Result<Prepared<'w>, Failure> {
-    let (layers, host) = match &command.root {
+    prepare_over(workspace, command, None)
+}
+
+/// Like [`prepare()`], over what an earlier command left, which stays as it is.
+pub fn prepare_over<'w>(
+    workspace: &'w Workspace<'w>,
+    command: &'w Command,
+    changes: Option<&Changes>,
+) -> Result<Prepared<'w>, Failure> {
+    let (mut layers, host) = match &command.root {
         CommandRoot::Layers(layers) => (workspace.unpacked(layers)?, None),
         CommandRoot::Host(host) => (Vec::new(), Some(host)),
     };
+    match changes {
+        None => {}
+        Some(Changes::Upper(upper)) => layers.push(upper.clone()),
+        Some(Changes::Whole(root)) => layers = vec![root.clone()],
+    }
     let mut binds = binds(workspace, command, host)?;
     let mut points = points(&binds);
     let folders = command.folders.iter();
@@ -192,19 +221,49 @@ impl Prepared<'_> {
         targets::settle(&self.sandbox.root, &mut self.sandbox.binds, settled)
     }
 
+    /// Rows of the seccomp filter for the command's user, without those that a recorder answers.
+    fn rows(&self) -> Vec<table::Row> {
+        [&table::refused()[..], &self.pretended()].concat()
+    }
+
+    /// Calls that are answered as done, since they cannot be with one id.
+    fn pretended(&self) -> Vec<table::Row> {
+        // The kernel tells any other user than root which ids it may not become.
+        match (self.workspace.is_single(), self.user.uid == 0) {
+            (true, true) => table::pretended(),
+            (true, false) => table::pretended_groups(),
+            (false, _) => Vec::new(),
+        }
+    }
+
+    /// Writes root and mounts into the folders of an OCI bundle, paths of the view; returns its
+    /// specification.
+    pub fn write_bundle(&self, folders: (&Path, &Path), terminal: bool) -> Result<String, Failure> {
+        if self.workspace.is_single() && self.ids() != (0, 0) {
+            let message = "with one id, an OCI runtime runs commands as root alone, and this image has another user";
+            return Err(Failure::new(message)
+                .with_hint("have the id ranges that the tier `ranges` needs: mkpanda doctor"));
+        }
+        let view = self.workspace.view().path();
+        let map = &self.workspace.folders().machine.map;
+        bundle::write(&self.sandbox, view, folders, (map, &self.rows()), terminal)
+            .map_err(Failure::of)
+    }
+
     /// Runs the command, and waits for its end. Any end but exit code 0 is a failure.
     pub fn run(&self, attachments: Attachments<'_>) -> Result<(), Failure> {
-        let Attachments { name, log, log_path, inherited, recorder } = attachments;
+        let name = attachments.name;
+        outcome::judge(name, self.ended(attachments)?, self.command.time_limit)
+    }
+
+    /// Runs the command, and waits for its end, which may be any.
+    pub fn ended(&self, attachments: Attachments<'_>) -> Result<Ending, Failure> {
+        let Attachments { name: _, log, log_path, inherited, recorder, streams } = attachments;
         let is_single = self.workspace.is_single();
         let refused = table::refused();
         let filter = |rows: &[table::Row]| seccomp::build(&[&refused[..], rows].concat());
         let is_root = self.user.uid == 0;
-        // The kernel tells any other user than root which ids it may not become.
-        let pretended = match (is_single, is_root) {
-            (true, true) => table::pretended(),
-            (true, false) => table::pretended_groups(),
-            (false, _) => Vec::new(),
-        };
+        let pretended = self.pretended();
         let recording = recorder.map(|recorder| {
             let asked = if is_root { table::recorded() } else { table::recorded_owners() };
             Recording { recorder, filter: filter(&[&asked[..], &pretended].concat()) }
@@ -219,16 +278,16 @@ impl Prepared<'_> {
             inherited: inherited.into(),
             sole_user: (is_single && ids != (0, 0)).then_some(ids),
             recording,
+            streams,
         };
         let ended = run::run(&self.sandbox, self.workspace.view(), &options);
-        let ended = ended.map_err(|error| {
+        ended.map_err(|error| {
             let message = match &error {
                 RunError::Log { .. } => format!("{}: {}", log_path.display(), with_causes(&error)),
                 _ => with_causes(&error),
             };
             Failure { see_log: true, ..Failure::new(message) }
-        })?;
-        outcome::judge(name, ended, self.command.time_limit)
+        })
     }
 }
 

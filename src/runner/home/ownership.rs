@@ -24,12 +24,13 @@ const DEPTH_OF_LINKS: usize = 2;
 
 /// Names of all entries that any version of the builder makes in its folder, and of a filesystem's
 /// own entries in its root.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     MARKER,
     "bootstraps",
     "build-cache",
     "builds",
     "caches",
+    "failed",
     "git",
     "image-logs",
     "images",

@@ -197,10 +197,11 @@ impl ReleaseRun<'_> {
             jobs: args.jobs,
             keep_going: false,
             dont_clean_after_build: false,
+            keep_failed: None,
         };
         let (settings, packages) = (&desk.settings, desk.packages.clone());
         let project = open(context, settings, packages, self.interrupt, self.observer)?;
-        let mut options = build_options(settings, &build);
+        let mut options = build_options(settings, &build)?;
         if options.repository.is_none() && self.stores {
             // Earlier releases' packages lie where the new ones go.
             let repository = Repository::new(desk.storages.preferred().store.folder(TESTING));

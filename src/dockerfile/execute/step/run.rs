@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::super::job::StepNetwork;
 use super::LayerMaker;
 use crate::base::event::Phase;
+use crate::container::console::Streams;
 use crate::container::recorder::{RecordedOwners, Recorder};
 use crate::dockerfile::step::RunStep;
 use crate::image::layers::StepOwners;
@@ -63,6 +64,7 @@ impl LayerMaker<'_> {
             log_path: &job.log,
             inherited: Vec::new(),
             recorder: recorder.as_ref(),
+            streams: Streams::Log,
         })?;
         if let Some(recorder) = recorder {
             let RecordedOwners { notes, is_incomplete } = recorder.finish();
