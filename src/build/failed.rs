@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::artifact::repository::RepositoryError;
 use crate::base::event::Phase;
+use crate::base::remedy::for_size;
 use crate::package::{PackageId, SourceName};
 use crate::runner::job::Failure;
 use crate::runner::session::JobError;
@@ -85,7 +86,7 @@ impl BuildError {
                 Some(hints.collect::<Vec<_>>().join("\n"))
             }
             Self::Job { source, .. } => source.hint(),
-            Self::File { .. } => None,
+            Self::File { source, .. } => for_size(source).map(str::to_owned),
         }
     }
 

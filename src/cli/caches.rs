@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::args::GlobalArgs;
-use super::config::{CacheFile, SettingsError};
+use super::config::CacheFile;
 use super::environment::Environment;
 use super::given::Given;
+use super::settings_error::SettingsError;
 use super::signing;
 use super::value::Text;
 use crate::artifact::shared_cache::{SharedCache, SharedCaches};

@@ -11,13 +11,10 @@ use serde::Deserialize;
 use super::args::{IsolationArg, JobserverArg, NetworkArg, ProgressArg};
 use super::config_fault;
 use super::grant::TrustFile;
+use super::settings_error::SettingsError;
 use crate::base::confinement;
-use crate::base::escape::path_argument;
-use crate::base::http::redact;
-use crate::package::{Problem, Report};
-use crate::store::StoreUrlError;
+use crate::package::Problem;
 use crate::store::registry::{RegistryHost, RegistryMirror};
-use crate::store::signature::KeyError;
 
 /// A configuration file. Each key is also `MKPANDA_<KEY>` in the environment, but for `images`, `registries`, `builders`,
 /// `trusted_keys` and `revoked_keys`.
@@ -181,155 +178,6 @@ pub struct LimitsFile {
     pub unpacked: Option<String>,
     /// Limit of an archive's entries.
     pub entries: Option<u64>,
-}
-
-/// A configuration can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
-    /// A file can't be read.
-    #[error("can't read the configuration")]
-    Read {
-        /// Cause, with the path.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A file isn't a configuration.
-    #[error(transparent)]
-    Parse(#[from] Report),
-    /// A value can't be understood.
-    #[error("{origin}: {:?} is not a {expected}", redact(value))]
-    Value {
-        /// Origin of the value.
-        origin: String,
-        /// The value.
-        value: String,
-        /// Description of valid values.
-        expected: &'static str,
-    },
-    /// A tree's file sets keys that only the user may set.
-    #[error("{} sets what only you may set: {}", path.display(), asked.join(", "))]
-    Untrusted {
-        /// The file.
-        path: PathBuf,
-        /// The keys.
-        asked: Vec<String>,
-        /// Lines to write, if the tree is trusted.
-        hint: String,
-    },
-    /// A tree's file has a table or a key that is the user's.
-    #[error("{path}: {key} counts in your own configuration alone", path = .0.display(), key = .1)]
-    UsersAlone(PathBuf, &'static str),
-    /// A key cannot be used.
-    #[error("{origin}")]
-    Key {
-        /// The option, or the file and its key.
-        origin: String,
-        /// Fault.
-        #[source]
-        source: KeyError,
-    },
-    /// Signatures are required, and no key is trusted.
-    #[error("--require-signature: no key is trusted ({revoked} are revoked)")]
-    NoTrustedKey {
-        /// Number of revoked keys.
-        revoked: usize,
-    },
-    /// A place of a store is not valid.
-    #[error("{origin}: {source}")]
-    Store {
-        /// The option, or the file and its key.
-        origin: String,
-        /// Fault.
-        source: StoreUrlError,
-    },
-    /// The key that signs cannot be used.
-    #[error("--sign: {reason}")]
-    Signing {
-        /// Fault.
-        reason: String,
-        /// Remedy, if one is known.
-        hint: Option<String>,
-    },
-    /// A mirror needs the network that may not be used.
-    #[error("the mirror {0} needs a network, and --offline forbids any connection")]
-    RemoteMirror(String),
-    /// A variable is named that is not set.
-    #[error("{origin}: {variable:?} is not an environment variable that is set")]
-    NoVariable {
-        /// Origin of the name.
-        origin: String,
-        /// Name of the variable.
-        variable: String,
-    },
-    /// The configuration of a tree is a link that leads out of its folder.
-    #[error("{} is a symlink that leads out of its folder", .0.display())]
-    LeadsOut(PathBuf),
-    /// The folder for the builder's own files has other files in it.
-    #[error("{} is not mkpanda's own folder: it has {}", path.display(), entry.display())]
-    ForeignHome {
-        /// The folder.
-        path: PathBuf,
-        /// Name of an entry.
-        entry: PathBuf,
-    },
-    /// Another user could replace the builder's own files.
-    #[error("{} belongs to another user, with the id {owner}, who could replace what mkpanda keeps there", path.display())]
-    OthersHome {
-        /// The folder.
-        path: PathBuf,
-        /// Owner's id.
-        owner: u32,
-    },
-    /// A symlink of another user's leads out of the builder's own folder.
-    #[error("{} is a symlink of another user, who owns mkpanda's own folder", .0.display())]
-    OthersLink(PathBuf),
-    /// The value of a variable is not text.
-    #[error("the variable {0} is set to something that is not UTF-8")]
-    NotText(String),
-    /// A cache needs the network that may not be used.
-    #[error("the cache {0} needs a network, and --offline forbids any connection")]
-    RemoteCache(String),
-    /// There is no folder for the builder's own files.
-    #[error(
-        "there is no folder for mkpanda's own files: neither MKPANDA_HOME, XDG_DATA_HOME nor HOME is set"
-    )]
-    NoHome,
-}
-
-impl SettingsError {
-    /// Remedy.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Parse(report) => report.hint().map(str::to_owned),
-            Self::Untrusted { hint, .. } => Some(hint.clone()),
-            Self::Key { origin, .. } if origin.starts_with("--") => Some(format!(
-                "to require a signature by any of your trusted_keys, write {origin}= or put the option last"
-            )),
-            Self::NoTrustedKey { .. } => Some(
-                "name one: --require-signature=PUBKEY\nor in your config.toml: trusted_keys = [\"PUBKEY\"]"
-                    .to_owned(),
-            ),
-            Self::Signing { hint, .. } => hint.clone(),
-            Self::UsersAlone(..) => Some("take it out of this file".to_owned()),
-            Self::ForeignHome { path, .. } => Some(format!(
-                "name a folder of its own: MKPANDA_HOME={}",
-                path_argument(&path.join("mkpanda"))
-            )),
-            Self::OthersHome { .. } | Self::OthersLink(_) => Some(
-                "name a folder of your own, such as MKPANDA_HOME=\"$HOME/.local/share/mkpanda\"".to_owned(),
-            ),
-            Self::NotText(name) => Some(format!("set {name} to UTF-8 text, or unset it")),
-            Self::RemoteCache(_) => Some(
-                "name a cache on this machine, or leave --cache or --offline out".to_owned(),
-            ),
-            Self::RemoteMirror(_) => Some(
-                "to ask the mirrors and nothing else, use --only-mirrors instead of --offline"
-                    .to_owned(),
-            ),
-            Self::LeadsOut(_) => Some("put the file itself there".to_owned()),
-            _ => None,
-        }
-    }
 }
 
 /// Upper limit of a tree's file in bytes.

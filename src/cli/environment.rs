@@ -132,6 +132,7 @@ mod tests {
     fn all_variables_that_are_read_are_known() {
         let sources = [
             include_str!("given.rs"),
+            include_str!("given/stores.rs"),
             include_str!("user_paths.rs"),
             include_str!("settings.rs"),
             include_str!("signing.rs"),

@@ -2,15 +2,12 @@
 
 use std::path::PathBuf;
 
-use crate::base::causes::with_causes;
 use crate::base::http::redact_text;
-use crate::base::remedy::hints_of;
 use crate::base::suggestion::did_you_mean;
 use crate::bootstrap::SupplyError;
 use crate::build::gc::GcError;
 use crate::build::project::{ProjectError, SupplyFailure, UnknownInput};
 use crate::build::shell::ShellError;
-use crate::build::upstream::UpstreamError;
 use crate::dockerfile::contexts::BringError;
 use crate::dockerfile::execute::DockerfileError;
 use crate::exchange::{ExchangeFailure, IndexError};
@@ -27,15 +24,12 @@ use crate::release::ReleaseError;
 use crate::runner::isolation::IsolationError;
 use crate::store::StoreError;
 use crate::tidy::TidyError;
-use crate::tree::TreeError;
 
-use super::complaints::{build_complaint, tree_complaint};
-use super::config::SettingsError;
 use super::inspect_error::InspectError;
+use super::settings_error::SettingsError;
 use super::shell_error::ShellCommandError;
 use super::signing::SigningError;
 use super::tool_error::ToolError;
-use super::ui::{Complaint, Printer, Weight};
 
 /// A command failed.
 #[derive(Debug, thiserror::Error)]
@@ -272,9 +266,6 @@ fn not_fetched(count: usize) -> String {
     }
 }
 
-const KEEP_GOING: &str =
-    "to build all that does not need what failed, too, add --keep-going to the command";
-
 /// Exit code of a machine that cannot carry a job out: `EX_TEMPFAIL` of sysexits(3).
 const UNABLE: u8 = 75;
 
@@ -312,80 +303,8 @@ impl CliError {
         }
     }
 
-    /// Shows the error with its remedies.
-    pub fn show(&self, printer: Printer) {
-        if let Self::Project(error) = self
-            && let ProjectError::Failed(failures) = &**error
-        {
-            // Last what one looks for first, at the end of a log.
-            for (skipped, because) in &failures.skipped {
-                printer.skipped(&skipped.to_string(), Some(&because.to_string()));
-            }
-            for left in &failures.not_begun {
-                printer.skipped(&left.to_string(), None);
-            }
-            let failed = failures.errors.iter().filter(|error| !error.is_interruption());
-            let mut complaints: Vec<Complaint> = failed.map(tree_complaint).collect();
-            let was_interrupted = complaints.len() < failures.errors.len();
-            if let Some(last) = complaints.last_mut()
-                && !was_interrupted
-                && !failures.not_begun.is_empty()
-            {
-                last.hints.push(KEEP_GOING.to_owned());
-            }
-            for complaint in &complaints {
-                printer.complain(complaint);
-            }
-            return;
-        }
-        if let Self::Project(error) = self
-            && let ProjectError::Tree(TreeError::Problems(reports))
-            | ProjectError::Upstream(UpstreamError::Tree(TreeError::Problems(reports))) =
-                &**error
-        {
-            for report in reports {
-                let hints = hints_of(report.hint().unwrap_or_default());
-                let message = report.to_string();
-                printer.complain(&Complaint { message, hints, ..Complaint::default() });
-            }
-            return;
-        }
-        if let Self::Job(error) = self
-            && let PortableJobError::Build(error) = &**error
-        {
-            printer.complain(&build_complaint(error));
-            return;
-        }
-        if let Self::Shell(ShellCommandError::Shell(error)) = self
-            && let ShellError::Build(error) = &**error
-        {
-            printer.complain(&build_complaint(error));
-            return;
-        }
-        if let Self::Supplies(failures) = self {
-            for failure in failures {
-                let hints = hints_of(&failure.hint().unwrap_or_default());
-                let message = with_causes(failure);
-                printer.complain(&Complaint { message, hints, ..Complaint::default() });
-            }
-            printer.line(Weight::Error, &self.to_string());
-            return;
-        }
-        if let Self::Exchange(failures) = self {
-            for failure in failures {
-                let hints = hints_of(&failure.error.hint().unwrap_or_default());
-                let message = with_causes(failure);
-                printer.complain(&Complaint { message, hints, ..Complaint::default() });
-            }
-            printer.line(Weight::Error, &self.to_string());
-            return;
-        }
-        let hint = self.hint().unwrap_or_default();
-        let hints = hints_of(&hint);
-        printer.complain(&Complaint { message: with_causes(self), hints, ..Complaint::default() });
-    }
-
-    fn hint(&self) -> Option<String> {
+    /// Remedy, if one is known.
+    pub(super) fn hint(&self) -> Option<String> {
         match self {
             Self::Settings(error) => error.hint(),
             Self::Project(error) => error.hint(),

@@ -1,25 +1,27 @@
 //! Values of the environment and the configuration files, highest priority first; and the
 //! restrictions of a tree's file.
 
+mod stores;
+
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args::GlobalArgs;
-use super::config::{CacheFile, ConfigFile, ConfigPath, SettingsError, read_file, read_tree_file};
+use super::config::{CacheFile, ConfigFile, ConfigPath, read_file, read_tree_file};
 use super::environment::Environment;
 use super::grant::Grant;
+use super::settings_error::SettingsError;
 use super::signing::UsersKeys;
 use super::trust::{self, Trust};
 use super::user_paths::user_file;
 use super::value::Text;
-use crate::artifact::repository::Repository;
-use crate::base::http::{HttpClient, Login};
+use crate::base::http::Login;
 use crate::source::LocalPermission;
 use crate::store::registry::{Registries, RegistryConfig};
-use crate::store::signature::TrustedKeys;
-use crate::store::{Store, StoreUrlError};
+
+pub(super) use stores::Mirrors;
 
 /// Values of the environment and the files.
 pub(super) struct Given<'a> {
@@ -29,28 +31,6 @@ pub(super) struct Given<'a> {
     trust: Option<Trust>,
     /// Keys that a tree's file sets and may not set.
     refused: Vec<(Grant, String)>,
-}
-
-/// Mirrors, and their origin.
-#[derive(Debug, Clone)]
-pub struct Mirrors {
-    /// Mirrors, in this order.
-    pub stores: Vec<Store>,
-    /// True if a tree's file names them.
-    pub of_tree: bool,
-    /// True if an option or a variable names them.
-    is_typed: bool,
-}
-
-impl Mirrors {
-    /// Refuses a mirror on a network where no connection may be opened. One that a file names is passed over.
-    pub(super) fn refuse_remote(&self) -> Result<(), SettingsError> {
-        let remote = self.stores.iter().find(|mirror| mirror.is_remote());
-        match remote.filter(|_| self.is_typed) {
-            Some(mirror) => Err(SettingsError::RemoteMirror(mirror.backend().name())),
-            None => Ok(()),
-        }
-    }
 }
 
 struct GivenFile {
@@ -347,39 +327,6 @@ impl<'a> Given<'a> {
         Ok(logins)
     }
 
-    pub(super) fn mirrors(
-        &self,
-        args: &GlobalArgs,
-        http: &HttpClient,
-    ) -> Result<Mirrors, SettingsError> {
-        let mut of_tree = false;
-        let mut is_typed = true;
-        let texts: Vec<Text> = if !args.mirror.is_empty() {
-            let text =
-                |value: &String| Text { origin: "--mirror".to_owned(), value: value.clone() };
-            args.mirror.iter().map(text).collect()
-        } else if let Some(mirror) = self.variable("MIRROR") {
-            vec![mirror]
-        } else {
-            let file = self.files.iter().find(|file| !file.says.mirrors.is_empty());
-            of_tree = file.is_some_and(|file| file.is_trees);
-            is_typed = false;
-            let texts = file.into_iter().flat_map(|file| {
-                file.says.mirrors.iter().map(|mirror| Text {
-                    origin: format!("{}: mirrors", file.path.display()),
-                    value: below(file.base(), mirror),
-                })
-            });
-            texts.collect()
-        };
-        let parse = |text: &Text| {
-            let expected = "mirror: that is a folder, a tar archive, or a URL with http://, https:// or file:///";
-            Store::mirror(&text.value, http).map_err(|_reason: StoreUrlError| text.wrong(expected))
-        };
-        let stores = texts.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
-        Ok(Mirrors { stores, of_tree, is_typed })
-    }
-
     /// Keys that the user trusts or has revoked.
     pub(super) fn keys(&self) -> Result<UsersKeys, SettingsError> {
         let users = self.files.iter().find(|file| !file.is_trees);
@@ -395,29 +342,6 @@ impl<'a> Given<'a> {
         Some((&users.path, &users.says.cache))
     }
 
-    pub(super) fn repository(
-        &self,
-        args: &GlobalArgs,
-        http: &HttpClient,
-        required: Option<&TrustedKeys>,
-    ) -> Result<Option<Repository>, SettingsError> {
-        let typed = args.repository_url.clone();
-        let typed = typed.map(|value| Text { origin: "--repository-url".to_owned(), value });
-        let text =
-            typed.or_else(|| self.text("REPOSITORY_URL", |file| file.repository_url.clone()));
-        let parse = |text: Text| {
-            let expected = "repository: that is an http://, https:// or file:///absolute URL";
-            let store = Store::repository(&text.value, None, http)
-                .map_err(|_reason: StoreUrlError| text.wrong(expected))?;
-            let repository = Repository::new(store);
-            Ok(match required {
-                Some(keys) => repository.requiring(keys.clone()),
-                None => repository,
-            })
-        };
-        text.map(parse).transpose()
-    }
-
     /// Time for which what failed builds leave is kept.
     pub(super) fn keep_failed(&self) -> Result<Option<Duration>, SettingsError> {
         let text = self.text("KEEP_FAILED", |file| file.keep_failed.clone());
@@ -430,14 +354,5 @@ impl<'a> Given<'a> {
         let in_file = |file: &GivenFile| Some(file.base().join(file.says.scratch.as_ref()?));
         let found = said.or_else(|| self.files.iter().find_map(in_file));
         found.map(std::path::absolute).transpose().map_err(|source| SettingsError::Read { source })
-    }
-}
-
-/// Resolves a mirror's folder relative to its configuration file; a URL stays unchanged.
-fn below(base: &Path, mirror: &str) -> String {
-    if mirror.contains("://") {
-        mirror.to_owned()
-    } else {
-        base.join(mirror).to_string_lossy().into_owned()
     }
 }

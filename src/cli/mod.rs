@@ -27,6 +27,7 @@ mod parent;
 pub mod release_args;
 pub mod schemas;
 pub mod settings;
+pub mod settings_error;
 pub mod shell_args;
 pub mod shell_error;
 mod signing;
@@ -46,10 +47,10 @@ use tracing_subscriber::filter::LevelFilter;
 
 use args::{Cli, Command, ProgressArg};
 use commands::Context;
-use config::SettingsError;
 use environment::Environment;
 use error::CliError;
 use parent::Parent;
+use settings_error::SettingsError;
 use ui::{Printer, Weight};
 
 use crate::base::remedy::usage_text;

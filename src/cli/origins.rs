@@ -14,10 +14,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::args::GlobalArgs;
-use super::config::{SettingsError, read_text};
+use super::config::read_text;
 use super::environment::{Environment, variable_of};
 use super::given::Given;
 use super::settings::Settings;
+use super::settings_error::SettingsError;
 use super::value::Text;
 use crate::base::http::redact_text;
 pub use assignments::Origin;

@@ -6,8 +6,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::config::{ConfigFile, SettingsError};
+use super::config::ConfigFile;
 use super::environment::Environment;
+use super::settings_error::SettingsError;
 use crate::base::hidden_input::{ask_unseen, first_line};
 use crate::store::signature::{
     KeyError, RevokedKey, SecretKeyError, SecretKeyFile, Signer, TrustedKey, TrustedKeys,

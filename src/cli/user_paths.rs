@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::config::SettingsError;
 use super::environment::Environment;
 use super::home_folder::{HomeError, home_folder};
+use super::settings_error::SettingsError;
 use crate::store::registry::CredentialSources;
 
 /// Credential files of `podman login` and `docker login`: the file in the variable, or else the

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::config::SettingsError;
+use super::settings_error::SettingsError;
 
 /// A value as it was written, and where.
 #[derive(Debug)]

@@ -23,23 +23,22 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::cgroup::{Cgroup, CgroupError};
+use super::cgroup::Cgroup;
 use super::cleaner::Cleaning;
 use super::executable;
 use super::idmap::IdMap;
 use super::lines::{LineRead, Lines};
 use super::process::Process;
-use super::refusal::{self, Refusal};
+use super::refusal;
 
+pub use super::helper_error::HelperError;
+pub use super::interrupt::Interrupt;
 pub use super::process::Finishing;
 
 /// Argument that makes the executable run as a helper.
@@ -75,111 +74,6 @@ pub(super) const BEGUN: &[u8] = b"b\n";
 /// Time limit for a helper to start a job's process, and to end: a stopped helper would take
 /// forever.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A helper could not do its job.
-#[derive(Debug, thiserror::Error)]
-pub enum HelperError {
-    /// The helper could not be started.
-    #[error("can't start a helper process")]
-    Start {
-        /// Cause.
-        #[source]
-        source: io::Error,
-    },
-    /// The executable could not be copied for it.
-    #[error("can't copy mkpanda's executable into memory, from where helpers are started")]
-    Seal {
-        /// Cause.
-        #[source]
-        source: io::Error,
-    },
-    /// A prerequisite of helpers is missing.
-    #[error("can't start a helper process: {}", .0.cause)]
-    Refused(Refusal),
-    /// The helper could not be added to its cgroup.
-    #[error("can't limit a helper process")]
-    Limit {
-        /// Cause.
-        #[source]
-        source: CgroupError,
-    },
-    /// Sending or receiving failed.
-    #[error("can't talk to a helper process")]
-    Talk {
-        /// Cause.
-        #[source]
-        source: io::Error,
-    },
-    /// The helper ended before the job was done.
-    #[error("a helper process ended early ({ending}){}", if said.is_empty() { String::new() } else { format!(": {said}") })]
-    Died {
-        /// Ending.
-        ending: String,
-        /// Output on stderr.
-        said: String,
-    },
-    /// The helper was killed because its time limit had passed.
-    #[error("a helper process was stopped, or hangs: it gave no answer in time, and was killed")]
-    Overdue,
-    /// It was ended because the run is.
-    #[error("interrupted")]
-    Interrupted,
-}
-
-impl HelperError {
-    /// Change that lifts the refusal, if known.
-    pub fn remedy(&self) -> Option<&str> {
-        match self {
-            Self::Refused(refusal) => Some(&refusal.remedy),
-            _ => None,
-        }
-    }
-}
-
-/// Ends all helpers at once when a run is interrupted, and keeps new ones from being started.
-#[derive(Debug, Default)]
-pub struct Interrupt {
-    raised: AtomicBool,
-    running: Mutex<Vec<u32>>,
-}
-
-impl Interrupt {
-    /// True if the run is interrupted.
-    pub fn is_raised(&self) -> bool {
-        self.raised.load(Ordering::SeqCst)
-    }
-
-    /// Interrupts the run: kills the helpers, and all their descendants.
-    pub fn raise(&self) {
-        // Under the lock, so that no helper slips in between the flag and the kill.
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        self.raised.store(true, Ordering::SeqCst);
-        for pid in running.iter() {
-            if let Ok(pid) = i32::try_from(*pid) {
-                // A helper that is gone already is as good as killed.
-                _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-            }
-        }
-    }
-
-    fn start(&self, command: &mut Command) -> Result<Child, HelperError> {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.is_raised() {
-            return Err(HelperError::Interrupted);
-        }
-        let child = command.spawn().map_err(|source| match refusal::of_proc() {
-            Some(refusal) => HelperError::Refused(refusal),
-            None => HelperError::Start { source },
-        })?;
-        running.push(child.id());
-        Ok(child)
-    }
-
-    fn ended(&self, pid: u32) {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.retain(|other| *other != pid);
-    }
-}
 
 /// Slot for a helper, started with the first job, and restarted after a failure. The thread that
 /// starts the helper must outlive it: the kernel kills a helper when that thread ends.

@@ -362,6 +362,27 @@ fn a_shallow_repository_is_refused_with_the_remedy() {
     assert!(!job.exists());
 }
 
+#[test]
+fn a_repository_counts_in_the_size_of_a_job() {
+    let mut place = Place::host();
+    let repo = place.path().join("repo");
+    std::fs::create_dir(&repo).unwrap();
+    // Digests, which no compression makes smaller than half.
+    let text: String = (0..60_000_u32).map(|number| sha1(&number.to_le_bytes())).collect();
+    std::fs::write(repo.join("text"), text).unwrap();
+    let commit = repository(&repo);
+    let source = json!({
+        "kind": "git", "git": format!("file://{}", repo.display()), "ref": commit, "ref_origin": "main",
+    });
+    place.package("p", &json!({"single_source": source}).to_string(), "true");
+    export(&place, "p", "whole");
+    place.variables.push(("MKPANDA_LIMITS_UNPACKED".to_owned(), "1M".to_owned()));
+    let job = place.path().join("job");
+    let refused = place.run("", &["job", "export", "p", job.to_str().unwrap()]).fails(1);
+    refused.says("the job is too large").says("1048576 bytes").says("limits.unpacked");
+    assert!(!job.exists());
+}
+
 /// Archive of the only package that the cache has.
 fn latest_of_variant(place: &Place) -> PathBuf {
     let files = files_below(&place.packages.join("cache/packages/p"));

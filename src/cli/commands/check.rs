@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::super::args::{CheckArgs, FormatArg};
-use super::super::config::SettingsError;
 use super::super::error::CliError;
 use super::super::inspect_error::InspectError;
+use super::super::settings_error::SettingsError;
 use super::super::ui::{Finding as Shown, Weight, counted};
 use super::{Context, at_hand};
 use crate::base::causes::with_causes;

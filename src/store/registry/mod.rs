@@ -36,6 +36,7 @@
 //!
 //! Only the names of URLs would remain, with an asynchronous runtime around them.
 
+mod ask;
 mod blob;
 mod blobs;
 mod challenge;

@@ -14,6 +14,7 @@ use reqwest::blocking::{Body, Client, RequestBuilder};
 use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Method, StatusCode, Url};
 
+pub(super) use super::ask::{Access, Ask};
 use super::challenge::{self, Challenge};
 use super::connections::Connections;
 use super::error::ExchangeError;
@@ -26,32 +27,6 @@ use crate::base::event::{Event, Observer};
 use crate::base::http::answer::{Answer, Head, wait_unless_interrupted};
 use crate::base::http::retry::{bearable_wait, may_pass, waits};
 use crate::store::backend::Content;
-
-/// Permission needed for a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Access {
-    Pull,
-    Push,
-    Delete,
-}
-
-/// Request to a registry.
-pub(super) struct Ask<'r> {
-    pub(super) method: Method,
-    pub(super) url: &'r str,
-    pub(super) access: Access,
-    /// Another repository of the registry that has to be readable, too.
-    pub(super) also: Option<&'r str>,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Option<Content<'r>>,
-}
-
-impl<'r> Ask<'r> {
-    /// Returns a request without headers and body.
-    pub(super) fn new(method: Method, url: &'r str, access: Access) -> Self {
-        Self { method, url, access, also: None, headers: HeaderMap::new(), body: None }
-    }
-}
 
 /// Connection to a registry or mirror, for a single repository. Threads share the connection by
 /// reference.
