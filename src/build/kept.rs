@@ -8,6 +8,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ use crate::container::idmap::Tier;
 use crate::package::{PackageName, Variant};
 use crate::runner::home::Home;
 use crate::runner::kept::{self, KeptFolder, RECORD, now};
-use crate::runner::scratch::ScratchDir;
+use crate::runner::scratch::{ScratchDir, remove_as_container};
 
 /// Name of the folder with the state, in the scratch folder of the build and where it is kept.
 pub const STATE: &str = "state";
@@ -79,7 +80,7 @@ pub struct Keeping<'a> {
 }
 
 /// Keeps the state that a helper collected in the scratch folder; false if there is none. What was kept of
-/// the same id goes.
+/// the same package before goes: a shell starts over the last one.
 pub fn keep(
     keeping: &Keeping<'_>,
     package: &PackageBuild,
@@ -117,7 +118,32 @@ pub fn keep(
         package,
     };
     atomic::write(&record, &serde_json::to_vec_pretty(&build)?)?;
+    remove_earlier(keeping, &build, job)?;
     Ok(true)
+}
+
+/// Removes what was kept of a package under other ids, unless a shell uses it. What cannot be removed goes
+/// when its time is over.
+fn remove_earlier(keeping: &Keeping<'_>, kept: &KeptBuild, job: &BuildJob) -> io::Result<()> {
+    let (map, view) = (&job.folders.machine.map, &job.folders.view);
+    for id in kept::ids(keeping.home, kept.package.id.name())? {
+        if id == kept.package.id {
+            continue;
+        }
+        let Some(folder) = KeptFolder::hold(keeping.home, &id)? else { continue };
+        let earlier = read(folder.path());
+        if earlier.is_some_and(|it| it.cache == kept.cache && it.variant == kept.variant) {
+            drop(remove_as_container(map, folder.path(), view, &Arc::default()));
+        }
+    }
+    Ok(())
+}
+
+/// Reads the record in a folder; nothing if it is not one of this version.
+fn read(folder: &Path) -> Option<KeptBuild> {
+    let text = read_own(&folder.join(RECORD)).ok()?;
+    let build: KeptBuild = serde_json::from_slice(&text).ok()?;
+    (build.version == VERSION).then_some(build)
 }
 
 /// Finds the last kept build of a tree's package; of any of its variants without one.
@@ -130,10 +156,8 @@ pub fn find(
     let mut newest: Option<KeptState> = None;
     for id in kept::ids(home, name)? {
         let Some(folder) = KeptFolder::share(home, &id)? else { continue };
-        let Ok(text) = read_own(&folder.path().join(RECORD)) else { continue };
-        let Ok(build) = serde_json::from_slice::<KeptBuild>(&text) else { continue };
-        let fits = build.version == VERSION
-            && build.cache == cache
+        let Some(build) = read(folder.path()) else { continue };
+        let fits = build.cache == cache
             && build.package.id == id
             && variant.is_none_or(|variant| *variant == build.variant);
         let is_newer = newest.as_ref().is_none_or(|newest| newest.build.since <= build.since);

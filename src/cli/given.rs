@@ -6,6 +6,7 @@ mod stores;
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::args::GlobalArgs;
 use super::config::{CacheFile, ConfigFile, ConfigPath, read_file, read_tree_file};
@@ -339,6 +340,12 @@ impl<'a> Given<'a> {
     pub(super) fn caches(&self) -> Option<(&Path, &[CacheFile])> {
         let users = self.files.iter().find(|file| !file.is_trees)?;
         Some((&users.path, &users.says.cache))
+    }
+
+    /// Time for which what failed builds leave is kept.
+    pub(super) fn keep_failed(&self) -> Result<Option<Duration>, SettingsError> {
+        let text = self.text("KEEP_FAILED", |file| file.keep_failed.clone());
+        text.map(|text| text.duration()).transpose()
     }
 
     pub(super) fn scratch(&self, args: &GlobalArgs) -> Result<Option<PathBuf>, SettingsError> {

@@ -240,10 +240,7 @@ impl Settings {
             root_range: given.file(|file| file.root_range),
             die_with_parent: args.die_with_parent
                 || given.boolean("DIE_WITH_PARENT", |file| file.die_with_parent)?,
-            keep_failed: given
-                .text("KEEP_FAILED", |file| file.keep_failed.clone())
-                .map(|text| text.duration())
-                .transpose()?,
+            keep_failed: given.keep_failed()?,
             progress: match args.progress {
                 None => given.choice("PROGRESS", |file| file.progress)?,
                 typed => typed,

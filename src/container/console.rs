@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
+use nix::poll::PollFlags;
 use nix::sys::stat::{Mode, fchmod};
 use nix::sys::termios::{InputFlags, SetArg, tcgetattr, tcsetattr};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
@@ -127,7 +128,7 @@ impl ConsoleSocket {
     /// Waits for the connection; nothing if `over` becomes readable before.
     pub fn accept(&self, over: BorrowedFd<'_>) -> io::Result<Option<UnixStream>> {
         let said = sys::wait_any(&[self.listener.as_fd(), over], None)?.unwrap_or_default();
-        if said.first().is_none_or(|flags| flags.is_empty()) {
+        if said.first().is_none_or(PollFlags::is_empty) {
             return Ok(None);
         }
         self.listener.accept().map(|(stream, _)| Some(stream))

@@ -170,8 +170,8 @@ mod tests {
         assert!(KeptFolder::hold(&home, &used).unwrap().is_none());
         sweep(&request, &home).unwrap();
         assert!(KeptFolder::share(&home, &old).unwrap().is_none());
-        assert_eq!(ids(&home, young.name()).unwrap(), [young.clone()]);
-        assert_eq!(ids(&home, used.name()).unwrap(), [used.clone()]);
+        assert_eq!(ids(&home, young.name()).unwrap(), std::slice::from_ref(&young));
+        assert_eq!(ids(&home, used.name()).unwrap(), std::slice::from_ref(&used));
         drop(shells);
         sweep(&request, &home).unwrap();
         assert!(!home.failed().join("b").exists());

@@ -220,6 +220,15 @@ fn a_failed_build_that_is_kept_is_there_as_its_script_left_it() {
     let mode = std::fs::metadata(place.home.join("failed")).unwrap().permissions();
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o700);
     assert_eq!(std::fs::read_dir(&kept).unwrap().count(), 1);
+    // The next one that is kept takes its place, whatever its id.
+    let script = "echo later > $PKG_PATH/later; exit 4";
+    place.package("app", r#"{"requires": ["base"]}"#, script);
+    place.run("app", &["--keep-failed"]).fails(1).says("look around");
+    assert_eq!(
+        look("cat $PKG_PATH/later; ls /made 2>&1 || true").ok().stdout.lines().next(),
+        Some("later")
+    );
+    assert_eq!(std::fs::read_dir(&kept).unwrap().count(), 1);
     // A collection leaves it until its time is over, unless nothing is to be left.
     place.run("", &["gc", "--keep-days=1"]).ok();
     assert!(kept.exists());
