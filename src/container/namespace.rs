@@ -166,6 +166,7 @@ pub fn wait_exit_code(child: Pid) -> i32 {
 
 /// Enters a user namespace with the map.
 pub fn enter_user_namespace(map: &IdMap) -> Result<(), NamespaceError> {
+    super::resources::take_niceness_0();
     let unshare = || {
         nix::sched::unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| NamespaceError::User {
             errno,

@@ -5,7 +5,7 @@
 //! hard limit below the command's own limit is kept, and named ([`lowered`]).
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, rlim_t, setrlimit};
-use rustix::io::Errno;
+use rustix::process;
 
 /// Soft limits of a command, as a login or a container engine gives them, with their names for people.
 const SOFT: [(Resource, rlim_t, &str); 11] = [
@@ -27,6 +27,20 @@ const SOFT: [(Resource, rlim_t, &str); 11] = [
 /// need processes, too.
 const SHARE_OF_PROCESSES: rlim_t = 4;
 
+/// Gives this thread niceness 0, whatever started mkpanda with less priority. An ordinary user may not, and
+/// nobody may within a user namespace: helpers do it before they enter theirs.
+pub(super) fn take_niceness_0() -> bool {
+    process::setpriority_process(None, 0).is_ok()
+}
+
+/// Niceness of this process that commands have, too, since it cannot be taken back.
+pub fn kept_niceness() -> Option<i32> {
+    let niceness = process::getpriority_process(None).ok().filter(|niceness| *niceness > 0)?;
+    // Linux gives each thread its own niceness, so that of the process stays.
+    let may_change = std::thread::spawn(take_niceness_0).join().unwrap_or(false);
+    (!may_change).then_some(niceness)
+}
+
 /// Sets the limits of this process, and niceness 0 where permitted.
 pub(super) fn set_own() -> nix::Result<()> {
     for (resource, soft, _) in SOFT {
@@ -40,11 +54,9 @@ pub(super) fn set_own() -> nix::Result<()> {
         let share = (hard / SHARE_OF_PROCESSES).max(1);
         setrlimit(Resource::RLIMIT_NPROC, share, share)?;
     }
-    // An ordinary user may not raise a lowered priority again.
-    match rustix::process::setpriority_process(None, 0) {
-        Err(Errno::ACCESS | Errno::PERM) | Ok(()) => Ok(()),
-        Err(errno) => Err(nix::errno::Errno::from_raw(errno.raw_os_error())),
-    }
+    // Of any sign; where it stays, [`kept_niceness`] has told.
+    take_niceness_0();
+    Ok(())
 }
 
 /// Names of this process's hard limits that are lower than a command's own soft ones.

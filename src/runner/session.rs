@@ -216,6 +216,12 @@ impl Session {
             let message = format!("this user's limits are lower than those of builds: {lowered}");
             observer.event(Event::Note { message });
         }
+        if let Some(niceness) = resources::kept_niceness() {
+            let message = format!(
+                "builds see the niceness {niceness} of this process, which only root may take back: start mkpanda without nice"
+            );
+            observer.event(Event::Note { message });
+        }
         let layers = home.layers(&machine.map.digest());
         give_folder(&layers, &machine.map).map_err(SessionError::Home)?;
         let delegation = delegation(limits.of_cgroup())?;

@@ -75,6 +75,21 @@ fn limits_and_descriptors_of_the_caller_stay_outside() {
 }
 
 #[test]
+fn the_niceness_of_the_caller_stays_outside_or_is_told() {
+    let place = Place::new();
+    // The 19th field; the command's name is "build".
+    place.package("p", "{}", "cut -d' ' -f19 /proc/$$/stat > $PKG_PATH/out");
+    let ran = run_after(&place, "renice -n 5 $$ > /dev/null", "p").ok();
+    let seen = place.file_of("p", "out");
+    if nix::unistd::geteuid().is_root() && !is_nested() {
+        assert_eq!(seen, "0\n");
+    } else {
+        ran.says("builds see the niceness 5 of this process");
+        assert_eq!(seen, "5\n");
+    }
+}
+
+#[test]
 fn one_build_leaves_others_of_its_user_processes_and_inotify_instances() {
     let place = Place::new();
     place.package(
