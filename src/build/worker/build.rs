@@ -168,7 +168,9 @@ impl<'a> Build<'a> {
             Ok(()) => failure,
             Err(error) => {
                 let error = self.workspace.named_outside(&error.to_string());
-                let unkept = format!("what the script left could not be kept: {error}");
+                let unkept = format!(
+                    "what the script left could not be kept: {error}; a home and a scratch folder on a disk of the machine can keep it"
+                );
                 let hint = failure.hint.iter().cloned().chain([unkept]).collect::<Vec<_>>();
                 failure.with_hint(hint.join("\n"))
             }
