@@ -210,7 +210,7 @@ pub(super) fn sums(
     key: &Key,
     observer: &dyn Observer,
 ) -> Result<Sums, StoreError> {
-    let mut tee = Tee::new(io::sink());
+    let mut tee = Tee::with_sha1(io::sink());
     let transfer = Transfer { subject: SUBJECT, observer };
     place.get_range(key, 0..u64::MAX, &mut tee as &mut dyn Write, &transfer)?;
     Ok(tee.finish().1)

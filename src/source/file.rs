@@ -83,7 +83,7 @@ fn wrong_sum(
         let sha1 = Sha1Sum::of_file_within(path, u64::MAX, ends)?;
         return Ok(WrongSum::of("sha1", &file.sha1, &sha1, true));
     }
-    let mut tee = Tee::new(Until::new(open_regular(path)?, ends));
+    let mut tee = Tee::with_sha1(Until::new(open_regular(path)?, ends));
     io::copy(&mut tee, &mut io::sink())?;
     let (_, sums) = tee.finish();
     let declared = file.sha256.as_ref();

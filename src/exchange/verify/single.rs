@@ -28,7 +28,7 @@ fn read(look: Look<'_>, listed: &Listed, check: Check<'_, Option<String>>) -> (u
 pub(super) fn by_sum(look: Look<'_>, listed: &Listed, is_sha1: bool) -> (u64, Vec<Fault>) {
     let named = listed.key.as_str().rsplit('/').next().unwrap_or_default().to_owned();
     let check = move |from: &mut dyn io::Read| {
-        let mut tee = Tee::new(from);
+        let mut tee = Tee::with_sha1(from);
         if let Err(error) = io::copy(&mut tee, &mut io::sink()) {
             return Some(error.to_string());
         }
