@@ -114,7 +114,7 @@ impl MirrorChanges<'_> {
         let staged = scratch.join("staged");
         let Some(Content::File(path)) = &item.content else {
             let mut file = fs_err::File::create(&staged).map_err(|error| self.failed(error))?;
-            let locked = self.fill(item, scratch, &mut file)?;
+            let locked = self.fill(item, &scratch.join("made.bundle"), &mut file)?;
             let file = fs_err::File::open(&staged).map_err(|error| self.failed(error))?;
             append(tar, key, locked.size, file).map_err(|error| self.failed(error))?;
             return Ok(locked);
