@@ -37,6 +37,19 @@ pub fn try_each<T: Sync, R: Send, E: Send>(
     results.into_iter().flatten().collect()
 }
 
+/// Number of short works that take longer than the start of a thread.
+const WORTH_A_THREAD: usize = 64;
+
+/// Does the short work of each item, such as the reading of a small file, on all cores if there are enough
+/// items, and returns the results in the order of the items.
+pub fn each_short<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    match cores.min(items.len() / WORTH_A_THREAD) {
+        0 | 1 => items.iter().map(work).collect(),
+        threads => until(items, threads, || false, work).into_iter().flatten().collect(),
+    }
+}
+
 /// Does the work of each item that is begun before `is_over`.
 fn until<T: Sync, R: Send>(
     items: &[T],
@@ -80,6 +93,10 @@ mod tests {
         let doubled = each(&items, 7, &Silent, |item| item * 2);
         assert_eq!(doubled, items.iter().map(|item| Some(item * 2)).collect::<Vec<_>>());
         assert!(each(&[] as &[u32], 7, &Silent, |item| *item).is_empty());
+        for items in [0, 1, WORTH_A_THREAD, 20 * WORTH_A_THREAD + 1] {
+            let items: Vec<usize> = (0..items).collect();
+            assert_eq!(each_short(&items, |item| *item), items);
+        }
     }
 
     #[test]

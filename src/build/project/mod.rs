@@ -26,6 +26,7 @@ use crate::archive::Limits as ArchiveLimits;
 use crate::artifact::repository::Repository;
 use crate::artifact::shared_cache::SharedCaches;
 use crate::base::event::{Event, Observer};
+use crate::base::parallel;
 use crate::base::remedy::with_hint;
 use crate::build::archive_sums::ArchiveSums;
 use crate::build::cache::Cache;
@@ -34,7 +35,7 @@ use crate::build::id::Identities;
 use crate::build::images::{FoundImage, ImageLocations, SharedBuilders};
 use crate::build::jobserver::{self, Jobserver};
 use crate::build::package_runner::PackageRunner;
-use crate::build::plan::{Action, CacheState, Plan, plan};
+use crate::build::plan::{Action, CacheState, Plan, Step, plan};
 use crate::build::record::{self, Record};
 use crate::build::supply::PackageBuilder;
 use crate::build::upload::Uploads;
@@ -185,11 +186,13 @@ impl Project {
         pins: ImagePins,
         tree: PackageTree,
     ) -> Result<Self, ProjectError> {
-        for key in tree.keys() {
-            let sources = tree.package(&key).into_iter().flat_map(|package| &package.info.sources);
-            if let Some(link) = cache.linked_folder(&key.name, sources.map(|(name, _)| name)) {
-                return Err(ProjectError::CacheLink(link));
-            }
+        let keys: Vec<PackageKey> = tree.keys().collect();
+        let links = parallel::each_short(&keys, |key| {
+            let sources = tree.package(key).into_iter().flat_map(|package| &package.info.sources);
+            cache.linked_folder(&key.name, sources.map(|(name, _)| name))
+        });
+        if let Some(link) = links.into_iter().flatten().next() {
+            return Err(ProjectError::CacheLink(link));
         }
         Ok(Self { tree, cache, options, pins, local: OnceLock::new() })
     }
@@ -283,8 +286,12 @@ impl Project {
 
     /// Plans the actions for packages.
     pub fn plan(&self, identified: &IdentifiedPackages) -> Plan {
-        plan(&self.tree, &identified.identities, |key, id| {
-            let archive = self.cache.has(id);
+        // In the order of the identities, as the plan asks.
+        let all: Vec<_> = identified.identities.iter().collect();
+        let mut states =
+            parallel::each_short(&all, |identity| self.cache.has(&identity.id)).into_iter();
+        plan(&self.tree, &identified.identities, |key, _| {
+            let archive = states.next().unwrap_or_default();
             // `latest` gives a reason only, so it isn't read where nothing is to be done.
             let latest = if archive { None } else { self.last_build(key) };
             let record = latest.as_ref().and_then(|id| {
@@ -309,9 +316,12 @@ impl Project {
         observer: &dyn Observer,
     ) -> Result<(), ProjectError> {
         let interrupt = &self.options.runner.interrupt;
-        for step in plan.steps.iter().filter(|step| step.action == Action::Cached) {
-            self.cache.write_latest(&step.id, &step.key.variant).map_err(ProjectError::Cache)?;
-        }
+        let cached: Vec<&Step> =
+            plan.steps.iter().filter(|step| step.action == Action::Cached).collect();
+        let written = parallel::each_short(&cached, |step| {
+            self.cache.write_latest(&step.id, &step.key.variant).map_err(ProjectError::Cache)
+        });
+        written.into_iter().collect::<Result<(), _>>()?;
         let caches = self.reachable_caches(&options.shared_caches);
         let fetched = self.fetch_cached(plan, &caches, observer)?;
         let plan = &plan.without(&fetched);
