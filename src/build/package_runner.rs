@@ -38,7 +38,7 @@ pub struct PackageRunner {
     /// Interruption of the run.
     pub interrupt: Arc<Interrupt>,
     /// Registration of the run, extended by the unpacked packages that a build uses.
-    pub registration: Registration,
+    pub registration: Arc<Registration>,
     /// Sums of archives, each found out once.
     pub sums: ArchiveSums,
     /// True if the output of build scripts is shown while they run.
@@ -213,7 +213,7 @@ impl PackageRunner {
 
 /// Empties the log, which may be shown meanwhile. A symlink or a FIFO in its place is removed: the one may lead anywhere,
 /// and the other would be waited for.
-fn start_log(log: &Path) -> std::io::Result<()> {
+pub(super) fn start_log(log: &Path) -> std::io::Result<()> {
     if fs_err::symlink_metadata(log).is_ok_and(|data| !data.is_file()) {
         fs_err::remove_file(log)?;
     }

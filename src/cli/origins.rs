@@ -126,6 +126,7 @@ fn setting_specs(args: &GlobalArgs, settings: &Settings) -> Vec<SettingSpec> {
         value,
     };
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let path_of = |path: Option<&PathBuf>| json!(path.map(|path| path.display().to_string()));
     let scratch = settings.scratch.as_ref().map(|path| path.display().to_string());
     let seconds = settings.time_limit.as_secs();
     vec![
@@ -184,6 +185,9 @@ fn setting_specs(args: &GlobalArgs, settings: &Settings) -> Vec<SettingSpec> {
             json!(settings.builders.registry.as_ref().map(ToString::to_string)),
         ),
         plain("builders.push", Form::Flag, settings.builders.push.into()),
+        plain("executor.kind", Form::Text, name(Some(settings.executor.kind))),
+        plain("executor.folder", Form::Path, path_of(settings.executor.folder.as_ref())),
+        plain("executor.program", Form::Path, path_of(settings.executor.program.as_ref())),
     ]
 }
 

@@ -201,7 +201,7 @@ fn build(
         home: home.clone(),
         session,
         interrupt: Arc::clone(&settings.interrupt),
-        registration,
+        registration: Arc::new(registration),
         sums,
         shows_output: options.shows_output,
     };

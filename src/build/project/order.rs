@@ -5,7 +5,7 @@ use crate::build::id::PackageIdentity;
 use crate::build::job::{BuildSettings, Dependency, PackageBuild};
 use crate::build::plan::{Plan, Step};
 use crate::build::record::Declared;
-use crate::build::supply::PackageRequest;
+use crate::build::request::PackageRequest;
 use crate::package::{SourceName, SourceSpec};
 use crate::runner::command::Described;
 use crate::runner::isolation;
@@ -56,7 +56,7 @@ impl Project {
         let declared =
             Declared { requires: package.info.requires.clone(), image: package.info.image() };
         let (key, sources) = (key.clone(), sources.collect());
-        PackageRequest { key, package: build, declared, sources, local }
+        PackageRequest { key, package: build, declared, image: image.id.clone(), sources, local }
     }
 }
 

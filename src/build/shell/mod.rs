@@ -126,7 +126,7 @@ impl Shell {
             home: home.clone(),
             session,
             interrupt: Arc::clone(&settings.interrupt),
-            registration,
+            registration: Arc::new(registration),
             sums,
             shows_output: false,
         };
