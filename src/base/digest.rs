@@ -12,7 +12,7 @@ use std::str::FromStr;
 
 use sha1::Digest as _;
 
-use crate::base::regular::{check_length, open_regular};
+use crate::base::regular::{check_length, open_measured, open_regular};
 use crate::base::text::written_as_text;
 
 /// The text is not a digest of the expected kind.
@@ -58,8 +58,8 @@ macro_rules! digest_type {
                 longest: u64,
                 ends: impl Fn() -> bool,
             ) -> io::Result<Self> {
-                let file = open_regular(path)?;
-                check_length(path, file.metadata()?.len(), longest)?;
+                let (file, length) = open_measured(path)?;
+                check_length(path, length, longest)?;
                 Self::of_reader(Until::new(file.take(longest), ends))
             }
 

@@ -11,7 +11,7 @@ use crate::base::atomic::AtomicFile;
 use crate::base::digest::{Sha256, Sha256Sum};
 use crate::base::elf::{ElfError, static_machine};
 use crate::base::event::Observer;
-use crate::base::regular::open_regular;
+use crate::base::regular::open_measured;
 use crate::package::paths::{active_name, bootstrap_name, bootstrap_path, list_path, package_path};
 use crate::package::{PackageId, Variant};
 use crate::provider::Provider;
@@ -105,11 +105,7 @@ pub fn write(
 
 /// Opens a part and tells its size.
 fn part(what: &str, path: &Path) -> Result<(fs_err::File, u64), InstallerError> {
-    let opened = open_regular(path).and_then(|file| {
-        let size = file.metadata()?.len();
-        Ok((file, size))
-    });
-    opened.map_err(|source| InstallerError::Part { what: what.to_owned(), source })
+    open_measured(path).map_err(|source| InstallerError::Part { what: what.to_owned(), source })
 }
 
 /// The machine type of a static executable, as `uname -m` has it.

@@ -17,7 +17,7 @@ use super::existing::{FileStamps, SUBJECT, stamp_of};
 use crate::base::atomic::{self, TemporaryFolder};
 use crate::base::digest::Tee;
 use crate::base::event::Observer;
-use crate::base::regular::open_regular;
+use crate::base::regular::open_measured;
 use crate::store::{Key, LockFile, LockedFile, Transfer};
 
 /// Archive under construction, removed unless committed.
@@ -119,8 +119,7 @@ impl MirrorChanges<'_> {
             append(tar, key, locked.size, file).map_err(|error| self.failed(error))?;
             return Ok(locked);
         };
-        let file = open_regular(path).map_err(|error| self.failed(error))?;
-        let size = file.metadata().map_err(|error| self.failed(error))?.len();
+        let (file, size) = open_measured(path).map_err(|error| self.failed(error))?;
         let mut tee = Tee::new(Watched { from: file, observer: self.observer });
         let appended = append(tar, key, size, &mut tee);
         if self.observer.is_interrupted() {

@@ -28,7 +28,7 @@ use super::backend::{About, Backend, Content, Got, Head, Listed, Put, Transfer};
 use super::error::StoreError;
 use super::key::Key;
 use crate::base::atomic::naming_file;
-use crate::base::regular::open_regular;
+use crate::base::regular::open_measured;
 
 /// Number of bytes copied between two checks for an interruption.
 const COPIED_AT_ONCE: usize = 256 << 10;
@@ -130,8 +130,8 @@ impl TarBackend {
 
 impl Index {
     fn read(path: &Path) -> Result<Self, Fault> {
-        let file = open_regular(path)?.into_file();
-        let length = file.metadata()?.len();
+        let (file, length) = open_measured(path)?;
+        let file = file.into_file();
         let mut archive = Archive::new(&file);
         let mut members = BTreeMap::new();
         let mut next = Extension::default();

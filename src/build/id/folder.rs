@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use crate::base::digest::{Sha1Sum, Sha256, Sha256Sum};
-use crate::base::regular::open_regular;
+use crate::base::regular::open_measured;
 use crate::base::remedy::RAISE_UNPACKED;
 use crate::container::helper::Interrupt;
 use crate::package::hash::hash_entries;
@@ -123,8 +123,7 @@ impl Tally<'_> {
         path: &Path,
         read: impl FnOnce(&mut dyn Read) -> io::Result<T>,
     ) -> Result<T, FolderError> {
-        let file = open_regular(path).map_err(FolderError::Unreadable)?;
-        let bytes = file.metadata().map_err(FolderError::Unreadable)?.len();
+        let (file, bytes) = open_measured(path).map_err(FolderError::Unreadable)?;
         let too_large = |bytes, most| FolderError::TooLarge { path: path.to_owned(), bytes, most };
         // Before anything is read: a hole of a terabyte takes no space, but minutes.
         if bytes > self.left {
