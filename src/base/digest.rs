@@ -263,6 +263,11 @@ impl<T> Tee<T, Both> {
 }
 
 impl<T, D: Digests> Tee<T, D> {
+    /// Wraps a reader or writer, with digests that may have been given bytes before.
+    pub fn with(inner: T, digests: D) -> Self {
+        Self { inner, digests, bytes: 0 }
+    }
+
     /// Returns the inner value, with the digests.
     pub fn finish(self) -> (T, D::Sums) {
         (self.inner, self.digests.sums(self.bytes))

@@ -8,10 +8,11 @@ use super::head::Head;
 use super::manifest::{FORMAT, MANIFEST, Manifest, OWN_TREE, PROGRAM, PROVIDER, SERVE};
 use crate::archive::{Attributes, EntryPath, PackError, TarWriter};
 use crate::base::atomic::AtomicFile;
-use crate::base::digest::{Sha256, Sha256Sum};
+use crate::base::digest::{Sha256Sum, Tee};
 use crate::base::elf::{ElfError, static_machine};
 use crate::base::event::Observer;
 use crate::base::regular::open_measured;
+use crate::base::threaded_hasher::ThreadedHasher;
 use crate::package::paths::{active_name, bootstrap_name, bootstrap_path, list_path, package_path};
 use crate::package::{PackageId, Variant};
 use crate::provider::Provider;
@@ -86,15 +87,14 @@ pub fn write(
     let mut file = AtomicFile::create(target).map_err(failed)?;
     let text = head.text(None);
     file.file().write_all(text.as_bytes()).map_err(failed)?;
-    let mut sum = Sha256::new();
+    let mut sum = ThreadedHasher::new();
     sum.update(head.summed().as_bytes());
     let members = Members { parts, path: target, observer };
     let (sum, bytes) = {
         let inner = BufWriter::with_capacity(BUFFER, file.file());
-        let HashingWriter { inner, sum, bytes } =
-            members.write(program, HashingWriter { inner, sum, bytes: 0 })?;
+        let (inner, sum) = members.write(program, Tee::with(inner, sum))?.finish();
         inner.into_inner().map_err(|error| failed(error.into_error()))?;
-        (Sha256Sum::from_hasher(sum), bytes)
+        (sum.sha256, sum.bytes)
     };
     let size = text.len() as u64 + bytes;
     let checked = head.text(Some((&sum, size)));
@@ -209,25 +209,5 @@ impl Members<'_> {
 
     fn pack_error(&self, source: PackError) -> InstallerError {
         InstallerError::Pack { path: self.path.to_owned(), source }
-    }
-}
-
-/// Writer with a count and a sum of all bytes.
-struct HashingWriter<W> {
-    inner: W,
-    sum: Sha256,
-    bytes: u64,
-}
-
-impl<W: Write> Write for HashingWriter<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.inner.write(bytes)?;
-        self.sum.update(&bytes[..count]);
-        self.bytes += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
     }
 }

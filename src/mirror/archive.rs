@@ -18,6 +18,7 @@ use crate::base::atomic::{self, TemporaryFolder};
 use crate::base::digest::Tee;
 use crate::base::event::Observer;
 use crate::base::regular::open_measured;
+use crate::base::threaded_hasher::ThreadedHasher;
 use crate::store::{Key, LockFile, LockedFile, Transfer};
 
 /// Archive under construction, removed unless committed.
@@ -120,7 +121,8 @@ impl MirrorChanges<'_> {
             return Ok(locked);
         };
         let (file, size) = open_measured(path).map_err(|error| self.failed(error))?;
-        let mut tee = Tee::new(Watched { from: file, observer: self.observer });
+        let watched = Watched { from: file, observer: self.observer };
+        let mut tee = Tee::with(watched, ThreadedHasher::new());
         let appended = append(tar, key, size, &mut tee);
         if self.observer.is_interrupted() {
             return Err(MirrorError::Interrupted);
