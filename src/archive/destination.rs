@@ -21,9 +21,11 @@ use nix::unistd::{fchown, fchownat, linkat, mkfifoat, symlinkat};
 use xattr::FileExt as _;
 
 use super::error::{ReadError, UnpackError};
-use super::folders::{Folder, Folders, Owner, Rules, fail, make, owner_error, permissions};
+use super::folders::{
+    FolderAttributes, Folders, Owner, Rules, fail, make, owner_error, permissions,
+};
 use super::hiding::Hiding;
-use super::limits::Limits;
+use super::limits::ArchiveLimits;
 use super::overlay_form::{is_whiteout, kind, stat};
 use super::path::EntryPath;
 use super::pax::{Attribute, CAPABILITY};
@@ -39,14 +41,14 @@ pub(super) struct Finish<'a> {
 }
 
 impl Finish<'_> {
-    pub(super) fn for_folder(&self) -> Folder {
-        Folder { mode: self.mode, mtime: self.mtime, owner: self.owner, implied: false }
+    pub(super) fn for_folder(&self) -> FolderAttributes {
+        FolderAttributes { mode: self.mode, mtime: self.mtime, owner: self.owner, implied: false }
     }
 }
 
 /// Folder that is being filled.
 #[derive(Debug)]
-pub(super) struct Destination {
+pub(super) struct UnpackFolder {
     pub(super) folders: Folders,
     pub(super) buffer: Vec<u8>,
     pub(super) hiding: Hiding,
@@ -69,9 +71,13 @@ pub(super) struct Finished {
 /// Folder of an entry, and its name there.
 pub(super) type EntryLocation<'p> = (Rc<OwnedFd>, &'p OsStr);
 
-impl Destination {
+impl UnpackFolder {
     /// Opens the folder to be filled, or makes a missing one.
-    pub(super) fn open(folder: &Path, rules: Rules, limits: &Limits) -> Result<Self, UnpackError> {
+    pub(super) fn open(
+        folder: &Path,
+        rules: Rules,
+        limits: &ArchiveLimits,
+    ) -> Result<Self, UnpackError> {
         let folders = Folders::open(folder, rules, limits)?;
         let hiding = Hiding::default();
         Ok(Self { folders, buffer: vec![0; 256 * 1024], hiding, attributes_lost: 0 })

@@ -24,7 +24,7 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, mkdir, unlinkat};
 use xattr::FileExt as _;
 
 use super::error::{ReadError, UnpackError};
-use super::limits::{LimitExceeded, Limits};
+use super::limits::{ArchiveLimits, LimitExceeded};
 use super::overlay_form::{HIDES_ALL, OPAQUE, is_whiteout, stat};
 use super::path::EntryPath;
 use crate::base::confinement::open_within;
@@ -44,7 +44,7 @@ pub(super) enum Rules {
 
 /// Attributes of a folder, set after its entries.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Folder {
+pub(super) struct FolderAttributes {
     pub(super) mode: u32,
     pub(super) mtime: i64,
     /// Owner to set; unchanged if `None`.
@@ -59,18 +59,22 @@ pub(super) struct Folders {
     pub(super) rules: Rules,
     /// The folder used last: most entries lie in the same one as their predecessor.
     last: Option<(Vec<u8>, Rc<OwnedFd>)>,
-    made: BTreeMap<EntryPath, Folder>,
+    made: BTreeMap<EntryPath, FolderAttributes>,
     /// True if a folder of the layer hides everything below it in the layers below.
     pub(super) has_opaque: bool,
     implied: u64,
     /// Of the implied folders' paths, which no reader of the archive has counted.
     name_bytes: u64,
-    limits: Limits,
+    limits: ArchiveLimits,
 }
 
 impl Folders {
     /// Opens the destination, or makes a missing one.
-    pub(super) fn open(folder: &Path, rules: Rules, limits: &Limits) -> Result<Self, UnpackError> {
+    pub(super) fn open(
+        folder: &Path,
+        rules: Rules,
+        limits: &ArchiveLimits,
+    ) -> Result<Self, UnpackError> {
         let action = "making the destination";
         match mkdir(folder, Mode::S_IRWXU) {
             Ok(()) | Err(Errno::EEXIST) => {}
@@ -100,7 +104,7 @@ impl Folders {
     pub(super) fn place<'p>(
         &mut self,
         path: &'p EntryPath,
-        like: &Folder,
+        like: &FolderAttributes,
     ) -> Result<Option<(Rc<OwnedFd>, &'p OsStr)>, UnpackError> {
         let Some((above, name)) = path.split() else { return Ok(None) };
         let name = OsStr::from_bytes(name);
@@ -119,7 +123,7 @@ impl Folders {
         &mut self,
         above: &[u8],
         path: &EntryPath,
-        like: &Folder,
+        like: &FolderAttributes,
     ) -> Result<OwnedFd, UnpackError> {
         match self.walk(above, OFlag::O_PATH, true) {
             Err(Errno::ENOENT) => {}
@@ -162,7 +166,7 @@ impl Folders {
         prefix: &[u8],
         part: &OsStr,
         path: &EntryPath,
-        like: &Folder,
+        like: &FolderAttributes,
     ) -> Result<(), UnpackError> {
         let is_hiding = stat(above, part).and_then(|there| is_whiteout(above, part, &there));
         if !is_hiding.map_err(fail(path, "looking at its folder"))? {
@@ -180,7 +184,11 @@ impl Folders {
     }
 
     /// Hides the entries of a folder in the layers below; makes a missing folder.
-    pub(super) fn opaque(&mut self, path: &EntryPath, like: &Folder) -> Result<(), UnpackError> {
+    pub(super) fn opaque(
+        &mut self,
+        path: &EntryPath,
+        like: &FolderAttributes,
+    ) -> Result<(), UnpackError> {
         drop(self.ensure(path.as_bytes(), path, like)?);
         self.hide_below(path)
     }
@@ -193,8 +201,8 @@ impl Folders {
             .map_err(|source| UnpackError::Whiteout { path: path.clone(), source })
     }
 
-    fn imply(&mut self, prefix: &[u8], like: &Folder) -> Result<(), UnpackError> {
-        let folder = Folder {
+    fn imply(&mut self, prefix: &[u8], like: &FolderAttributes) -> Result<(), UnpackError> {
+        let folder = FolderAttributes {
             mode: 0o755,
             mtime: like.mtime,
             owner: like.owner.map(|_| (0, 0)),
@@ -203,7 +211,7 @@ impl Folders {
         self.made.insert(EntryPath::trusted(prefix), folder);
         self.implied += 1;
         self.name_bytes += prefix.len() as u64;
-        let Limits { max_entries, max_name_bytes, .. } = self.limits;
+        let ArchiveLimits { max_entries, max_name_bytes, .. } = self.limits;
         if self.implied > max_entries {
             return Err(ReadError::Limit(LimitExceeded::Entries(max_entries)).into());
         }
@@ -227,7 +235,7 @@ impl Folders {
     }
 
     /// Sets the attributes that a folder gets at the end.
-    pub(super) fn describe(&mut self, path: &EntryPath, folder: Folder) {
+    pub(super) fn describe(&mut self, path: &EntryPath, folder: FolderAttributes) {
         self.made.insert(path.clone(), folder);
     }
 
@@ -367,9 +375,9 @@ mod tests {
     /// Describes folders, with one below each, and forgets those; returns the rest.
     fn left(count: u32, beside: &[&str]) -> Vec<String> {
         let destination = tempfile::tempdir().unwrap();
-        let limits = Limits::default();
+        let limits = ArchiveLimits::default();
         let mut folders = Folders::open(destination.path(), Rules::Layer, &limits).unwrap();
-        let folder = Folder { mode: 0o755, mtime: 0, owner: None, implied: false };
+        let folder = FolderAttributes { mode: 0o755, mtime: 0, owner: None, implied: false };
         let path = |text: &str| EntryPath::trusted(text.as_bytes());
         for number in 0..count {
             folders.describe(&path(&format!("d/{number}")), folder);

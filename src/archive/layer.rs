@@ -17,17 +17,17 @@ use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use super::destination::{Destination, Finish};
+use super::destination::{Finish, UnpackFolder};
 use super::error::{ReadError, UnpackError};
-use super::folders::{Folder, Owner, Rules};
+use super::folders::{FolderAttributes, Owner, Rules};
 use super::kept_attributes::is_kept_attribute;
 use super::layer_owners::{OWNER_ATTRIBUTE, OwnerNote};
-use super::limits::Limits;
+use super::limits::ArchiveLimits;
 use super::overlay_form::Whiteouts;
 use super::path::{EntryPath, NameProblem};
 use super::pax::{Attribute, CAPABILITY, can_be_capability};
 use super::read::symlink_target;
-use super::tar_read::{Member, MemberKind, TarReader};
+use super::tar_read::{MemberKind, TarMember, TarReader};
 use crate::base::removal::remove_at;
 
 const WHITEOUT: &[u8] = b".wh.";
@@ -45,15 +45,15 @@ pub struct LayerOptions<'a> {
     /// True if whiteout names are plain names, as in an archive that is not a layer.
     pub is_plain: bool,
     /// Limits of the unpacked size.
-    pub limits: Limits,
+    pub limits: ArchiveLimits,
     /// Owners of the files.
-    pub owners: Owners<'a>,
+    pub owners: UnpackedOwners<'a>,
     /// Treatment of the layer's whiteouts.
     pub whiteouts: Whiteouts,
 }
 
 /// Owners of a layer's files.
-pub enum Owners<'a> {
+pub enum UnpackedOwners<'a> {
     /// Owners as in the layer. An id that is missing in the user namespace is an error.
     Mapped,
     /// The caller; owners in the layer are ignored.
@@ -65,7 +65,7 @@ pub enum Owners<'a> {
     Single(&'a mut dyn Write),
 }
 
-impl std::fmt::Debug for Owners<'_> {
+impl std::fmt::Debug for UnpackedOwners<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Mapped => "Mapped",
@@ -109,15 +109,15 @@ pub fn unpack_layer(
 ) -> Result<LayerSummary, UnpackError> {
     let LayerOptions { is_plain, limits, owners, whiteouts } = options;
     let mut tar = TarReader::new(layer, &limits);
-    let mut destination = Destination::open(folder, Rules::Layer, &limits)?;
+    let mut destination = UnpackFolder::open(folder, Rules::Layer, &limits)?;
     destination.hiding.whiteouts = whiteouts;
     let summary = LayerSummary::default();
     let (devices, recorded) = (HashSet::new(), HashMap::new());
     let mut unpacking =
         Unpacking { is_plain, destination, owners, summary, devices, recorded, has_linked: false };
-    let owner = matches!(unpacking.owners, Owners::Mapped).then_some((0, 0));
+    let owner = matches!(unpacking.owners, UnpackedOwners::Mapped).then_some((0, 0));
     // Until an entry describes it.
-    let root = Folder { mode: 0o755, mtime: 0, owner, implied: true };
+    let root = FolderAttributes { mode: 0o755, mtime: 0, owner, implied: true };
     unpacking.destination.folders.describe(&EntryPath::root(), root);
     while let Some(member) = tar.next_member()? {
         unpacking.member(member, &mut tar)?;
@@ -140,8 +140,8 @@ pub fn unpack_layer(
 
 struct Unpacking<'a> {
     is_plain: bool,
-    destination: Destination,
-    owners: Owners<'a>,
+    destination: UnpackFolder,
+    owners: UnpackedOwners<'a>,
     summary: LayerSummary,
     /// Left out devices, and hard links to them.
     devices: HashSet<EntryPath>,
@@ -171,7 +171,7 @@ enum Meaning {
 }
 
 impl Unpacking<'_> {
-    fn member(&mut self, member: Member, content: impl Read) -> Result<(), UnpackError> {
+    fn member(&mut self, member: TarMember, content: impl Read) -> Result<(), UnpackError> {
         self.summary.entries += 1;
         let meaning = if self.is_plain {
             Meaning::Entry(cleaned(&member.name)?)
@@ -203,8 +203,8 @@ impl Unpacking<'_> {
             attributes.extend(self.note(member.kind, member.uid, member.gid));
         }
         let owner = match self.owners {
-            Owners::Mapped => Some(mapped(path, member.uid, member.gid)?),
-            Owners::Caller | Owners::Single(_) => None,
+            UnpackedOwners::Mapped => Some(mapped(path, member.uid, member.gid)?),
+            UnpackedOwners::Caller | UnpackedOwners::Single(_) => None,
         };
         let (mode, mtime) = (member.mode, member.mtime);
         let with = Finish { mode, mtime, owner, attributes: &attributes };
@@ -263,7 +263,7 @@ impl Unpacking<'_> {
 
     /// Records an owner who can't be given; also root where somebody else was recorded before.
     fn record(&mut self, path: &EntryPath, recorded: OwnerRecord) -> Result<(), UnpackError> {
-        let Owners::Single(record) = &mut self.owners else { return Ok(()) };
+        let UnpackedOwners::Single(record) = &mut self.owners else { return Ok(()) };
         let OwnerRecord { mode, ids, .. } = recorded;
         if ids == (0, 0) && !self.recorded.contains_key(path) {
             return Ok(());
@@ -289,7 +289,7 @@ impl Unpacking<'_> {
     /// What a file or folder is to say of its owner, who can't be given it.
     fn note(&self, kind: MemberKind, uid: u64, gid: u64) -> Option<Attribute> {
         let may_say = matches!(kind, MemberKind::File | MemberKind::Directory);
-        let is_told = matches!(self.owners, Owners::Single(_)) && (uid, gid) != (0, 0);
+        let is_told = matches!(self.owners, UnpackedOwners::Single(_)) && (uid, gid) != (0, 0);
         let ids = (u32::try_from(uid).ok()?, u32::try_from(gid).ok()?);
         let name = OWNER_ATTRIBUTE.as_bytes().to_vec();
         (may_say && is_told).then(|| (name, OwnerNote::of(ids).to_string().into_bytes()))

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
-use super::limits::{LimitExceeded, Limits};
+use super::limits::{ArchiveLimits, LimitExceeded};
 use super::path::EntryPath;
 
 /// Paths so far. Only 128-bit keyed hashes are kept, so that long and short names have the same
 /// cost; a collision is as unlikely as a broken digest.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(super) struct SeenPaths {
     seen: HashMap<u128, Seen>,
     keys: [RandomState; 2],
     limit: u64,
@@ -33,8 +33,8 @@ pub(super) enum Conflict {
     Limit(LimitExceeded),
 }
 
-impl Names {
-    pub(super) fn new(limits: &Limits) -> Self {
+impl SeenPaths {
+    pub(super) fn new(limits: &ArchiveLimits) -> Self {
         let keys = [RandomState::new(), RandomState::new()];
         Self { seen: HashMap::new(), keys, limit: limits.max_entries }
     }
@@ -82,7 +82,8 @@ mod tests {
     #[test]
     fn paths_that_do_not_go_together() {
         let path = |name: &str| EntryPath::parse(name.as_bytes()).unwrap();
-        let mut names = Names::new(&Limits { max_entries: 8, ..Limits::default() });
+        let mut names =
+            SeenPaths::new(&ArchiveLimits { max_entries: 8, ..ArchiveLimits::default() });
         assert_eq!(names.add(&path("a/b/c"), Seen::File, false), Ok(()));
         assert_eq!(names.add(&path("a"), Seen::Directory, false), Ok(()));
         assert_eq!(names.add(&path("a"), Seen::Directory, false), Err(Conflict::Duplicate));

@@ -3,10 +3,10 @@
 
 use std::io::Read;
 
-use super::destination::{Destination, Finish};
+use super::destination::{Finish, UnpackFolder};
 use super::error::UnpackError;
-use super::limits::Limits;
-use super::names::{Names, Seen};
+use super::limits::ArchiveLimits;
+use super::names::{Seen, SeenPaths};
 use super::path::EntryPath;
 use super::unpack::UnpackSummary;
 
@@ -15,14 +15,14 @@ const KEPT: u32 = 0o777;
 
 /// Writes the entries of a source archive, and counts them.
 pub(super) struct SourceWriter {
-    destination: Destination,
-    names: Names,
+    destination: UnpackFolder,
+    names: SeenPaths,
     summary: UnpackSummary,
 }
 
 impl SourceWriter {
-    pub(super) fn new(destination: Destination, limits: &Limits) -> Self {
-        Self { destination, names: Names::new(limits), summary: UnpackSummary::default() }
+    pub(super) fn new(destination: UnpackFolder, limits: &ArchiveLimits) -> Self {
+        Self { destination, names: SeenPaths::new(limits), summary: UnpackSummary::default() }
     }
 
     pub(super) fn directory(

@@ -16,12 +16,12 @@ use serde_json::{Value, json};
 use super::args::GlobalArgs;
 use super::config::read_text;
 use super::environment::{Environment, variable_of};
-use super::given::Given;
+use super::given::GivenValues;
 use super::settings::Settings;
 use super::settings_error::SettingsError;
 use super::value::Text;
 use crate::base::http::redact_text;
-pub use assignments::Origin;
+pub use assignments::ValueOrigin;
 use assignments::{Assignment, lines};
 
 /// A setting with its origin.
@@ -32,7 +32,7 @@ pub struct Setting {
     /// Value; null where there is none.
     pub value: Value,
     /// Origin.
-    pub origin: Origin,
+    pub origin: ValueOrigin,
 }
 
 /// Form of a setting, by which values are compared.
@@ -64,7 +64,7 @@ pub fn settings(
     settings: &Settings,
 ) -> Result<Vec<Setting>, SettingsError> {
     let mut assignments = Vec::new();
-    for path in Given::read(environment, Some(tree))?.paths() {
+    for path in GivenValues::read(environment, Some(tree))?.paths() {
         if let Some(text) = read_text(&path)? {
             assignments.extend(lines(&path, &text));
         }
@@ -193,9 +193,9 @@ fn resolve(spec: &SettingSpec, assignments: &[Assignment], environment: &Environ
     let option = spec
         .option
         .iter()
-        .map(|(name, value)| (value.clone(), Origin::Option { name }, here.clone()));
+        .map(|(name, value)| (value.clone(), ValueOrigin::Option { name }, here.clone()));
     let variable = variable_of(spec.key).and_then(|name| {
-        let origin = Origin::Variable { name: name.to_owned() };
+        let origin = ValueOrigin::Variable { name: name.to_owned() };
         Some((Value::from(environment.get(name)?), origin, here.clone()))
     });
     let files = assignments.iter().filter(|line| line.key == spec.key);
@@ -207,7 +207,7 @@ fn resolve(spec: &SettingSpec, assignments: &[Assignment], environment: &Environ
         .find(|(value, _, base)| canonical(spec.form, value, base) == wanted);
     let (value, origin) = match found {
         Some((value, origin, _)) => (value, origin),
-        None => (spec.default.clone(), Origin::Default),
+        None => (spec.default.clone(), ValueOrigin::Default),
     };
     let key = spec.key.to_owned();
     Setting { value: without_secrets(&key, &value), key, origin }
@@ -245,13 +245,13 @@ fn by_presence(
     let variable = variable.map(|name| format!("MKPANDA_{name}"));
     let set = variable.and_then(|name| Some((environment.get(&name)?.to_owned(), name)));
     let (value, origin) = if !typed.is_empty() {
-        (json!(typed), Origin::Option { name: option })
+        (json!(typed), ValueOrigin::Option { name: option })
     } else if let Some((text, name)) = set {
-        (json!(text), Origin::Variable { name })
+        (json!(text), ValueOrigin::Variable { name })
     } else if let Some(line) = assignments.iter().find(|line| line.key == key) {
         (line.value.clone(), line.origin.clone())
     } else {
-        (Value::Null, Origin::Default)
+        (Value::Null, ValueOrigin::Default)
     };
     Setting { key: key.to_owned(), value: without_secrets(key, &value), origin }
 }
@@ -259,7 +259,7 @@ fn by_presence(
 /// Values of an option that adds to those of files.
 fn typed(key: &str, option: &'static str, values: &[String]) -> Option<Setting> {
     let value = without_secrets(key, &json!(values));
-    let origin = Origin::Option { name: option };
+    let origin = ValueOrigin::Option { name: option };
     (!values.is_empty()).then(|| Setting { key: key.to_owned(), value, origin })
 }
 
@@ -267,7 +267,8 @@ fn typed(key: &str, option: &'static str, values: &[String]) -> Option<Setting> 
 fn home(environment: &Environment, settings: &Settings) -> Setting {
     let variables = ["MKPANDA_HOME", "XDG_DATA_HOME", "HOME"];
     let name = variables.into_iter().find(|name| environment.get(name).is_some());
-    let origin = name.map_or(Origin::Default, |name| Origin::Variable { name: name.to_owned() });
+    let origin =
+        name.map_or(ValueOrigin::Default, |name| ValueOrigin::Variable { name: name.to_owned() });
     let value = json!(settings.home.display().to_string());
     Setting { key: "home".to_owned(), value, origin }
 }

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::copy::{copy_entry, copy_folder};
 use super::idmap::{IdMap, IdRange};
 use super::sandbox::{Bind, Sandbox, Special};
-use super::seccomp::table::{Answer, Row, When};
+use super::seccomp::table::{DeniedAnswer, Row, When};
 use super::system_mounts::{DEV, SHARED_MEMORY, SystemMount, TERMINALS};
 
 /// Name of the folder with the root.
@@ -123,9 +123,9 @@ fn rules(row: &Row) -> Vec<Value> {
     // `ioctl TIOCSTI` is a call with an argument.
     let name = row.name.split(' ').next().unwrap_or(row.name);
     let errno = match row.answer {
-        Answer::Refuse => libc::EPERM,
-        Answer::Unknown => libc::ENOSYS,
-        Answer::Pretend | Answer::Record => 0,
+        DeniedAnswer::Refuse => libc::EPERM,
+        DeniedAnswer::Unknown => libc::ENOSYS,
+        DeniedAnswer::Pretend | DeniedAnswer::Record => 0,
     };
     let rule = |arguments: Value| {
         json!({

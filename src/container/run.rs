@@ -49,7 +49,7 @@ use crate::base::causes::with_causes;
 
 /// Result of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum ContainerEnding {
     /// The command exited.
     Exited(i32),
     /// A signal ended the command.
@@ -140,7 +140,11 @@ pub struct Recording<'a> {
 }
 
 /// Runs a container and waits for its end; no process of the container is left then.
-pub fn run(sandbox: &Sandbox, view: &View, options: &RunOptions<'_>) -> Result<Ending, RunError> {
+pub fn run(
+    sandbox: &Sandbox,
+    view: &View,
+    options: &RunOptions<'_>,
+) -> Result<ContainerEnding, RunError> {
     let log = |source| RunError::Log { source };
     let messages = Messages::new(options.log).map_err(log)?;
     let places = messages.try_clone().map_err(log)?;
@@ -155,7 +159,7 @@ fn run_logged(
     sandbox: &Sandbox,
     view: &View,
     options: &RunOptions<'_>,
-) -> Result<Ending, RunError> {
+) -> Result<ContainerEnding, RunError> {
     if sandbox.shows_outer_sysfs() {
         show_unwritable_cgroups()?;
     }
@@ -187,9 +191,9 @@ fn run_logged(
     let ended = ended?;
     finished?;
     Ok(match code {
-        _ if !ended => Ending::TimedOut,
-        code if code > 128 => Ending::Signalled(code - 128),
-        code => Ending::Exited(code),
+        _ if !ended => ContainerEnding::TimedOut,
+        code if code > 128 => ContainerEnding::Signalled(code - 128),
+        code => ContainerEnding::Exited(code),
     })
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{Dockerfile, Instruction, MountKind, Position, Stage, Statement};
 use super::scope::{Base, Scope};
-use super::step::Origin;
+use super::step::CopyOrigin;
 use super::syntax;
 use crate::graph;
 use crate::image::platform::Platform;
@@ -17,7 +17,7 @@ pub type Triggers = BTreeMap<String, Vec<String>>;
 
 /// The needed stages.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
+pub struct StagePlan {
     /// Stages in dependency order; the last one is the image.
     pub stages: Vec<PlannedStage>,
 }
@@ -43,7 +43,7 @@ pub struct PlannedStage {
     pub takes_context: bool,
 }
 
-impl Plan {
+impl StagePlan {
     /// The images that stages start from or take files from, each with the platform that it is needed for: a
     /// base with that of its stage, others with that of the build, as in BuildKit.
     pub fn images(&self, target: &Platform) -> BTreeSet<(String, String)> {
@@ -66,7 +66,7 @@ pub fn plan(
     scope: &Scope,
     target: Option<&str>,
     triggers: &Triggers,
-) -> Result<Plan, Problem> {
+) -> Result<StagePlan, Problem> {
     let target = target_stage(dockerfile, target)?;
     let mut open = vec![target];
     let mut planned = BTreeMap::new();
@@ -80,7 +80,7 @@ pub fn plan(
     let needs = |number: &usize| planned[number].needs.iter().copied().collect();
     let order = graph::topological_order(&numbers, needs)
         .map_err(|cycle| cycle_problem(dockerfile, &cycle))?;
-    Ok(Plan { stages: order.iter().filter_map(|number| planned.remove(number)).collect() })
+    Ok(StagePlan { stages: order.iter().filter_map(|number| planned.remove(number)).collect() })
 }
 
 /// Plans the stages with the triggers of all images that stages start from, those included that
@@ -91,7 +91,7 @@ pub fn plan_with_triggers<E>(
     target: Option<&str>,
     mut triggers_of: impl FnMut(&str, &PlannedStage) -> Result<Vec<String>, E>,
     report: impl Fn(Problem) -> E,
-) -> Result<(Plan, Triggers), E> {
+) -> Result<(StagePlan, Triggers), E> {
     let mut triggers = Triggers::new();
     let mut asked = BTreeSet::new();
     loop {
@@ -167,10 +167,10 @@ fn planned_stage(
                 continue;
             };
             match scope.origin(from, stage.number, position)? {
-                Origin::Context => planned.takes_context = true,
-                Origin::Stage(number) => _ = planned.needs.insert(number),
-                Origin::Image(name) => _ = planned.images.insert(name),
-                Origin::Named(name) => _ = planned.contexts.insert(name),
+                CopyOrigin::Context => planned.takes_context = true,
+                CopyOrigin::Stage(number) => _ = planned.needs.insert(number),
+                CopyOrigin::Image(name) => _ = planned.images.insert(name),
+                CopyOrigin::Named(name) => _ = planned.contexts.insert(name),
             }
         }
     }

@@ -99,15 +99,15 @@ pub struct Statement {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Instruction {
     /// ADD.
-    Add(Transfer),
+    Add(CopyInstruction),
     /// ARG.
     Arg(Vec<Argument>),
     /// CMD.
-    Cmd(Command),
+    Cmd(CommandForm),
     /// COPY.
-    Copy(Transfer),
+    Copy(CopyInstruction),
     /// ENTRYPOINT.
-    Entrypoint(Command),
+    Entrypoint(CommandForm),
     /// ENV.
     Env(Vec<(String, String)>),
     /// EXPOSE.
@@ -145,7 +145,7 @@ pub struct Argument {
 
 /// A command in exec or shell form.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
+pub enum CommandForm {
     /// `["program", "argument"]`.
     Exec(Vec<String>),
     /// A line for the stage's SHELL.
@@ -165,7 +165,7 @@ pub struct Trigger {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
     /// The command.
-    pub command: Command,
+    pub command: CommandForm,
     /// Here-documents, in order.
     pub documents: Vec<HereDocument>,
     /// `--mount`.
@@ -227,7 +227,7 @@ pub enum MountKind {
 
 /// COPY or ADD.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transfer {
+pub struct CopyInstruction {
     /// `--from`: a stage, image or context.
     pub from: Option<String>,
     /// Sources in order, not expanded.
@@ -269,7 +269,7 @@ pub enum Healthcheck {
     /// `CMD`.
     Check {
         /// Command of the check.
-        command: Command,
+        command: CommandForm,
         /// `--interval`, in nanoseconds; 0 where nothing is said.
         interval: u64,
         /// `--timeout`, in nanoseconds.

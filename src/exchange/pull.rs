@@ -5,14 +5,14 @@ use super::wanted::{ExchangeItem, WantedArtifacts, WantedBootstrap};
 use crate::artifact::repository::RepositoryError;
 use crate::artifact::shared_cache::{SOURCES, SharedCache, SharedCaches};
 use crate::base::causes::with_causes;
-use crate::base::event::{Event, Observer, Outcome};
+use crate::base::event::{Event, Observer, PackageOutcome};
 use crate::base::parallel;
 use crate::bootstrap::{SupplyError, bring_bootstrap};
 use crate::build::project::Project;
 use crate::package::PackageId;
 use crate::package::contents::check;
 use crate::source::{self, FetchOptions, SourceProblem, SourceRequest};
-use crate::store::{FailureKind, Reach, Transfer};
+use crate::store::{FailureKind, Reach, StoreTransfer};
 use crate::tree::PackageKey;
 
 /// Result of a pull.
@@ -150,7 +150,7 @@ impl PullRun<'_> {
             self.first(&id.to_string(), ask, RepositoryError::kind)
         })?;
         Ok(match brought {
-            Some(Outcome::Cached) => Got::Present,
+            Some(PackageOutcome::Cached) => Got::Present,
             Some(_) => Got::Fetched,
             None => Got::Missing,
         })
@@ -186,7 +186,7 @@ impl PullRun<'_> {
         }
         let Some(key) = request.mirror_key() else { return Ok(Got::Missing) };
         let subject = request.subject();
-        let transfer = Transfer { subject: &subject, observer: self.observer };
+        let transfer = StoreTransfer { subject: &subject, observer: self.observer };
         let ask = |cache: &SharedCache| -> Result<bool, ExchangeError> {
             let store = cache.store().folder(SOURCES);
             match store.backend().head(&key, &transfer) {

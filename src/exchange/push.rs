@@ -22,7 +22,7 @@ use crate::build::upload::{Evidence, PackageUpload, SourceUpload, unknown};
 use crate::package::paths::{bootstrap_path, package_path};
 use crate::package::{ImageName, PackageId};
 use crate::source::{self, FetchOptions, SourceRequest};
-use crate::store::{Key, Put, Reach, Transfer};
+use crate::store::{Key, Put, Reach, StoreTransfer};
 
 /// Result of a push at one store.
 #[derive(Debug, Default)]
@@ -262,7 +262,7 @@ impl<'w> PushRun<'w> {
         let size = fs_err::metadata(fetched.path()).map_or(0, |data| data.len());
         let subject = request.subject();
         self.at_each(&what, size, |cache| {
-            let transfer = Transfer { subject: &subject, observer: &uploading };
+            let transfer = StoreTransfer { subject: &subject, observer: &uploading };
             let store = cache.store().folder(SOURCES);
             let put = upload.upload(store.backend(), self.scratch, &self.here, &transfer)?;
             let is_new = put == Put::Written;

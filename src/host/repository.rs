@@ -15,9 +15,9 @@ use super::interruptible::UntilInterrupted;
 use super::late::LateFile;
 use super::lock::FolderLock;
 use super::paths::Host;
-use super::record::{self, Manifest};
+use super::record::{self, PackageManifest};
 use super::signed::verified_copy;
-use crate::archive::{EntryPath, Limits, unpack_package_watched};
+use crate::archive::{ArchiveLimits, EntryPath, unpack_package_watched};
 use crate::artifact::repository::Repository;
 use crate::base::atomic::{AtomicFile, TEMPORARY_PREFIX, sweep_under_lock, sync_folder};
 use crate::base::event::{Event, Observer};
@@ -223,7 +223,7 @@ impl<'a> PackageRepository<'a> {
         if result.is_err() {
             drop(remove_all_closed(&folder));
             if !self.has(id) {
-                drop(Manifest::remove(self.folder, id));
+                drop(PackageManifest::remove(self.folder, id));
             }
         }
         result.map(|()| Add::Added)
@@ -237,8 +237,8 @@ impl<'a> PackageRepository<'a> {
         is_other: impl FnOnce(String) -> Result<(), RepositoryError>,
     ) -> Result<(), RepositoryError> {
         let change = |source| RepositoryError::Change { action: "add", id: id.clone(), source };
-        let mut manifest = Manifest::default();
-        unpack_package_watched(archive, folder, &Limits::default(), &mut |entry, sum| {
+        let mut manifest = PackageManifest::default();
+        unpack_package_watched(archive, folder, &ArchiveLimits::default(), &mut |entry, sum| {
             manifest.add(entry, sum);
         })
         .map_err(|source| RepositoryError::Unpack { id: id.clone(), source: Box::new(source) })?;
@@ -257,7 +257,7 @@ impl<'a> PackageRepository<'a> {
     }
 
     /// Renames a complete package to its final name.
-    fn put_in_place(&self, id: &PackageId, manifest: &Manifest) -> io::Result<()> {
+    fn put_in_place(&self, id: &PackageId, manifest: &PackageManifest) -> io::Result<()> {
         let folder = self.temporary(id);
         manifest.write(self.folder, id)?;
         super::sync::sync([folder.as_path()]).map_err(io::Error::other)?;
@@ -282,7 +282,7 @@ impl<'a> PackageRepository<'a> {
             out.write_all(file.content.as_bytes())?;
             fs_err::set_permissions(&path, PermissionsExt::from_mode(file.mode))?;
         }
-        self.put_in_place(id, &Manifest::of_folder(&folder)?)
+        self.put_in_place(id, &PackageManifest::of_folder(&folder)?)
     }
 
     /// Path of a package during its unpacking or removal.
@@ -301,7 +301,7 @@ impl<'a> PackageRepository<'a> {
             other => other.map_err(change)?,
         }
         remove_all_closed(&gone).map_err(change)?;
-        Manifest::remove(self.folder, id).map_err(change)?;
+        PackageManifest::remove(self.folder, id).map_err(change)?;
         Ok(true)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Seek};
 
 use super::interruptible::UntilInterrupted;
-use super::record::{Manifest, PackageItem};
+use super::record::{PackageItem, PackageManifest};
 use super::repository::{PackageRepository, RepositoryError};
 use crate::archive::{EntryPath, ReadError};
 use crate::artifact::repository::{self as remote, Repository};
@@ -93,11 +93,11 @@ impl PackageRepository<'_> {
         let unreadable = |source| VerifyError::Unreadable { id: id.clone(), source };
         let expected = match from {
             Some(from) => self.offered(id, from, observer)?,
-            None => Manifest::read(self.folder, id)
+            None => PackageManifest::read(self.folder, id)
                 .map_err(unreadable)?
                 .ok_or_else(|| VerifyError::NotRecorded(id.clone()))?,
         };
-        let found = Manifest::of_folder(&self.place(id)).map_err(unreadable)?;
+        let found = PackageManifest::of_folder(&self.place(id)).map_err(unreadable)?;
         Ok(compare(expected, found))
     }
 
@@ -107,7 +107,7 @@ impl PackageRepository<'_> {
         id: &PackageId,
         from: &Repository,
         observer: &dyn Observer,
-    ) -> Result<Manifest, VerifyError> {
+    ) -> Result<PackageManifest, VerifyError> {
         // Downloads are in a folder that the holder of the lock sweeps.
         let _lock = self.lock()?;
         let target = self.folder.join(format!("{id}.tar.xz"));
@@ -118,12 +118,15 @@ impl PackageRepository<'_> {
         file.file()
             .rewind()
             .map_err(|source| VerifyError::Unreadable { id: id.clone(), source })?;
-        Manifest::of_archive(UntilInterrupted { inner: file.file(), observer })
+        PackageManifest::of_archive(UntilInterrupted { inner: file.file(), observer })
             .map_err(|source| VerifyError::Archive { id: id.clone(), source })
     }
 }
 
-fn compare(expected: Manifest, mut found: Manifest) -> BTreeMap<EntryPath, Difference> {
+fn compare(
+    expected: PackageManifest,
+    mut found: PackageManifest,
+) -> BTreeMap<EntryPath, Difference> {
     let mut differences = BTreeMap::new();
     for (path, item) in expected.0 {
         let difference = match found.0.remove(&path) {

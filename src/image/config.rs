@@ -130,8 +130,8 @@ struct RawRoot {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
 struct RawRun {
-    entrypoint: Option<Words>,
-    cmd: Option<Words>,
+    entrypoint: Option<WordOrList>,
+    cmd: Option<WordOrList>,
     env: Option<Vec<String>>,
     user: Option<String>,
     working_dir: Option<String>,
@@ -140,7 +140,7 @@ struct RawRun {
 /// Old images have a single word where a list belongs.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Words {
+enum WordOrList {
     List(Vec<String>),
     One(String),
 }
@@ -197,12 +197,12 @@ fn run_config(raw: RawRun) -> RunConfig {
     }
 }
 
-fn words(words: Option<Words>) -> Vec<String> {
+fn words(words: Option<WordOrList>) -> Vec<String> {
     match words {
         None => Vec::new(),
-        Some(Words::List(list)) => list,
-        Some(Words::One(word)) if word.is_empty() => Vec::new(),
-        Some(Words::One(word)) => vec![word],
+        Some(WordOrList::List(list)) => list,
+        Some(WordOrList::One(word)) if word.is_empty() => Vec::new(),
+        Some(WordOrList::One(word)) => vec![word],
     }
 }
 

@@ -29,7 +29,7 @@ pub use contents::PackageContents;
 pub use environment::environment_warnings;
 pub use error::{InstallError, Owner, SysctlValue};
 pub use info::PackageInfo;
-pub use plan::{InstallOptions, InstallPlan, Node, Unit, Units, plan_install};
+pub use plan::{InstallNode, InstallOptions, InstallPlan, Unit, Units, plan_install};
 pub use write::WriteError;
 
 /// Path of the install root for its users.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::contents::{PackageContents, check_unit_name};
 use super::environment::{environment, service_configuration};
 use super::error::{InstallError, Owner};
-use super::listing::Kind;
+use super::listing::ListedKind;
 use super::{INSTALL_ROOT, WANTS, WELL_KNOWN};
 use crate::archive::EntryPath;
 use crate::package::json::canonical;
@@ -65,7 +65,7 @@ impl<'a> InstallOptions<'a> {
 pub struct InstallPlan {
     /// Entries by path below the root: in byte order, so folders precede their contents. Folders
     /// have mode 0755, files 0644.
-    pub nodes: BTreeMap<EntryPath, Node>,
+    pub nodes: BTreeMap<EntryPath, InstallNode>,
     /// Units in `dcos.target.wants`.
     pub units: Vec<Unit>,
     /// Questionable but accepted contents.
@@ -74,7 +74,7 @@ pub struct InstallPlan {
 
 /// Entry of an install root.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Node {
+pub enum InstallNode {
     /// A folder.
     Directory,
     /// A symlink.
@@ -121,7 +121,7 @@ pub fn plan_install(
     for package in &packages {
         let link = path(&format!("active/{}", package.id.name()));
         let target = format!("{}/{}", options.repository, package.id);
-        farm.leaf(link, Node::Symlink(target.into()), &Owner::Install)?;
+        farm.leaf(link, InstallNode::Symlink(target.into()), &Owner::Install)?;
         for folder in WELL_KNOWN {
             for part in farm.with_roles(folder) {
                 farm.link_folder(package, folder, &part)?;
@@ -196,7 +196,7 @@ fn buildinfos(packages: &[&PackageContents]) -> String {
 }
 
 struct Farm<'a> {
-    nodes: BTreeMap<EntryPath, (Node, Owner)>,
+    nodes: BTreeMap<EntryPath, (InstallNode, Owner)>,
     options: &'a InstallOptions<'a>,
 }
 
@@ -208,27 +208,32 @@ impl Farm<'_> {
     }
 
     fn file(&mut self, name: &str, content: String) -> Result<(), InstallError> {
-        self.leaf(path(name), Node::File(content.into_bytes()), &Owner::Install)
+        self.leaf(path(name), InstallNode::File(content.into_bytes()), &Owner::Install)
     }
 
     /// A folder, which can be several packages'.
     fn directory(&mut self, path: EntryPath, owner: &Owner) -> Result<(), InstallError> {
         match self.nodes.get(&path) {
-            Some((Node::Directory, _)) => Ok(()),
+            Some((InstallNode::Directory, _)) => Ok(()),
             Some((_, file)) => Err(InstallError::FileAndFolder {
                 path: shown(&path),
                 folder: owner.clone(),
                 file: file.clone(),
             }),
             None => {
-                self.nodes.insert(path, (Node::Directory, owner.clone()));
+                self.nodes.insert(path, (InstallNode::Directory, owner.clone()));
                 Ok(())
             }
         }
     }
 
     /// Adds an entry other than a folder, which only a single package may have.
-    fn leaf(&mut self, path: EntryPath, node: Node, owner: &Owner) -> Result<(), InstallError> {
+    fn leaf(
+        &mut self,
+        path: EntryPath,
+        node: InstallNode,
+        owner: &Owner,
+    ) -> Result<(), InstallError> {
         self.check_free(&path, owner)?;
         self.nodes.insert(path, (node, owner.clone()));
         Ok(())
@@ -238,7 +243,7 @@ impl Farm<'_> {
     fn check_free(&self, path: &EntryPath, owner: &Owner) -> Result<(), InstallError> {
         match self.nodes.get(path) {
             None => Ok(()),
-            Some((Node::Directory, folder)) => Err(InstallError::FileAndFolder {
+            Some((InstallNode::Directory, folder)) => Err(InstallError::FileAndFolder {
                 path: shown(path),
                 folder: folder.clone(),
                 file: owner.clone(),
@@ -262,11 +267,11 @@ impl Farm<'_> {
         let prefix = format!("{}/{}/{part}/", self.options.repository, package.id);
         for (below, kind) in package.folder(part)? {
             let place = path(folder).join(&below);
-            if *kind == Kind::Directory {
+            if *kind == ListedKind::Directory {
                 self.directory(place, &owner)?;
             } else {
                 let target = [prefix.as_bytes(), below.as_bytes()].concat();
-                self.leaf(place, Node::Symlink(target), &owner)?;
+                self.leaf(place, InstallNode::Symlink(target), &owner)?;
             }
         }
         Ok(())
@@ -296,12 +301,12 @@ impl Farm<'_> {
                 }
                 Units::Root => {
                     let (package, file) = (unit.package.clone(), unit.file.clone());
-                    self.leaf(name.clone(), Node::Copy { package, file }, &owner)?;
+                    self.leaf(name.clone(), InstallNode::Copy { package, file }, &owner)?;
                     self.options.root
                 }
             };
             let target = [copies.as_bytes(), b"/", name.as_bytes()].concat();
-            self.leaf(path(WANTS).join(&name), Node::Symlink(target), &owner)?;
+            self.leaf(path(WANTS).join(&name), InstallNode::Symlink(target), &owner)?;
             units.push(unit);
         }
         Ok(())

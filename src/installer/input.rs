@@ -14,7 +14,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::error::InstallerError;
-use super::manifest::Manifest;
+use super::manifest::InstallerManifest;
 use crate::archive::EntryPath;
 use crate::base::digest::Sha1Sum;
 use crate::base::regular::open_regular;
@@ -48,7 +48,7 @@ pub(super) struct Input {
 pub(super) fn read(
     folder: &Path,
     provider: &Provider,
-    manifest: &Manifest,
+    manifest: &InstallerManifest,
 ) -> Result<Input, InstallerError> {
     let path = folder.join("config.yaml");
     let mut input =
@@ -105,7 +105,7 @@ impl Input {
     }
 
     /// Adds the parts of the release, including the package of `check_bins`.
-    fn release(&mut self, provider: &Provider, manifest: &Manifest) {
+    fn release(&mut self, provider: &Provider, manifest: &InstallerManifest) {
         let mut packages = manifest.packages.clone();
         packages.extend(self.check_bins.as_ref().map(|(id, _)| id.clone()));
         let prefix = match manifest.variant.as_str() {

@@ -35,7 +35,7 @@ pub use error::InstallerError;
 pub use file::InstallerFile;
 pub use genconf::{Genconf, Served};
 pub use keep::UPGRADE_SCRIPT;
-pub use manifest::Manifest;
+pub use manifest::InstallerManifest;
 pub use password::hash_password;
 pub use serve::{INSTALL_SCRIPT, MARK};
 pub use write::{BootstrapPart, InstallerParts, file_name, write};

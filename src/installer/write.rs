@@ -4,8 +4,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::InstallerError;
-use super::head::Head;
-use super::manifest::{FORMAT, MANIFEST, Manifest, OWN_TREE, PROGRAM, PROVIDER, SERVE};
+use super::head::ScriptHead;
+use super::manifest::{FORMAT, InstallerManifest, MANIFEST, OWN_TREE, PROGRAM, PROVIDER, SERVE};
 use crate::archive::{Attributes, EntryPath, PackError, TarWriter};
 use crate::base::atomic::AtomicFile;
 use crate::base::digest::{Sha256, Sha256Sum};
@@ -77,7 +77,7 @@ pub fn write(
     let failed = |source| InstallerError::Write { path: target.to_owned(), source };
     let program = part("pkgpanda", parts.pkgpanda)?;
     let machine = machine_of(parts.pkgpanda)?;
-    let head = Head {
+    let head = ScriptHead {
         variant: parts.variant.hashed(),
         version: parts.version,
         machine,
@@ -135,7 +135,7 @@ impl Members<'_> {
         packages.sort_by(|(one, _), (other, _)| PackageId::cmp_as_text(one, other));
         packages.dedup_by(|one, other| one.0 == other.0);
         let own = parts.installer_bootstrap.as_ref();
-        let manifest = Manifest {
+        let manifest = InstallerManifest {
             format: FORMAT,
             variant: parts.variant.hashed().to_owned(),
             version: parts.version.to_owned(),

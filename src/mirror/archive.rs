@@ -11,23 +11,23 @@ use fs_err::os::unix::fs::OpenOptionsExt;
 use tar::{Builder, EntryType, Header};
 
 use super::changes::{BUFFER, MirrorChanges, MirrorSummary};
-use super::contents::{Content, MirrorFile};
+use super::contents::{MirrorContent, MirrorFile};
 use super::error::MirrorError;
 use super::existing::{FileStamps, SUBJECT, stamp_of};
 use crate::base::atomic::{self, TemporaryFolder};
 use crate::base::digest::Tee;
 use crate::base::event::Observer;
 use crate::base::regular::open_regular;
-use crate::store::{Key, LockFile, LockedFile, Transfer};
+use crate::store::{Key, LockFile, LockedFile, StoreTransfer};
 
 /// Archive under construction, removed unless committed.
-struct Part {
+struct UnfinishedArchive {
     path: PathBuf,
     file: fs_err::File,
     is_done: bool,
 }
 
-impl Part {
+impl UnfinishedArchive {
     fn create(place: &Path) -> io::Result<Self> {
         let mut name = place.as_os_str().to_owned();
         name.push(".part");
@@ -49,7 +49,7 @@ impl Part {
     }
 }
 
-impl Drop for Part {
+impl Drop for UnfinishedArchive {
     fn drop(&mut self) {
         if !self.is_done {
             drop(fs_err::remove_file(&self.path));
@@ -74,7 +74,7 @@ impl MirrorChanges<'_> {
         fs_err::create_dir_all(&own).map_err(|error| self.failed(error))?;
         atomic::sweep_under_lock(&own).report(self.observer);
         let scratch = TemporaryFolder::create(&own).map_err(|error| self.failed(error))?;
-        let mut part = Part::create(place).map_err(|error| self.failed(error))?;
+        let mut part = UnfinishedArchive::create(place).map_err(|error| self.failed(error))?;
         let mut lock = LockFile { files: self.kept.clone() };
         let output = io::BufWriter::with_capacity(BUFFER, &mut part.file);
         let mut tar = Builder::new(output);
@@ -112,7 +112,7 @@ impl MirrorChanges<'_> {
         scratch: &Path,
     ) -> Result<LockedFile, MirrorError> {
         let staged = scratch.join("staged");
-        let Some(Content::File(path)) = &item.content else {
+        let Some(MirrorContent::File(path)) = &item.content else {
             let mut file = fs_err::File::create(&staged).map_err(|error| self.failed(error))?;
             let locked = self.fill(item, scratch, &mut file)?;
             let file = fs_err::File::open(&staged).map_err(|error| self.failed(error))?;
@@ -140,7 +140,7 @@ impl MirrorChanges<'_> {
         locked: &LockedFile,
     ) -> Result<(), MirrorError> {
         write_header(tar, key, locked.size).map_err(|error| self.failed(error))?;
-        let transfer = Transfer { subject: SUBJECT, observer: self.observer };
+        let transfer = StoreTransfer { subject: SUBJECT, observer: self.observer };
         let backend = self.existing.store.backend();
         let count = backend.get_range(key, 0..locked.size, tar.get_mut(), &transfer)?;
         let rest = (512 - count % 512) % 512;

@@ -20,7 +20,7 @@ use crate::image::registry::IMAGES;
 use crate::package::SourceSpec;
 use crate::source::SourceRequest;
 use crate::store::{
-    Backend, Key, LOCK_FILE, LONGEST_LOCK, LockFile, Store, StoreError, Transfer, is_tar_name,
+    Backend, Key, LOCK_FILE, LONGEST_LOCK, LockFile, Store, StoreError, StoreTransfer, is_tar_name,
 };
 
 /// Metadata of a file that differs after every change of its content.
@@ -198,7 +198,7 @@ pub(super) fn read_lock(
     observer: &dyn Observer,
 ) -> Result<LockFile, MirrorError> {
     let mut text = Vec::new();
-    let transfer = Transfer { subject: SUBJECT, observer };
+    let transfer = StoreTransfer { subject: SUBJECT, observer };
     place.get_range(&LockFile::key(), 0..LONGEST_LOCK, &mut text, &transfer)?;
     let name = place.name();
     LockFile::parse(&text).map_err(|source| MirrorError::Lock { place: name, source })
@@ -211,7 +211,7 @@ pub(super) fn sums(
     observer: &dyn Observer,
 ) -> Result<Sums, StoreError> {
     let mut tee = Tee::new(io::sink());
-    let transfer = Transfer { subject: SUBJECT, observer };
+    let transfer = StoreTransfer { subject: SUBJECT, observer };
     place.get_range(key, 0..u64::MAX, &mut tee as &mut dyn Write, &transfer)?;
     Ok(tee.finish().1)
 }

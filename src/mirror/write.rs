@@ -6,19 +6,19 @@ use std::path::Path;
 
 use super::archive;
 use super::changes::{MirrorChanges, MirrorSummary};
-use super::contents::{Contents, index_entries};
+use super::contents::{MirrorContents, index_entries};
 use super::error::MirrorError;
 use super::existing::{Existing, FileStamps, SUBJECT, lock_path, stamp_of};
 use crate::base::atomic::{self, AtomicFile, TemporaryFolder};
 use crate::base::event::Observer;
 use crate::image::registry::IMAGES;
 use crate::source::FetchOptions;
-use crate::store::{Key, LockFile, Transfer};
+use crate::store::{Key, LockFile, StoreTransfer};
 
 /// Makes a mirror hold its contents, and nothing else if `prune` is set.
 pub fn write(
     existing: &Existing,
-    mut contents: Contents,
+    mut contents: MirrorContents,
     prune: bool,
     fetch: &FetchOptions,
     observer: &dyn Observer,
@@ -38,7 +38,7 @@ fn old_images(
         return Ok(BTreeMap::new());
     }
     let mut text = Vec::new();
-    let transfer = Transfer { subject: SUBJECT, observer };
+    let transfer = StoreTransfer { subject: SUBJECT, observer };
     existing.store.backend().get_range(&name.parse()?, 0..u64::MAX, &mut text, &transfer)?;
     Ok(index_entries(&text))
 }

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read, Write};
 
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 use crate::base::digest::Until;
 use crate::container::helper::Interrupt;
 
@@ -19,14 +19,14 @@ pub struct TooLarge(pub u64);
 /// Bytes that may be copied and read, and the interrupt that ends it.
 #[derive(Debug)]
 pub(super) struct Budget<'a> {
-    /// Limits of archives, of which [`Limits::max_bytes`] is that of the sum.
-    pub(super) limits: Limits,
+    /// Limits of archives, of which [`ArchiveLimits::max_bytes`] is that of the sum.
+    pub(super) limits: ArchiveLimits,
     interrupt: &'a Interrupt,
     left: Cell<u64>,
 }
 
 impl<'a> Budget<'a> {
-    pub(super) fn new(limits: Limits, interrupt: &'a Interrupt) -> Self {
+    pub(super) fn new(limits: ArchiveLimits, interrupt: &'a Interrupt) -> Self {
         Self { limits, interrupt, left: Cell::new(limits.max_bytes) }
     }
 
@@ -121,7 +121,7 @@ mod tests {
         fs_err::File::create(&path).unwrap().set_len(60).unwrap();
         let open = || fs_err::File::open(&path).unwrap().into_parts().0;
         let interrupt = Interrupt::default();
-        let limits = Limits { max_bytes: 100, ..Limits::NONE };
+        let limits = ArchiveLimits { max_bytes: 100, ..ArchiveLimits::NONE };
         let budget = Budget::new(limits, &interrupt);
         assert_eq!(io::copy(&mut budget.file(open()).unwrap(), &mut io::sink()).unwrap(), 60);
         assert_eq!(too_large(&budget.file(open()).map(drop).unwrap_err()), Some(TooLarge(100)));

@@ -22,16 +22,16 @@ use crate::image::host::HostImage;
 use crate::image::platform::Platform;
 use crate::image::store::LayerBlob;
 use crate::package::json::canonical;
-use crate::package::{CommitId, FileSource, PackageId, Source, SourceName, SourceSpec};
+use crate::package::{CommitId, FileSource, PackageId, PackageSource, SourceName, SourceSpec};
 use crate::runner::command::CommandRoot;
-use crate::source::{Fetched, of_bundle, unpack_bundle};
+use crate::source::{FetchedSource, of_bundle, unpack_bundle};
 use crate::tree::{Package, PackageKey, PackageTree, TreeError};
 
 /// Checked inputs of a job's build.
 #[derive(Debug)]
 pub(super) struct JobInputs {
     pub(super) build: PackageBuild,
-    pub(super) sources: Vec<(SourceName, Fetched)>,
+    pub(super) sources: Vec<(SourceName, FetchedSource)>,
     pub(super) declared: Declared,
 }
 
@@ -203,7 +203,7 @@ fn sources(
     package: &Package,
     place: &Path,
     budget: &Budget<'_>,
-) -> Result<Vec<(SourceName, Fetched)>, PortableJobError> {
+) -> Result<Vec<(SourceName, FetchedSource)>, PortableJobError> {
     let names = |names: Vec<&SourceName>| {
         names.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     };
@@ -226,10 +226,10 @@ fn sources(
 fn source(
     job: &JobFolder,
     given: &JobSource,
-    declared: &Source,
+    declared: &PackageSource,
     place: &Path,
     budget: &Budget<'_>,
-) -> Result<Fetched, PortableJobError> {
+) -> Result<FetchedSource, PortableJobError> {
     check_kind(given, declared)?;
     let name = source_name(&given.file);
     let path = place.join("file");
@@ -256,12 +256,12 @@ fn source(
         SourceSpec::Url(source) => {
             check_file(source)?;
             let file_name = source.file_name().to_owned();
-            return Ok(Fetched::File { path, file_name });
+            return Ok(FetchedSource::File { path, file_name });
         }
         SourceSpec::UrlExtract(source) => {
             check_file(source)?;
             let file_name = source.archive_name().to_owned();
-            return Ok(Fetched::Archive { path, file_name });
+            return Ok(FetchedSource::Archive { path, file_name });
         }
         SourceSpec::Git { commit, .. } => commit,
         SourceSpec::GitLocal { .. } => commit_of(given)?,
@@ -280,7 +280,7 @@ fn source(
 }
 
 /// Refuses what a source of this kind cannot have: nothing of a description is passed over.
-fn check_kind(given: &JobSource, declared: &Source) -> Result<(), PortableJobError> {
+fn check_kind(given: &JobSource, declared: &PackageSource) -> Result<(), PortableJobError> {
     let problem = match declared.spec {
         SourceSpec::Url(_) | SourceSpec::UrlExtract(_) if given.converted.is_some() => {
             "a source that is not of git has converted files"

@@ -46,7 +46,7 @@ mod tarball;
 mod unable;
 
 pub use budget::TooLarge;
-pub use compare::{Cause, CompareError, Comparison, Difference, Times, compare};
+pub use compare::{ArchiveComparison, BuildTimes, Cause, CompareError, Difference, compare};
 pub use document::{JobDependency, JobDocument, JobImage, JobLimits, JobSource};
 pub use error::{EntryProblem, PortableJobError};
 pub use export::{ExportOptions, export};

@@ -75,7 +75,7 @@ fn add<W: Write>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::Limits;
+    use crate::archive::ArchiveLimits;
     use crate::container::helper::Interrupt;
 
     #[test]
@@ -94,7 +94,7 @@ mod tests {
             }
             let mut out = Vec::new();
             let interrupt = Interrupt::default();
-            let budget = Budget::new(Limits::NONE, &interrupt);
+            let budget = Budget::new(ArchiveLimits::NONE, &interrupt);
             write_folder(place.path(), &mut out, 7, &budget).unwrap();
             out
         };
@@ -111,7 +111,8 @@ mod tests {
             file.set_len(600 << 30).unwrap();
         }
         let interrupt = Interrupt::default();
-        let budget = Budget::new(Limits { max_bytes: 1 << 40, ..Limits::NONE }, &interrupt);
+        let budget =
+            Budget::new(ArchiveLimits { max_bytes: 1 << 40, ..ArchiveLimits::NONE }, &interrupt);
         let mut out = Vec::new();
         let refused = write_folder(place.path(), &mut out, 7, &budget).unwrap_err();
         assert!(out.is_empty());

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::argument::{Argument, ArgumentType, Origin};
-use super::kind::Kind;
+use super::argument::{Argument, ArgumentOrigin, ArgumentType};
+use super::kind::TextKind;
 use super::names::{RELEASE_VALUES, is_reserved, release_value};
 use crate::package::yaml::{Yaml, YamlEntry, YamlNode};
 use crate::package::{PackageName, Problem};
@@ -31,7 +31,7 @@ pub(super) struct OutputTemplate {
     pub(super) template: String,
     /// Offset of the template's name in `provider.yaml`.
     pub(super) offset: usize,
-    pub(super) kind: Kind,
+    pub(super) kind: TextKind,
     pub(super) content_type: Option<String>,
     /// The argument without whose value there is no such output.
     pub(super) when: Option<String>,
@@ -52,7 +52,7 @@ pub(super) struct PackageFileTemplate {
     pub(super) path: String,
     pub(super) template: String,
     pub(super) offset: usize,
-    pub(super) kind: Kind,
+    pub(super) kind: TextKind,
     pub(super) mode: u32,
     /// The argument without whose value there is no such file.
     pub(super) when: Option<String>,
@@ -166,15 +166,15 @@ fn argument(entry: &YamlEntry) -> Result<Argument, Problem> {
     let kind = argument_type(&fields)?;
     let (origin, offset) = fields.needed("from")?;
     let origin = match origin {
-        "release" => Origin::Release,
-        "deployer" => Origin::Deployer,
-        "late" => Origin::Late,
+        "release" => ArgumentOrigin::Release,
+        "deployer" => ArgumentOrigin::Deployer,
+        "late" => ArgumentOrigin::Late,
         _ => {
             let message = "from must be one of: release, deployer, late";
             return Err(Problem::at(offset, message));
         }
     };
-    if origin == Origin::Release && release_value(name).is_none() {
+    if origin == ArgumentOrigin::Release && release_value(name).is_none() {
         let known: Vec<&str> = RELEASE_VALUES.iter().map(|value| value.name).collect();
         let message = format!("a release has no value {name}");
         return Err(Problem::at(offset, message).hint(format!("it has: {}", known.join(", "))));
@@ -188,7 +188,7 @@ fn argument(entry: &YamlEntry) -> Result<Argument, Problem> {
     });
     let written_as = fields.text("written_as")?;
     if let Some((_, offset)) = written_as
-        && origin == Origin::Release
+        && origin == ArgumentOrigin::Release
     {
         let message = "written_as is for values that come later, not for those of the release";
         return Err(Problem::at(offset, message));
@@ -302,10 +302,10 @@ fn typed(node: &YamlNode) -> Value {
     }
 }
 
-fn kind(fields: &Fields<'_>, template: &str) -> Result<Kind, Problem> {
-    let Some((name, offset)) = fields.text("kind")? else { return Ok(Kind::of_file(template)) };
-    Kind::named(name).ok_or_else(|| {
-        let known: Vec<&str> = Kind::ALL.iter().map(|(name, _)| *name).collect();
+fn kind(fields: &Fields<'_>, template: &str) -> Result<TextKind, Problem> {
+    let Some((name, offset)) = fields.text("kind")? else { return Ok(TextKind::of_file(template)) };
+    TextKind::named(name).ok_or_else(|| {
+        let known: Vec<&str> = TextKind::ALL.iter().map(|(name, _)| *name).collect();
         Problem::at(offset, format!("kind must be one of: {}", known.join(", ")))
     })
 }

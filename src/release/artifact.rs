@@ -17,7 +17,7 @@ pub mod content_type {
 
 /// Content of an artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum ArtifactContent {
     /// Bytes in memory.
     Bytes(Vec<u8>),
     /// A local file.
@@ -44,7 +44,7 @@ pub struct SignatureSource {
     /// The id that the artifact was signed for.
     pub id: String,
     /// Content of the artifact.
-    pub of: Source,
+    pub of: ArtifactContent,
 }
 
 /// Meaning of an object of the same name that a store has already.
@@ -66,14 +66,14 @@ pub struct Artifact {
     /// Content type, if stated.
     pub content_type: Option<String>,
     /// Content.
-    pub source: Source,
+    pub source: ArtifactContent,
     /// Meaning of an existing object under the reproducible path.
     pub existing: Existing,
 }
 
 impl Artifact {
     /// Creates an artifact that is the same in all channels.
-    pub fn reproducible(path: Key, source: Source, existing: Existing) -> Self {
+    pub fn reproducible(path: Key, source: ArtifactContent, existing: Existing) -> Self {
         Self {
             reproducible_path: Some(path),
             channel_path: None,
@@ -84,7 +84,7 @@ impl Artifact {
     }
 
     /// Creates an artifact of a channel.
-    pub fn of_channel(path: Key, content_type: Option<&str>, source: Source) -> Self {
+    pub fn of_channel(path: Key, content_type: Option<&str>, source: ArtifactContent) -> Self {
         Self {
             reproducible_path: None,
             channel_path: Some(path),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::artifact::{Artifact, Existing, Source, content_type};
+use super::artifact::{Artifact, ArtifactContent, Existing, content_type};
 use super::error::ReleaseError;
 use super::layout::LayoutError;
 use super::metadata::{Complete, Metadata};
@@ -41,7 +41,7 @@ impl ChannelParts<'_> {
     /// Makes the artifacts, in the order of `metadata.json`. Nothing is stored.
     pub fn artifacts(&self) -> Result<Vec<Artifact>, ReleaseError> {
         let key = |name: &str| name.parse().map_err(LayoutError::from);
-        let version = Source::Bytes(self.version.as_bytes().to_vec());
+        let version = ArtifactContent::Bytes(self.version.as_bytes().to_vec());
         let mut artifacts = vec![
             Artifact::of_channel(key("version")?, Some(content_type::TEXT), version),
             self.pkgpanda.artifact()?,
@@ -118,7 +118,7 @@ impl ChannelParts<'_> {
 /// Adds a file of a provider. A reproducible file may be that of another variant, too.
 fn add(artifacts: &mut Vec<Artifact>, file: ProviderFile) -> Result<(), ReleaseError> {
     let key = file.name.parse().map_err(LayoutError::from)?;
-    let source = Source::Bytes(file.bytes);
+    let source = ArtifactContent::Bytes(file.bytes);
     let artifact = if file.reproducible {
         let artifact = Artifact::reproducible(key, source, Existing::Serves);
         Artifact { content_type: file.content_type, ..artifact }

@@ -7,7 +7,7 @@ use super::parallel::each;
 use super::storage::Storage;
 use super::survey::read;
 use super::trees::all_packages;
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 use crate::artifact::repository::Repository;
 use crate::base::digest::Sha1Sum;
 use crate::base::event::Observer;
@@ -24,7 +24,7 @@ pub fn fetch_core(
     storage: &Storage,
     metadata: &Metadata,
     cache: &Cache,
-    limits: &Limits,
+    limits: &ArchiveLimits,
     required: Option<&TrustedKeys>,
     observer: &dyn Observer,
 ) -> Result<(), ReleaseError> {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::artifact::{Artifact, Existing, Source};
+use super::artifact::{Artifact, ArtifactContent, Existing};
 use super::error::ReleaseError;
 use super::layout::LayoutError;
 use crate::base::digest::Sha256Sum;
@@ -37,7 +37,7 @@ impl StaticPkgpanda {
     /// The artifact, the same for all channels.
     pub fn artifact(&self) -> Result<Artifact, ReleaseError> {
         let key = self.repository_path().parse().map_err(LayoutError::from)?;
-        let source = Source::File(self.path.clone());
+        let source = ArtifactContent::File(self.path.clone());
         Ok(Artifact::reproducible(key, source, Existing::HasToBeEqual))
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::artifact::{Artifact, Existing, Source, content_type};
+use super::artifact::{Artifact, ArtifactContent, Existing, content_type};
 use super::layout::{LayoutError, ReleaseLocation};
 use super::metadata::{METADATA, Metadata};
 use crate::store::{About, Key};
@@ -13,7 +13,7 @@ use crate::store::{About, Key};
 /// Part of a repository that has an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Target {
+pub enum ReleaseTarget {
     /// In the repository, for all channels.
     Repository,
     /// Under the commit.
@@ -28,9 +28,9 @@ pub struct Operation {
     /// Key of the object.
     pub key: Key,
     /// Part of the repository that has the object.
-    pub target: Target,
+    pub target: ReleaseTarget,
     /// Content.
-    pub source: Source,
+    pub source: ArtifactContent,
     /// Content type, if stated.
     pub content_type: Option<String>,
     /// Meaning of an existing object.
@@ -40,7 +40,7 @@ pub struct Operation {
 impl Operation {
     /// True if an existing object is left alone.
     pub fn is_reproducible(&self) -> bool {
-        self.target == Target::Repository
+        self.target == ReleaseTarget::Repository
     }
 
     /// True if an object of the name serves, with any content.
@@ -60,14 +60,14 @@ impl Operation {
 
 /// Stage of a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stage {
+pub struct ReleaseStage {
     /// Operations of each artifact, in order of execution.
     pub artifacts: Vec<Vec<Operation>>,
     /// The last operation.
     pub metadata: Operation,
 }
 
-impl Stage {
+impl ReleaseStage {
     /// All operations in order.
     pub fn operations(&self) -> impl Iterator<Item = &Operation> {
         self.artifacts.iter().flatten().chain([&self.metadata])
@@ -76,13 +76,13 @@ impl Stage {
 
 /// Plan of a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
+pub struct ReleasePlan {
     /// Place of the release.
     pub location: ReleaseLocation,
     /// Text of `metadata.json`.
     pub metadata: String,
     /// The stages.
-    pub stages: [Stage; 2],
+    pub stages: [ReleaseStage; 2],
 }
 
 /// Artifacts do not make a release.
@@ -102,7 +102,7 @@ pub enum PlanError {
     Shared(Key),
 }
 
-impl Plan {
+impl ReleasePlan {
     /// Makes the plan of artifacts that `metadata` describes, in their order.
     pub fn new(
         location: ReleaseLocation,
@@ -121,15 +121,15 @@ impl Plan {
             second.extend(copies.map(|copy| vec![copy]));
         }
         let path = METADATA.parse().map_err(LayoutError::from)?;
-        let source = Source::Bytes(text.clone().into_bytes());
+        let source = ArtifactContent::Bytes(text.clone().into_bytes());
         let artifact = Artifact::of_channel(path, Some(content_type::JSON), source);
         let (mut operation, copy) = operations(&location, &artifact)?;
         let (Some(last), Some(copy)) = (operation.pop(), copy) else {
             unreachable!("an artifact of a channel has two objects")
         };
         let stages = [
-            Stage { artifacts: first, metadata: last },
-            Stage { artifacts: second, metadata: copy },
+            ReleaseStage { artifacts: first, metadata: last },
+            ReleaseStage { artifacts: second, metadata: copy },
         ];
         let plan = Self { location, metadata: text, stages };
         plan.check_keys()?;
@@ -139,12 +139,14 @@ impl Plan {
     /// Refuses duplicate keys, and keys that are folders of others.
     fn check_keys(&self) -> Result<(), PlanError> {
         let mut keys = BTreeSet::new();
-        for operation in self.stages.iter().flat_map(Stage::operations) {
+        for operation in self.stages.iter().flat_map(ReleaseStage::operations) {
             if !keys.insert(operation.key.as_str()) {
                 return Err(PlanError::SamePath(operation.key.clone()));
             }
         }
-        let all = || self.stages.iter().flat_map(Stage::operations).map(|operation| &operation.key);
+        let all = || {
+            self.stages.iter().flat_map(ReleaseStage::operations).map(|operation| &operation.key)
+        };
         for key in all() {
             let folder = format!("{key}/");
             let below = keys.range(folder.as_str()..).next();
@@ -161,7 +163,7 @@ fn operations(
     location: &ReleaseLocation,
     artifact: &Artifact,
 ) -> Result<(Vec<Operation>, Option<Operation>), PlanError> {
-    let make = |key: Key, target: Target, source: Source| Operation {
+    let make = |key: Key, target: ReleaseTarget, source: ArtifactContent| Operation {
         key,
         target,
         source,
@@ -172,13 +174,16 @@ fn operations(
     // The first object is uploaded, each further one a copy of it within the storage.
     let mut source = |key: &Key| match stored.get_or_insert_with(|| key.clone()) {
         from if from == key => artifact.source.clone(),
-        from => Source::Stored { from: from.clone(), otherwise: Box::new(artifact.source.clone()) },
+        from => ArtifactContent::Stored {
+            from: from.clone(),
+            otherwise: Box::new(artifact.source.clone()),
+        },
     };
     let (mut first, mut second) = (Vec::new(), None);
     if let Some(path) = &artifact.reproducible_path {
         let key = location.reproducible(path)?;
         let from = source(&key);
-        first.push(make(key, Target::Repository, from));
+        first.push(make(key, ReleaseTarget::Repository, from));
     }
     if let Some(path) = &artifact.channel_path {
         if super::layout::is_shared(path.as_str()) {
@@ -186,9 +191,9 @@ fn operations(
         }
         let (release, channel) = (location.of_release(path)?, location.of_channel(path)?);
         let from = source(&release);
-        first.push(make(release.clone(), Target::Release, from));
+        first.push(make(release.clone(), ReleaseTarget::Release, from));
         let from = source(&channel);
-        second = Some(make(channel, Target::Channel, from));
+        second = Some(make(channel, ReleaseTarget::Channel, from));
     }
     Ok((first, second))
 }
@@ -210,8 +215,8 @@ mod tests {
         Metadata::parse(text).unwrap()
     }
 
-    fn bytes(text: &str) -> Source {
-        Source::Bytes(text.as_bytes().to_vec())
+    fn bytes(text: &str) -> ArtifactContent {
+        ArtifactContent::Bytes(text.as_bytes().to_vec())
     }
 
     #[test]
@@ -225,11 +230,11 @@ mod tests {
             Artifact::of_channel(key("version"), Some(content_type::TEXT), bytes("1")),
             both,
         ];
-        let plan = Plan::new(location(Some("master")), &metadata(), &artifacts).unwrap();
-        let shown = |stage: &Stage| -> Vec<String> {
+        let plan = ReleasePlan::new(location(Some("master")), &metadata(), &artifacts).unwrap();
+        let shown = |stage: &ReleaseStage| -> Vec<String> {
             let line = |operation: &Operation| {
                 let from = match &operation.source {
-                    Source::Stored { from, .. } => format!(" <- {from}"),
+                    ArtifactContent::Stored { from, .. } => format!(" <- {from}"),
                     _ => String::new(),
                 };
                 let about = operation.about();
@@ -262,14 +267,15 @@ mod tests {
                 ),
             ]
         );
-        let plan = Plan::new(location(None), &metadata(), &artifacts).unwrap();
+        let plan = ReleasePlan::new(location(None), &metadata(), &artifacts).unwrap();
         assert_eq!(plan.stages[1].metadata.key.as_str(), "testing/metadata.json");
     }
 
     #[test]
     fn paths_that_meet_are_refused() {
         let of = |path: &str| Artifact::of_channel(key(path), None, bytes("x"));
-        let plan = |artifacts: &[Artifact]| Plan::new(location(None), &metadata(), artifacts);
+        let plan =
+            |artifacts: &[Artifact]| ReleasePlan::new(location(None), &metadata(), artifacts);
         assert_eq!(
             plan(&[of("a"), of("a")]),
             Err(PlanError::SamePath(key("testing/commit/c0ffee/a")))

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::artifact::{Artifact, Existing, SignatureSource, Source};
-use super::content::{Local, Reader};
+use super::artifact::{Artifact, ArtifactContent, Existing, SignatureSource};
+use super::content::{ContentReader, Local};
 use super::error::ReleaseError;
 use super::layout::LayoutError;
 use super::parallel::each;
@@ -17,7 +17,7 @@ use crate::store::signature::{SUFFIX, Signer};
 /// bytes on this machine, so that a storage has to have the same ones.
 pub fn sign(artifacts: Vec<Artifact>, signer: &Signer) -> Result<Vec<Artifact>, ReleaseError> {
     let mut seen = BTreeSet::new();
-    let wanted: Vec<(Key, Source)> = artifacts
+    let wanted: Vec<(Key, ArtifactContent)> = artifacts
         .iter()
         .filter_map(|artifact| Some((artifact.reproducible_path.clone()?, artifact.source.clone())))
         // The list of a bootstrap's packages decides nothing.
@@ -34,13 +34,17 @@ pub fn sign(artifacts: Vec<Artifact>, signer: &Signer) -> Result<Vec<Artifact>, 
     Ok(signed.chain(signatures).collect())
 }
 
-fn signature(path: &Key, source: &Source, signer: &Signer) -> Result<Artifact, ReleaseError> {
+fn signature(
+    path: &Key,
+    source: &ArtifactContent,
+    signer: &Signer,
+) -> Result<Artifact, ReleaseError> {
     let unread =
         |source| ReleaseError::File { operation: "sign", path: path.as_str().into(), source };
     let local = Local::of(source);
-    let sum = Reader::open(local).and_then(Sha256Sum::of_reader).map_err(unread)?;
+    let sum = ContentReader::open(local).and_then(Sha256Sum::of_reader).map_err(unread)?;
     let id = signed_id(path.as_str());
-    let content = Reader::open(local).map_err(unread)?;
+    let content = ContentReader::open(local).map_err(unread)?;
     let text = signer
         .sign(content, id, &sum)
         .map_err(|error| unread(std::io::Error::other(crate::base::causes::with_causes(&error))))?;
@@ -51,5 +55,9 @@ fn signature(path: &Key, source: &Source, signer: &Signer) -> Result<Artifact, R
         id: id.to_owned(),
         of: source.clone(),
     };
-    Ok(Artifact::reproducible(key, Source::Signature(Box::new(source)), Existing::HasToBeEqual))
+    Ok(Artifact::reproducible(
+        key,
+        ArtifactContent::Signature(Box::new(source)),
+        Existing::HasToBeEqual,
+    ))
 }

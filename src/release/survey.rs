@@ -8,16 +8,16 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::artifact::Source;
+use super::artifact::ArtifactContent;
 use super::content::{Local, is_equal};
 use super::error::ReleaseError;
 use super::layout::{LayoutError, ReleaseLocation};
 use super::metadata::{LONGEST, METADATA, Metadata};
 use super::parallel::each;
-use super::plan::{Operation, Plan};
+use super::plan::{Operation, ReleasePlan};
 use super::storage::Storage;
 use crate::base::event::Observer;
-use crate::store::{Key, Transfer};
+use crate::store::{Key, StoreTransfer};
 
 /// State of a storage.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub struct Surveyed {
 #[expect(missing_debug_implementations, reason = "an observer is not shown")]
 pub struct Survey<'s> {
     /// Plan of the release.
-    pub plan: &'s Plan,
+    pub plan: &'s ReleasePlan,
     /// The preferred storage.
     pub preferred: &'s Storage,
     /// True if the channel may be that of another commit.
@@ -107,11 +107,11 @@ impl Survey<'_> {
         operation: &Operation,
         found: &mut Surveyed,
     ) -> Result<(), ReleaseError> {
-        let Source::Stored { from, .. } = &operation.source else { return Ok(()) };
+        let ArtifactContent::Stored { from, .. } = &operation.source else { return Ok(()) };
         if operation.serves() {
             return Ok(());
         }
-        let transfer = Transfer { subject: from.as_str(), observer: self.observer };
+        let transfer = StoreTransfer { subject: from.as_str(), observer: self.observer };
         let equal = is_equal(storage.backend(), from, Local::of(&operation.source), &transfer);
         match equal.map_err(ReleaseError::reading(&storage.name))? {
             Some(false) if operation.is_reproducible() => {
@@ -129,9 +129,9 @@ impl Survey<'_> {
     /// command would take the preferred storage's object, if that is the one.
     fn different(&self, storage: &Storage, operation: &Operation, key: &Key) -> ReleaseError {
         let is_source = match &operation.source {
-            Source::Stored { from, .. } => from == key,
-            Source::Bytes(_) | Source::File(_) => self.plan.location.is_testing(),
-            Source::Signature(_) => false,
+            ArtifactContent::Stored { from, .. } => from == key,
+            ArtifactContent::Bytes(_) | ArtifactContent::File(_) => self.plan.location.is_testing(),
+            ArtifactContent::Signature(_) => false,
         };
         let is_taken =
             is_source && storage.name == self.preferred.name && super::layout::is_bootstrap(key);
@@ -146,7 +146,7 @@ impl Survey<'_> {
             return Err(ReleaseError::Interrupted);
         }
         let (backend, key) = (storage.backend(), &operation.key);
-        let transfer = Transfer { subject: key.as_str(), observer: self.observer };
+        let transfer = StoreTransfer { subject: key.as_str(), observer: self.observer };
         let found = if operation.serves() {
             match backend.head(key, &transfer) {
                 Ok(_) => Ok(Some(true)),
@@ -220,7 +220,7 @@ pub(super) fn read(
     key: &Key,
     observer: &dyn Observer,
 ) -> Result<Option<Vec<u8>>, ReleaseError> {
-    let transfer = Transfer { subject: key.as_str(), observer };
+    let transfer = StoreTransfer { subject: key.as_str(), observer };
     let mut text = Vec::new();
     match storage.backend().get_range(key, 0..LONGEST + 1, &mut text, &transfer) {
         Ok(_) => {}

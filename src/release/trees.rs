@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::artifact::{Artifact, Existing, Source};
+use super::artifact::{Artifact, ArtifactContent, Existing};
 use super::error::ReleaseError;
 use super::layout::LayoutError;
 use super::metadata::{Complete, Metadata, sorted};
@@ -53,7 +53,7 @@ pub fn core_artifacts(completes: &Completes, cache: &Cache) -> Result<Vec<Artifa
         for (name, path) in
             [(bootstrap_name(id), bootstrap_path(id)), (active_name(id), list_path(id))]
         {
-            let source = Source::File(cache.bootstraps().join(name));
+            let source = ArtifactContent::File(cache.bootstraps().join(name));
             let existing = Existing::HasToBeEqual;
             artifacts.push(Artifact::reproducible(key(path)?, source, existing));
         }
@@ -62,12 +62,12 @@ pub fn core_artifacts(completes: &Completes, cache: &Cache) -> Result<Vec<Artifa
             ("bootstrap.latest", id.to_string()),
             ("complete.latest.json", complete_json(Some(&bootstrap), &complete.packages)),
         ] {
-            let source = Source::Bytes(text.into_bytes());
+            let source = ArtifactContent::Bytes(text.into_bytes());
             artifacts.push(Artifact::of_channel(key(variant.file(name))?, None, source));
         }
         for package in &complete.packages {
             if seen.insert(package) {
-                let source = Source::File(cache.archive(package));
+                let source = ArtifactContent::File(cache.archive(package));
                 let path = key(package_path(package))?;
                 artifacts.push(Artifact::reproducible(path, source, Existing::Serves));
             }
@@ -103,7 +103,7 @@ pub fn copied(artifacts: Vec<Artifact>, repository: &str) -> Result<Vec<Artifact
         };
         let from = format!("{repository}/{path}").parse().map_err(LayoutError::from)?;
         let otherwise = Box::new(artifact.source);
-        Ok(Artifact { source: Source::Stored { from, otherwise }, ..artifact })
+        Ok(Artifact { source: ArtifactContent::Stored { from, otherwise }, ..artifact })
     };
     artifacts.into_iter().map(copy).collect()
 }

@@ -15,7 +15,7 @@ use crate::base::escape::html;
 use crate::base::event::Observer;
 use crate::package::Variant;
 use crate::package::paths::{bootstrap_path, package_path};
-use crate::store::{Key, Transfer};
+use crate::store::{Key, StoreTransfer};
 
 /// Channel with its release.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub fn list(
 ) -> Result<Vec<ListedRelease>, ReleaseError> {
     let below: Option<Key> =
         repository.map(|path| path.parse().map_err(LayoutError::from)).transpose()?;
-    let transfer = Transfer { subject: repository.unwrap_or("releases"), observer };
+    let transfer = StoreTransfer { subject: repository.unwrap_or("releases"), observer };
     let objects = storage.backend().list(below.as_ref(), &transfer);
     let objects = objects.map_err(ReleaseError::reading(&storage.name))?;
     let channel = |key: &Key| {

@@ -7,8 +7,8 @@ use crate::base::digest::{Sha1Sum, Sha256Sum, Tee};
 use crate::base::event::Observer;
 use crate::base::http::{HttpClient, HttpError, redact};
 use crate::base::regular::open_regular;
-use crate::package::json::Node;
-use crate::package::{Problem, Source, path_of_file_url};
+use crate::package::json::JsonNode;
+use crate::package::{PackageSource, Problem, path_of_file_url};
 
 /// Source of a new package.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,7 +130,8 @@ impl NewSource {
         let text = serde_json::json!({
             "kind": self.kind(), "url": self.url, "sha1": self.sha1.as_str(),
         });
-        let parsed = Node::parse(&text.to_string()).and_then(|node| Source::from_json(&node));
+        let parsed =
+            JsonNode::parse(&text.to_string()).and_then(|node| PackageSource::from_json(&node));
         match parsed {
             Ok(_) => Ok(self),
             Err(problem) => Err(SourceError::Invalid { url: redact(&self.url), problem }),

@@ -22,10 +22,10 @@ use sha1::Digest as _;
 
 use super::clone::write_mirror_config;
 use super::git_layout::{self, Refs};
-use super::git_login::Login;
+use super::git_login::GitLogin;
 use super::git_program::GitRun;
 use super::git_url::GitLocation;
-use super::{FetchOptions, Fetched, SourceProblem};
+use super::{FetchOptions, FetchedSource, SourceProblem};
 use crate::base::atomic::TemporaryFolder;
 use crate::base::digest::Until;
 use crate::base::event::Observer;
@@ -91,14 +91,14 @@ pub fn of_bundle(
     commit: &CommitId,
     spec: &SourceSpec,
     converted: Option<PathBuf>,
-) -> Fetched {
+) -> FetchedSource {
     let remote = match spec {
         SourceSpec::Git { url, .. } => {
             GitLocation::parse(url, Path::new("/")).ok().and_then(|location| location.remote())
         }
         _ => None,
     };
-    Fetched::GitMirror { path: repository, commit: commit.clone(), remote, converted }
+    FetchedSource::GitMirror { path: repository, commit: commit.clone(), remote, converted }
 }
 
 /// Checks a bundle, read to its end: the header names the commit, and the pack matches its
@@ -217,7 +217,7 @@ impl BundleRequest<'_> {
         git_layout::write_borrowing(&folder, &[objects], &head).map_err(made)?;
         git_layout::write_refs(&folder, &refs).map_err(made)?;
         write_mirror_config(&folder, self.url).map_err(|error| error.into_problem(&folder))?;
-        let login = Login::of(self.url.into());
+        let login = GitLogin::of(self.url.into());
         let (subject, url) = (self.subject, self.url);
         let run = GitRun { options: &options.git, subject, url, login: &login, observer };
         let target = std::path::absolute(target).map_err(made)?;

@@ -14,7 +14,7 @@ use git2::{ObjectType, Oid, Tree, TreeWalkMode, TreeWalkResult};
 use super::error::listed;
 use super::git_layout::open_objects;
 use super::git_state::{Attribute, GitState, LFS, StateRequest};
-use super::{FetchOptions, Fetched, SourceProblem, SourceRequest, git_layout};
+use super::{FetchOptions, FetchedSource, SourceProblem, SourceRequest, git_layout};
 use crate::base::atomic;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
@@ -34,17 +34,17 @@ const LONGEST_POINTER: usize = 1024;
 
 /// Adds to a fetched repository the files that git converts.
 pub(super) fn add_converted(
-    mut fetched: Fetched,
+    mut fetched: FetchedSource,
     request: &SourceRequest,
     options: &FetchOptions,
     observer: &dyn Observer,
-) -> Result<Fetched, SourceProblem> {
+) -> Result<FetchedSource, SourceProblem> {
     let (path, commit, converted, remote) = match &mut fetched {
-        Fetched::GitMirror { path, commit, converted, remote } => {
+        FetchedSource::GitMirror { path, commit, converted, remote } => {
             (path, commit, converted, remote.clone())
         }
-        Fetched::GitLocal { path, commit, converted } => (path, commit, converted, None),
-        Fetched::File { .. } | Fetched::Archive { .. } => return Ok(fetched),
+        FetchedSource::GitLocal { path, commit, converted } => (path, commit, converted, None),
+        FetchedSource::File { .. } | FetchedSource::Archive { .. } => return Ok(fetched),
     };
     let objects =
         git_layout::object_folders(path).map_err(SourceProblem::io("read a git repository"))?;

@@ -89,7 +89,7 @@ fn read(path: &Path) -> Option<Vec<u8>> {
 
 /// Refuses a repository that cannot be read with an end.
 fn check(repository: &LocalRepository) -> Result<(), Refusal> {
-    let mut walk = Walk { left: VecDeque::new(), seen: Vec::new(), entries: 0 };
+    let mut walk = GuardWalk { left: VecDeque::new(), seen: Vec::new(), entries: 0 };
     walk.add(&repository.git_dir);
     walk.add(&repository.common_dir);
     while let Some(folder) = walk.left.pop_front() {
@@ -123,14 +123,14 @@ fn check_unknown(path: &Path) -> Result<(), Refusal> {
     })
 }
 
-struct Walk {
+struct GuardWalk {
     left: VecDeque<PathBuf>,
     /// Folders that are or were in `left`, without links.
     seen: Vec<PathBuf>,
     entries: usize,
 }
 
-impl Walk {
+impl GuardWalk {
     fn add(&mut self, folder: &Path) {
         if let Ok(real) = fs_err::canonicalize(folder)
             && !self.seen.iter().any(|seen| real.starts_with(seen))

@@ -275,14 +275,14 @@ fn object_id(digits: &[u8]) -> Option<String> {
 /// The branch that a repository's HEAD names.
 pub(super) fn head_branch(git_dir: &Path) -> io::Result<Option<Vec<u8>>> {
     Ok(match read_ref(git_dir, "HEAD")? {
-        Some(Target::Ref(name)) => Some(name),
+        Some(RefTarget::Ref(name)) => Some(name),
         _ => None,
     })
 }
 
 /// Content of a ref.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Target {
+pub(super) enum RefTarget {
     /// Number of an object.
     Object(String),
     /// Full name of another ref.
@@ -290,11 +290,11 @@ pub(super) enum Target {
 }
 
 /// Reads a ref of a name that is known to be valid; `None` if it is not there, or is not one.
-pub(super) fn read_ref(git_dir: &Path, name: &str) -> io::Result<Option<Target>> {
+pub(super) fn read_ref(git_dir: &Path, name: &str) -> io::Result<Option<RefTarget>> {
     let text = read_if_there(&git_dir.join(name), LONGEST_REF)?.unwrap_or_default();
     let text = text.trim_ascii_end();
-    let branch = text.strip_prefix(b"ref:").map(|name| Target::Ref(name.trim_ascii().to_vec()));
-    Ok(branch.or_else(|| object_id(text).map(Target::Object)))
+    let branch = text.strip_prefix(b"ref:").map(|name| RefTarget::Ref(name.trim_ascii().to_vec()));
+    Ok(branch.or_else(|| object_id(text).map(RefTarget::Object)))
 }
 
 /// Writes refs in git's packed format.

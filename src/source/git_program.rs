@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use super::git_login::{Login, Telling};
+use super::git_login::{GitLogin, Telling};
 use super::{GitOptions, SourceProblem};
 use crate::base::event::{Event, Observer};
 use crate::base::http::redact_text;
@@ -71,7 +71,7 @@ pub(super) struct GitRun<'a> {
     /// The repository's URL without credentials, for people.
     pub(super) url: &'a str,
     /// Environment for credentials.
-    pub(super) login: &'a Login,
+    pub(super) login: &'a GitLogin,
     pub(super) observer: &'a dyn Observer,
 }
 

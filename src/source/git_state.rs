@@ -22,7 +22,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::git_login::Login;
+use super::git_login::GitLogin;
 use super::git_mirror::make_closed;
 use super::git_program::{GitRun, Surroundings};
 use super::{FetchOptions, SourceProblem, git_layout};
@@ -93,7 +93,7 @@ pub(super) struct GitState<'a> {
     folder: PathBuf,
     temporary: TemporaryFolder,
     _unless_filled: RemovedIfEmpty,
-    login: Login,
+    login: GitLogin,
     settings: Vec<String>,
     environment: Vec<(&'static str, OsString)>,
     _lock: FileLock,
@@ -133,7 +133,7 @@ impl<'a> GitState<'a> {
             ("GIT_NO_LAZY_FETCH", "1".into()),
         ];
         let settings = SETTINGS.map(str::to_owned).into();
-        let login = Login::of(OsString::new());
+        let login = GitLogin::of(OsString::new());
         Ok(Self {
             request,
             _unless_filled: RemovedIfEmpty(folder.clone()),

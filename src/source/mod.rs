@@ -68,7 +68,7 @@ use serde_json::{Value, json};
 
 use crate::base::digest::Sha1Sum;
 use crate::base::event::Observer;
-use crate::package::{CommitId, PackageName, Source, SourceName, SourceSpec};
+use crate::package::{CommitId, PackageName, PackageSource, SourceName, SourceSpec};
 use crate::store::Key;
 
 pub use added::{AddedKey, AddedPin, AddedPins, AddedSources, NotPinned};
@@ -97,7 +97,7 @@ pub struct SourceRequest {
     /// The source's name.
     pub name: SourceName,
     /// The source as declared.
-    pub source: Source,
+    pub source: PackageSource,
     /// Scope for a `git_local` source.
     pub local: LocalScope,
     /// A git repository that the original's tools keep for the source: read, never written.
@@ -151,7 +151,7 @@ impl SourceId {
 /// Fetched source, as input of [`check_out()`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Fetched {
+pub enum FetchedSource {
     /// A file, to appear under its own name.
     File {
         /// Path.
@@ -188,7 +188,7 @@ pub enum Fetched {
     },
 }
 
-impl Fetched {
+impl FetchedSource {
     /// Folder of the files of a commit that git converts.
     pub fn converted(&self) -> Option<&PathBuf> {
         match self {
@@ -264,7 +264,7 @@ pub fn fetch(
     id: &SourceId,
     options: &FetchOptions,
     observer: &dyn Observer,
-) -> Result<Fetched, SourceError> {
+) -> Result<FetchedSource, SourceError> {
     let fetched = match (&request.source.spec, id) {
         (SourceSpec::GitLocal { rel_path }, SourceId::Commit(commit)) => {
             git_local::fetched(request, rel_path, commit, options)
@@ -279,11 +279,11 @@ pub fn fetch(
         }
         (SourceSpec::Url(file), _) => cache::with_folder(request, options, observer, || {
             let path = file::fetch(request, file, options, observer)?;
-            Ok(Fetched::File { path, file_name: file.file_name().to_owned() })
+            Ok(FetchedSource::File { path, file_name: file.file_name().to_owned() })
         }),
         (SourceSpec::UrlExtract(file), _) => cache::with_folder(request, options, observer, || {
             let path = file::fetch(request, file, options, observer)?;
-            Ok(Fetched::Archive { path, file_name: file.archive_name().to_owned() })
+            Ok(FetchedSource::Archive { path, file_name: file.archive_name().to_owned() })
         }),
     };
     fetched

@@ -29,7 +29,7 @@ use nix::sys::stat::{Mode, SFlag, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use self::below::{find, is_absent, is_link, kind, name_of, object, parent};
-use super::backend::{About, Backend, Content, Got, Head, Listed, Put, Transfer};
+use super::backend::{About, Backend, Got, Listed, ObjectContent, ObjectHead, Put, StoreTransfer};
 use super::error::StoreError;
 use super::key::Key;
 use crate::base::atomic::{AtomicFile, naming_file, sweep_older};
@@ -60,7 +60,12 @@ impl FolderBackend {
     }
 
     /// Opens an object of at most so many bytes.
-    fn open(&self, key: &Key, longest: u64, transfer: &Transfer<'_>) -> Result<File, StoreError> {
+    fn open(
+        &self,
+        key: &Key,
+        longest: u64,
+        transfer: &StoreTransfer<'_>,
+    ) -> Result<File, StoreError> {
         let (found, size) = match object(&self.folder, key) {
             Err(error) if is_link(&error) => {
                 let (subject, name) = (transfer.subject.to_owned(), self.name());
@@ -88,7 +93,7 @@ impl FolderBackend {
     }
 
     /// Opens an object whose file the kernel is to copy, and tells its length.
-    fn opened(&self, key: &Key, transfer: &Transfer<'_>) -> Result<(File, u64), StoreError> {
+    fn opened(&self, key: &Key, transfer: &StoreTransfer<'_>) -> Result<(File, u64), StoreError> {
         let file = self.open(key, LONGEST, transfer)?;
         let length = file.metadata().map_err(|error| self.failed("read", key, error))?.len();
         Ok((file, length))
@@ -115,8 +120,8 @@ impl FolderBackend {
     fn write<T>(
         &self,
         key: &Key,
-        content: Content<'_>,
-        transfer: &Transfer<'_>,
+        content: ObjectContent<'_>,
+        transfer: &StoreTransfer<'_>,
         commit: impl FnOnce(AtomicFile) -> io::Result<T>,
     ) -> Result<T, StoreError> {
         let parent =
@@ -157,7 +162,7 @@ impl FolderBackend {
         &self,
         prefix: &str,
         found: &mut Vec<Listed>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Vec<String>, StoreError> {
         let failed = |error| self.failed("list", &prefix.trim_end_matches('/'), error);
         let path = if prefix.is_empty() { "." } else { prefix.trim_end_matches('/') };
@@ -216,7 +221,7 @@ impl Backend for FolderBackend {
         key: &Key,
         longest: u64,
         to: &mut File,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Got, StoreError> {
         let from = self.open(key, longest, transfer)?;
         let kept = |to: &File, error| StoreError::Destination {
@@ -244,7 +249,7 @@ impl Backend for FolderBackend {
         key: &Key,
         range: Range<u64>,
         to: &mut dyn Write,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<u64, StoreError> {
         if range.is_empty() {
             return Ok(0);
@@ -268,9 +273,9 @@ impl Backend for FolderBackend {
         if left > 0 { Err(StoreError::Interrupted) } else { Ok(range.end - range.start) }
     }
 
-    fn head(&self, key: &Key, _: &Transfer<'_>) -> Result<Head, StoreError> {
+    fn head(&self, key: &Key, _: &StoreTransfer<'_>) -> Result<ObjectHead, StoreError> {
         match object(&self.folder, key) {
-            Ok((_, size)) => Ok(Head { size: Some(size) }),
+            Ok((_, size)) => Ok(ObjectHead { size: Some(size) }),
             Err(error) if is_absent(&error) || is_link(&error) => Err(self.not_found(key)),
             Err(error) => Err(self.failed("look for", key, error)),
         }
@@ -279,9 +284,9 @@ impl Backend for FolderBackend {
     fn put_described(
         &self,
         key: &Key,
-        content: Content<'_>,
+        content: ObjectContent<'_>,
         _: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
         if self.has_name(key)? {
             return Ok(Put::WasThere);
@@ -293,9 +298,9 @@ impl Backend for FolderBackend {
     fn replace(
         &self,
         key: &Key,
-        content: Content<'_>,
+        content: ObjectContent<'_>,
         _: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<(), StoreError> {
         self.has_name(key)?;
         self.write(key, content, transfer, AtomicFile::commit)
@@ -306,10 +311,10 @@ impl Backend for FolderBackend {
         from: &Key,
         to: &Key,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<(), StoreError> {
         let (file, length) = self.opened(from, transfer)?;
-        self.replace(to, Content::File(&path_of(&file), length), about, transfer)
+        self.replace(to, ObjectContent::File(&path_of(&file), length), about, transfer)
     }
 
     fn copy_new(
@@ -317,16 +322,16 @@ impl Backend for FolderBackend {
         from: &Key,
         to: &Key,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
         let (file, length) = self.opened(from, transfer)?;
-        self.put_described(to, Content::File(&path_of(&file), length), about, transfer)
+        self.put_described(to, ObjectContent::File(&path_of(&file), length), about, transfer)
     }
 
     fn list(
         &self,
         below: Option<&Key>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Vec<Listed>, StoreError> {
         let prefix = below.map_or_else(String::new, |key| format!("{key}/"));
         let mut found = Vec::new();
@@ -338,7 +343,7 @@ impl Backend for FolderBackend {
         Ok(found)
     }
 
-    fn delete(&self, key: &Key, _: &Transfer<'_>) -> Result<bool, StoreError> {
+    fn delete(&self, key: &Key, _: &StoreTransfer<'_>) -> Result<bool, StoreError> {
         let failed = |error| self.failed("remove", key, error);
         let parent = match parent(&self.folder, key, false) {
             Err(error) if is_absent(&error) => return Ok(false),
@@ -371,14 +376,14 @@ fn path_of(file: &File) -> PathBuf {
 fn write_content(
     file: &mut AtomicFile,
     key: &Key,
-    content: Content<'_>,
-    transfer: &Transfer<'_>,
+    content: ObjectContent<'_>,
+    transfer: &StoreTransfer<'_>,
     failed: &dyn Fn(io::Error) -> StoreError,
 ) -> Result<(), StoreError> {
     let unreadable = |error| StoreError::Content { key: key.clone(), error };
     let (path, length) = match content {
-        Content::Bytes(bytes) => return file.write_all(bytes).map_err(failed),
-        Content::File(path, length) => (path, length),
+        ObjectContent::Bytes(bytes) => return file.write_all(bytes).map_err(failed),
+        ObjectContent::File(path, length) => (path, length),
     };
     let from = open_regular(path).map_err(unreadable)?.into_file();
     let (mut from, mut done) = (from.take(length), 0);

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::ops::Range;
 
-use super::backend::{About, Backend, Content, Got, Head, Listed, Put, Transfer};
+use super::backend::{About, Backend, Got, Listed, ObjectContent, ObjectHead, Put, StoreTransfer};
 use super::error::StoreError;
 use super::key::Key;
 use crate::base::http::{HttpClient, HttpError, redact};
@@ -58,9 +58,9 @@ impl Backend for HttpBackend {
         key: &Key,
         longest: u64,
         to: &mut File,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Got, StoreError> {
-        let Transfer { subject, observer } = transfer;
+        let StoreTransfer { subject, observer } = transfer;
         self.http
             .download_within(&self.url_of(key), subject, longest, to, *observer)
             .map(|done| Got { bytes: done.bytes, is_pieced: done.resumed })
@@ -77,35 +77,35 @@ impl Backend for HttpBackend {
         key: &Key,
         range: Range<u64>,
         to: &mut dyn Write,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<u64, StoreError> {
-        let Transfer { subject, observer } = transfer;
+        let StoreTransfer { subject, observer } = transfer;
         self.http
             .part(&self.url_of(key), subject, range, to, *observer)
             .map_err(|error| self.error(key, error))
     }
 
-    fn head(&self, key: &Key, transfer: &Transfer<'_>) -> Result<Head, StoreError> {
-        let Transfer { subject, observer } = transfer;
+    fn head(&self, key: &Key, transfer: &StoreTransfer<'_>) -> Result<ObjectHead, StoreError> {
+        let StoreTransfer { subject, observer } = transfer;
         let size = self.http.size(&self.url_of(key), subject, *observer);
-        size.map(|size| Head { size }).map_err(|error| self.error(key, error))
+        size.map(|size| ObjectHead { size }).map_err(|error| self.error(key, error))
     }
 
     fn put_described(
         &self,
         _: &Key,
-        _: Content<'_>,
+        _: ObjectContent<'_>,
         _: &About<'_>,
-        _: &Transfer<'_>,
+        _: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
         Err(self.unsupported("take a file"))
     }
 
-    fn list(&self, _: Option<&Key>, _: &Transfer<'_>) -> Result<Vec<Listed>, StoreError> {
+    fn list(&self, _: Option<&Key>, _: &StoreTransfer<'_>) -> Result<Vec<Listed>, StoreError> {
         Err(self.unsupported("list its files"))
     }
 
-    fn delete(&self, _: &Key, _: &Transfer<'_>) -> Result<bool, StoreError> {
+    fn delete(&self, _: &Key, _: &StoreTransfer<'_>) -> Result<bool, StoreError> {
         Err(self.unsupported("remove a file"))
     }
 }

@@ -62,7 +62,7 @@ pub enum LockFileError {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Document {
+struct LockFileDocument {
     version: u32,
     files: BTreeMap<Key, LockedFile>,
 }
@@ -79,13 +79,14 @@ impl LockFile {
         if version != VERSION {
             return Err(LockFileError::Version(version));
         }
-        let document: Document = serde_json::from_slice(text).map_err(LockFileError::Form)?;
+        let document: LockFileDocument =
+            serde_json::from_slice(text).map_err(LockFileError::Form)?;
         Ok(Self { files: document.files })
     }
 
     /// Writes the text of the lock file.
     pub fn to_text(&self) -> Vec<u8> {
-        let document = Document { version: VERSION, files: self.files.clone() };
+        let document = LockFileDocument { version: VERSION, files: self.files.clone() };
         let mut text =
             serde_json::to_vec_pretty(&document).expect("texts and numbers can be written as JSON");
         text.push(b'\n');

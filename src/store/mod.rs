@@ -47,7 +47,9 @@ mod tar;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use backend::{About, Backend, Content, Got, Head, Listed, NO_CACHE, Put, Transfer};
+pub use backend::{
+    About, Backend, Got, Listed, NO_CACHE, ObjectContent, ObjectHead, Put, StoreTransfer,
+};
 pub use error::StoreError;
 pub use failure::FailureKind;
 pub use folder::FolderBackend;

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::backend::{About, Backend, Content, Got, Head, Listed, Put, Transfer};
+use super::backend::{About, Backend, Got, Listed, ObjectContent, ObjectHead, Put, StoreTransfer};
 use super::error::StoreError;
 use super::key::Key;
 
@@ -45,7 +45,7 @@ impl Backend for PrefixBackend {
         key: &Key,
         longest: u64,
         to: &mut File,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Got, StoreError> {
         self.inner.get_within(&self.outer(key)?, longest, to, transfer)
     }
@@ -55,21 +55,21 @@ impl Backend for PrefixBackend {
         key: &Key,
         range: Range<u64>,
         to: &mut dyn Write,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<u64, StoreError> {
         self.inner.get_range(&self.outer(key)?, range, to, transfer)
     }
 
-    fn head(&self, key: &Key, transfer: &Transfer<'_>) -> Result<Head, StoreError> {
+    fn head(&self, key: &Key, transfer: &StoreTransfer<'_>) -> Result<ObjectHead, StoreError> {
         self.inner.head(&self.outer(key)?, transfer)
     }
 
     fn put_described(
         &self,
         key: &Key,
-        content: Content<'_>,
+        content: ObjectContent<'_>,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
         self.inner.put_described(&self.outer(key)?, content, about, transfer)
     }
@@ -77,9 +77,9 @@ impl Backend for PrefixBackend {
     fn replace(
         &self,
         key: &Key,
-        content: Content<'_>,
+        content: ObjectContent<'_>,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<(), StoreError> {
         self.inner.replace(&self.outer(key)?, content, about, transfer)
     }
@@ -89,7 +89,7 @@ impl Backend for PrefixBackend {
         from: &Key,
         to: &Key,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<(), StoreError> {
         self.inner.copy(&self.outer(from)?, &self.outer(to)?, about, transfer)
     }
@@ -99,7 +99,7 @@ impl Backend for PrefixBackend {
         from: &Key,
         to: &Key,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
         self.inner.copy_new(&self.outer(from)?, &self.outer(to)?, about, transfer)
     }
@@ -107,7 +107,7 @@ impl Backend for PrefixBackend {
     fn list(
         &self,
         below: Option<&Key>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Vec<Listed>, StoreError> {
         let below = match below {
             None => self.prefix.clone(),
@@ -121,7 +121,7 @@ impl Backend for PrefixBackend {
         Ok(self.inner.list(Some(&below), transfer)?.into_iter().filter_map(own).collect())
     }
 
-    fn delete(&self, key: &Key, transfer: &Transfer<'_>) -> Result<bool, StoreError> {
+    fn delete(&self, key: &Key, transfer: &StoreTransfer<'_>) -> Result<bool, StoreError> {
         self.inner.delete(&self.outer(key)?, transfer)
     }
 }

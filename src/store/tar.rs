@@ -24,7 +24,7 @@ use std::sync::OnceLock;
 
 use tar::{Archive, EntryType, PaxExtensions};
 
-use super::backend::{About, Backend, Content, Got, Head, Listed, Put, Transfer};
+use super::backend::{About, Backend, Got, Listed, ObjectContent, ObjectHead, Put, StoreTransfer};
 use super::error::StoreError;
 use super::key::Key;
 use crate::base::atomic::naming_file;
@@ -41,17 +41,17 @@ const MOST_MEMBERS: usize = 4_000_000;
 #[derive(Debug)]
 pub struct TarBackend {
     path: PathBuf,
-    index: OnceLock<Result<Index, Fault>>,
+    index: OnceLock<Result<MemberIndex, ArchiveFault>>,
 }
 
 /// Cause for which an archive is not used.
 #[derive(Debug, Clone)]
-struct Fault {
+struct ArchiveFault {
     kind: io::ErrorKind,
     message: String,
 }
 
-impl From<io::Error> for Fault {
+impl From<io::Error> for ArchiveFault {
     fn from(error: io::Error) -> Self {
         Self { kind: error.kind(), message: error.to_string() }
     }
@@ -59,13 +59,13 @@ impl From<io::Error> for Fault {
 
 /// Places of the members.
 #[derive(Debug)]
-struct Index {
+struct MemberIndex {
     file: File,
-    members: BTreeMap<Key, Member>,
+    members: BTreeMap<Key, MemberPlace>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Member {
+struct MemberPlace {
     offset: u64,
     size: u64,
 }
@@ -76,15 +76,15 @@ impl TarBackend {
         Self { path, index: OnceLock::new() }
     }
 
-    fn index(&self, key: &dyn ToString) -> Result<&Index, StoreError> {
-        let index = self.index.get_or_init(|| Index::read(&self.path));
+    fn index(&self, key: &dyn ToString) -> Result<&MemberIndex, StoreError> {
+        let index = self.index.get_or_init(|| MemberIndex::read(&self.path));
         index.as_ref().map_err(|fault| {
             let error = io::Error::new(fault.kind, fault.message.clone());
             self.failed("read", key, error)
         })
     }
 
-    fn member(&self, key: &Key) -> Result<(&File, Member), StoreError> {
+    fn member(&self, key: &Key) -> Result<(&File, MemberPlace), StoreError> {
         let index = self.index(key)?;
         let not_found = || StoreError::NotFound { store: self.name(), key: key.clone() };
         let member = index.members.get(key).ok_or_else(not_found)?;
@@ -106,7 +106,7 @@ impl TarBackend {
         key: &Key,
         range: Range<u64>,
         to: &mut dyn Write,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
         kept: &dyn Fn(io::Error) -> StoreError,
     ) -> Result<u64, StoreError> {
         let (file, member) = self.member(key)?;
@@ -128,14 +128,14 @@ impl TarBackend {
     }
 }
 
-impl Index {
-    fn read(path: &Path) -> Result<Self, Fault> {
+impl MemberIndex {
+    fn read(path: &Path) -> Result<Self, ArchiveFault> {
         let file = open_regular(path)?.into_file();
         let length = file.metadata()?.len();
         let mut archive = Archive::new(&file);
         let mut members = BTreeMap::new();
         let mut next = Extension::default();
-        let refuse = |what: &str, problem: &str| Fault {
+        let refuse = |what: &str, problem: &str| ArchiveFault {
             kind: io::ErrorKind::InvalidData,
             message: format!("the archive is not used: {what} {problem}"),
         };
@@ -180,7 +180,7 @@ impl Index {
                     if offset.checked_add(size).is_none_or(|end| end > length) {
                         return Err(refuse(&shown, "is cut short"));
                     }
-                    if members.insert(key, Member { offset, size }).is_some() {
+                    if members.insert(key, MemberPlace { offset, size }).is_some() {
                         return Err(refuse(&shown, "is in it twice"));
                     }
                 }
@@ -262,7 +262,7 @@ impl Backend for TarBackend {
         key: &Key,
         longest: u64,
         to: &mut File,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Got, StoreError> {
         let (_, member) = self.member(key)?;
         if member.size > longest {
@@ -286,34 +286,34 @@ impl Backend for TarBackend {
         key: &Key,
         range: Range<u64>,
         to: &mut dyn Write,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<u64, StoreError> {
         let kept = |error| StoreError::Destination { key: key.clone(), error };
         self.copy(key, range, to, transfer, &kept)
     }
 
-    fn head(&self, key: &Key, _: &Transfer<'_>) -> Result<Head, StoreError> {
-        self.member(key).map(|(_, member)| Head { size: Some(member.size) })
+    fn head(&self, key: &Key, _: &StoreTransfer<'_>) -> Result<ObjectHead, StoreError> {
+        self.member(key).map(|(_, member)| ObjectHead { size: Some(member.size) })
     }
 
     fn put_described(
         &self,
         _: &Key,
-        _: Content<'_>,
+        _: ObjectContent<'_>,
         _: &About<'_>,
-        _: &Transfer<'_>,
+        _: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
         Err(self.unsupported("take a file"))
     }
 
-    fn list(&self, below: Option<&Key>, _: &Transfer<'_>) -> Result<Vec<Listed>, StoreError> {
+    fn list(&self, below: Option<&Key>, _: &StoreTransfer<'_>) -> Result<Vec<Listed>, StoreError> {
         let index = self.index(&below.map_or_else(|| "its members".to_owned(), Key::to_string))?;
         let members = index.members.iter();
         let members = members.filter(|(key, _)| below.is_none_or(|folder| key.is_below(folder)));
         Ok(members.map(|(key, member)| Listed { key: key.clone(), size: member.size }).collect())
     }
 
-    fn delete(&self, _: &Key, _: &Transfer<'_>) -> Result<bool, StoreError> {
+    fn delete(&self, _: &Key, _: &StoreTransfer<'_>) -> Result<bool, StoreError> {
         Err(self.unsupported("remove a file"))
     }
 }

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use super::docker::latest_image;
-use super::{Folder, Package, PackageKey, PackageTree, TreeError, TreeFile, position};
+use super::{Package, PackageFolder, PackageKey, PackageTree, TreeError, TreeFile, position};
 use crate::base::confinement;
 use crate::package::{
     BuildInfo, NameError, PackageName, Problem, Report, TreeInfo, Variant, VariantError,
@@ -96,7 +96,8 @@ impl PackageTree {
                         docker_folders.insert(name.clone(), docker);
                     }
                     if files.as_ref().map_or(true, |files| !files.is_empty()) {
-                        let mut folder = Folder::read(&name, base, path.clone(), has_docker, files);
+                        let mut folder =
+                            PackageFolder::read(&name, base, path.clone(), has_docker, files);
                         folder.problems.extend(stays.err());
                         folders.insert(name.clone(), folder);
                     }
@@ -173,7 +174,7 @@ impl TreeFile {
     }
 }
 
-impl Folder {
+impl PackageFolder {
     fn read(
         name: &PackageName,
         base: &Path,

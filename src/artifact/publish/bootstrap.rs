@@ -14,7 +14,7 @@ use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
 use crate::package::paths::{bootstrap_path, list_path};
 use crate::store::signature::Signer;
-use crate::store::{About, Backend, Put, Transfer};
+use crate::store::{About, Backend, Put, StoreTransfer};
 
 /// A bootstrap to be put into a store.
 #[derive(Debug, Clone)]
@@ -43,8 +43,11 @@ pub fn publish_bootstrap(
     observer: &dyn Observer,
 ) -> Result<Published, PublishError> {
     let what = bootstrap_path(bootstrap.id);
-    let target =
-        ArchiveTarget { backend, what: &what, transfer: Transfer { subject: &what, observer } };
+    let target = ArchiveTarget {
+        backend,
+        what: &what,
+        transfer: StoreTransfer { subject: &what, observer },
+    };
     let BootstrapPublication { archive, size, sha256, signature, .. } = *bootstrap;
     let put = target.put(archive, size, &bootstrap.about)?;
     let is_new = put == Put::Written;

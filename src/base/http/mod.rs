@@ -42,7 +42,7 @@ use reqwest::blocking::{Client, ClientBuilder};
 use super::causes::with_causes;
 use super::event::Observer;
 use super::memory_file::memory_file;
-pub use login::Login;
+pub use login::HttpLogin;
 use netrc::Netrc;
 pub use proxy::Proxies;
 pub use url::{redact, redact_place, redact_text};
@@ -63,7 +63,7 @@ pub struct HttpOptions {
     /// Size limit for a file.
     pub max_bytes: u64,
     /// Credentials by servers' names, in lower case and without ports.
-    pub logins: BTreeMap<String, Login>,
+    pub logins: BTreeMap<String, HttpLogin>,
     /// File with credentials by server name (`~/.netrc`), of lower priority.
     pub netrc: Option<PathBuf>,
     /// The proxies.
@@ -312,7 +312,7 @@ impl HttpClient {
             return Ok(0);
         }
         self.exchange(url, subject, &self.0.options, observer, |exchange| {
-            part::Part::new(exchange, range, to).run()
+            part::PartDownload::new(exchange, range, to).run()
         })
     }
 
@@ -325,13 +325,13 @@ impl HttpClient {
         observer: &dyn Observer,
     ) -> Result<Downloaded, HttpError> {
         self.exchange(url, subject, options, observer, |exchange| {
-            transfer::Transfer::new(exchange, to).run()
+            transfer::HttpTransfer::new(exchange, to).run()
         })
     }
 
     /// Credentials of the user's for a server, where the URL has none. They go out over TLS, or to this
     /// machine: a tree chooses URLs, and would have a password sent in clear.
-    fn login(&self, url: &reqwest::Url) -> Option<&Login> {
+    fn login(&self, url: &reqwest::Url) -> Option<&HttpLogin> {
         let host = url.host_str()?;
         let is_loopback = host == "localhost"
             || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());

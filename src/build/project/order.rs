@@ -3,7 +3,7 @@
 use super::{BuildOptions, IdentifiedPackages, Project};
 use crate::build::id::PackageIdentity;
 use crate::build::job::{BuildSettings, Dependency, PackageBuild};
-use crate::build::plan::{Plan, Step};
+use crate::build::plan::{BuildPlan, PlanStep};
 use crate::build::record::Declared;
 use crate::build::supply::PackageRequest;
 use crate::package::{SourceName, SourceSpec};
@@ -65,13 +65,13 @@ impl Project {
     pub fn describe(
         &self,
         identified: &IdentifiedPackages,
-        plan: &Plan,
+        plan: &BuildPlan,
         options: &BuildOptions,
     ) -> String {
         let runner = &self.options.runner;
         let map = isolation::expected_map(&runner.isolation);
         let cores = u32::try_from(options.pace.cores).unwrap_or(u32::MAX);
-        let describe = |step: &Step| {
+        let describe = |step: &PlanStep| {
             let package = self.request_of(identified, &step.key, options).package;
             let command = package.command(&runner.home.packages(), cores);
             let described = Described { command: &command, map: &map, limits: &runner.limits };

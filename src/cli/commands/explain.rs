@@ -10,7 +10,7 @@ use super::super::inspect_error::InspectError;
 use super::super::ui::Weight;
 use super::super::ui::columns::{Columns, stdout_width};
 use super::{Context, at_hand};
-use crate::inspect::explain::{self, Against, Comparison, Explanation, Records};
+use crate::inspect::explain::{self, Against, BuildComparison, Explanation, Records};
 use crate::package::{PackageName, path_of_file_url};
 use crate::tree::PackageKey;
 
@@ -115,7 +115,7 @@ fn text(explanation: &Explanation, against: &Against) -> String {
     text
 }
 
-fn compared(comparison: Option<&Comparison>, against: &Against) -> String {
+fn compared(comparison: Option<&BuildComparison>, against: &Against) -> String {
     let Some(comparison) = comparison else {
         return "never built in this tree, so there is nothing to compare with\n".to_owned();
     };

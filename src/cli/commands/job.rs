@@ -9,7 +9,7 @@ use super::super::job_args::{JobCommand, JobExportArgs, JobRunArgs, JobShowArgs}
 use super::super::settings::{DEFAULT_TIME_LIMIT, Settings};
 use super::super::ui::columns::{Columns, stdout_width};
 use super::{Context, at_hand, ending, requested};
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 use crate::base::event::{Interruptible, Observer};
 use crate::build::project::{BuildOptions, Project};
 use crate::container::helper::Interrupt;
@@ -78,7 +78,7 @@ fn make(
 
 /// Limits of the settings that differ from the defaults.
 fn limits(settings: &Settings) -> JobLimits {
-    let archives = Limits::default();
+    let archives = ArchiveLimits::default();
     let unless = |limit: Option<u64>, default: u64| limit.filter(|limit| *limit != default);
     JobLimits {
         time: unless(Some(settings.time_limit.as_secs()), DEFAULT_TIME_LIMIT.as_secs()),

@@ -14,7 +14,7 @@ use crate::base::event::{Event, Interruptible, Observer};
 use crate::build::project::{Project, ProjectError, SupplyFailure};
 use crate::container::helper::Interrupt;
 use crate::image::store::ImageStore;
-use crate::mirror::{Contents, Existing, MirrorError, MirrorSummary, verify, write};
+use crate::mirror::{Existing, MirrorContents, MirrorError, MirrorSummary, verify, write};
 use crate::package::paths::package_path;
 use crate::runner::home::Home;
 use crate::tree::PackageKey;
@@ -31,7 +31,7 @@ pub fn run(context: &Context<'_>, command: &MirrorCommand) -> Result<(), CliErro
 struct MirrorRun<'m> {
     args: &'m MirrorCreateArgs,
     existing: Existing,
-    contents: Contents,
+    contents: MirrorContents,
     failures: Vec<SupplyFailure>,
     observer: &'m dyn Observer,
 }

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::state::RunState;
-use super::summary::Ending;
+use super::summary::RunEnding;
 use super::ticker::Ticker;
 use super::{Printer, screen};
-use crate::base::event::{Event, Observer, Outcome};
+use crate::base::event::{Event, Observer, PackageOutcome};
 use crate::base::remedy::split_hints;
 
 /// Interval between events of a running download.
@@ -52,7 +52,7 @@ impl Json {
     }
 
     /// Emits the result of the run.
-    pub fn finish(&self, ending: Ending, cached: usize) {
+    pub fn finish(&self, ending: RunEnding, cached: usize) {
         drop(self.ticker.lock().unwrap_or_else(PoisonError::into_inner).take());
         if !self.quiet {
             let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
@@ -157,9 +157,9 @@ impl JsonStatus {
             }
             Event::Finished { package, how, took } => {
                 let from = match how {
-                    Outcome::Built => "build",
-                    Outcome::Fetched => "repository",
-                    Outcome::Cached => "cache",
+                    PackageOutcome::Built => "build",
+                    PackageOutcome::Fetched => "repository",
+                    PackageOutcome::Cached => "cache",
                 };
                 let tally = &self.state.tally;
                 (
@@ -205,7 +205,7 @@ impl JsonStatus {
         }))
     }
 
-    fn summary(&self, ending: Ending, cached: usize, now: Instant) -> Value {
+    fn summary(&self, ending: RunEnding, cached: usize, now: Instant) -> Value {
         let tally = &self.state.tally;
         let [from_cache, mirror, network, local] = tally.sources;
         let longest = self.state.longest.iter();

@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 
 pub use json::Json;
 pub use plain::Plain;
-pub use summary::Ending;
+pub use summary::RunEnding;
 pub use terminal::Terminal;
 pub use text::bytes as size;
 pub use text::counted;
@@ -85,7 +85,7 @@ pub struct Complaint {
 
 /// A finding in a file, at its place.
 #[derive(Debug, Clone)]
-pub struct Finding<'a> {
+pub struct ShownFinding<'a> {
     /// Place, line and text, for people.
     pub text: &'a str,
     /// Text alone.
@@ -189,8 +189,8 @@ impl Printer {
     }
 
     /// Writes a finding to stderr.
-    pub fn finding(self, weight: Weight, finding: &Finding<'_>) {
-        let Finding { text, message, place: (path, line, column), rule, hint } = finding;
+    pub fn finding(self, weight: Weight, finding: &ShownFinding<'_>) {
+        let ShownFinding { text, message, place: (path, line, column), rule, hint } = finding;
         if IN_JSON.load(Ordering::Relaxed) {
             let hints = hints_of(hint.unwrap_or_default());
             let fields = json!({
@@ -267,7 +267,7 @@ impl Write for TraceWriter {
 
 /// A run's progress, shown as it is asked for.
 #[derive(Debug)]
-pub enum Progress {
+pub enum ProgressDisplay {
     /// Drawn on a terminal.
     Terminal(Terminal),
     /// As plain lines.
@@ -276,7 +276,7 @@ pub enum Progress {
     Json(Json),
 }
 
-impl Progress {
+impl ProgressDisplay {
     /// Begins to show progress.
     pub fn new(how: ProgressArg, printer: Printer, environment: &Environment) -> Self {
         let terminal = environment.get("TERM");
@@ -302,7 +302,7 @@ impl Progress {
 
     /// Reports the result of the run; `cached` is the number of requested packages found in the
     /// cache.
-    pub fn finish(&self, ending: Ending, cached: usize) {
+    pub fn finish(&self, ending: RunEnding, cached: usize) {
         match self {
             Self::Terminal(terminal) => terminal.finish(ending, cached),
             Self::Plain(plain) => plain.finish(ending, cached),
@@ -311,7 +311,7 @@ impl Progress {
     }
 }
 
-impl Observer for Progress {
+impl Observer for ProgressDisplay {
     fn event(&self, event: Event) {
         match self {
             Self::Terminal(terminal) => terminal.event(event),

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::state::RunState;
-use super::summary::{self, Ending};
-use super::text::{Names, line};
+use super::summary::{self, RunEnding};
+use super::text::{NameForm, line};
 use super::ticker::Ticker;
 use super::{Printer, layout, screen};
 use crate::base::event::{Event, Observer};
@@ -44,7 +44,7 @@ impl Terminal {
     }
 
     /// Ends the drawing and reports the result of the run.
-    pub fn finish(&self, ending: Ending, cached: usize) {
+    pub fn finish(&self, ending: RunEnding, cached: usize) {
         self.stop();
         let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         for line in summary::lines(&status.state, ending, cached, Instant::now()) {
@@ -80,7 +80,7 @@ impl Observer for Terminal {
     fn event(&self, event: Event) {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         status.state.apply(&event, Instant::now());
-        let text = line(&event, &status.state, Names::Short)
+        let text = line(&event, &status.state, NameForm::Short)
             .and_then(|(weight, text)| self.printer.format(weight, &text));
         if let Some(text) = text {
             status.scrolled.push_str(&text);

@@ -33,7 +33,7 @@ use nix::sys::stat::{FileStat, SFlag, fstat};
 use nix::unistd::{Gid, Uid, fchownat};
 
 use self::call::{Call, decode};
-use self::caller::{Caller, Missing, field, place};
+use self::caller::{Caller, FailedLookup, field, place};
 use self::chown_command::NamedId;
 use super::sandbox::User;
 use super::seccomp::table::{self, Row};
@@ -114,7 +114,7 @@ impl Recorder {
         let done = match decode(&self.calls, &asked) {
             Some(Call::Chown { file, user, group }) => {
                 let caller = Caller::of(asked.thread);
-                let found = caller.as_ref().ok_or(Missing::Unknown);
+                let found = caller.as_ref().ok_or(FailedLookup::Unknown);
                 let found = found.and_then(|caller| Ok((caller.find(file)?, self.root(caller))));
                 let named_id = || caller.as_ref().and_then(Caller::named_id);
                 if !sys::is_still_asked(questions, asked.id) {
@@ -126,8 +126,8 @@ impl Recorder {
                         self.is_lost("the container's root was not found");
                         Ok(())
                     }
-                    Err(Missing::Errno(errno)) => Err(errno),
-                    Err(Missing::Unknown) => {
+                    Err(FailedLookup::Errno(errno)) => Err(errno),
+                    Err(FailedLookup::Unknown) => {
                         self.is_lost("a file was not found");
                         Ok(())
                     }

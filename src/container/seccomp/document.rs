@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::super::capabilities::GRANTED;
-use super::table::{self, Answer, Row, When};
+use super::table::{self, DeniedAnswer, Row, When};
 
 fn capabilities() -> String {
     let mut text = "| capability | what for |\n| --- | --- |\n".to_owned();
@@ -44,10 +44,10 @@ fn calls(rows: &[Row]) -> String {
     let mut text = "| calls | if | answer | why |\n| --- | --- | --- | --- |\n".to_owned();
     for (names, row) in lines {
         let answer = match row.answer {
-            Answer::Refuse => "not permitted",
-            Answer::Unknown => "unknown",
-            Answer::Pretend => "pretended",
-            Answer::Record => "recorded",
+            DeniedAnswer::Refuse => "not permitted",
+            DeniedAnswer::Unknown => "unknown",
+            DeniedAnswer::Pretend => "pretended",
+            DeniedAnswer::Record => "recorded",
         };
         let (names, when) = (names.join(", "), condition(row.when));
         writeln!(text, "| {names} | {when} | {answer} | {} |", row.reason).unwrap();

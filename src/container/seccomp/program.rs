@@ -9,7 +9,7 @@ use std::mem::offset_of;
 
 use libc::{seccomp_data, sock_filter};
 
-use super::table::{Answer, FIRST_UNKNOWN, Row, When};
+use super::table::{DeniedAnswer, FIRST_UNKNOWN, Row, When};
 
 #[cfg(target_arch = "x86_64")]
 pub(in crate::container) const NATIVE: u32 = 0xc000_003e;
@@ -41,12 +41,12 @@ pub fn build(rows: &[Row]) -> Vec<sock_filter> {
         // A conditional jump reaches 255 instructions, an unconditional one any.
         program.push(always(2 + compat.len() + 1));
         program.push(jump(IF_EQUAL, arch, 1, 0));
-        program.push(answer(Answer::Unknown));
+        program.push(answer(DeniedAnswer::Unknown));
         program.push(load(offset_of!(seccomp_data, nr)));
         program.extend(compat);
     } else {
         program.push(jump(IF_EQUAL, NATIVE, 1, 0));
-        program.push(answer(Answer::Unknown));
+        program.push(answer(DeniedAnswer::Unknown));
     }
     program.push(load(offset_of!(seccomp_data, nr)));
     program.extend(native);
@@ -55,7 +55,7 @@ pub fn build(rows: &[Row]) -> Vec<sock_filter> {
 
 /// The rows of one architecture; begins with the call's number loaded, ends by allowing.
 fn section(rows: &[Row], number: impl Fn(&Row) -> Option<u32>) -> Vec<sock_filter> {
-    let mut program = vec![jump(IF_AT_LEAST, FIRST_UNKNOWN, 0, 1), answer(Answer::Unknown)];
+    let mut program = vec![jump(IF_AT_LEAST, FIRST_UNKNOWN, 0, 1), answer(DeniedAnswer::Unknown)];
     for row in rows {
         let Some(number) = number(row) else { continue };
         let body = body(row);
@@ -83,12 +83,12 @@ fn body(row: &Row) -> Vec<sock_filter> {
     }
 }
 
-fn answer(answer: Answer) -> sock_filter {
+fn answer(answer: DeniedAnswer) -> sock_filter {
     let errno = match answer {
-        Answer::Refuse => libc::EPERM,
-        Answer::Unknown => libc::ENOSYS,
-        Answer::Pretend => 0,
-        Answer::Record => return instruction(RETURN, libc::SECCOMP_RET_USER_NOTIF),
+        DeniedAnswer::Refuse => libc::EPERM,
+        DeniedAnswer::Unknown => libc::ENOSYS,
+        DeniedAnswer::Pretend => 0,
+        DeniedAnswer::Record => return instruction(RETURN, libc::SECCOMP_RET_USER_NOTIF),
     };
     instruction(RETURN, libc::SECCOMP_RET_ERRNO | errno.unsigned_abs())
 }
@@ -174,10 +174,10 @@ mod tests {
                 }
             };
             let expected = match row.answer {
-                Answer::Refuse => errno(libc::EPERM),
-                Answer::Unknown => errno(libc::ENOSYS),
-                Answer::Pretend => errno(0),
-                Answer::Record => libc::SECCOMP_RET_USER_NOTIF,
+                DeniedAnswer::Refuse => errno(libc::EPERM),
+                DeniedAnswer::Unknown => errno(libc::ENOSYS),
+                DeniedAnswer::Pretend => errno(0),
+                DeniedAnswer::Record => libc::SECCOMP_RET_USER_NOTIF,
             };
             for (arch, number) in [(NATIVE, row.native), (I386, row.compat)] {
                 let Some(number) = number else { continue };

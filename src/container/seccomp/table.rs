@@ -2,7 +2,7 @@
 
 /// Answer of the kernel instead of carrying the call out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub enum DeniedAnswer {
     /// Not permitted.
     Refuse,
     /// ENOSYS, so that programs fall back to an older call.
@@ -48,7 +48,7 @@ pub struct Row {
     /// Condition of the row.
     pub when: When,
     /// Answer to the call.
-    pub answer: Answer,
+    pub answer: DeniedAnswer,
     /// Reason.
     pub reason: &'static str,
 }
@@ -59,7 +59,7 @@ type Call = (&'static str, Option<libc::c_long>, Option<u32>);
 /// Calls that are answered alike, whatever their arguments.
 struct Group {
     reason: &'static str,
-    answer: Answer,
+    answer: DeniedAnswer,
     calls: &'static [Call],
 }
 
@@ -130,7 +130,7 @@ const NEW_USER_NAMESPACE: u32 = 0x1000_0000;
 const REFUSED: &[Group] = &[
     Group {
         reason: "keyrings belong to the machine's user, not to the container",
-        answer: Answer::Refuse,
+        answer: DeniedAnswer::Refuse,
         calls: &[
             ("keyctl", Some(libc::SYS_keyctl), Some(288)),
             ("add_key", Some(libc::SYS_add_key), Some(286)),
@@ -139,7 +139,7 @@ const REFUSED: &[Group] = &[
     },
     Group {
         reason: "runs code in the kernel, watches it, or stalls it where exploits need it stalled",
-        answer: Answer::Refuse,
+        answer: DeniedAnswer::Refuse,
         calls: &[
             ("bpf", Some(libc::SYS_bpf), Some(357)),
             ("perf_event_open", Some(libc::SYS_perf_event_open), Some(336)),
@@ -148,12 +148,12 @@ const REFUSED: &[Group] = &[
     },
     Group {
         reason: "its requests pass no seccomp filter",
-        answer: Answer::Refuse,
+        answer: DeniedAnswer::Refuse,
         calls: &[("io_uring_setup", Some(libc::SYS_io_uring_setup), Some(425))],
     },
     Group {
         reason: "a build doesn't change the kernel, nor read its log",
-        answer: Answer::Refuse,
+        answer: DeniedAnswer::Refuse,
         calls: &[
             ("kexec_load", Some(libc::SYS_kexec_load), Some(283)),
             ("kexec_file_load", Some(libc::SYS_kexec_file_load), None),
@@ -171,12 +171,12 @@ const REFUSED: &[Group] = &[
     },
     Group {
         reason: "opens files outside of the root",
-        answer: Answer::Refuse,
+        answer: DeniedAnswer::Refuse,
         calls: &[("open_by_handle_at", Some(libc::SYS_open_by_handle_at), Some(342))],
     },
     Group {
         reason: "mounts are made before the build starts, and the root stays as it is",
-        answer: Answer::Refuse,
+        answer: DeniedAnswer::Refuse,
         calls: &[
             ("mount", Some(libc::SYS_mount), Some(21)),
             ("umount", None, Some(22)),
@@ -194,12 +194,12 @@ const REFUSED: &[Group] = &[
     },
     Group {
         reason: "enters namespaces of others",
-        answer: Answer::Refuse,
+        answer: DeniedAnswer::Refuse,
         calls: &[("setns", Some(libc::SYS_setns), Some(346))],
     },
     Group {
         reason: "its arguments lie in memory, where no filter sees them; C libraries fall back",
-        answer: Answer::Unknown,
+        answer: DeniedAnswer::Unknown,
         calls: &[("clone3", Some(libc::SYS_clone3), Some(435)), ("socketcall", None, Some(102))],
     },
 ];
@@ -245,11 +245,11 @@ const GROUPS: &[Call] =
 /// Calls emulated with success: enough for `dpkg -i`, `tar -xp` and `su daemon -c id` with a single
 /// id.
 const PRETENDED: &[Group] = &[
-    Group { reason: ONE_ID, answer: Answer::Pretend, calls: OWNERS },
-    Group { reason: ONE_ID, answer: Answer::Pretend, calls: IDS },
+    Group { reason: ONE_ID, answer: DeniedAnswer::Pretend, calls: OWNERS },
+    Group { reason: ONE_ID, answer: DeniedAnswer::Pretend, calls: IDS },
     Group {
         reason: ONE_ID,
-        answer: Answer::Pretend,
+        answer: DeniedAnswer::Pretend,
         calls: &[
             ("setgroups", Some(libc::SYS_setgroups), Some(81)),
             ("setgroups32", None, Some(206)),
@@ -257,21 +257,21 @@ const PRETENDED: &[Group] = &[
     },
     Group {
         reason: "the caller's groups are none of the container's",
-        answer: Answer::Pretend,
+        answer: DeniedAnswer::Pretend,
         calls: GROUPS,
     },
     Group {
         reason: "there is nothing to give up",
-        answer: Answer::Pretend,
+        answer: DeniedAnswer::Pretend,
         calls: &[("capset", Some(libc::SYS_capset), Some(185))],
     },
 ];
 
 const RECORDED_OWNERS: &[Group] =
-    &[Group { reason: RECORDED, answer: Answer::Record, calls: OWNERS }];
+    &[Group { reason: RECORDED, answer: DeniedAnswer::Record, calls: OWNERS }];
 const RECORDED_IDS: &[Group] = &[Group {
     reason: "that a program went on as another user is written down, since the files that it makes aren't that user's",
-    answer: Answer::Record,
+    answer: DeniedAnswer::Record,
     calls: IDS,
 }];
 
@@ -299,7 +299,7 @@ pub fn refused() -> Vec<Row> {
         native: number(Some(native)),
         compat: Some(compat),
         when,
-        answer: Answer::Refuse,
+        answer: DeniedAnswer::Refuse,
         reason,
     };
     let is = |argument, value| When::Equals { argument, mask: u32::MAX, value };
@@ -331,7 +331,7 @@ pub fn pretended() -> Vec<Row> {
             native: number(native),
             compat: Some(compat),
             when: When::Equals { argument, mask: libc::S_IFMT, value: kind },
-            answer: Answer::Pretend,
+            answer: DeniedAnswer::Pretend,
             reason: "devices can't be made",
         })
     });

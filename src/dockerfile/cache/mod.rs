@@ -21,7 +21,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::step::{CopySource, Step};
+use super::step::{CopySource, LayerStep};
 use crate::base::atomic;
 use crate::base::digest::Sha256Sum;
 use crate::base::regular::read_own;
@@ -48,7 +48,7 @@ pub struct StepResult {
 
 /// Entry on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct CacheEntry {
     /// Path of the file; its time is the time of the last use.
     pub path: PathBuf,
     /// True if the entry can be read.
@@ -72,7 +72,7 @@ struct VersionedValue<T> {
 struct StepKey<'a> {
     version: u32,
     below: &'a [DiffId],
-    step: &'a Step,
+    step: &'a LayerStep,
     contents: &'a [Sha256Sum],
     source_date_epoch: u64,
 }
@@ -96,12 +96,12 @@ fn key(value: &impl Serialize) -> Key {
 /// step's own order.
 pub fn step_key(
     below: &[DiffId],
-    step: &Step,
+    step: &LayerStep,
     contents: &[Sha256Sum],
     source_date_epoch: u64,
 ) -> Key {
     let mut step = step.clone();
-    if let Step::Run(run) = &mut step {
+    if let LayerStep::Run(run) = &mut step {
         run.network = None;
         run.proxies.clear();
     }
@@ -160,7 +160,7 @@ impl BuildCache {
     }
 
     /// All entries, whatever has become of them.
-    pub fn entries(&self) -> std::io::Result<Vec<Entry>> {
+    pub fn entries(&self) -> std::io::Result<Vec<CacheEntry>> {
         let files = match fs_err::read_dir(&self.folder) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             other => other?,
@@ -177,7 +177,11 @@ impl BuildCache {
                 // A file under construction, or of another program.
                 continue;
             };
-            entries.push(Entry { is_usable: content.is_some(), layer: content.flatten(), path });
+            entries.push(CacheEntry {
+                is_usable: content.is_some(),
+                layer: content.flatten(),
+                path,
+            });
         }
         Ok(entries)
     }
@@ -233,18 +237,18 @@ mod tests {
 
     #[test]
     fn what_changes_nothing_is_in_no_key() {
-        let plain = step_key(&[], &Step::Run(run("a")), &[], 0);
+        let plain = step_key(&[], &LayerStep::Run(run("a")), &[], 0);
         let mut other = run("a");
         other.network = Some(RunNetwork::Host);
         other.proxies.push(("http_proxy".to_owned(), "http://secret@proxy".to_owned()));
-        assert_eq!(step_key(&[], &Step::Run(other), &[], 0), plain);
+        assert_eq!(step_key(&[], &LayerStep::Run(other), &[], 0), plain);
         let content = Sha256Sum::of(b"x");
         let below = DiffId::from(content.clone());
         for other in [
-            step_key(&[], &Step::Run(run("b")), &[], 0),
-            step_key(&[], &Step::Run(run("a")), &[], 1),
-            step_key(&[], &Step::Run(run("a")), std::slice::from_ref(&content), 0),
-            step_key(std::slice::from_ref(&below), &Step::Run(run("a")), &[], 0),
+            step_key(&[], &LayerStep::Run(run("b")), &[], 0),
+            step_key(&[], &LayerStep::Run(run("a")), &[], 1),
+            step_key(&[], &LayerStep::Run(run("a")), std::slice::from_ref(&content), 0),
+            step_key(std::slice::from_ref(&below), &LayerStep::Run(run("a")), &[], 0),
         ] {
             assert_ne!(other, plain);
         }
@@ -259,7 +263,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let store = ImageStore::open(home.path()).unwrap();
         let cache = BuildCache::new(home.path().join("build-cache"));
-        let folder = Step::Folder(FolderStep { path: "/a".to_owned(), user: String::new() });
+        let folder = LayerStep::Folder(FolderStep { path: "/a".to_owned(), user: String::new() });
         let key = step_key(&[], &folder, &[], 0);
         assert_eq!(find(&cache, &key, &store), None);
         let empty = StepResult { layer: None, flattened: false };

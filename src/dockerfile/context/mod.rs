@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub use attributes::kept_attributes;
 pub use digest::{Sum, digest};
 pub use select::Selected;
-pub use walk::{Entries, Entry, Kind};
+pub use walk::{ContextEntries, ContextEntry, ContextEntryKind};
 
 use super::ignore::Patterns;
 use crate::base::confinement;
@@ -229,8 +229,8 @@ impl Files {
     }
 
     /// Entries of a selection: a file, or a folder with all entries below.
-    pub fn entries<'f>(&'f self, selected: &'f Selected, choice: &'f Choice) -> Entries<'f> {
-        Entries::new(self, selected, choice)
+    pub fn entries<'f>(&'f self, selected: &'f Selected, choice: &'f Choice) -> ContextEntries<'f> {
+        ContextEntries::new(self, selected, choice)
     }
 }
 

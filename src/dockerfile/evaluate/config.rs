@@ -209,14 +209,14 @@ fn nullable<'de, T: Deserialize<'de> + Default, D: Deserializer<'de>>(
 fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum Words {
+    enum WordOrList {
         List(Vec<String>),
         One(String),
     }
-    Ok(Option::<Words>::deserialize(deserializer)?.map(|words| match words {
-        Words::List(list) => list,
-        Words::One(word) if word.is_empty() => Vec::new(),
-        Words::One(word) => vec![word],
+    Ok(Option::<WordOrList>::deserialize(deserializer)?.map(|words| match words {
+        WordOrList::List(list) => list,
+        WordOrList::One(word) if word.is_empty() => Vec::new(),
+        WordOrList::One(word) => vec![word],
     }))
 }
 

@@ -1,4 +1,4 @@
-//! Evaluation of a stage's instructions, one by one, to [`Step`]s and the image's configuration.
+//! Evaluation of a stage's instructions, one by one, to [`LayerStep`]s and the image's configuration.
 //! Pure: no process is run and no file is read.
 //!
 //! # Variables
@@ -29,7 +29,7 @@ use super::expand::{ExpandError, Expander, expand, expand_words};
 use super::graph::{self, PlannedStage, Triggers};
 use super::model::{Argument, Dockerfile, Instruction, Position, Statement};
 use super::options::Surroundings;
-use super::step::{CopySource, CopyStep, FolderStep, Origin, Step, Unpack};
+use super::step::{CopyOrigin, CopySource, CopyStep, FolderStep, LayerStep, Unpack};
 use super::syntax;
 use crate::image::digest::DiffId;
 use crate::image::platform::Platform;
@@ -79,7 +79,7 @@ pub struct StageState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
     /// File changes.
-    pub step: Option<Step>,
+    pub step: Option<LayerStep>,
     /// Text of the history record.
     pub created_by: String,
 }
@@ -220,7 +220,8 @@ impl StageState {
         let path = paths::joined(&self.workdir(), &path);
         self.document.config.working_dir.clone_from(&path);
         let user = self.document.config.user.clone();
-        let step = (path != "/").then(|| Step::Folder(FolderStep { path: path.clone(), user }));
+        let step =
+            (path != "/").then(|| LayerStep::Folder(FolderStep { path: path.clone(), user }));
         Ok(Applied { step, created_by: format!("WORKDIR {path}") })
     }
 
@@ -235,7 +236,7 @@ impl Applied {
     /// context.
     pub fn whole_context(name: &str) -> Self {
         let step = CopyStep {
-            from: Origin::Named(name.to_owned()),
+            from: CopyOrigin::Named(name.to_owned()),
             sources: vec![CopySource::Path(".".to_owned())],
             destination: "/".to_owned(),
             chown: None,
@@ -245,7 +246,7 @@ impl Applied {
             exclude: Vec::new(),
             unpack: Unpack::Nothing,
         };
-        Self { step: Some(Step::Copy(step)), created_by: format!("FROM {name}") }
+        Self { step: Some(LayerStep::Copy(step)), created_by: format!("FROM {name}") }
     }
 
     /// An instruction that does nothing to files.
@@ -259,7 +260,7 @@ impl Applied {
 pub fn check(
     text: &str,
     around: &Surroundings,
-    see: &mut dyn FnMut(&Step),
+    see: &mut dyn FnMut(&LayerStep),
 ) -> Result<Vec<EvaluatedStage>, Problem> {
     let dockerfile = Dockerfile::parse(text)?;
     let scope = Scope::of(&dockerfile, around)?;

@@ -3,7 +3,7 @@
 use super::{StageState, paths};
 use crate::dockerfile::expand::{Expander, expand};
 use crate::dockerfile::model::{Mount, MountKind, Position};
-use crate::dockerfile::step::{Origin, RunMount, Sharing};
+use crate::dockerfile::step::{CopyOrigin, RunMount, Sharing};
 use crate::dockerfile::syntax::MountOptions;
 use crate::package::Problem;
 
@@ -49,7 +49,7 @@ impl StageState {
         let source = paths::below(mount.source.as_deref().unwrap_or_default());
         Ok(match written.kind {
             MountKind::Bind => RunMount::Bind {
-                from: origin.unwrap_or(Origin::Context),
+                from: origin.unwrap_or(CopyOrigin::Context),
                 source,
                 target: needed()?,
                 writable: !mount.read_only.unwrap_or(true),

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::error::{DockerfileError, StepError};
-use super::shared::{ADDED, BASES, Build, FLATTENED, FOLDER, FinishedStage, OWNERS};
+use super::shared::{ADDED, BASES, FLATTENED, FOLDER, FinishedStage, ImageBuild, OWNERS};
 use super::stage::StageBuilder;
 use crate::base::event::{Event, Observer};
 use crate::base::http::redact_text;
 use crate::dockerfile::builder::ImageBuilder;
 use crate::dockerfile::context::{ContextError, Files, file_within, read_below, read_text};
 use crate::dockerfile::evaluate::{Applied, Base, EvaluatedStage, Scope, StageState};
-use crate::dockerfile::graph::{self, Plan, PlannedStage, Triggers};
+use crate::dockerfile::graph::{self, PlannedStage, StagePlan, Triggers};
 use crate::dockerfile::model::{Dockerfile, Position};
 use crate::dockerfile::options::{BuildOptions, ContextLocation, DockerfileLocation};
 use crate::image::digest::{BlobDigest, ImageId};
@@ -64,7 +64,7 @@ impl ImageBuilder<'_> {
             .map(|files| files.within(self.runner.archives.max_bytes, &self.runner.interrupt));
         let logs = self.runner.home.image_logs(name);
         let file = (path.clone(), text.clone());
-        let build = Build::new(self, options, dockerfile, scope, context, file, logs);
+        let build = ImageBuild::new(self, options, dockerfile, scope, context, file, logs);
         let triggers_of =
             |name: &str, stage: &PlannedStage| build.triggers_of(name, stage, observer);
         let (dockerfile, scope) = (&build.dockerfile, &build.scope);
@@ -111,7 +111,7 @@ pub(super) fn read(options: &BuildOptions) -> Result<(PathBuf, String), Dockerfi
     Ok((shown, text?))
 }
 
-impl Build<'_> {
+impl ImageBuild<'_> {
     fn warn_of_unused_arguments(&self, observer: &dyn Observer) {
         let unused = self.scope.unused_arguments(&self.dockerfile);
         if !unused.is_empty() {
@@ -132,7 +132,11 @@ impl Build<'_> {
         Ok(done.finished.document.config.on_build)
     }
 
-    fn run(&self, plan: &Plan, observer: &dyn Observer) -> Result<BuiltImage, DockerfileError> {
+    fn run(
+        &self,
+        plan: &StagePlan,
+        observer: &dyn Observer,
+    ) -> Result<BuiltImage, DockerfileError> {
         let target = plan.stages.last().map(|stage| stage.number);
         std::thread::scope(|scope| {
             for stage in &plan.stages {

@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn a_cache_with_a_mount_below_it_is_locked() {
         let bind = |target: &str| RunMount::Bind {
-            from: crate::dockerfile::step::Origin::Context,
+            from: crate::dockerfile::step::CopyOrigin::Context,
             source: String::new(),
             target: target.to_owned(),
             writable: false,

@@ -7,7 +7,9 @@ use std::path::Path;
 use super::job::{CopyEntry, Match};
 use crate::archive::{EntryPath, Noted, OwnerNote};
 use crate::base::digest::Sha256Sum;
-use crate::dockerfile::context::{Choice, ContextError, Entry, Files, Kind, Sum};
+use crate::dockerfile::context::{
+    Choice, ContextEntry, ContextEntryKind, ContextError, Files, Sum,
+};
 use crate::dockerfile::ignore::Patterns;
 use crate::image::layers::KnownOwners;
 
@@ -37,7 +39,7 @@ pub(super) fn choose(
 }
 
 /// Owners of files in a tree of layers.
-pub(super) enum Owners<'a> {
+pub(super) enum TreeOwners<'a> {
     /// Root owns all files.
     None,
     /// Owners on disk.
@@ -51,9 +53,9 @@ pub(super) fn choose_with_digest(
     files: &Files,
     source: &str,
     choice: &Choice,
-    owners: &Owners<'_>,
+    owners: &TreeOwners<'_>,
 ) -> Result<(Vec<Match>, Sha256Sum), ContextError> {
-    let mut sum = Sum::new(matches!(owners, Owners::Disk));
+    let mut sum = Sum::new(matches!(owners, TreeOwners::Disk));
     let mut matches = Vec::new();
     let mut added = HashSet::new();
     for selected in files.select(source, choice)? {
@@ -62,7 +64,12 @@ pub(super) fn choose_with_digest(
             if added.insert(place.to_owned()) {
                 let (path, place) = (path.to_owned(), place.to_owned());
                 sum.say("above");
-                add(&mut sum, files, &Entry { path, place, kind: Kind::Folder, metadata }, owners)?;
+                add(
+                    &mut sum,
+                    files,
+                    &ContextEntry { path, place, kind: ContextEntryKind::Folder, metadata },
+                    owners,
+                )?;
             }
         }
         sum.say(if selected.folder { "folder" } else { "file" });
@@ -80,11 +87,11 @@ pub(super) fn choose_with_digest(
 fn add(
     sum: &mut Sum,
     files: &Files,
-    entry: &Entry,
-    owners: &Owners<'_>,
+    entry: &ContextEntry,
+    owners: &TreeOwners<'_>,
 ) -> Result<(), ContextError> {
     sum.add(files, entry)?;
-    if let Owners::Told(known) = owners {
+    if let TreeOwners::Told(known) = owners {
         let (uid, gid) = owner(known, files.root(), &entry.path);
         sum.say(&format!("{uid}:{gid}"));
     }
@@ -145,7 +152,7 @@ mod tests {
         let digest = |source: &str, parents: bool| {
             let files = Files::of_tree(folder.path());
             let choice = choice(&[], parents).unwrap();
-            choose_with_digest(&files, source, &choice, &Owners::Disk).unwrap().1
+            choose_with_digest(&files, source, &choice, &TreeOwners::Disk).unwrap().1
         };
         let mut cases = Vec::new();
         for (source, parents, counts) in [

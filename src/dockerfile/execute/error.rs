@@ -11,7 +11,7 @@ use crate::dockerfile::git::GitFilesError;
 use crate::image::config::ConfigError;
 use crate::image::store::ImageStoreError;
 use crate::package::Report;
-use crate::runner::job::Failure;
+use crate::runner::job::JobFailure;
 use crate::runner::session::JobError;
 use crate::source::NotPinned;
 
@@ -84,7 +84,7 @@ pub enum StepError {
     #[error("{}{}", failure.message, shown(tail))]
     Failed {
         /// Failure of the job.
-        failure: Failure,
+        failure: JobFailure,
         /// The log.
         log: PathBuf,
         /// Last lines of the output.

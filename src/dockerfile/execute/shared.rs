@@ -113,7 +113,7 @@ pub(super) struct BuildState {
 
 /// A build under way.
 #[derive(Debug)]
-pub(super) struct Build<'a> {
+pub(super) struct ImageBuild<'a> {
     pub(super) options: &'a BuildOptions,
     pub(super) builder: &'a ImageBuilder<'a>,
     pub(super) cache: BuildCache,
@@ -132,7 +132,7 @@ pub(super) struct Build<'a> {
     pub(super) turn: Mutex<()>,
 }
 
-impl<'a> Build<'a> {
+impl<'a> ImageBuild<'a> {
     /// Creates a build without results. `file` is the Dockerfile's path and text.
     pub(super) fn new(
         builder: &'a ImageBuilder<'a>,

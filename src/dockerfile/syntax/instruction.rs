@@ -5,7 +5,8 @@ use super::words::{self, Announced, Json};
 use super::{duration, mount};
 use crate::base::suggestion::among;
 use crate::dockerfile::model::{
-    Argument, Command, Healthcheck, HereDocument, Instruction, Run, Transfer, TransferSource,
+    Argument, CommandForm, CopyInstruction, Healthcheck, HereDocument, Instruction, Run,
+    TransferSource,
 };
 use crate::dockerfile::step::RunNetwork;
 
@@ -167,11 +168,11 @@ fn mixed() -> LineError {
     LineError::from("the list has something else than texts in it".to_owned())
 }
 
-fn command(rest: &str) -> Result<Command, LineError> {
+fn command(rest: &str) -> Result<CommandForm, LineError> {
     match words::json(rest) {
-        Json::Array(words) => Ok(Command::Exec(words)),
+        Json::Array(words) => Ok(CommandForm::Exec(words)),
         Json::Mixed => Err(mixed()),
-        Json::No => Ok(Command::Shell(rest.to_owned())),
+        Json::No => Ok(CommandForm::Shell(rest.to_owned())),
     }
 }
 
@@ -266,8 +267,8 @@ fn run(
     }
     let command = command(rest)?;
     let empty = match &command {
-        Command::Exec(words) => words.is_empty(),
-        Command::Shell(line) => line.is_empty(),
+        CommandForm::Exec(words) => words.is_empty(),
+        CommandForm::Shell(line) => line.is_empty(),
     };
     if empty {
         return Err(LineError::from("RUN has no command".to_owned()));
@@ -279,7 +280,7 @@ fn transfer(
     mut flags: Flags,
     rest: &str,
     documents: &[HereDocument],
-) -> Result<Transfer, LineError> {
+) -> Result<CopyInstruction, LineError> {
     let words = match words::json(rest) {
         Json::Array(words) => words,
         Json::Mixed => return Err(mixed()),
@@ -303,7 +304,7 @@ fn transfer(
             None => TransferSource::Location(source.clone()),
         });
     }
-    Ok(Transfer {
+    Ok(CopyInstruction {
         from: flags.text("from")?,
         sources: read,
         destination: destination.clone(),
@@ -331,7 +332,7 @@ fn healthcheck(mut flags: Flags, rest: &str) -> Result<Healthcheck, LineError> {
         return Err(LineError::from(message));
     }
     let command = command(rest)?;
-    if matches!(&command, Command::Exec(words) if words.is_empty()) || rest.is_empty() {
+    if matches!(&command, CommandForm::Exec(words) if words.is_empty()) || rest.is_empty() {
         return Err(LineError::from("HEALTHCHECK CMD has no command".to_owned()));
     }
     let mut time = |name: &str| -> Result<u64, LineError> {

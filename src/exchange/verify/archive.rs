@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde_json::Value;
 
 use super::Look;
-use super::fault::{Fault, FaultKind};
+use super::fault::{ArtifactFault, FaultKind};
 use super::findings::Findings;
 use super::stream::{self, Check};
 use crate::archive::verify_package;
@@ -34,7 +34,7 @@ enum CheckResult {
 }
 
 /// Checks a package; returns the number of bytes read, and the faults.
-pub(super) fn package(look: Look<'_>, id: &PackageId, parts: Parts) -> (u64, Vec<Fault>) {
+pub(super) fn package(look: Look<'_>, id: &PackageId, parts: Parts) -> (u64, Vec<ArtifactFault>) {
     let what = package_path(id);
     let mut findings = Findings::new(look, &what);
     if parts.record.is_none() {
@@ -54,7 +54,7 @@ pub(super) fn package(look: Look<'_>, id: &PackageId, parts: Parts) -> (u64, Vec
 }
 
 /// Checks a bootstrap; returns the number of bytes read, and the faults.
-pub(super) fn bootstrap(look: Look<'_>, id: &str, parts: Parts) -> (u64, Vec<Fault>) {
+pub(super) fn bootstrap(look: Look<'_>, id: &str, parts: Parts) -> (u64, Vec<ArtifactFault>) {
     let what = bootstrap_path(id);
     let mut findings = Findings::new(look, &what);
     let list = list_path(id);

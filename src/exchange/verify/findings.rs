@@ -1,7 +1,7 @@
 //! Findings at one artifact, the small files beside it, and its signature.
 
 use super::Look;
-use super::fault::{Fault, FaultKind};
+use super::fault::{ArtifactFault, FaultKind};
 use crate::base::causes::with_causes;
 use crate::store::Key;
 use crate::store::signature::{Claim, LONGEST, SUFFIX, SignatureError};
@@ -11,7 +11,7 @@ pub(super) struct Findings<'f> {
     pub(super) look: Look<'f>,
     /// Name of the object.
     pub(super) name: &'f str,
-    pub(super) faults: Vec<Fault>,
+    pub(super) faults: Vec<ArtifactFault>,
 }
 
 impl<'f> Findings<'f> {
@@ -20,7 +20,7 @@ impl<'f> Findings<'f> {
     }
 
     pub(super) fn add(&mut self, kind: FaultKind, reason: impl Into<String>) {
-        self.faults.push(Fault::new(kind, self.name, reason));
+        self.faults.push(ArtifactFault::new(kind, self.name, reason));
     }
 
     /// Reads a small file of the store; one that cannot be read is a finding.

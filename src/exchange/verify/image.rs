@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::fault::{Fault, FaultKind};
+use super::fault::{ArtifactFault, FaultKind};
 use super::findings::Findings;
 use super::{Look, single};
 use crate::artifact::signed_id;
@@ -16,7 +16,11 @@ use crate::store::signature::SUFFIX;
 const LONGEST_DOCUMENT: u64 = 4 << 20;
 
 /// Checks a file of images; `images` are all of them. Returns the bytes that were read, and what was found.
-pub(super) fn check(look: Look<'_>, listed: &Listed, images: &[Listed]) -> (u64, Vec<Fault>) {
+pub(super) fn check(
+    look: Look<'_>,
+    listed: &Listed,
+    images: &[Listed],
+) -> (u64, Vec<ArtifactFault>) {
     let name = listed.key.as_str();
     if name.contains("/blobs/sha256/") {
         return single::by_sum(look, listed, false);

@@ -16,15 +16,15 @@ mod image;
 mod single;
 mod stream;
 
-pub use fault::{Fault, FaultKind};
+pub use fault::{ArtifactFault, FaultKind};
 
-use super::contents::{Contents, SUBJECT};
-use crate::archive::Limits;
+use super::contents::{SUBJECT, StoreContents};
+use crate::archive::ArchiveLimits;
 use crate::base::event::{Observer, WithoutDownloads};
 use crate::base::parallel;
 use crate::package::PackageId;
 use crate::store::signature::TrustedKeys;
-use crate::store::{Backend, Listed, Store, StoreError, Transfer};
+use crate::store::{Backend, Listed, Store, StoreError, StoreTransfer};
 
 /// Findings in a store.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ pub struct Verified {
     /// Bytes of the objects that were read.
     pub bytes: u64,
     /// Findings, in the order of names.
-    pub faults: Vec<Fault>,
+    pub faults: Vec<ArtifactFault>,
     /// Objects that are not part of a cache.
     pub strays: Vec<Listed>,
 }
@@ -46,7 +46,7 @@ pub(super) struct Rules<'r> {
     pub(super) required: Option<&'r TrustedKeys>,
     /// Keys whose signatures are checked where there are some.
     pub(super) trusted: &'r TrustedKeys,
-    pub(super) limits: Limits,
+    pub(super) limits: ArchiveLimits,
 }
 
 /// Artifact with its parts.
@@ -61,7 +61,7 @@ enum Artifact<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Look<'l> {
     pub(super) backend: &'l dyn Backend,
-    pub(super) transfer: Transfer<'l>,
+    pub(super) transfer: StoreTransfer<'l>,
     pub(super) rules: Rules<'l>,
 }
 
@@ -71,11 +71,11 @@ pub(super) struct Look<'l> {
 pub fn verify(
     store: &Store,
     (required, trusted): (Option<&TrustedKeys>, &TrustedKeys),
-    limits: Limits,
+    limits: ArchiveLimits,
     threads: usize,
     observer: &dyn Observer,
 ) -> Result<Verified, StoreError> {
-    let contents = Contents::list(store.backend(), observer)?;
+    let contents = StoreContents::list(store.backend(), observer)?;
     let packages = contents.packages.iter().map(|(id, parts)| Artifact::Package(id, *parts));
     let bootstraps = contents.bootstraps.iter();
     let artifacts: Vec<_> = packages
@@ -84,7 +84,7 @@ pub fn verify(
         .chain(contents.images.iter().map(Artifact::Image))
         .collect();
     let quiet = WithoutDownloads(observer);
-    let transfer = Transfer { subject: SUBJECT, observer: &quiet };
+    let transfer = StoreTransfer { subject: SUBJECT, observer: &quiet };
     let rules = Rules { required, trusted, limits };
     let look = Look { backend: store.backend(), transfer, rules };
     let results = parallel::each(&artifacts, threads, observer, |artifact| match artifact {

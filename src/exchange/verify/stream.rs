@@ -3,7 +3,7 @@
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::thread;
 
-use crate::store::{Backend, Key, StoreError, Transfer};
+use crate::store::{Backend, Key, StoreError, StoreTransfer};
 
 /// Check that reads an object; the unread rest is read and dropped afterwards.
 pub(super) type Check<'c, T> = Box<dyn FnOnce(&mut dyn Read) -> T + Send + 'c>;
@@ -29,7 +29,7 @@ impl Write for FanOut {
 pub(super) fn read<T: Send>(
     backend: &dyn Backend,
     key: &Key,
-    transfer: &Transfer<'_>,
+    transfer: &StoreTransfer<'_>,
     checks: Vec<Check<'_, T>>,
 ) -> Result<(u64, Vec<T>), StoreError> {
     let failed = |error| StoreError::Destination { key: key.clone(), error };

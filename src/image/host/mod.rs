@@ -97,7 +97,7 @@ pub struct HostImage {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct HostRoot {
     /// Folders to make.
-    pub folders: Vec<Folder>,
+    pub folders: Vec<HostFolder>,
     /// Read-only bind mounts of files and folders, in mount order.
     pub binds: Vec<Bind>,
     /// Symbolic links to make.
@@ -108,7 +108,7 @@ pub struct HostRoot {
 
 /// A folder to make.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Folder {
+pub struct HostFolder {
     /// Path in the root.
     pub path: PathBuf,
     /// Permissions of the folder.
@@ -185,7 +185,7 @@ fn config() -> RunConfig {
 
 fn host_root(root: &Path) -> io::Result<HostRoot> {
     let mut host = HostRoot {
-        folders: FOLDERS.map(|(path, mode)| Folder { path: path.into(), mode }).to_vec(),
+        folders: FOLDERS.map(|(path, mode)| HostFolder { path: path.into(), mode }).to_vec(),
         ..HostRoot::default()
     };
     add(root, Path::new("usr"), &mut host)?;

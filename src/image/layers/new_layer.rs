@@ -14,8 +14,8 @@ use super::implied;
 use super::look::look;
 use super::{LOCK, owners_file, remove_beside};
 use crate::archive::{
-    EntryPath, FileIdentity, LayerOwners, Limits, Ownable, OwnerNote, PackError, PackedLayer,
-    Times, pack_layer,
+    ArchiveLimits, EntryPath, EntryTimes, FileIdentity, LayerOwners, Ownable, OwnerNote, PackError,
+    PackedLayer, pack_layer,
 };
 use crate::base::atomic::{self, TEMPORARY_PREFIX};
 use crate::base::lock::FileLock;
@@ -44,9 +44,9 @@ pub struct NewLayer {
 pub fn write_layer(
     upper: &Path,
     blob: std::fs::File,
-    times: Times,
+    times: EntryTimes,
     owners: Option<&KnownOwners>,
-    limits: &Limits,
+    limits: &ArchiveLimits,
 ) -> Result<NewLayer, PackError> {
     let stored = Stored {
         out: BufWriter::with_capacity(1 << 18, blob),
@@ -54,7 +54,7 @@ pub fn write_layer(
         size: 0,
     };
     let gzip = flate2::GzBuilder::new().write(stored, flate2::Compression::new(LEVEL));
-    let out = Content { out: gzip, sum: ThreadedHasher::new() };
+    let out = HashedContent { out: gzip, sum: ThreadedHasher::new() };
     let (out, packed) = match owners {
         None => pack_layer(upper, out, times, LayerOwners::Disk, limits)?,
         Some(owners) => {
@@ -67,7 +67,7 @@ pub fn write_layer(
             packed
         }
     };
-    let Content { out: gzip, sum: content } = out;
+    let HashedContent { out: gzip, sum: content } = out;
     let Stored { mut out, sum: blob, size } = gzip.finish().map_err(PackError::Output)?;
     out.flush().map_err(PackError::Output)?;
     let layer = BuiltLayer {
@@ -270,12 +270,12 @@ fn records(layer: &Path) -> io::Result<Records> {
 }
 
 /// Tar stream whose digest is computed before compression.
-struct Content {
+struct HashedContent {
     out: GzEncoder<Stored>,
     sum: ThreadedHasher,
 }
 
-impl Write for Content {
+impl Write for HashedContent {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         self.out.write_all(buffer)?;
         self.sum.update(buffer);

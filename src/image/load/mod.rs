@@ -20,7 +20,7 @@ pub(super) use staging::{Blob, Measured, Staging, measure, measure_stored};
 use std::io::Read;
 use std::path::Path;
 
-use source::{Archive, Source};
+use source::{LayoutSource, StagedArchive};
 
 use super::config::ImageConfig;
 use super::digest::{BlobDigest, ImageId};
@@ -28,7 +28,7 @@ use super::location::{Form, StoredImage};
 use super::platform::Platform;
 use super::reference::ImageRef;
 use crate::archive::compression::decompressed_with;
-use crate::archive::{Limits, ReadError};
+use crate::archive::{ArchiveLimits, ReadError};
 use crate::base::causes::with_causes;
 use crate::base::regular::open_regular;
 
@@ -95,7 +95,7 @@ pub struct LoadOptions {
     /// Required platform.
     pub platform: Platform,
     /// Limits of the input.
-    pub limits: Limits,
+    pub limits: ArchiveLimits,
 }
 
 impl Default for LoadOptions {
@@ -105,7 +105,7 @@ impl Default for LoadOptions {
             selection: Selection::default(),
             naming: Naming::default(),
             platform: Platform::host(),
-            limits: Limits::default(),
+            limits: ArchiveLimits::default(),
         }
     }
 }
@@ -206,7 +206,7 @@ pub(super) fn read(
             Some(form @ (Form::OciArchive | Form::DockerArchive)) => {
                 return Err(LoadProblem::Folder { form });
             }
-            _ => layout::read(&Source::Folder(path), options, staging)?,
+            _ => layout::read(&LayoutSource::Folder(path), options, staging)?,
         },
         LoadInput::Path(_) if options.form == Some(Form::Oci) => {
             return Err(LoadProblem::NoFolder);
@@ -236,12 +236,12 @@ fn read_archive(
 ) -> Result<SelectedImages, LoadProblem> {
     let threads = options.limits.max_threads;
     let input = decompressed_with(input, threads).map_err(ReadError::Stream)?;
-    let archive = Archive::read(input, options.limits, staging)?;
+    let archive = StagedArchive::read(input, options.limits, staging)?;
     let (oci, docker) = (archive.has("index.json"), archive.has("manifest.json"));
     match options.form {
         // Newer dockers write both; the layout keeps the manifests.
         Some(Form::OciArchive) | None if oci => {
-            layout::read(&Source::Archive(&archive), options, staging)
+            layout::read(&LayoutSource::Archive(&archive), options, staging)
         }
         Some(Form::DockerArchive) | None if docker => docker::read(&archive, options, staging),
         _ => Err(LoadProblem::NoImage {

@@ -15,7 +15,7 @@ use fs_err::File;
 use super::LoadProblem;
 use super::limit::{Limited, exceeded};
 use crate::archive::compression::read_start;
-use crate::archive::{Compression as ArchiveCompression, LimitExceeded, Limits, ReadError};
+use crate::archive::{ArchiveLimits, Compression as ArchiveCompression, LimitExceeded, ReadError};
 use crate::image::compression::Compression;
 use crate::image::digest::{BlobDigest, DiffId};
 use crate::image::document::LONGEST_DOCUMENT;
@@ -26,7 +26,7 @@ const BUFFER: usize = 128 * 1024;
 /// Upper limit of document bytes per input; an image has around ten thousand.
 const MOST_DOCUMENT_BYTES: u64 = 4 * LONGEST_DOCUMENT;
 
-fn most_document_bytes(limits: &Limits) -> u64 {
+fn most_document_bytes(limits: &ArchiveLimits) -> u64 {
     MOST_DOCUMENT_BYTES.min(limits.max_bytes)
 }
 
@@ -34,7 +34,7 @@ fn most_document_bytes(limits: &Limits) -> u64 {
 pub(in crate::image) struct Staging<'s> {
     folder: &'s Path,
     blobs: HashMap<BlobDigest, Blob>,
-    limits: Limits,
+    limits: ArchiveLimits,
     left: u64,
     documents_left: Cell<u64>,
 }
@@ -65,7 +65,7 @@ impl Blob {
 }
 
 impl<'s> Staging<'s> {
-    pub(in crate::image) fn new(folder: &'s Path, limits: Limits) -> Self {
+    pub(in crate::image) fn new(folder: &'s Path, limits: ArchiveLimits) -> Self {
         let documents_left = Cell::new(most_document_bytes(&limits));
         Self { folder, blobs: HashMap::new(), limits, left: limits.max_bytes, documents_left }
     }
@@ -240,11 +240,11 @@ struct Recorder<R> {
     file: Option<File>,
     sum: ThreadedHasher,
     bytes: u64,
-    failure: Option<Failure>,
+    failure: Option<StagingFailure>,
 }
 
 #[derive(Clone, Copy)]
-enum Failure {
+enum StagingFailure {
     Read,
     Write,
 }
@@ -256,7 +256,7 @@ impl<R> Recorder<R> {
 
     fn problem(&self, error: io::Error) -> LoadProblem {
         match self.failure {
-            Some(Failure::Write) => LoadProblem::Write(error),
+            Some(StagingFailure::Write) => LoadProblem::Write(error),
             _ => match exceeded(&error) {
                 Some(limit) => LoadProblem::Limit(limit),
                 None => ReadError::Stream(error).into(),
@@ -271,14 +271,14 @@ impl<R: Read> Read for Recorder<R> {
             Ok(count) => count,
             Err(error) => {
                 if error.kind() != io::ErrorKind::Interrupted {
-                    self.failure = Some(Failure::Read);
+                    self.failure = Some(StagingFailure::Read);
                 }
                 return Err(error);
             }
         };
         let written = self.file.as_mut().map_or(Ok(()), |file| file.write_all(&buffer[..count]));
         if let Err(error) = written {
-            self.failure = Some(Failure::Write);
+            self.failure = Some(StagingFailure::Write);
             return Err(error);
         }
         self.sum.update(&buffer[..count]);

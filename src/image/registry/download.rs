@@ -5,18 +5,18 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use super::error::RegistryProblem;
 use super::partial::Partial;
-use super::tail::Progress;
+use super::tail::BlobProgress;
 use crate::store::registry::{BlobRequest, BlobStream, ExchangeError, Wire};
 
 const BUFFER: usize = 128 << 10;
 
 /// A download under way. Reading it gives the blob's bytes in order, once; the cause of an early end
-/// is in [`Download::problem`].
-pub(super) struct Download<'a, 'w> {
+/// is in [`BlobDownload::problem`].
+pub(super) struct BlobDownload<'a, 'w> {
     wire: &'w Wire<'a>,
     stream: BlobStream<'a, 'w>,
     partial: &'w mut Partial,
-    progress: &'w Progress,
+    progress: &'w BlobProgress,
     /// Number of bytes that were given to the reader.
     at: u64,
     pending: Vec<u8>,
@@ -24,13 +24,13 @@ pub(super) struct Download<'a, 'w> {
     problem: Option<RegistryProblem>,
 }
 
-impl<'a, 'w> Download<'a, 'w> {
+impl<'a, 'w> BlobDownload<'a, 'w> {
     /// Starts at the file's beginning; `progress` tells followers of the file.
     pub(super) fn new(
         wire: &'w Wire<'a>,
         request: &'w BlobRequest,
         partial: &'w mut Partial,
-        progress: &'w Progress,
+        progress: &'w BlobProgress,
     ) -> io::Result<Self> {
         partial.file.seek(SeekFrom::Start(0))?;
         progress.reached(partial.had);
@@ -72,7 +72,7 @@ impl<'a, 'w> Download<'a, 'w> {
     }
 }
 
-impl Read for Download<'_, '_> {
+impl Read for BlobDownload<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.given == self.pending.len() {
             self.pending = self.next().map_err(|problem| {

@@ -9,17 +9,17 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::Scope;
 
-use super::download::Download;
+use super::download::BlobDownload;
 use super::error::RegistryProblem;
 use super::options::{Pull, unpacked};
 use super::partial::{Partial, Partials};
-use super::tail::{self, Progress};
+use super::tail::{self, BlobProgress};
 use crate::base::event::{Event, Observer};
 use crate::image::compression::Compression;
 use crate::image::config::ImageConfig;
 use crate::image::digest::DiffId;
 use crate::image::load::{Blob, LoadProblem, Measured, measure, measure_stored};
-use crate::image::manifest::Manifest;
+use crate::image::manifest::ImageManifest;
 use crate::image::store::{ImageStore, LayerBlob};
 use crate::store::registry::{BlobRequest, ExchangeError, Wire};
 
@@ -47,11 +47,11 @@ struct LayerDownload {
     is_known: bool,
     /// FIFO that leads to the unpacker, if the layer is unpacked now.
     fifo: Option<PathBuf>,
-    progress: Progress,
+    progress: BlobProgress,
 }
 
 /// Result for an item.
-enum Fetched {
+enum FetchedItem {
     /// All is known.
     Measured(Blob),
     /// The blob is whole; its uncompressed content was not read.
@@ -61,7 +61,7 @@ enum Fetched {
 impl<'p> Layers<'p> {
     pub(super) fn new(
         pull: &'p Pull<'p>,
-        manifest: &Manifest,
+        manifest: &ImageManifest,
         image: &ImageConfig,
         folder: &Path,
         partials: &'p Partials,
@@ -103,7 +103,7 @@ impl<'p> Layers<'p> {
                 is_stored,
                 is_known,
                 fifo,
-                progress: Progress::default(),
+                progress: BlobProgress::default(),
             });
         }
         Ok(Self { pull, partials, items, order })
@@ -115,12 +115,12 @@ impl<'p> Layers<'p> {
         let mut blobs = Vec::with_capacity(self.items.len());
         for ((item, fetched), followed) in self.items.iter().zip(fetched).zip(followed) {
             blobs.push(match fetched {
-                Fetched::Measured(blob) => blob,
+                FetchedItem::Measured(blob) => blob,
                 // The unpacker has read the layer to its end, and found the right digest.
-                Fetched::Stored(measured) if followed || item.is_known => {
+                FetchedItem::Stored(measured) if followed || item.is_known => {
                     measured.known(item.diff_id.clone()).at(item.staged.clone())
                 }
-                Fetched::Stored(_) => self.measure_file(item)?,
+                FetchedItem::Stored(_) => self.measure_file(item)?,
             });
         }
         Ok(self.order.iter().map(|place| blobs[*place].clone()).collect())
@@ -132,7 +132,7 @@ impl<'p> Layers<'p> {
         &'s self,
         scope: &'s Scope<'s, '_>,
         wire: &Wire<'_>,
-    ) -> Result<(Vec<Fetched>, Vec<bool>), RegistryProblem> {
+    ) -> Result<(Vec<FetchedItem>, Vec<bool>), RegistryProblem> {
         let unpacking = self.pull.unpacker.and_then(|unpacker| {
             let layers = self.to_unpack();
             let any = !layers.is_empty();
@@ -176,7 +176,7 @@ impl<'p> Layers<'p> {
         self.items.iter().filter_map(blob).collect()
     }
 
-    fn fetch_all(&self, wire: &Wire<'_>) -> Result<Vec<Fetched>, RegistryProblem> {
+    fn fetch_all(&self, wire: &Wire<'_>) -> Result<Vec<FetchedItem>, RegistryProblem> {
         let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
         let work = || {
             let mut done = Vec::new();
@@ -197,7 +197,7 @@ impl<'p> Layers<'p> {
             }
             Ok(done)
         };
-        let outcomes: Vec<Result<Vec<(usize, Fetched)>, RegistryProblem>> =
+        let outcomes: Vec<Result<Vec<(usize, FetchedItem)>, RegistryProblem>> =
             std::thread::scope(|scope| {
                 let at_once = AT_ONCE.min(self.items.len());
                 let threads: Vec<_> = (1..at_once).map(|_| scope.spawn(work)).collect();
@@ -228,14 +228,14 @@ impl<'p> Layers<'p> {
         item: &LayerDownload,
         wire: &Wire<'_>,
         failed: &AtomicBool,
-    ) -> Result<Fetched, RegistryProblem> {
+    ) -> Result<FetchedItem, RegistryProblem> {
         if item.is_stored {
             let compression = Compression::of_file(&item.staged).map_err(RegistryProblem::Keep)?;
             let measured =
                 Measured::unread(item.wanted.digest.clone(), item.wanted.size, compression);
             item.progress.reached(item.wanted.size);
             item.progress.whole();
-            return Ok(Fetched::Stored(measured));
+            return Ok(FetchedItem::Stored(measured));
         }
         let stopping = Stopping { observer: self.pull.observer, failed };
         let wire = wire.observed_by(&stopping);
@@ -260,16 +260,16 @@ fn fetch(
     item: &LayerDownload,
     partials: &Partials,
     limit: u64,
-) -> Result<Fetched, RegistryProblem> {
+) -> Result<FetchedItem, RegistryProblem> {
     let deferred = item.fifo.is_some();
-    let read = |download: &mut Download<'_, '_>| {
+    let read = |download: &mut BlobDownload<'_, '_>| {
         if deferred { measure_stored(download) } else { measure(download, None, limit, limit) }
     };
     let measured = whole(wire, &item.wanted, partials, &item.staged, &item.progress, read)?;
     Ok(if deferred {
-        Fetched::Stored(measured)
+        FetchedItem::Stored(measured)
     } else {
-        Fetched::Measured(measured.at(item.staged.clone()))
+        FetchedItem::Measured(measured.at(item.staged.clone()))
     })
 }
 
@@ -280,7 +280,7 @@ pub(super) fn fetch_document(
     partials: &Partials,
     path: PathBuf,
 ) -> Result<Blob, RegistryProblem> {
-    let measured = whole(wire, wanted, partials, &path, &Progress::default(), |download| {
+    let measured = whole(wire, wanted, partials, &path, &BlobProgress::default(), |download| {
         measure_stored(download)
     })?;
     Ok(measured.at(path))
@@ -293,17 +293,17 @@ fn whole(
     wanted: &BlobRequest,
     partials: &Partials,
     staged: &Path,
-    progress: &Progress,
-    read: impl Fn(&mut Download<'_, '_>) -> Result<Measured, LoadProblem>,
+    progress: &BlobProgress,
+    read: impl Fn(&mut BlobDownload<'_, '_>) -> Result<Measured, LoadProblem>,
 ) -> Result<Measured, RegistryProblem> {
     let mut partial = open(partials, wanted, wire.observer())?;
     loop {
         let resumed = partial.had > 0;
         // The partial file is still unverified.
-        let unseen = Progress::default();
+        let unseen = BlobProgress::default();
         let seen = if resumed { &unseen } else { progress };
         let mut download =
-            Download::new(wire, wanted, &mut partial, seen).map_err(RegistryProblem::Keep)?;
+            BlobDownload::new(wire, wanted, &mut partial, seen).map_err(RegistryProblem::Keep)?;
         let measured = read(&mut download);
         let problem = download.problem();
         drop(download);

@@ -15,14 +15,15 @@ use crate::base::digest::Sha256Sum;
 use crate::base::event::Event;
 use crate::image::digest::BlobDigest;
 use crate::image::document::{
-    Content, DocumentError, Kind, LONGEST_DOCUMENT, REF_NAME, Target, parse_index,
+    CheckedDescriptor, DocumentError, DocumentKind, LONGEST_DOCUMENT, REF_NAME, ReferencedBlob,
+    parse_index,
 };
 use crate::image::load::{LoadError, LoadInput, LoadOptions, LoadProblem, Naming, Selection};
 use crate::image::location::Form;
-use crate::image::manifest::{Manifest, parse_manifest};
+use crate::image::manifest::{ImageManifest, parse_manifest};
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
-use crate::store::{Backend, FailureKind, Key, StoreError, Transfer};
+use crate::store::{Backend, FailureKind, Key, StoreError, StoreTransfer};
 
 /// Folder of a mirror that is an OCI layout.
 pub const IMAGES: &str = "images";
@@ -71,7 +72,7 @@ impl MirrorProblem {
 /// The layout of a mirror.
 pub(super) struct Layout<'l> {
     pub(super) place: &'l dyn Backend,
-    pub(super) transfer: &'l Transfer<'l>,
+    pub(super) transfer: &'l StoreTransfer<'l>,
 }
 
 impl Layout<'_> {
@@ -111,7 +112,7 @@ impl Layout<'_> {
         &self,
         reference: &ImageRef,
         platform: &Platform,
-    ) -> Result<Vec<Target>, MirrorProblem> {
+    ) -> Result<Vec<CheckedDescriptor>, MirrorProblem> {
         let name = format!("{IMAGES}/index.json");
         let bytes = self.document(&name)?;
         self.select(&name, &bytes, platform, |target| {
@@ -132,12 +133,12 @@ impl Layout<'_> {
         name: &str,
         bytes: &[u8],
         platform: &Platform,
-        is_it: impl Fn(&Target) -> bool,
-    ) -> Result<Vec<Target>, MirrorProblem> {
+        is_it: impl Fn(&CheckedDescriptor) -> bool,
+    ) -> Result<Vec<CheckedDescriptor>, MirrorProblem> {
         let mut targets = parse_index(bytes, None)
             .map_err(|problem| self.damaged(name, document("the index", problem)))?
             .targets;
-        targets.retain(|target| target.kind == Kind::Manifest && is_it(target));
+        targets.retain(|target| target.kind == DocumentKind::Manifest && is_it(target));
         targets.sort_by_key(|target| target.rank(platform));
         Ok(targets)
     }
@@ -155,7 +156,7 @@ impl Layout<'_> {
     pub(super) fn take_first(
         &self,
         pull: &Pull<'_>,
-        targets: &[Target],
+        targets: &[CheckedDescriptor],
         of_tree: bool,
     ) -> Result<Option<Pulled>, MirrorProblem> {
         let mut problems = Vec::new();
@@ -196,7 +197,7 @@ impl Layout<'_> {
     fn take_target(
         &self,
         pull: &Pull<'_>,
-        target: &Target,
+        target: &CheckedDescriptor,
         of_tree: bool,
     ) -> Result<Option<Pulled>, MirrorProblem> {
         let Pull { store, reference, options, observer, .. } = *pull;
@@ -239,7 +240,12 @@ impl Layout<'_> {
     }
 
     /// Makes a layout with one image of the mirror, for loading.
-    fn gather(&self, pull: &Pull<'_>, target: &Target, folder: &Path) -> Result<(), MirrorProblem> {
+    fn gather(
+        &self,
+        pull: &Pull<'_>,
+        target: &CheckedDescriptor,
+        folder: &Path,
+    ) -> Result<(), MirrorProblem> {
         let written = |error| MirrorProblem::Local(LoadProblem::Write(error));
         fs_err::create_dir_all(folder.join("blobs/sha256")).map_err(written)?;
         let name = blob_name(&target.digest);
@@ -277,7 +283,7 @@ impl Layout<'_> {
         fs_err::write(folder.join("index.json"), index).map_err(written)
     }
 
-    fn fetch(&self, content: &Content, path: &Path) -> Result<(), MirrorProblem> {
+    fn fetch(&self, content: &ReferencedBlob, path: &Path) -> Result<(), MirrorProblem> {
         let name = blob_name(&content.digest);
         let wrong = |found| {
             let (what, expected) = (name.clone(), content.size);
@@ -298,7 +304,7 @@ impl Layout<'_> {
     fn check_sizes(
         &self,
         pull: &Pull<'_>,
-        manifest: &Manifest,
+        manifest: &ImageManifest,
         name: &str,
     ) -> Result<(), MirrorProblem> {
         pull.check_sizes(manifest).map_err(|problem| match problem {

@@ -15,11 +15,11 @@ use crate::image::digest::BlobDigest;
 use crate::image::load::{
     Blob, LoadProblem, StagedImage, Staging, check_count_of_layers, check_layers, check_platform,
 };
-use crate::image::manifest::{Manifest, parse_manifest};
+use crate::image::manifest::{ImageManifest, parse_manifest};
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 use crate::image::store::{Image, ImageStore};
-use crate::store::registry::manifest::Document;
+use crate::store::registry::manifest::ManifestDocument;
 use crate::store::registry::{BlobRequest, Wire};
 
 impl Client {
@@ -157,7 +157,7 @@ impl Pull<'_> {
         &self,
         wire: &Wire<'_>,
         top: &BlobDigest,
-        document: &Document,
+        document: &ManifestDocument,
         names: Vec<ImageRef>,
     ) -> Result<Pulled, RegistryProblem> {
         let staged = self.store.staging_folder(self.observer)?;
@@ -205,7 +205,7 @@ impl Pull<'_> {
     fn config(
         &self,
         wire: &Wire<'_>,
-        manifest: &Manifest,
+        manifest: &ImageManifest,
         folder: &Path,
         partials: &Partials,
     ) -> Result<Blob, RegistryProblem> {

@@ -11,8 +11,8 @@ use crate::base::event::Observer;
 use crate::image::digest::BlobDigest;
 use crate::image::reference::ImageRef;
 use crate::image::store::{Image, ImageStore, ImageStoreError};
-use crate::store::Content;
-use crate::store::registry::upload::{self, Upload};
+use crate::store::ObjectContent;
+use crate::store::registry::upload::{self, BlobUpload};
 use crate::store::registry::{Wire, manifest};
 
 /// Number of blobs that are sent at once.
@@ -144,8 +144,8 @@ fn send(wire: &Wire<'_>, store: &ImageStore, blob: &Sending) -> Result<u64, Regi
         }
     }
     let path = store.blob_path(&blob.digest);
-    let content = Content::File(&path, blob.size);
+    let content = ObjectContent::File(&path, blob.size);
     let (digest, reports) = (&blob.digest, blob.subject.is_some());
-    upload::send(wire, &Upload { digest, content, subject, reports })?;
+    upload::send(wire, &BlobUpload { digest, content, subject, reports })?;
     Ok(blob.size)
 }

@@ -22,7 +22,7 @@ use crate::base::regular::open_regular;
 
 /// Destination of a saved image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Destination<'d> {
+pub struct SaveDestination<'d> {
     /// Form, path, and name of the image at the destination.
     pub place: &'d StoredImage,
     /// Name of the image, where the location has none.
@@ -46,7 +46,7 @@ impl<'s> Saving<'s> {
     fn new(
         store: &'s ImageStore,
         image: &'s Image,
-        destination: &Destination<'_>,
+        destination: &SaveDestination<'_>,
     ) -> Result<Self, SaveError> {
         let (manifest, media_type, _) = store.manifest_of(image)?;
         let config = store.config_of(image)?;
@@ -66,7 +66,7 @@ impl<'s> Saving<'s> {
 pub fn save(
     store: &ImageStore,
     image: &Image,
-    destination: &Destination<'_>,
+    destination: &SaveDestination<'_>,
 ) -> Result<(), SaveError> {
     let saving = Saving::new(store, image, destination)?;
     let place = destination.place;
@@ -90,7 +90,7 @@ pub fn save(
 pub fn save_stream(
     store: &ImageStore,
     image: &Image,
-    destination: &Destination<'_>,
+    destination: &SaveDestination<'_>,
     mut to: impl Write,
 ) -> Result<(), SaveError> {
     let saving = Saving::new(store, image, destination)?;

@@ -8,8 +8,8 @@ use super::ImageStore;
 use crate::image::compression::Compression;
 use crate::image::config::{ImageConfig, RunConfig};
 use crate::image::digest::{BlobDigest, DiffId, ImageId};
-use crate::image::document::Target;
-use crate::image::manifest::Manifest;
+use crate::image::document::CheckedDescriptor;
+use crate::image::manifest::ImageManifest;
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 
@@ -84,8 +84,8 @@ pub struct LayerBlob {
 
 impl Image {
     pub(super) fn new(
-        target: &Target,
-        manifest: Manifest,
+        target: &CheckedDescriptor,
+        manifest: ImageManifest,
         config: ImageConfig,
         compressions: Vec<Compression>,
         references: Vec<ImageRef>,

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::index::{self, Index};
+use super::index::{self, LayoutIndex};
 use super::{Image, ImageStore, ImageStoreError};
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 use crate::base::atomic;
 use crate::base::confinement::real_path;
 use crate::base::event::Observer;
@@ -47,7 +47,7 @@ impl ImageStore {
         &self,
         place: &StoredImage,
         name: &ImageRef,
-        limits: Limits,
+        limits: ArchiveLimits,
         observer: &dyn Observer,
     ) -> Result<Image, LoadError> {
         let fail = |problem| LoadError { input: place.to_string(), problem };
@@ -82,7 +82,7 @@ impl ImageStore {
 
     /// The image of a manifest.
     pub fn find_manifest(&self, manifest: &BlobDigest) -> Result<Option<Image>, ImageStoreError> {
-        let targets = Index::read(&self.folder)?.targets();
+        let targets = LayoutIndex::read(&self.folder)?.targets();
         let found = targets.iter().find(|target| target.digest == *manifest);
         found.map(|target| self.read_image(target, index::names(&targets, target))).transpose()
     }

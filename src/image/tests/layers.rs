@@ -4,7 +4,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
 use super::*;
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 use crate::base::causes::with_causes;
 use crate::image::compression::Compression;
 use crate::image::layers::{
@@ -15,11 +15,11 @@ use crate::image::store::LayerBlob;
 
 const OPTIONS: UnpackOptions = UnpackOptions {
     single_id: true,
-    limits: Limits {
+    limits: ArchiveLimits {
         max_bytes: 1 << 24,
         max_entries: 1000,
         max_name_bytes: 1 << 20,
-        ..Limits::NONE
+        ..ArchiveLimits::NONE
     },
 };
 

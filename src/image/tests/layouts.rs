@@ -26,14 +26,14 @@ fn folders_and_archives_give_the_same() {
     let manifest = entry["digest"].clone();
     layout.enter(entry, Some("docker.io/library/x:1"));
     let folder = layout.folder();
-    let (a, b) = (Home::new(), Home::new());
+    let (a, b) = (TestHome::new(), TestHome::new());
     let from_folder = a.load_path(folder.path()).unwrap();
     assert_eq!(from_folder, b.load_bytes(&xz(&layout.archive())).unwrap());
     assert_eq!(a.blobs(), b.blobs());
     assert_eq!(from_folder[0].id.sum(), id.sum());
     assert_eq!(from_folder[0].manifest.to_string(), manifest.as_str().unwrap());
     // What is in the store is itself such a layout.
-    let again = Home::new();
+    let again = TestHome::new();
     assert_eq!(again.load_path(a.store.folder()).unwrap(), from_folder);
 }
 
@@ -63,7 +63,7 @@ fn the_image_for_this_machine_is_chosen() {
     let nested = layout.blob(INDEX, index(&inner));
     let outer = layout.blob(INDEX, index(&[nested]));
     layout.enter(outer, Some("x:1"));
-    let loaded = Home::new().load_bytes(&layout.archive()).unwrap();
+    let loaded = TestHome::new().load_bytes(&layout.archive()).unwrap();
     assert_eq!(loaded.len(), 1);
     assert_eq!(loaded[0].id.sum(), wanted.unwrap().sum());
 
@@ -71,7 +71,7 @@ fn the_image_for_this_machine_is_chosen() {
     layout.entries.clear();
     let outer = layout.blob(INDEX, index(&inner));
     layout.enter(outer, Some("x:1"));
-    let error = Home::new().load_bytes(&layout.archive()).unwrap_err();
+    let error = TestHome::new().load_bytes(&layout.archive()).unwrap_err();
     let expected = format!("nothing for {host}, only for linux/vax, unknown/unknown");
     assert!(error.contains(&expected), "{error}");
 }
@@ -80,10 +80,10 @@ fn the_image_for_this_machine_is_chosen() {
 fn a_single_image_for_another_machine_is_refused() {
     let mut layout = Layout::default();
     layout.add(Some("x:1"), &other_platform(), b"1");
-    let error = Home::new().load_bytes(&layout.archive()).unwrap_err();
+    let error = TestHome::new().load_bytes(&layout.archive()).unwrap_err();
     assert!(error.contains("only for linux/vax"), "{error}");
     let options = LoadOptions { platform: other_platform(), ..LoadOptions::default() };
-    assert!(Home::new().load_with(&layout.archive(), &options).is_ok());
+    assert!(TestHome::new().load_with(&layout.archive(), &options).is_ok());
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn the_content_of_a_layer_decides_on_its_compression() {
             let config = config(std::slice::from_ref(&plain));
             let entry = layout.image(config, &[(ending, stored.clone())]);
             layout.enter(entry, Some("x:1"));
-            let home = Home::new();
+            let home = TestHome::new();
             home.load_bytes(&layout.archive()).unwrap();
             let image = home.store.find_any("x:1").unwrap();
             let layers = image.root(&home.store).layers;
@@ -149,11 +149,11 @@ fn entries_that_are_no_image_leave_the_others() {
             };
             layout.enter(entry, name);
             let id = layout.add(Some("x:1"), &Platform::host(), b"1");
-            let loaded = Home::new().load_bytes(&layout.archive()).unwrap();
+            let loaded = TestHome::new().load_bytes(&layout.archive()).unwrap();
             assert_eq!(loaded.len(), 1, "{odd}");
             assert_eq!(loaded[0].id.sum(), id.sum());
             layout.entries.pop();
-            Home::new().load_bytes(&layout.archive()).unwrap_err();
+            TestHome::new().load_bytes(&layout.archive()).unwrap_err();
         }
     }
 }
@@ -188,7 +188,7 @@ fn an_entry_that_cannot_be_used_leaves_the_image_beside_it() {
                     layout.enter(entry, None);
                 }
             }
-            let (home, told) = (Home::new(), Events::default());
+            let (home, told) = (TestHome::new(), Events::default());
             let bytes = layout.archive();
             let input = LoadInput::Stream(&mut bytes.as_slice(), "-");
             let loaded = home.store.load(input, &LoadOptions::default(), &told).unwrap();
@@ -200,7 +200,7 @@ fn an_entry_that_cannot_be_used_leaves_the_image_beside_it() {
     }
     let outer = layout.blob(INDEX, index(&odd));
     layout.enter(outer, Some("x:1"));
-    let error = Home::new().load_bytes(&layout.archive()).unwrap_err();
+    let error = TestHome::new().load_bytes(&layout.archive()).unwrap_err();
     for reason in ["isn't there", "invalid type", "should have 9", "no config"] {
         assert!(error.contains(reason), "{reason}: {error}");
     }
@@ -211,7 +211,7 @@ fn what_is_left_out_is_said() {
     let mut layout = Layout::default();
     layout.add(Some("other:1"), &other_platform(), b"other");
     layout.add(Some("x:1"), &Platform::host(), b"1");
-    let (home, told) = (Home::new(), Events::default());
+    let (home, told) = (TestHome::new(), Events::default());
     let bytes = layout.archive();
     let input = LoadInput::Stream(&mut bytes.as_slice(), "-");
     home.store.load(input, &LoadOptions::default(), &told).unwrap();
@@ -232,7 +232,7 @@ fn of_entries_without_a_platform_the_configurations_tell() {
         layout.entries.clear();
         let outer = layout.blob(INDEX, inner.to_string().into_bytes());
         layout.enter(outer, Some("x:1"));
-        let loaded = Home::new().load_bytes(&layout.archive()).unwrap();
+        let loaded = TestHome::new().load_bytes(&layout.archive()).unwrap();
         assert_eq!(loaded[0].id.sum(), id.sum(), "{platform}");
     }
 }
@@ -243,7 +243,7 @@ fn an_index_that_other_tools_wrote_keeps_their_entries() {
         "mediaType": MANIFEST, "digest": format!("sha512:{}", "a".repeat(128)), "size": 1,
         "platform": {"os": "linux"}, "x": [1],
     });
-    let home = Home::new();
+    let home = TestHome::new();
     let mut layout = Layout::default();
     layout.add(Some("x:1"), &Platform::host(), b"1");
     home.load_bytes(&layout.archive()).unwrap();
@@ -265,8 +265,8 @@ fn an_index_that_other_tools_wrote_keeps_their_entries() {
 #[test]
 fn images_saved_at_once_into_one_layout_are_all_there() {
     use crate::image::location::StoredImage;
-    use crate::image::save::{Destination, save};
-    let home = Home::new();
+    use crate::image::save::{SaveDestination, save};
+    let home = TestHome::new();
     let mut layout = Layout::default();
     let called: Vec<String> = (0..12).map(|number| format!("x:{number}")).collect();
     for name in &called {
@@ -286,29 +286,30 @@ fn images_saved_at_once_into_one_layout_are_all_there() {
             let place = StoredImage { form: Form::Oci, path: path.clone(), reference: None };
             let image = home.store.find_any(name).unwrap();
             let name = name.parse().unwrap();
-            save(&home.store, &image, &Destination { place: &place, name: Some(&name) }).unwrap();
+            save(&home.store, &image, &SaveDestination { place: &place, name: Some(&name) })
+                .unwrap();
         };
         std::thread::scope(|scope| {
             for name in &called {
                 scope.spawn(|| save_one(name));
             }
         });
-        assert_eq!(Home::new().load_path(&path).unwrap().len(), called.len());
+        assert_eq!(TestHome::new().load_path(&path).unwrap().len(), called.len());
     }
     let other = tempfile::tempdir().unwrap();
     fs_err::write(other.path().join("x"), "").unwrap();
     let path = other.path().to_owned();
     let place = StoredImage { form: Form::Oci, path, reference: None };
     let image = home.store.find_any("x:1").unwrap();
-    save(&home.store, &image, &Destination { place: &place, name: None }).unwrap_err();
+    save(&home.store, &image, &SaveDestination { place: &place, name: None }).unwrap_err();
     assert_eq!(names(other.path()), ["x"]);
 }
 
 #[test]
 fn an_image_is_not_saved_through_symlinks() {
     use crate::image::location::StoredImage;
-    use crate::image::save::{Destination, save};
-    let home = Home::new();
+    use crate::image::save::{SaveDestination, save};
+    let home = TestHome::new();
     let mut layout = Layout::default();
     layout.add(Some("x:1"), &Platform::host(), b"1");
     home.load_bytes(&layout.archive()).unwrap();
@@ -329,7 +330,7 @@ fn an_image_is_not_saved_through_symlinks() {
         }
         fs_err::os::unix::fs::symlink(&elsewhere, &link).unwrap();
         let stored = StoredImage { form: Form::Oci, path: folder, reference: None };
-        let destination = Destination { place: &stored, name: None };
+        let destination = SaveDestination { place: &stored, name: None };
         let error = save(&home.store, &image, &destination).unwrap_err().to_string();
         assert!(error.contains("symlink"), "{name}: {error}");
         assert!(!elsewhere.is_file(), "{name}");
@@ -340,7 +341,7 @@ fn an_image_is_not_saved_through_symlinks() {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path().join("layout");
     let stored = StoredImage { form: Form::Oci, path: folder.clone(), reference: None };
-    let destination = Destination { place: &stored, name: None };
+    let destination = SaveDestination { place: &stored, name: None };
     save(&home.store, &image, &destination).unwrap();
     let blob = folder.join("blobs/sha256").join(image.layers[0].digest.hex());
     let size = usize::try_from(fs_err::metadata(&blob).unwrap().len()).unwrap();
@@ -357,7 +358,7 @@ fn bare_tags_select_but_do_not_name() {
     let one = layout.add(Some("latest"), &Platform::host(), b"1");
     let two = layout.add(Some("base"), &Platform::host(), b"2");
     layout.add(None, &Platform::host(), b"3");
-    let home = Home::new();
+    let home = TestHome::new();
     let loaded = home.load_bytes(&layout.archive()).unwrap();
     assert_eq!(loaded.len(), 3);
     assert!(loaded.iter().all(|image| image.reference.is_none()));
@@ -379,15 +380,15 @@ fn a_form_that_is_asked_for_is_insisted_on() {
         (Form::OciArchive, &docker, "no index.json"),
     ] {
         let options = LoadOptions { form: Some(form), ..LoadOptions::default() };
-        let error = Home::new().load_with(bytes, &options).unwrap_err();
+        let error = TestHome::new().load_with(bytes, &options).unwrap_err();
         assert!(error.contains(message), "{error}");
     }
-    let error = Home::new().load_bytes(&layout).unwrap_err();
+    let error = TestHome::new().load_bytes(&layout).unwrap_err();
     assert!(error.contains("no image in it"), "{error}");
-    let error = Home::new().load_bytes(b"").unwrap_err();
+    let error = TestHome::new().load_bytes(b"").unwrap_err();
     assert!(error.contains("neither index.json nor manifest.json"), "{error}");
     let empty = tempfile::tempdir().unwrap();
-    let error = Home::new().load_path(empty.path()).unwrap_err();
+    let error = TestHome::new().load_path(empty.path()).unwrap_err();
     assert!(error.contains("oci-layout"), "{error}");
 }
 
@@ -395,7 +396,7 @@ fn a_form_that_is_asked_for_is_insisted_on() {
 fn an_archive_may_come_through_a_named_pipe() {
     let mut layout = Layout::default();
     layout.add(Some("x:1"), &Platform::host(), b"1");
-    let home = Home::new();
+    let home = TestHome::new();
     let pipe = home.folder.path().join("pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     std::thread::scope(|scope| {

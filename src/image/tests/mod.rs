@@ -22,12 +22,12 @@ use crate::base::event::{Event, Silent};
 use crate::base::events::Events;
 
 /// A home with a store in it.
-struct Home {
+struct TestHome {
     folder: tempfile::TempDir,
     store: ImageStore,
 }
 
-impl Home {
+impl TestHome {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = ImageStore::open(folder.path()).unwrap();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use crate::archive::{
-    EntryPath, FileIdentity, Limits, Noted, OwnerNote, Times, Whiteouts, tell_owner,
+    ArchiveLimits, EntryPath, EntryTimes, FileIdentity, Noted, OwnerNote, Whiteouts, tell_owner,
 };
 use crate::image::layers::{KnownOwners, StepOwners, owners_file, write_layer};
 
@@ -21,7 +21,7 @@ fn made(
     }
     let blob = tempfile::tempfile().unwrap();
     let upper = home.join("upper");
-    write_layer(&upper, blob, Times::Latest(0), Some(&owners), &Limits::NONE).unwrap();
+    write_layer(&upper, blob, EntryTimes::Latest(0), Some(&owners), &ArchiveLimits::NONE).unwrap();
     let text = fs_err::read_to_string(owners_file(&upper)).unwrap();
     let record = |record: &str| {
         let words: Vec<&str> = record.splitn(4, ' ').collect();

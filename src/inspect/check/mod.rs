@@ -23,14 +23,14 @@ use crate::package::{PackageName, Problem, Report};
 use crate::tree::lock::TreeLock;
 use crate::tree::{PackageKey, PackageTree, TreeError};
 
-pub use finding::{Finding, Rule, Severity};
 use finding::{Findings, whole};
+pub use finding::{Rule, Severity, TreeFinding};
 
 /// Result of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Checked {
     /// Findings: errors first, each kind in the order of files and places.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<TreeFinding>,
     /// Number of packages, each variant by itself.
     pub packages: usize,
 }

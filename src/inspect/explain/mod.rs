@@ -20,7 +20,7 @@ use crate::graph;
 use crate::package::{PackageId, PackageName, Variant};
 use crate::tree::PackageKey;
 
-pub use compare::{Comparison, compare};
+pub use compare::{BuildComparison, compare};
 pub use inputs::Input;
 pub use records::{Against, KnownBuild, Records, RecordsError};
 
@@ -40,7 +40,7 @@ pub struct Explanation {
     /// Ids of all direct and indirect requirements.
     pub dependencies: Vec<Dependency>,
     /// Difference from another build, if one is known.
-    pub comparison: Option<Comparison>,
+    pub comparison: Option<BuildComparison>,
 }
 
 /// Required package.

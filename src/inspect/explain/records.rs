@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::archive::{EntryKind, Limits, PackageReader};
+use crate::archive::{ArchiveLimits, EntryKind, PackageReader};
 use crate::base::confinement;
 use crate::build::cache::{Cache, is_file};
 use crate::package::matching::matching_version;
@@ -214,7 +214,7 @@ impl Records {
         }
         // A tree may bring the archive: its names are held in memory, and it may unpack to anything.
         let file = fs_err::File::open(&path).ok()?;
-        let mut package = PackageReader::new(file, &Limits::default()).ok()?;
+        let mut package = PackageReader::new(file, &ArchiveLimits::default()).ok()?;
         while let Some(entry) = package.next_entry().ok()? {
             let is_file = matches!(entry.kind, EntryKind::File { .. });
             if is_file && entry.path.as_bytes() == DESCRIPTION.as_bytes() {

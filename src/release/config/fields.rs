@@ -6,13 +6,13 @@ use super::error::ConfigError;
 use crate::package::yaml::{Yaml, YamlEntry, YamlNode};
 
 /// Text of the configuration, and the environment.
-pub(super) struct Reader<'r> {
+pub(super) struct FieldReader<'r> {
     pub(super) path: &'r Path,
     pub(super) text: &'r str,
     pub(super) variable: &'r dyn Fn(&str) -> Option<String>,
 }
 
-impl Reader<'_> {
+impl FieldReader<'_> {
     /// Makes the error of a place.
     pub(super) fn error(&self, offset: Option<usize>, message: impl Into<String>) -> ConfigError {
         let line = offset.map(|offset| {
@@ -35,7 +35,7 @@ pub(super) struct Field {
 
 /// Keys of a mapping of which some have been read.
 pub(super) struct Fields<'r> {
-    reader: &'r Reader<'r>,
+    reader: &'r FieldReader<'r>,
     /// Name of the mapping in messages.
     name: String,
     offset: usize,
@@ -44,7 +44,7 @@ pub(super) struct Fields<'r> {
 
 impl<'r> Fields<'r> {
     pub(super) fn read(
-        reader: &'r Reader<'r>,
+        reader: &'r FieldReader<'r>,
         name: &str,
         entry: &'r YamlEntry,
     ) -> Result<Self, ConfigError> {

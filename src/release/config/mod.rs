@@ -20,7 +20,7 @@ pub use error::ConfigError;
 pub use storage::{StorageConfig, StorageKind};
 
 use crate::package::yaml::{Yaml, YamlEntry, YamlNode};
-use fields::{Fields, Reader};
+use fields::{FieldReader, Fields};
 
 /// Name of the file in a checkout.
 pub const FILE: &str = "dcos-release.config.yaml";
@@ -53,7 +53,7 @@ impl ReleaseConfig {
         text: &str,
         variable: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
-        let reader = Reader { path, text, variable };
+        let reader = FieldReader { path, text, variable };
         let top = YamlNode::parse(text)
             .map_err(|problem| reader.error(problem.offset, problem.message))?;
         let Yaml::Map(entries) = &top.value else {
@@ -70,7 +70,7 @@ impl ReleaseConfig {
     }
 
     fn with_options(
-        reader: &Reader<'_>,
+        reader: &FieldReader<'_>,
         storages: Vec<StorageConfig>,
         options: &YamlEntry,
     ) -> Result<Self, ConfigError> {
@@ -117,7 +117,10 @@ impl ReleaseConfig {
     }
 }
 
-fn storages(reader: &Reader<'_>, section: &YamlEntry) -> Result<Vec<StorageConfig>, ConfigError> {
+fn storages(
+    reader: &FieldReader<'_>,
+    section: &YamlEntry,
+) -> Result<Vec<StorageConfig>, ConfigError> {
     let Yaml::Map(entries) = &section.node.value else {
         return Err(reader.error(Some(section.key_offset), "storage is not a mapping of names"));
     };

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::error::ConfigError;
-use super::fields::{Field, Fields, Reader};
+use super::fields::{Field, FieldReader, Fields};
 use crate::base::secret::Secret;
 use crate::package::yaml::YamlEntry;
 use crate::store::Key;
@@ -81,7 +81,7 @@ impl StorageKind {
 }
 
 impl StorageConfig {
-    pub(super) fn read(reader: &Reader<'_>, entry: &YamlEntry) -> Result<Self, ConfigError> {
+    pub(super) fn read(reader: &FieldReader<'_>, entry: &YamlEntry) -> Result<Self, ConfigError> {
         let mut fields = Fields::read(reader, &format!("storage {}", entry.key), entry)?;
         let kind = fields.required("kind")?;
         let is_read_only = fields.boolean("read_only")?;

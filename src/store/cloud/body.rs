@@ -12,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use object_store::client::{HttpError, HttpErrorKind, HttpRequestBody};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::exchange::{Exchange, Fault, Noted};
+use super::exchange::{Exchange, Noted, RequestFault};
 
 /// Number of bytes read from a file at once.
 const PIECE: usize = 256 << 10;
@@ -149,7 +149,7 @@ impl Incoming {
     }
 
     fn broken(&self, reason: String) -> HttpError {
-        let fault = Fault::Broken(reason.clone());
+        let fault = RequestFault::Broken(reason.clone());
         let noted = Noted { fault, server: String::new(), is_of_credentials: false };
         self.exchange.note(noted);
         HttpError::new(HttpErrorKind::Unknown, io::Error::other(reason))
@@ -200,7 +200,7 @@ pub(super) async fn collect(mut body: Incoming) -> Result<Bytes, String> {
         let frame = frame.map_err(|_noted| {
             let noted = body.exchange.take_fault();
             match noted.map(|noted| noted.fault) {
-                Some(Fault::Broken(reason)) => reason,
+                Some(RequestFault::Broken(reason)) => reason,
                 _ => "the connection broke".to_owned(),
             }
         })?;

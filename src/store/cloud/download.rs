@@ -11,11 +11,11 @@ use object_store::{Attribute, GetOptions, GetRange, GetResult, ObjectStore};
 
 use super::error::CloudError;
 use super::exchange::Exchange;
-use super::operation::{Failure, Operation, Tried, passing};
+use super::operation::{CloudFailure, Operation, Tried, passing};
 use crate::store::backend::Got;
 
 /// Destination of a download.
-pub(super) trait Destination {
+pub(super) trait DownloadDestination {
     /// Empties the destination, as the object is sent from its beginning; `false` if that is not possible.
     fn restart(&mut self) -> io::Result<bool>;
 
@@ -24,13 +24,13 @@ pub(super) trait Destination {
 }
 
 /// A download of an object or of a range.
-pub(super) struct Download<'d> {
+pub(super) struct ObjectDownload<'d> {
     operation: &'d Operation<'d>,
     store: &'d dyn ObjectStore,
     path: Path,
     /// Requested range of bytes; `None` for the whole object.
     range: Option<Range<u64>>,
-    to: &'d mut dyn Destination,
+    to: &'d mut dyn DownloadDestination,
     /// Number of bytes in the destination.
     have: &'d Cell<u64>,
     /// Identity and size of the object, from the first answer.
@@ -38,20 +38,20 @@ pub(super) struct Download<'d> {
     is_pieced: bool,
 }
 
-impl<'d> Download<'d> {
+impl<'d> ObjectDownload<'d> {
     pub(super) fn new(
         operation: &'d Operation<'d>,
         store: &'d dyn ObjectStore,
         path: Path,
         range: Option<Range<u64>>,
-        to: &'d mut dyn Destination,
+        to: &'d mut dyn DownloadDestination,
         have: &'d Cell<u64>,
     ) -> Self {
         Self { operation, store, path, range, to, have, object: None, is_pieced: false }
     }
 
     /// Gets the bytes.
-    pub(super) async fn run(mut self) -> Result<Got, Failure> {
+    pub(super) async fn run(mut self) -> Result<Got, CloudFailure> {
         let (operation, have) = (self.operation, self.have);
         let result = operation
             .attempt(
@@ -157,7 +157,7 @@ impl<'d> Download<'d> {
 }
 
 fn lasting(error: CloudError) -> Tried {
-    Tried::Failed(Failure::Lasting(error))
+    Tried::Failed(CloudFailure::Lasting(error))
 }
 
 /// Checks that an answer can be an object store's, and returns the object's identity.

@@ -17,7 +17,7 @@ tokio::task_local! {
 
 /// Fault of the last request of an attempt.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum RequestFault {
     /// The request has no answer.
     NotSent(reqwest::Error),
     /// The answer or the body did not come.
@@ -39,7 +39,7 @@ pub(super) enum Fault {
 /// A fault, and the server.
 #[derive(Debug)]
 pub(super) struct Noted {
-    pub(super) fault: Fault,
+    pub(super) fault: RequestFault,
     /// Scheme, host and port.
     pub(super) server: String,
     /// True if the server gives credentials and is not the store.

@@ -19,7 +19,7 @@ use reqwest::{Client, Method, Url};
 
 use super::answer::StoreAnswer;
 use super::body::{Incoming, Outgoing, Sent, collect};
-use super::exchange::{Exchange, Fault, Noted};
+use super::exchange::{Exchange, Noted, RequestFault};
 use crate::base::causes::with_causes;
 use crate::base::http::{HttpOptions, redact_text};
 
@@ -148,20 +148,20 @@ impl HttpService for Wire {
         };
         let outgoing = self
             .request(request, &exchange, &sent)
-            .map_err(|reason| note(Fault::Forbidden(reason)))?;
+            .map_err(|reason| note(RequestFault::Forbidden(reason)))?;
         let client =
-            self.client(outgoing.url()).map_err(|reason| note(Fault::Forbidden(reason)))?;
+            self.client(outgoing.url()).map_err(|reason| note(RequestFault::Forbidden(reason)))?;
         let mut answer = pin!(client.execute(outgoing));
         let response = loop {
             let before = sent.bytes();
             match tokio::time::timeout(exchange.stall_timeout, answer.as_mut()).await {
                 Ok(answer) => break answer,
                 Err(_) if sent.bytes() != before => {}
-                Err(_) => return Err(note(Fault::Broken(silence(&exchange)))),
+                Err(_) => return Err(note(RequestFault::Broken(silence(&exchange)))),
             }
         };
         let response = response.map_err(|error| {
-            note(sent.take_error().map_or(Fault::NotSent(error), Fault::Content))
+            note(sent.take_error().map_or(RequestFault::NotSent(error), RequestFault::Content))
         })?;
         let (status, headers) = (response.status(), response.headers().clone());
         if let Some(fault) = copy_fault(&headers) {
@@ -173,14 +173,15 @@ impl HttpService for Wire {
             exchange.succeeded();
             object_store::client::HttpResponseBody::new(incoming)
         } else {
-            let body = collect(incoming).await.map_err(|reason| note(Fault::Broken(reason)))?;
+            let body =
+                collect(incoming).await.map_err(|reason| note(RequestFault::Broken(reason)))?;
             if status.is_success() && is_list && !has_list(&body) {
-                return Err(note(Fault::Foreign("it is not a list of objects")));
+                return Err(note(RequestFault::Foreign("it is not a list of objects")));
             }
             if status.is_success() {
                 exchange.succeeded();
             } else {
-                drop(note(Fault::Answer(StoreAnswer::read(status, &headers, &body))));
+                drop(note(RequestFault::Answer(StoreAnswer::read(status, &headers, &body))));
             }
             body.into()
         };
@@ -198,16 +199,16 @@ impl HttpConnector for Wire {
 }
 
 /// The fault of an object whose copy, on Azure, has not succeeded.
-fn copy_fault(headers: &HeaderMap) -> Option<Fault> {
+fn copy_fault(headers: &HeaderMap) -> Option<RequestFault> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     match text("x-ms-copy-status")? {
         "success" => None,
         "pending" => {
-            Some(Fault::Copying(text("x-ms-copy-progress").unwrap_or_default().to_owned()))
+            Some(RequestFault::Copying(text("x-ms-copy-progress").unwrap_or_default().to_owned()))
         }
         status => {
             let description = text("x-ms-copy-status-description").unwrap_or(status);
-            Some(Fault::NotCopied(redact_text(description)))
+            Some(RequestFault::NotCopied(redact_text(description)))
         }
     }
 }

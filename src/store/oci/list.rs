@@ -12,7 +12,7 @@ use super::artifact::{self, ArtifactError};
 use super::error::OciError;
 use super::{OciBackend, fetch, tag};
 use crate::base::event::Event;
-use crate::store::backend::{Backend, Listed, Transfer};
+use crate::store::backend::{Backend, Listed, StoreTransfer};
 use crate::store::error::StoreError;
 use crate::store::key::Key;
 use crate::store::registry::{ExchangeError, Wire, tags};
@@ -24,7 +24,7 @@ impl OciBackend {
     pub(super) fn list_objects(
         &self,
         below: Option<&Key>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Vec<Listed>, StoreError> {
         self.find_all(below, transfer).map_err(|error| match error {
             OciError::Exchange(ExchangeError::Interrupted) => StoreError::Interrupted,
@@ -39,7 +39,7 @@ impl OciBackend {
     fn find_all(
         &self,
         below: Option<&Key>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Vec<Listed>, OciError> {
         let wire = self.wire(transfer)?;
         let tags = match tags::all(&wire, transfer.subject) {
@@ -64,7 +64,7 @@ impl OciBackend {
 fn describe_all(
     wire: &Wire<'_>,
     tags: &[String],
-    transfer: &Transfer<'_>,
+    transfer: &StoreTransfer<'_>,
 ) -> Result<Vec<Listed>, OciError> {
     let (next, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
     let found = Mutex::new(Ok(Vec::new()));
@@ -98,7 +98,7 @@ fn describe_all(
 fn describe(
     wire: &Wire<'_>,
     tag: &str,
-    transfer: &Transfer<'_>,
+    transfer: &StoreTransfer<'_>,
 ) -> Result<Option<Listed>, OciError> {
     let Some((_, bytes)) = fetch(wire, tag, transfer.subject)? else { return Ok(None) };
     let problem = match artifact::read_any(&bytes) {

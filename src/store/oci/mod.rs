@@ -58,7 +58,7 @@ pub use error::OciError;
 pub use url::{OciUrl, OciUrlError};
 
 use self::artifact::ObjectBlob;
-use super::backend::{About, Backend, Content, Got, Head, Listed, Put, Transfer};
+use super::backend::{About, Backend, Got, Listed, ObjectContent, ObjectHead, Put, StoreTransfer};
 use super::error::StoreError;
 use super::key::Key;
 use super::registry::manifest::{self, DocumentRequest};
@@ -92,7 +92,7 @@ impl OciBackend {
         Self { connections, url, endpoint, has_config: Mutex::default(), turns }
     }
 
-    fn wire<'w>(&'w self, transfer: &Transfer<'w>) -> Result<Wire<'w>, ExchangeError> {
+    fn wire<'w>(&'w self, transfer: &StoreTransfer<'w>) -> Result<Wire<'w>, ExchangeError> {
         Wire::new(&self.connections, &self.endpoint, transfer.observer)
     }
 
@@ -109,7 +109,7 @@ impl OciBackend {
         &'w self,
         operation: &'static str,
         key: &Key,
-        transfer: &Transfer<'w>,
+        transfer: &StoreTransfer<'w>,
     ) -> Result<(Wire<'w>, BlobRequest), StoreError> {
         let failed = |error| self.failed(operation, key, error);
         let wire = self.wire(transfer).map_err(|error| failed(error.into()))?;
@@ -162,7 +162,7 @@ impl OciBackend {
 fn find_manifest(
     wire: &Wire<'_>,
     key: &Key,
-    transfer: &Transfer<'_>,
+    transfer: &StoreTransfer<'_>,
 ) -> Result<Option<(BlobDigest, ObjectBlob)>, OciError> {
     let tag = tag::of(key);
     let Some((digest, bytes)) = fetch(wire, &tag, transfer.subject)? else { return Ok(None) };
@@ -175,7 +175,7 @@ fn find_manifest(
 fn find(
     wire: &Wire<'_>,
     key: &Key,
-    transfer: &Transfer<'_>,
+    transfer: &StoreTransfer<'_>,
 ) -> Result<Option<ObjectBlob>, OciError> {
     Ok(find_manifest(wire, key, transfer)?.map(|(_, blob)| blob))
 }
@@ -206,7 +206,7 @@ impl Backend for OciBackend {
         key: &Key,
         longest: u64,
         to: &mut File,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Got, StoreError> {
         let (wire, request) = self.open("get", key, transfer)?;
         if request.size > longest {
@@ -234,7 +234,7 @@ impl Backend for OciBackend {
         key: &Key,
         range: Range<u64>,
         to: &mut dyn Write,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<u64, StoreError> {
         if range.is_empty() {
             return Ok(0);
@@ -243,17 +243,17 @@ impl Backend for OciBackend {
         self.copy_range(key, &wire, &request, range, to)
     }
 
-    fn head(&self, key: &Key, transfer: &Transfer<'_>) -> Result<Head, StoreError> {
+    fn head(&self, key: &Key, transfer: &StoreTransfer<'_>) -> Result<ObjectHead, StoreError> {
         let (_, request) = self.open("look for", key, transfer)?;
-        Ok(Head { size: Some(request.size) })
+        Ok(ObjectHead { size: Some(request.size) })
     }
 
     fn put_described(
         &self,
         key: &Key,
-        content: Content<'_>,
+        content: ObjectContent<'_>,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
         self.put_artifact(key, content, about, transfer)
     }
@@ -261,9 +261,9 @@ impl Backend for OciBackend {
     fn replace(
         &self,
         key: &Key,
-        content: Content<'_>,
+        content: ObjectContent<'_>,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<(), StoreError> {
         self.replace_artifact(key, content, about, transfer)
     }
@@ -273,7 +273,7 @@ impl Backend for OciBackend {
         from: &Key,
         to: &Key,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<(), StoreError> {
         self.copy_artifact(from, to, about, transfer)
     }
@@ -283,7 +283,7 @@ impl Backend for OciBackend {
         from: &Key,
         to: &Key,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
         self.copy_new_artifact(from, to, about, transfer)
     }
@@ -291,12 +291,12 @@ impl Backend for OciBackend {
     fn list(
         &self,
         below: Option<&Key>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Vec<Listed>, StoreError> {
         self.list_objects(below, transfer)
     }
 
-    fn delete(&self, key: &Key, transfer: &Transfer<'_>) -> Result<bool, StoreError> {
+    fn delete(&self, key: &Key, transfer: &StoreTransfer<'_>) -> Result<bool, StoreError> {
         let failed = |error| self.failed("remove", key, error);
         let wire = self.wire(transfer).map_err(|error| failed(error.into()))?;
         let found = find_manifest(&wire, key, transfer).map_err(failed)?;

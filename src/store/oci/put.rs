@@ -22,11 +22,11 @@ use super::tag;
 use super::{OciBackend, find, find_manifest};
 use crate::base::atomic::naming_file;
 use crate::base::digest::{Sha256, Sha256Sum};
-use crate::store::backend::{About, Content, Put, Transfer};
+use crate::store::backend::{About, ObjectContent, Put, StoreTransfer};
 use crate::store::error::StoreError;
 use crate::store::key::Key;
 use crate::store::registry::manifest::{self, DocumentRequest};
-use crate::store::registry::upload::{self, Upload};
+use crate::store::registry::upload::{self, BlobUpload};
 use crate::store::registry::{BlobDigest, ExchangeError, Wire};
 
 /// Number of bytes read at once.
@@ -40,9 +40,9 @@ impl OciBackend {
     pub(super) fn put_artifact(
         &self,
         key: &Key,
-        content: Content<'_>,
+        content: ObjectContent<'_>,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
         let failed = |error: OciError| self.failed_put(key, error);
         let failed_exchange = |error: ExchangeError| failed(error.into());
@@ -80,9 +80,9 @@ impl OciBackend {
     pub(super) fn replace_artifact(
         &self,
         key: &Key,
-        content: Content<'_>,
+        content: ObjectContent<'_>,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<(), StoreError> {
         let failed = |error: OciError| self.failed_put(key, error);
         let wire = self.wire(transfer).map_err(|error| failed(error.into()))?;
@@ -102,7 +102,7 @@ impl OciBackend {
         from: &Key,
         to: &Key,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<(), StoreError> {
         let wire = self.wire(transfer).map_err(|error| self.failed_put(to, error.into()))?;
         let failed = |error| self.failed("copy", from, error);
@@ -117,7 +117,7 @@ impl OciBackend {
         from: &Key,
         to: &Key,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
         let wire = self.wire(transfer).map_err(|error| self.failed_put(to, error.into()))?;
         let failed = |error| self.failed("copy", from, error);
@@ -141,7 +141,7 @@ impl OciBackend {
         key: &Key,
         blob: &ObjectBlob,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<(), OciError> {
         let bytes = limited(artifact::manifest(key, blob, about))?;
         self.send_config(wire, transfer)?;
@@ -157,14 +157,14 @@ impl OciBackend {
 
     /// Sends the empty configuration, unless the registry has it. One thread at a time: docker-registry refuses
     /// manifests (400, "provided digest did not match uploaded content") while a blob of them is written again.
-    fn send_config(&self, wire: &Wire<'_>, transfer: &Transfer<'_>) -> Result<(), OciError> {
+    fn send_config(&self, wire: &Wire<'_>, transfer: &StoreTransfer<'_>) -> Result<(), OciError> {
         let mut has_config = self.has_config.lock().unwrap_or_else(PoisonError::into_inner);
         if *has_config {
             return Ok(());
         }
         let empty = Sha256Sum::of(EMPTY).into();
         if !upload::has(wire, &empty, transfer.subject)? {
-            self.send(wire, &empty, Content::Bytes(EMPTY), transfer)?;
+            self.send(wire, &empty, ObjectContent::Bytes(EMPTY), transfer)?;
         }
         *has_config = true;
         Ok(())
@@ -175,7 +175,7 @@ impl OciBackend {
         wire: &Wire<'_>,
         tag: &str,
         bytes: &[u8],
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<(), ExchangeError> {
         let media_type = MediaType::ImageManifest.to_string();
         let mut waits = BLOB_WAITS.iter();
@@ -195,11 +195,11 @@ impl OciBackend {
         &self,
         wire: &Wire<'_>,
         digest: &BlobDigest,
-        content: Content<'_>,
-        transfer: &Transfer<'_>,
+        content: ObjectContent<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<(), OciError> {
         let reports = content.length() > EMPTY.len() as u64;
-        upload::send(wire, &Upload { digest, content, subject: transfer.subject, reports })
+        upload::send(wire, &BlobUpload { digest, content, subject: transfer.subject, reports })
             .map_err(|error| self.without_repository(error))
     }
 
@@ -209,7 +209,7 @@ impl OciBackend {
         wire: &Wire<'_>,
         key: &Key,
         bytes: &[u8],
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Put, OciError> {
         let tag = tag::of(key);
         let media_type = MediaType::ImageManifest.to_string();
@@ -268,13 +268,13 @@ fn limited(manifest: Vec<u8>) -> Result<Vec<u8>, OciError> {
 /// Computes the digest of content of exactly the announced length.
 fn digest(
     key: &Key,
-    content: Content<'_>,
-    transfer: &Transfer<'_>,
+    content: ObjectContent<'_>,
+    transfer: &StoreTransfer<'_>,
 ) -> Result<Sha256Sum, StoreError> {
     let unreadable = |error| StoreError::Content { key: key.clone(), error };
     let (path, length) = match content {
-        Content::Bytes(bytes) => return Ok(Sha256Sum::of(bytes)),
-        Content::File(path, length) => (path, length),
+        ObjectContent::Bytes(bytes) => return Ok(Sha256Sum::of(bytes)),
+        ObjectContent::File(path, length) => (path, length),
     };
     let file = fs_err::File::open(path).map_err(unreadable)?.into_file();
     let (mut hasher, mut buffer, mut left) = (Sha256::new(), vec![0; BUFFER], length);

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 
-use crate::store::backend::Content;
+use crate::store::backend::ObjectContent;
 
 /// Permission needed for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,7 +21,7 @@ pub(super) struct Ask<'r> {
     /// Another repository of the registry that has to be readable, too.
     pub(super) also: Option<&'r str>,
     pub(super) headers: HeaderMap,
-    pub(super) body: Option<Content<'r>>,
+    pub(super) body: Option<ObjectContent<'r>>,
 }
 
 impl<'r> Ask<'r> {

@@ -12,10 +12,10 @@ use reqwest::{Method, StatusCode};
 use super::digest::BlobDigest;
 use super::error::ExchangeError;
 use super::reply::shown;
-use super::transport::{Failure, passing};
+use super::transport::{RegistryFailure, passing};
 use super::wire::{Access, Ask, Wire};
 use crate::base::event::Event;
-use crate::base::http::answer::Answer;
+use crate::base::http::answer::HttpAnswer;
 use crate::base::http::retry::{content_range, number};
 
 /// Minimum progress in bytes for an attempt not to count as failed.
@@ -102,7 +102,7 @@ pub(crate) struct BlobStream<'a, 'w> {
     at: u64,
     /// Offset of the end.
     end: u64,
-    answer: Option<Answer<'a>>,
+    answer: Option<HttpAnswer<'a>>,
     /// Number of bytes of the answer that lie before `at`.
     skip: u64,
     waits: Peekable<Waits>,
@@ -164,7 +164,7 @@ impl<'a, 'w> BlobStream<'a, 'w> {
     }
 
     /// Reads bytes of an answer; `None` at the answer's end.
-    fn more(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+    fn more(&mut self) -> Result<Option<Vec<u8>>, RegistryFailure> {
         if self.answer.is_none() {
             self.answer = Some(self.ask()?);
             self.event(true);
@@ -175,8 +175,8 @@ impl<'a, 'w> BlobStream<'a, 'w> {
             Ok(None) => return Ok(None),
             Err(broken) => {
                 return Err(match self.wire.transport.broken(broken) {
-                    Failure::Passing { reason, .. } => self.broke_off(&reason),
-                    lasting @ Failure::Lasting(_) => lasting,
+                    RegistryFailure::Passing { reason, .. } => self.broke_off(&reason),
+                    lasting @ RegistryFailure::Lasting(_) => lasting,
                 });
             }
         };
@@ -195,7 +195,7 @@ impl<'a, 'w> BlobStream<'a, 'w> {
     }
 
     /// Requests the missing part: by a range, or, if the registry refuses that, the whole blob.
-    fn ask(&mut self) -> Result<Answer<'a>, Failure> {
+    fn ask(&mut self) -> Result<HttpAnswer<'a>, RegistryFailure> {
         let range = match self.end < self.request.size {
             true => Some(format!("bytes={}-{}", self.at, self.end - 1)),
             false if self.at > 0 => Some(format!("bytes={}-", self.at)),
@@ -206,9 +206,9 @@ impl<'a, 'w> BlobStream<'a, 'w> {
                 Ok(Some(answer)) => return Ok(answer),
                 // A server may refuse a range, and does so by any status (RFC 9110, 14.2).
                 Ok(None) => {}
-                Err(Failure::Lasting(error)) if error.is_refusal() => {}
+                Err(RegistryFailure::Lasting(error)) if error.is_refusal() => {}
                 Err(failure) => {
-                    self.is_range_suspect = matches!(failure, Failure::Passing { .. });
+                    self.is_range_suspect = matches!(failure, RegistryFailure::Passing { .. });
                     return Err(failure);
                 }
             }
@@ -218,7 +218,7 @@ impl<'a, 'w> BlobStream<'a, 'w> {
     }
 
     /// Asks for a range, or for all; `None` if the answer is another part.
-    fn ask_for(&mut self, range: Option<&str>) -> Result<Option<Answer<'a>>, Failure> {
+    fn ask_for(&mut self, range: Option<&str>) -> Result<Option<HttpAnswer<'a>>, RegistryFailure> {
         let mut headers = HeaderMap::new();
         if let Some(Ok(range)) = range.map(HeaderValue::from_str) {
             headers.insert(RANGE, range);
@@ -243,10 +243,10 @@ impl<'a, 'w> BlobStream<'a, 'w> {
     }
 
     /// Waits for the next attempt, if there is one.
-    fn again(&mut self, failure: Failure) -> Result<(), ExchangeError> {
+    fn again(&mut self, failure: RegistryFailure) -> Result<(), ExchangeError> {
         let (reason, asked) = match failure {
-            Failure::Lasting(error) => return Err(error),
-            Failure::Passing { reason, wait } => (reason, wait),
+            RegistryFailure::Lasting(error) => return Err(error),
+            RegistryFailure::Passing { reason, wait } => (reason, wait),
         };
         if self.at >= self.furthest + PROGRESS {
             self.furthest = self.at;
@@ -279,12 +279,12 @@ impl<'a, 'w> BlobStream<'a, 'w> {
         });
     }
 
-    fn size(&self, found: u64) -> Failure {
+    fn size(&self, found: u64) -> RegistryFailure {
         let (what, expected) = (self.request.what.clone(), self.request.size);
         ExchangeError::Size { what, expected, found }.into()
     }
 
-    fn broke_off(&self, reason: &str) -> Failure {
+    fn broke_off(&self, reason: &str) -> RegistryFailure {
         passing(format!("{reason} after {} of {} bytes", self.at, self.request.size))
     }
 }

@@ -18,12 +18,14 @@ use super::digest::BlobDigest;
 use super::error::ExchangeError;
 use super::host::Endpoint;
 use super::reference::ImageRef;
-use super::upload::{self, Upload};
+use super::upload::{self, BlobUpload};
 use super::wire::Wire;
 use crate::base::atomic::naming_file;
 use crate::base::digest::{Sha256Sum, Tee};
 use crate::base::event::Observer;
-use crate::store::backend::{About, Backend, Content, Got, Head, Listed, Put, Transfer};
+use crate::store::backend::{
+    About, Backend, Got, Listed, ObjectContent, ObjectHead, Put, StoreTransfer,
+};
 use crate::store::error::StoreError;
 use crate::store::key::Key;
 
@@ -84,7 +86,7 @@ impl RegistryBlobs {
         key: &Key,
         (range, longest): (Option<Range<u64>>, u64),
         to: &mut dyn Write,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<u64, StoreError> {
         let failed = |error| self.failed("get", key, error);
         let (wire, digest) = self.wire(key, transfer.observer)?;
@@ -116,7 +118,7 @@ impl Backend for RegistryBlobs {
         key: &Key,
         longest: u64,
         to: &mut File,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Got, StoreError> {
         let kept = |to: &File, error| StoreError::Destination {
             key: key.clone(),
@@ -141,7 +143,7 @@ impl Backend for RegistryBlobs {
         key: &Key,
         range: Range<u64>,
         to: &mut dyn Write,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<u64, StoreError> {
         if range.is_empty() {
             return Ok(0);
@@ -149,35 +151,36 @@ impl Backend for RegistryBlobs {
         self.stream(key, (Some(range), u64::MAX), to, transfer)
     }
 
-    fn head(&self, key: &Key, transfer: &Transfer<'_>) -> Result<Head, StoreError> {
+    fn head(&self, key: &Key, transfer: &StoreTransfer<'_>) -> Result<ObjectHead, StoreError> {
         let (wire, digest) = self.wire(key, transfer.observer)?;
         let size = blob::size(&wire, &digest, transfer.subject);
         let size = size.map_err(|error| self.failed("look for", key, error))?;
-        Ok(Head { size: Some(size) })
+        Ok(ObjectHead { size: Some(size) })
     }
 
     fn put_described(
         &self,
         key: &Key,
-        content: Content<'_>,
+        content: ObjectContent<'_>,
         _: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
         let failed = |error| self.failed("put", key, error);
         let (wire, digest) = self.wire(key, transfer.observer)?;
         if upload::has(&wire, &digest, transfer.subject).map_err(failed)? {
             return Ok(Put::WasThere);
         }
-        let upload = Upload { digest: &digest, content, subject: transfer.subject, reports: true };
+        let upload =
+            BlobUpload { digest: &digest, content, subject: transfer.subject, reports: true };
         upload::send(&wire, &upload).map_err(failed)?;
         Ok(Put::Written)
     }
 
-    fn list(&self, _: Option<&Key>, _: &Transfer<'_>) -> Result<Vec<Listed>, StoreError> {
+    fn list(&self, _: Option<&Key>, _: &StoreTransfer<'_>) -> Result<Vec<Listed>, StoreError> {
         Err(self.unsupported("list blobs"))
     }
 
-    fn delete(&self, _: &Key, _: &Transfer<'_>) -> Result<bool, StoreError> {
+    fn delete(&self, _: &Key, _: &StoreTransfer<'_>) -> Result<bool, StoreError> {
         Err(self.unsupported("remove a blob"))
     }
 }

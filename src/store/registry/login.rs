@@ -25,7 +25,7 @@ use crate::base::secret::Secret;
 
 /// Name and password of a user.
 #[derive(Debug, Clone)]
-pub struct Login {
+pub struct RegistryLogin {
     /// Name.
     pub user: String,
     /// Password or token.
@@ -81,7 +81,7 @@ pub(crate) fn login_command(host: impl std::fmt::Display) -> String {
 pub fn check(
     options: &RegistryOptions,
     host: &RegistryHost,
-    login: &Login,
+    login: &RegistryLogin,
     observer: &dyn Observer,
 ) -> Result<(), ExchangeError> {
     let endpoint = Endpoint::new(&options.registries, host.as_str(), String::new(), false);
@@ -97,7 +97,7 @@ pub fn check(
 pub fn keep(
     sources: &CredentialSources,
     host: &RegistryHost,
-    login: &Login,
+    login: &RegistryLogin,
 ) -> Result<PathBuf, LoginError> {
     let path = place(sources, host.as_str())?;
     let mut document = read(&path)?.unwrap_or_default();
@@ -202,8 +202,8 @@ mod tests {
 
     use super::*;
 
-    fn login() -> Login {
-        Login { user: "ann".to_owned(), password: Secret::new("geheim") }
+    fn login() -> RegistryLogin {
+        RegistryLogin { user: "ann".to_owned(), password: Secret::new("geheim") }
     }
 
     fn sources(folder: &Path, names: &[&str]) -> CredentialSources {

@@ -8,10 +8,10 @@ use super::digest::BlobDigest;
 use super::error::ExchangeError;
 use super::media_type;
 use super::reply::{ReadAll, read_all, shown};
-use super::transport::Failure;
+use super::transport::RegistryFailure;
 use super::wire::{Access, Ask, Wire};
 use crate::base::digest::Sha256Sum;
-use crate::store::backend::Content;
+use crate::store::backend::ObjectContent;
 
 /// The header in which registries name the digest of their answer.
 const DIGEST_HEADER: &str = "docker-content-digest";
@@ -19,7 +19,7 @@ const MANIFEST: &str = "the manifest";
 
 /// A manifest or index as the registry gave it.
 #[derive(Debug, Clone)]
-pub(crate) struct Document {
+pub(crate) struct ManifestDocument {
     pub(crate) bytes: Vec<u8>,
     /// Digest of the bytes; equal to the requested one, if given.
     pub(crate) digest: BlobDigest,
@@ -60,7 +60,7 @@ pub(crate) fn get(
     request: &DocumentRequest<'_>,
     expected: Option<&BlobDigest>,
     limit: u64,
-) -> Result<Document, ExchangeError> {
+) -> Result<ManifestDocument, ExchangeError> {
     let url = wire.endpoint.url(&format!("manifests/{}", request.name));
     let headers = accept(request.accept);
     let ask = Ask { headers, ..Ask::new(Method::GET, &url, Access::Pull) };
@@ -70,7 +70,7 @@ pub(crate) fn get(
             ReadAll::Broken(broken) => wire.transport.broken(broken),
             ReadAll::TooLong(bytes) => {
                 let what = MANIFEST.to_owned();
-                Failure::Lasting(ExchangeError::LongDocument { what, bytes, limit })
+                RegistryFailure::Lasting(ExchangeError::LongDocument { what, bytes, limit })
             }
         })?;
         Ok((head.headers, bytes))
@@ -87,7 +87,7 @@ pub(crate) fn get(
         url: shown(&url),
         reason: "the registry answers with something else than a manifest".to_owned(),
     })?;
-    Ok(Document { bytes, digest: found, media_type })
+    Ok(ManifestDocument { bytes, digest: found, media_type })
 }
 
 /// Puts a document under a tag or its digest.
@@ -100,7 +100,7 @@ pub(crate) fn put(
 ) -> Result<(), ExchangeError> {
     let url = wire.endpoint.url(&format!("manifests/{name}"));
     let mut ask = Ask::new(Method::PUT, &url, Access::Push);
-    ask.body = Some(Content::Bytes(bytes));
+    ask.body = Some(ObjectContent::Bytes(bytes));
     if let Ok(media_type) = HeaderValue::from_str(media_type) {
         ask.headers.insert(CONTENT_TYPE, media_type);
     }

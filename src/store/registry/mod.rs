@@ -76,4 +76,4 @@ mod tests;
 #[cfg(any(test, fuzzing))]
 pub(crate) use challenge::parse as parse_challenges;
 #[cfg(any(test, fuzzing))]
-pub(crate) use credentials::{Entry as CredentialEntry, look_up as look_up_credentials};
+pub(crate) use credentials::{CredentialEntry, look_up as look_up_credentials};

@@ -7,7 +7,7 @@ use reqwest::{Method, Url};
 
 use super::error::ExchangeError;
 use super::reply::{ReadAll, read_all, shown};
-use super::transport::Failure;
+use super::transport::RegistryFailure;
 use super::wire::{Access, Ask, Wire};
 
 /// Number of tags that a page is asked for. Old registries give all at once.
@@ -56,7 +56,7 @@ fn page(
             ReadAll::Broken(broken) => wire.transport.broken(broken),
             ReadAll::TooLong(bytes) => {
                 let (what, limit) = ("the list of tags".to_owned(), LONGEST_PAGE);
-                Failure::Lasting(ExchangeError::LongDocument { what, bytes, limit })
+                RegistryFailure::Lasting(ExchangeError::LongDocument { what, bytes, limit })
             }
         })?;
         Ok((head.headers, bytes))

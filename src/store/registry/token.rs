@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::error::ExchangeError;
 use super::reply::{ReadAll, message, read_all, shown};
 use super::secret::Credential;
-use super::transport::{Failure, Transport, basic, secret_header};
+use super::transport::{RegistryFailure, Transport, basic, secret_header};
 use crate::base::http::retry::{bearable_wait, may_pass};
 use crate::base::secret::Secret;
 
@@ -29,7 +29,7 @@ pub(super) struct TokenRequest<'r> {
 }
 
 #[derive(Deserialize)]
-struct Given {
+struct GrantedToken {
     token: Option<String>,
     access_token: Option<String>,
 }
@@ -67,11 +67,11 @@ pub(super) fn fetch(
     transport: &Transport<'_>,
     client: &Client,
     request: &TokenRequest<'_>,
-) -> Result<HeaderValue, Failure> {
+) -> Result<HeaderValue, RegistryFailure> {
     let mut url = request.url.clone();
     let protocol = |reason: &str| {
         let (url, reason) = (shown(request.url.as_str()), reason.to_owned());
-        Failure::from(ExchangeError::Protocol { url, reason })
+        RegistryFailure::from(ExchangeError::Protocol { url, reason })
     };
     let built = match request.credential {
         Some(Credential::Identity(token)) => {
@@ -111,7 +111,7 @@ pub(super) fn fetch(
         status if may_pass(status) => {
             let too_many = |wait| ExchangeError::TooMany { host: request.host.to_owned(), wait };
             let wait = bearable_wait(&head.headers).map_err(too_many)?;
-            return Err(Failure::Passing {
+            return Err(RegistryFailure::Passing {
                 reason: format!("its token server answers {status}"),
                 wait,
             });
@@ -127,7 +127,7 @@ pub(super) fn fetch(
         ReadAll::TooLong(_) => protocol("the token server's answer is too long"),
     })?;
     // The parser's words would quote the token.
-    let given: Given = serde_json::from_slice(&bytes)
+    let given: GrantedToken = serde_json::from_slice(&bytes)
         .map_err(|_error| protocol("the token server answers with something else than a token"))?;
     // Servers fill either of them, or both.
     let token = [given.token, given.access_token].into_iter().flatten().find(|it| !it.is_empty());

@@ -6,18 +6,18 @@ use reqwest::{Method, StatusCode, Url};
 use super::digest::BlobDigest;
 use super::error::ExchangeError;
 use super::reply::shown;
-use super::transport::{Failure, passing};
+use super::transport::{RegistryFailure, passing};
 use super::wire::{Access, Ask, Wire};
 use crate::base::event::Event;
-use crate::store::backend::Content;
+use crate::store::backend::ObjectContent;
 
 const OCTETS: &str = "application/octet-stream";
 
 /// A blob to be sent.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Upload<'u> {
+pub(crate) struct BlobUpload<'u> {
     pub(crate) digest: &'u BlobDigest,
-    pub(crate) content: Content<'u>,
+    pub(crate) content: ObjectContent<'u>,
     /// Name of the transfer in messages.
     pub(crate) subject: &'u str,
     /// True if events report the progress.
@@ -57,7 +57,7 @@ pub(crate) fn mount(
 }
 
 /// Sends a blob in a single request.
-pub(crate) fn send(wire: &Wire<'_>, upload: &Upload<'_>) -> Result<(), ExchangeError> {
+pub(crate) fn send(wire: &Wire<'_>, upload: &BlobUpload<'_>) -> Result<(), ExchangeError> {
     let there = wire.endpoint.url(&format!("blobs/{}", upload.digest));
     let start = wire.endpoint.url("blobs/uploads/");
     let size = upload.content.length();
@@ -79,7 +79,7 @@ pub(crate) fn send(wire: &Wire<'_>, upload: &Upload<'_>) -> Result<(), ExchangeE
             // Registries answer with any success; a registry without the blob refuses the manifest.
             Ok(_) => Ok(()),
             // Another server behind the same name may not know of the upload (BLOB_UPLOAD_UNKNOWN).
-            Err(Failure::Lasting(error @ ExchangeError::NotFound { .. })) => {
+            Err(RegistryFailure::Lasting(error @ ExchangeError::NotFound { .. })) => {
                 Err(passing(format!("the registry has forgotten the upload ({error})")))
             }
             Err(failure) => Err(failure),

@@ -22,11 +22,11 @@ use super::host::Endpoint;
 use super::reply::{message, shown, what};
 use super::secret::Credential;
 use super::token::{self, TokenRequest};
-use super::transport::{Failure, Transport, basic};
+use super::transport::{RegistryFailure, Transport, basic};
 use crate::base::event::{Event, Observer};
-use crate::base::http::answer::{Answer, Head, wait_unless_interrupted};
+use crate::base::http::answer::{AnswerHead, HttpAnswer, wait_unless_interrupted};
 use crate::base::http::retry::{bearable_wait, may_pass, waits};
-use crate::store::backend::Content;
+use crate::store::backend::ObjectContent;
 
 /// Connection to a registry or mirror, for a single repository. Threads share the connection by
 /// reference.
@@ -81,7 +81,7 @@ impl<'a> Wire<'a> {
         &self,
         subject: &str,
         ask: &Ask<'_>,
-    ) -> Result<(Head, Answer<'a>), ExchangeError> {
+    ) -> Result<(AnswerHead, HttpAnswer<'a>), ExchangeError> {
         self.retrying(subject, ask.url, || self.once(ask))
     }
 
@@ -90,14 +90,14 @@ impl<'a> Wire<'a> {
         &self,
         subject: &str,
         url: &str,
-        mut attempt: impl FnMut() -> Result<T, Failure>,
+        mut attempt: impl FnMut() -> Result<T, RegistryFailure>,
     ) -> Result<T, ExchangeError> {
         let mut waits = waits(self.transport.options);
         for attempts in 1.. {
             let (reason, asked) = match attempt() {
                 Ok(value) => return Ok(value),
-                Err(Failure::Lasting(problem)) => return Err(problem),
-                Err(Failure::Passing { reason, wait }) => (reason, wait),
+                Err(RegistryFailure::Lasting(problem)) => return Err(problem),
+                Err(RegistryFailure::Passing { reason, wait }) => (reason, wait),
             };
             let Some(wait) = waits.next() else {
                 return Err(ExchangeError::GaveUp { url: shown(url), attempts, reason });
@@ -128,7 +128,10 @@ impl<'a> Wire<'a> {
 
     /// Makes a request once, and once more where credentials are demanded. An answer without success
     /// is a failure.
-    pub(super) fn once(&self, ask: &Ask<'_>) -> Result<(Head, Answer<'a>), Failure> {
+    pub(super) fn once(
+        &self,
+        ask: &Ask<'_>,
+    ) -> Result<(AnswerHead, HttpAnswer<'a>), RegistryFailure> {
         let key = self.token_key(ask);
         let tokens = self.connections.tokens();
         let known = tokens.get(&key);
@@ -166,9 +169,9 @@ impl<'a> Wire<'a> {
     fn demand(
         &self,
         ask: &Ask<'_>,
-        head: &Head,
+        head: &AnswerHead,
         was_given: bool,
-    ) -> Result<Option<Vec<Challenge>>, Failure> {
+    ) -> Result<Option<Vec<Challenge>>, RegistryFailure> {
         if !self.is_ours(ask.url, &head.url) {
             return Ok(None);
         }
@@ -232,7 +235,7 @@ impl<'a> Wire<'a> {
         &self,
         ask: &Ask<'_>,
         proof: Option<&HeaderValue>,
-    ) -> Result<(Head, Answer<'a>), Failure> {
+    ) -> Result<(AnswerHead, HttpAnswer<'a>), RegistryFailure> {
         let mut request = self
             .client
             .request(ask.method.clone(), ask.url)
@@ -245,8 +248,10 @@ impl<'a> Wire<'a> {
         }
         match ask.body {
             None => self.transport.exchange(request),
-            Some(Content::Bytes(bytes)) => self.transport.exchange(request.body(bytes.to_vec())),
-            Some(Content::File(path, size)) => {
+            Some(ObjectContent::Bytes(bytes)) => {
+                self.transport.exchange(request.body(bytes.to_vec()))
+            }
+            Some(ObjectContent::File(path, size)) => {
                 let file = fs_err::File::open(path).map_err(ExchangeError::ReadFile)?;
                 let length = file.metadata().map_err(ExchangeError::ReadFile)?.len();
                 if length < size {
@@ -264,7 +269,7 @@ impl<'a> Wire<'a> {
         request: RequestBuilder,
         file: File,
         size: u64,
-    ) -> Result<(Head, Answer<'a>), Failure> {
+    ) -> Result<(AnswerHead, HttpAnswer<'a>), RegistryFailure> {
         // The client's timeout would be one for the whole of it. A connection that doesn't take
         // bytes any more ends by the slowest rate that is any good.
         let slowest = Duration::from_secs(size / SLOWEST_RATE);
@@ -276,9 +281,9 @@ impl<'a> Wire<'a> {
     fn checked(
         &self,
         ask: &Ask<'_>,
-        head: Head,
-        answer: Answer<'a>,
-    ) -> Result<(Head, Answer<'a>), Failure> {
+        head: AnswerHead,
+        answer: HttpAnswer<'a>,
+    ) -> Result<(AnswerHead, HttpAnswer<'a>), RegistryFailure> {
         let status = head.status;
         if status.is_success() {
             return Ok((head, answer));
@@ -298,7 +303,10 @@ impl<'a> Wire<'a> {
                 Ok(wait) => {
                     let words = message(&answer);
                     let words = if words.is_empty() { words } else { format!(": {words}") };
-                    Failure::Passing { reason: format!("{host} answers {status}{words}"), wait }
+                    RegistryFailure::Passing {
+                        reason: format!("{host} answers {status}{words}"),
+                        wait,
+                    }
                 }
             },
             status => {
@@ -327,7 +335,11 @@ impl<'a> Wire<'a> {
     }
 
     /// Obtains the credentials for the challenges.
-    fn prove(&self, asked: &[Challenge], scopes: &[String]) -> Result<HeaderValue, Failure> {
+    fn prove(
+        &self,
+        asked: &[Challenge],
+        scopes: &[String],
+    ) -> Result<HeaderValue, RegistryFailure> {
         let host = || self.endpoint.host.clone();
         let challenge = |reason| ExchangeError::Challenge { host: host(), reason };
         let bearer = asked.iter().find(|asked| matches!(asked, Challenge::Bearer { .. }));

@@ -29,8 +29,8 @@ fn key(text: &str) -> Key {
 }
 
 /// A transfer that nobody watches.
-fn quiet() -> Transfer<'static> {
-    Transfer { subject: "s", observer: &Silent }
+fn quiet() -> StoreTransfer<'static> {
+    StoreTransfer { subject: "s", observer: &Silent }
 }
 
 /// An observer that interrupts at once.

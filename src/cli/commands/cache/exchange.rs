@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::super::args::{ExchangeArgs, FormatArg};
 use super::super::super::error::CliError;
-use super::super::super::ui::{self, Ending};
+use super::super::super::ui::{self, RunEnding};
 use super::super::at_hand::typed_name;
 use super::super::{Context, fetch, open, vouching_keys};
 use super::caches;
@@ -121,11 +121,11 @@ pub(super) fn pull(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), Cli
     if pulled.skipped > 0 { Err(CliError::NotFetched(pulled.skipped)) } else { Ok(()) }
 }
 
-fn ending(is_done: bool, interrupt: &Interrupt) -> Ending {
+fn ending(is_done: bool, interrupt: &Interrupt) -> RunEnding {
     match is_done {
-        _ if interrupt.is_raised() => Ending::Interrupted,
-        true => Ending::Done,
-        false => Ending::Failed,
+        _ if interrupt.is_raised() => RunEnding::Interrupted,
+        true => RunEnding::Done,
+        false => RunEnding::Failed,
     }
 }
 

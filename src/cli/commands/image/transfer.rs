@@ -15,12 +15,12 @@ use crate::image::location::{Form, ImageLocation, PODMAN_PREFIX, REGISTRY_PREFIX
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 use crate::image::registry::{Client, PullOptions, Unpacker};
-use crate::image::save::{self, Destination};
+use crate::image::save::{self, SaveDestination};
 use crate::image::store::{Image, ImageStore};
 use crate::runner::unpack::LayerUnpacker;
 
 /// Context of these commands.
-pub(super) struct Transfer<'t> {
+pub(super) struct TransferContext<'t> {
     pub(super) context: &'t Context<'t>,
     pub(super) settings: &'t Settings,
     pub(super) store: &'t ImageStore,
@@ -52,7 +52,7 @@ impl TypedDestination {
     }
 }
 
-impl Transfer<'_> {
+impl TransferContext<'_> {
     pub(super) fn pull(&self, text: &str, platform: Option<&Platform>) -> Result<(), CliError> {
         let reference = match TypedDestination::parse(text)? {
             TypedDestination::Registry(reference) => reference,
@@ -116,7 +116,7 @@ impl Transfer<'_> {
         let asked: Option<ImageRef> = typed.parse().ok();
         let asked = asked.filter(|name| image.references.contains(name));
         let name = asked.as_ref().or(image.references.first());
-        let destination = Destination { place, name };
+        let destination = SaveDestination { place, name };
         if place.path.as_os_str() == "-" && place.form != Form::Oci {
             let stdout = std::io::stdout().lock();
             save::save_stream(self.store, image, &destination, stdout)?;

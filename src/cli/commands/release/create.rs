@@ -10,7 +10,7 @@ use super::super::super::format_arg::FormatArg;
 use super::super::super::release_args::ReleaseArgs;
 use super::super::super::ui::Weight;
 use super::super::tree::Trees;
-use super::super::{Context, Outcome, build_options, ending, interrupt_on_signals, open};
+use super::super::{Context, RunOutcome, build_options, ending, interrupt_on_signals, open};
 use super::Desk;
 use crate::artifact::repository::Repository;
 use crate::base::event::{Event, Interruptible, Observer};
@@ -23,7 +23,7 @@ use crate::release::trees::{
     BootstrapSums, Completes, bootstrap_sums, completes, copied, core_artifacts,
 };
 use crate::release::{
-    Metadata, Plan, ReleaseError, ReleaseLocation, StaticPkgpanda, Storage, Survey, TESTING,
+    Metadata, ReleaseError, ReleaseLocation, ReleasePlan, StaticPkgpanda, Storage, Survey, TESTING,
     check_channel, describe, execute, fetch_core, plan_json, plan_text, read_release, sign,
 };
 
@@ -136,7 +136,7 @@ fn run(
     let mut run = ReleaseRun {
         observer: &observer,
         interrupt: &interrupt,
-        outcome: Outcome::default(),
+        outcome: RunOutcome::default(),
         stores,
     };
     let result = command(&mut run);
@@ -151,7 +151,7 @@ fn run(
 struct ReleaseRun<'w> {
     observer: &'w dyn Observer,
     interrupt: &'w Arc<Interrupt>,
-    outcome: Outcome,
+    outcome: RunOutcome,
     /// True if something is to be stored.
     stores: bool,
 }
@@ -266,7 +266,7 @@ impl ReleaseRun<'_> {
         if let Some(signer) = signer {
             artifacts = sign(artifacts, signer)?;
         }
-        let plan = Plan::new(location, &metadata, &artifacts).map_err(ReleaseError::from)?;
+        let plan = ReleasePlan::new(location, &metadata, &artifacts).map_err(ReleaseError::from)?;
         if args.noop {
             context.printer.data(&match format {
                 FormatArg::Text => plan_text(&plan, &desk.storages),
@@ -295,7 +295,7 @@ impl ReleaseRun<'_> {
         context: &Context<'_>,
         args: &ReleaseArgs,
         desk: &Desk,
-        plan: &Plan,
+        plan: &ReleasePlan,
         format: FormatArg,
     ) -> Result<(), CliError> {
         let task = format!("release {}", plan.location.channel_path());

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::span::{Line, Style, clip, width};
-use super::state::{Download, RunState, Running};
+use super::state::{RunState, Running, RunningTransfer};
 use super::text::{bytes, clock, name_of, seconds, short};
 use crate::base::event::Phase;
 use crate::build::estimate::Remaining;
@@ -123,8 +123,8 @@ fn belongs(subject: &str, id: &str) -> bool {
 }
 
 /// Details of a download, from the longest form to the shortest.
-fn details(download: &Download, now: Instant) -> Vec<String> {
-    let Download { done, total, rate, .. } = download;
+fn details(download: &RunningTransfer, now: Instant) -> Vec<String> {
+    let RunningTransfer { done, total, rate, .. } = download;
     if let Some(until) = download.waits_until.filter(|until| *until > now) {
         let wait = seconds(until.saturating_duration_since(now));
         return vec![format!("trying again in {wait}"), "waits".to_owned()];

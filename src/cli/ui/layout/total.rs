@@ -8,12 +8,12 @@ use super::super::text::{about, clock};
 use crate::build::estimate::Remaining;
 
 /// A part of the line in its forms, from nothing to the longest.
-struct Part {
+struct LinePart {
     style: Style,
     forms: Vec<String>,
 }
 
-impl Part {
+impl LinePart {
     fn new<const N: usize>(style: Style, forms: [String; N]) -> Self {
         let nothing = std::iter::once(String::new());
         Self { style, forms: nothing.chain(forms).collect() }
@@ -73,20 +73,20 @@ pub(super) fn line(
     line
 }
 
-fn joined(parts: &[Part], chosen: &[usize]) -> usize {
+fn joined(parts: &[LinePart], chosen: &[usize]) -> usize {
     let shown = parts.iter().zip(chosen).map(|(part, form)| width(&part.forms[*form]));
     let shown: Vec<usize> = shown.filter(|width| *width > 0).collect();
     shown.iter().sum::<usize>() + 2 * shown.len().saturating_sub(1)
 }
 
-fn parts(state: &RunState, remaining: Option<Remaining>, now: Instant) -> [Part; 5] {
+fn parts(state: &RunState, remaining: Option<Remaining>, now: Instant) -> [LinePart; 5] {
     let tally = &state.tally;
     let (done, planned) = (tally.done(), tally.planned);
     let running = state.running.len();
     let if_any = |count: usize, text: String| if count > 0 { text } else { String::new() };
     let elapsed = now.saturating_duration_since(state.began);
     [
-        Part::new(
+        LinePart::new(
             Style::Bold,
             [
                 if_any(planned, format!("{done}/{planned}")),
@@ -94,33 +94,36 @@ fn parts(state: &RunState, remaining: Option<Remaining>, now: Instant) -> [Part;
             ],
         ),
         if tally.interrupted > 0 {
-            Part::new(Style::Red, ["interrupted".to_owned()])
+            LinePart::new(Style::Red, ["interrupted".to_owned()])
         } else {
-            Part::new(Style::Red, [if_any(tally.failed, format!("{} failed", tally.failed))])
+            LinePart::new(Style::Red, [if_any(tally.failed, format!("{} failed", tally.failed))])
         },
-        Part::new(Style::Plain, [if_any(running, format!("{running} running"))]),
+        LinePart::new(Style::Plain, [if_any(running, format!("{running} running"))]),
         left(remaining.filter(|_| tally.interrupted == 0 && tally.left() > 0)),
-        Part::new(Style::Dim, [clock(elapsed)]),
+        LinePart::new(Style::Dim, [clock(elapsed)]),
     ]
 }
 
 /// Remaining time, if known.
-fn left(remaining: Option<Remaining>) -> Part {
-    let nothing = || Part { style: Style::Plain, forms: vec![String::new()] };
+fn left(remaining: Option<Remaining>) -> LinePart {
+    let nothing = || LinePart { style: Style::Plain, forms: vec![String::new()] };
     let Some(Remaining { time, unknown, known }) = remaining else { return nothing() };
     if known + unknown == 0 {
         return nothing();
     }
     if known == 0 {
-        return Part::new(Style::Plain, [String::new(), String::new(), "time unknown".to_owned()]);
+        return LinePart::new(
+            Style::Plain,
+            [String::new(), String::new(), "time unknown".to_owned()],
+        );
     }
     let about = about(time);
     if unknown == 0 {
         let short = format!("~{}", about.trim_start_matches("about "));
-        return Part::new(Style::Plain, [short, format!("{about} left")]);
+        return LinePart::new(Style::Plain, [short, format!("{about} left")]);
     }
     let least = about.replacen("about ", "", 1);
-    Part::new(
+    LinePart::new(
         Style::Plain,
         [
             format!(">{least}"),
