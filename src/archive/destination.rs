@@ -22,13 +22,13 @@ use xattr::FileExt as _;
 
 use super::error::{ReadError, UnpackError};
 use super::folders::{
-    FolderAttributes, Folders, Owner, Rules, fail, make, owner_error, permissions,
+    FolderAttributes, Folders, OwnerIds, UnpackRules, fail, make, owner_error, permissions,
 };
 use super::hiding::Hiding;
 use super::limits::ArchiveLimits;
 use super::overlay_form::{is_whiteout, kind, stat};
 use super::path::EntryPath;
-use super::pax::{Attribute, CAPABILITY};
+use super::pax::{CAPABILITY, ExtendedAttribute};
 
 /// Attributes of an entry beside its content.
 #[derive(Debug, Clone, Copy)]
@@ -36,8 +36,8 @@ pub(super) struct Finish<'a> {
     pub(super) mode: u32,
     pub(super) mtime: i64,
     /// Owner to set; unchanged if `None`.
-    pub(super) owner: Option<Owner>,
-    pub(super) attributes: &'a [Attribute],
+    pub(super) owner: Option<OwnerIds>,
+    pub(super) attributes: &'a [ExtendedAttribute],
 }
 
 impl Finish<'_> {
@@ -75,7 +75,7 @@ impl UnpackFolder {
     /// Opens the folder to be filled, or makes a missing one.
     pub(super) fn open(
         folder: &Path,
-        rules: Rules,
+        rules: UnpackRules,
         limits: &ArchiveLimits,
     ) -> Result<Self, UnpackError> {
         let folders = Folders::open(folder, rules, limits)?;
@@ -118,7 +118,7 @@ impl UnpackFolder {
         if kind(&there) == SFlag::S_IFDIR {
             return Ok(());
         }
-        if self.folders.rules == Rules::Strict {
+        if self.folders.rules == UnpackRules::Strict {
             return Err(ReadError::Duplicate(path.clone()).into());
         }
         let was_whiteout = is_whiteout(above, name, &there).map_err(fail(path, "looking at it"))?;
@@ -223,7 +223,7 @@ impl UnpackFolder {
         if kind(&there) == SFlag::S_IFDIR {
             return Err(refused("is a folder"));
         }
-        let is_layer = self.folders.rules == Rules::Layer;
+        let is_layer = self.folders.rules == UnpackRules::Layer;
         if is_layer && is_whiteout(&from, target_name, &there).map_err(unfound)? {
             return Err(refused("is what the layer removes"));
         }
@@ -300,7 +300,7 @@ impl UnpackFolder {
         make: impl Fn(&OwnedFd, &OsStr) -> nix::Result<T>,
     ) -> Result<T, UnpackError> {
         match make(above, name) {
-            Err(Errno::EEXIST) if self.folders.rules == Rules::Layer => {
+            Err(Errno::EEXIST) if self.folders.rules == UnpackRules::Layer => {
                 self.folders.clear(path, above)?;
                 make(above, name).map_err(fail(path, "making it"))
             }
@@ -313,7 +313,7 @@ impl UnpackFolder {
         &mut self,
         file: &File,
         path: &EntryPath,
-        attributes: &[Attribute],
+        attributes: &[ExtendedAttribute],
     ) -> Result<(), UnpackError> {
         for (name, value) in attributes {
             match file.set_xattr(OsStr::from_bytes(name), value) {

@@ -31,11 +31,11 @@ use crate::base::confinement::open_within;
 use crate::base::removal::remove_at;
 
 /// An owner and a group.
-pub(super) type Owner = (u32, u32);
+pub(super) type OwnerIds = (u32, u32);
 
 /// Treatment of symlinks among an entry's parent folders, and of existing files at its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rules {
+pub(super) enum UnpackRules {
     /// Both are errors; a folder may come again.
     Strict,
     /// A symlink is resolved below the root; an existing entry is replaced.
@@ -48,7 +48,7 @@ pub(super) struct FolderAttributes {
     pub(super) mode: u32,
     pub(super) mtime: i64,
     /// Owner to set; unchanged if `None`.
-    pub(super) owner: Option<Owner>,
+    pub(super) owner: Option<OwnerIds>,
     /// True until an entry describes the folder.
     pub(super) implied: bool,
 }
@@ -56,7 +56,7 @@ pub(super) struct FolderAttributes {
 #[derive(Debug)]
 pub(super) struct Folders {
     root: OwnedFd,
-    pub(super) rules: Rules,
+    pub(super) rules: UnpackRules,
     /// The folder used last: most entries lie in the same one as their predecessor.
     last: Option<(Vec<u8>, Rc<OwnedFd>)>,
     made: BTreeMap<EntryPath, FolderAttributes>,
@@ -72,7 +72,7 @@ impl Folders {
     /// Opens the destination, or makes a missing one.
     pub(super) fn open(
         folder: &Path,
-        rules: Rules,
+        rules: UnpackRules,
         limits: &ArchiveLimits,
     ) -> Result<Self, UnpackError> {
         let action = "making the destination";
@@ -128,7 +128,7 @@ impl Folders {
         match self.walk(above, OFlag::O_PATH, true) {
             Err(Errno::ENOENT) => {}
             // There may be a whiteout on the way, which a folder of the layer's own replaces.
-            Err(Errno::ENOTDIR) if self.rules == Rules::Layer => {}
+            Err(Errno::ENOTDIR) if self.rules == UnpackRules::Layer => {}
             other => return other.map_err(|error| walk_error(path, error)),
         }
         let mut folder = self.walk(b"", OFlag::O_PATH, true).map_err(fail(path, "opening it"))?;
@@ -147,7 +147,7 @@ impl Folders {
                     }
                     self.step(&folder, prefix, part)
                 }
-                Err(Errno::ENOTDIR) if self.rules == Rules::Layer => {
+                Err(Errno::ENOTDIR) if self.rules == UnpackRules::Layer => {
                     self.replace_whiteout(&folder, prefix, part, path, like)?;
                     self.step(&folder, prefix, part)
                 }
@@ -227,7 +227,7 @@ impl Folders {
         let how = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         match openat(from, part, how, Mode::empty()) {
             // The target of a symlink depends on the root.
-            Err(Errno::ENOTDIR | Errno::ELOOP) if self.rules == Rules::Layer => {
+            Err(Errno::ENOTDIR | Errno::ELOOP) if self.rules == UnpackRules::Layer => {
                 self.walk(prefix, OFlag::O_PATH, true)
             }
             other => other,
@@ -286,7 +286,7 @@ impl Folders {
                 Ok(opened) => opened,
                 // Something took the folder's place, or the place of a symlink on the way to it.
                 Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP)
-                    if self.rules == Rules::Layer =>
+                    if self.rules == UnpackRules::Layer =>
                 {
                     continue;
                 }
@@ -314,7 +314,7 @@ impl Folders {
         if path.is_empty() {
             return openat(&self.root, c".", how, Mode::empty());
         }
-        if self.rules == Rules::Layer {
+        if self.rules == UnpackRules::Layer {
             if !follow {
                 how |= OFlag::O_NOFOLLOW;
             }
@@ -351,7 +351,7 @@ pub(super) fn fail(path: &EntryPath, action: &'static str) -> impl FnOnce(Errno)
     move |error| UnpackError::Write { path: path.clone(), action, source: error.into() }
 }
 
-pub(super) fn owner_error(path: &EntryPath, (uid, gid): Owner, error: Errno) -> UnpackError {
+pub(super) fn owner_error(path: &EntryPath, (uid, gid): OwnerIds, error: Errno) -> UnpackError {
     match error {
         Errno::EINVAL => {
             UnpackError::OwnerNotMapped { path: path.clone(), uid: uid.into(), gid: gid.into() }
@@ -376,7 +376,7 @@ mod tests {
     fn left(count: u32, beside: &[&str]) -> Vec<String> {
         let destination = tempfile::tempdir().unwrap();
         let limits = ArchiveLimits::default();
-        let mut folders = Folders::open(destination.path(), Rules::Layer, &limits).unwrap();
+        let mut folders = Folders::open(destination.path(), UnpackRules::Layer, &limits).unwrap();
         let folder = FolderAttributes { mode: 0o755, mtime: 0, owner: None, implied: false };
         let path = |text: &str| EntryPath::trusted(text.as_bytes());
         for number in 0..count {

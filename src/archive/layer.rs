@@ -19,13 +19,13 @@ use std::path::Path;
 
 use super::destination::{Finish, UnpackFolder};
 use super::error::{ReadError, UnpackError};
-use super::folders::{FolderAttributes, Owner, Rules};
+use super::folders::{FolderAttributes, OwnerIds, UnpackRules};
 use super::kept_attributes::is_kept_attribute;
 use super::layer_owners::{OWNER_ATTRIBUTE, OwnerNote};
 use super::limits::ArchiveLimits;
 use super::overlay_form::Whiteouts;
 use super::path::{EntryPath, NameProblem};
-use super::pax::{Attribute, CAPABILITY, can_be_capability};
+use super::pax::{CAPABILITY, ExtendedAttribute, can_be_capability};
 use super::read::symlink_target;
 use super::tar_read::{MemberKind, TarMember, TarReader};
 use crate::base::removal::remove_at;
@@ -109,7 +109,7 @@ pub fn unpack_layer(
 ) -> Result<LayerSummary, UnpackError> {
     let LayerOptions { is_plain, limits, owners, whiteouts } = options;
     let mut tar = TarReader::new(layer, &limits);
-    let mut destination = UnpackFolder::open(folder, Rules::Layer, &limits)?;
+    let mut destination = UnpackFolder::open(folder, UnpackRules::Layer, &limits)?;
     destination.hiding.whiteouts = whiteouts;
     let summary = LayerSummary::default();
     let (devices, recorded) = (HashSet::new(), HashMap::new());
@@ -161,7 +161,7 @@ struct OwnerRecord {
 }
 
 /// What the name of an entry means.
-enum Meaning {
+enum NameMeaning {
     Entry(EntryPath),
     Whiteout(EntryPath),
     Opaque(EntryPath),
@@ -174,31 +174,31 @@ impl Unpacking<'_> {
     fn member(&mut self, member: TarMember, content: impl Read) -> Result<(), UnpackError> {
         self.summary.entries += 1;
         let meaning = if self.is_plain {
-            Meaning::Entry(cleaned(&member.name)?)
+            NameMeaning::Entry(cleaned(&member.name)?)
         } else {
             meaning(&member.name)?
         };
         let path = match &meaning {
-            Meaning::Entry(path)
-            | Meaning::Whiteout(path)
-            | Meaning::Opaque(path)
-            | Meaning::Linked(path) => path,
-            Meaning::Ignored => return Ok(()),
+            NameMeaning::Entry(path)
+            | NameMeaning::Whiteout(path)
+            | NameMeaning::Opaque(path)
+            | NameMeaning::Linked(path) => path,
+            NameMeaning::Ignored => return Ok(()),
         };
         // Some programs write an empty file without a name first. Docker leaves it out too.
-        if matches!(&meaning, Meaning::Entry(path) if path.is_root())
+        if matches!(&meaning, NameMeaning::Entry(path) if path.is_root())
             && member.kind == MemberKind::File
             && member.size == 0
         {
             return Ok(());
         }
-        let is_linked = matches!(meaning, Meaning::Linked(_));
+        let is_linked = matches!(meaning, NameMeaning::Linked(_));
         if is_linked && !matches!(member.kind, MemberKind::File | MemberKind::Directory) {
             return Ok(());
         }
         self.has_linked |= is_linked;
         let mut attributes = Vec::new();
-        if matches!(meaning, Meaning::Entry(_) | Meaning::Linked(_)) {
+        if matches!(meaning, NameMeaning::Entry(_) | NameMeaning::Linked(_)) {
             attributes = self.kept(member.kind, member.attributes);
             attributes.extend(self.note(member.kind, member.uid, member.gid));
         }
@@ -209,15 +209,15 @@ impl Unpacking<'_> {
         let (mode, mtime) = (member.mode, member.mtime);
         let with = Finish { mode, mtime, owner, attributes: &attributes };
         match &meaning {
-            Meaning::Whiteout(path) => {
+            NameMeaning::Whiteout(path) => {
                 self.summary.whiteouts += 1;
                 return self.destination.whiteout(path, &with);
             }
-            Meaning::Opaque(path) => {
+            NameMeaning::Opaque(path) => {
                 self.summary.whiteouts += 1;
                 return self.destination.opaque(path, &with);
             }
-            Meaning::Entry(_) | Meaning::Linked(_) | Meaning::Ignored => {}
+            NameMeaning::Entry(_) | NameMeaning::Linked(_) | NameMeaning::Ignored => {}
         }
         match member.kind {
             MemberKind::Directory => self.destination.directory(path, &with)?,
@@ -287,7 +287,7 @@ impl Unpacking<'_> {
     }
 
     /// What a file or folder is to say of its owner, who can't be given it.
-    fn note(&self, kind: MemberKind, uid: u64, gid: u64) -> Option<Attribute> {
+    fn note(&self, kind: MemberKind, uid: u64, gid: u64) -> Option<ExtendedAttribute> {
         let may_say = matches!(kind, MemberKind::File | MemberKind::Directory);
         let is_told = matches!(self.owners, UnpackedOwners::Single(_)) && (uid, gid) != (0, 0);
         let ids = (u32::try_from(uid).ok()?, u32::try_from(gid).ok()?);
@@ -296,7 +296,11 @@ impl Unpacking<'_> {
     }
 
     /// The attributes that are kept, of files and folders; capabilities of files alone.
-    fn kept(&mut self, kind: MemberKind, attributes: Vec<Attribute>) -> Vec<Attribute> {
+    fn kept(
+        &mut self,
+        kind: MemberKind,
+        attributes: Vec<ExtendedAttribute>,
+    ) -> Vec<ExtendedAttribute> {
         let count = attributes.len();
         let mut kept = Vec::new();
         for (name, value) in attributes {
@@ -315,7 +319,7 @@ impl Unpacking<'_> {
     }
 }
 
-fn mapped(path: &EntryPath, uid: u64, gid: u64) -> Result<Owner, UnpackError> {
+fn mapped(path: &EntryPath, uid: u64, gid: u64) -> Result<OwnerIds, UnpackError> {
     // The highest number means "unchanged" to the kernel.
     let id = |id: u64| u32::try_from(id).ok().filter(|id| *id != u32::MAX);
     let missing = || UnpackError::OwnerNotMapped { path: path.clone(), uid, gid };
@@ -336,29 +340,29 @@ fn is_of_linked(path: &EntryPath) -> bool {
         && path.parts().skip(1).all(|part| !part.starts_with(WHITEOUT))
 }
 
-fn meaning(name: &[u8]) -> Result<Meaning, ReadError> {
+fn meaning(name: &[u8]) -> Result<NameMeaning, ReadError> {
     let path = cleaned(name)?;
     if is_of_linked(&path) {
-        return Ok(Meaning::Linked(path));
+        return Ok(NameMeaning::Linked(path));
     }
-    let Some((above, last)) = path.split() else { return Ok(Meaning::Entry(path)) };
+    let Some((above, last)) = path.split() else { return Ok(NameMeaning::Entry(path)) };
     let above = EntryPath::trusted(above);
     if above.parts().any(|part| part.starts_with(AUFS)) {
-        return Ok(Meaning::Ignored);
+        return Ok(NameMeaning::Ignored);
     }
     let nothing = || ReadError::name(name, NameProblem::Whiteout);
     if above.parts().any(|part| part.starts_with(WHITEOUT)) {
         return Err(nothing());
     }
     if last == OPAQUE {
-        return Ok(Meaning::Opaque(above));
+        return Ok(NameMeaning::Opaque(above));
     }
     if last.starts_with(AUFS) {
-        return Ok(Meaning::Ignored);
+        return Ok(NameMeaning::Ignored);
     }
     match last.strip_prefix(WHITEOUT) {
-        None => Ok(Meaning::Entry(path)),
+        None => Ok(NameMeaning::Entry(path)),
         Some(b"" | b"." | b"..") => Err(nothing()),
-        Some(hidden) => Ok(Meaning::Whiteout(above.join(&EntryPath::trusted(hidden)))),
+        Some(hidden) => Ok(NameMeaning::Whiteout(above.join(&EntryPath::trusted(hidden)))),
     }
 }

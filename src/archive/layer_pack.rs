@@ -26,7 +26,7 @@ use super::layer_owners::{OWNER_ATTRIBUTE, Ownable, OwnerNote, settle};
 use super::layer_scan::{LayerEntry, LayerEntryKind, scan};
 use super::limits::ArchiveLimits;
 use super::path::EntryPath;
-use super::pax::{Attribute, attribute_record};
+use super::pax::{ExtendedAttribute, attribute_record};
 use super::scan::Inode;
 use super::tar_block::BLOCK;
 use super::tar_write::bare_header;
@@ -135,8 +135,8 @@ fn write_record(record: &mut dyn Write, entry: &LayerEntry) -> io::Result<()> {
     record.write_all(b"\0")
 }
 
-fn note(attributes: &[Attribute]) -> Option<OwnerNote> {
-    let is_note = |(name, _): &&Attribute| name == OWNER_ATTRIBUTE.as_bytes();
+fn note(attributes: &[ExtendedAttribute]) -> Option<OwnerNote> {
+    let is_note = |(name, _): &&ExtendedAttribute| name == OWNER_ATTRIBUTE.as_bytes();
     attributes.iter().find(is_note).and_then(|(_, value)| OwnerNote::parse(value))
 }
 

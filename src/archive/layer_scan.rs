@@ -11,7 +11,7 @@ use super::kept_attributes::is_read_attribute;
 use super::limits::{ArchiveLimits, EntryCount};
 use super::overlay_form::{OPAQUE, WHITEOUT};
 use super::path::EntryPath;
-use super::pax::{Attribute, CAPABILITY};
+use super::pax::{CAPABILITY, ExtendedAttribute};
 use super::scan::{Inode, unread, without_namespace};
 
 /// An entry.
@@ -21,7 +21,7 @@ pub(super) struct LayerEntry {
     pub(super) mode: u32,
     pub(super) owner: (u32, u32),
     pub(super) mtime: (i64, i64),
-    pub(super) attributes: Vec<Attribute>,
+    pub(super) attributes: Vec<ExtendedAttribute>,
 }
 
 /// Type of an entry.
@@ -103,7 +103,7 @@ fn look(folder: &Path, path: EntryPath) -> Result<Option<(LayerEntry, u64)>, Pac
         LayerEntryKind::Directory | LayerEntryKind::File { .. } => attributes(&full)?,
         _ => Vec::new(),
     };
-    let is_marked = |(name, _): &Attribute| name == WHITEOUT.as_bytes();
+    let is_marked = |(name, _): &ExtendedAttribute| name == WHITEOUT.as_bytes();
     let kind = match kind {
         LayerEntryKind::File { size: 0, .. } if attributes.iter().any(is_marked) => {
             mode = 0;
@@ -126,7 +126,7 @@ fn whiteout(path: &EntryPath) -> EntryPath {
 
 /// Returns the entry that marks a folder as opaque, if needed.
 fn opaque_mark(folder: &LayerEntry) -> Option<LayerEntry> {
-    let hides = |(name, value): &Attribute| name == OPAQUE.as_bytes() && value == b"y";
+    let hides = |(name, value): &ExtendedAttribute| name == OPAQUE.as_bytes() && value == b"y";
     let is_opaque = folder.attributes.iter().any(hides);
     is_opaque.then(|| LayerEntry {
         path: folder.path.join(&EntryPath::trusted(b".wh..wh..opq")),
@@ -139,7 +139,7 @@ fn opaque_mark(folder: &LayerEntry) -> Option<LayerEntry> {
 }
 
 /// Returns the extended attributes of overlayfs, and those that a layer keeps.
-fn attributes(path: &Path) -> Result<Vec<Attribute>, PackError> {
+fn attributes(path: &Path) -> Result<Vec<ExtendedAttribute>, PackError> {
     let failed = |error: io::Error| {
         let text = format!("reading the attributes of {}: {error}", path.display());
         PackError::Input(io::Error::new(error.kind(), text))

@@ -94,19 +94,19 @@ impl EntryCount {
 
 /// Reader that fails when its output exceeds a limit.
 #[derive(Debug)]
-pub(super) struct Metered<R> {
+pub(super) struct MeteredReader<R> {
     inner: R,
     left: u64,
     limit: u64,
 }
 
-impl<R> Metered<R> {
+impl<R> MeteredReader<R> {
     pub(super) fn new(inner: R, limits: &ArchiveLimits) -> Self {
         Self { inner, left: limits.max_bytes, limit: limits.max_bytes }
     }
 }
 
-impl<R: Read> Read for Metered<R> {
+impl<R: Read> Read for MeteredReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         match self.left.checked_sub(count as u64) {

@@ -10,7 +10,7 @@ use super::attributes::Attributes;
 use super::compression::{Compression, read_start, resumed};
 use super::error::ReadError;
 use super::limits::ArchiveLimits;
-use super::names::{Conflict, Seen, SeenPaths};
+use super::names::{Conflict, SeenEntry, SeenPaths};
 use super::path::{EntryPath, NameProblem};
 use super::pax::{CAPABILITY, can_be_capability};
 use super::tar_read::{MemberKind, TarMember, TarReader};
@@ -98,11 +98,11 @@ impl<'r> PackageReader<'r> {
             return Err(ReadError::Kind { path, kind: "no file, but claims to have content" });
         }
         let seen = match member.kind {
-            MemberKind::Directory => Seen::Directory,
-            MemberKind::File => Seen::File,
-            _ => Seen::Other,
+            MemberKind::Directory => SeenEntry::Directory,
+            MemberKind::File => SeenEntry::File,
+            _ => SeenEntry::Other,
         };
-        if path.is_root() && seen != Seen::Directory {
+        if path.is_root() && seen != SeenEntry::Directory {
             return Err(ReadError::Kind { path, kind: member.kind.name() });
         }
         self.names.add(&path, seen, false).map_err(|conflict| conflict.of(&path))?;
@@ -113,7 +113,7 @@ impl<'r> PackageReader<'r> {
             MemberKind::Symlink => EntryKind::Symlink { target: symlink_target(member.link)? },
             MemberKind::HardLink => {
                 let target = package_path(&member.link)?;
-                if self.names.get(&target) != Some(Seen::File) {
+                if self.names.get(&target) != Some(SeenEntry::File) {
                     let problem = "isn't a file that came before it";
                     return Err(ReadError::HardLink { path, target, problem });
                 }

@@ -11,7 +11,7 @@ use std::path::Path;
 use super::compression::Compression;
 use super::destination::UnpackFolder;
 use super::error::{ReadError, UnpackError};
-use super::folders::Rules;
+use super::folders::UnpackRules;
 use super::limits::ArchiveLimits;
 use super::look::look_of;
 use super::path::{EntryPath, readable};
@@ -69,7 +69,7 @@ pub fn unpack_source_archive(
             return Err(UnpackError::UnknownFormat { file_name, found });
         }
     };
-    let destination = UnpackFolder::open(folder, Rules::Strict, limits)?;
+    let destination = UnpackFolder::open(folder, UnpackRules::Strict, limits)?;
     let mut writer = SourceWriter::new(destination, limits);
     let Format::Tar(compression) = format else {
         unpack_zip(file, file_name, &mut writer, limits)?;

@@ -13,9 +13,9 @@ use std::io::{self, BufReader, Read};
 use tar::{EntryType, Header};
 
 use super::error::ReadError;
-use super::limits::{ArchiveLimits, EntryCount, Metered};
+use super::limits::{ArchiveLimits, EntryCount, MeteredReader};
 use super::path::NameProblem;
-use super::pax::{Attribute, Pax, terminated};
+use super::pax::{ExtendedAttribute, Pax, terminated};
 use super::tar_block::{BLOCK, is_header};
 use super::tar_content::TarContent;
 
@@ -44,7 +44,7 @@ pub(crate) struct TarMember {
     pub(super) size: u64,
     /// True for a non-file whose header gives a size, which readers interpret differently.
     pub(super) claims_content: bool,
-    pub(super) attributes: Vec<Attribute>,
+    pub(super) attributes: Vec<ExtendedAttribute>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl MemberKind {
 
 /// End of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct End {
+pub(crate) struct ArchiveEnd {
     /// There was a block of zeros after the last entry.
     pub(super) marked: bool,
     /// True if other bytes than zeros followed.
@@ -85,7 +85,7 @@ pub(crate) struct End {
 /// Gives the entries of a tar stream one after another; as a reader, the current one's content.
 #[derive(Debug)]
 pub(crate) struct TarReader<R> {
-    input: BufReader<Metered<R>>,
+    input: BufReader<MeteredReader<R>>,
     pub(super) limits: ArchiveLimits,
     offset: u64,
     count: EntryCount,
@@ -99,7 +99,7 @@ pub(crate) struct TarReader<R> {
 impl<R: Read> TarReader<R> {
     pub(crate) fn new(input: R, limits: &ArchiveLimits) -> Self {
         Self {
-            input: BufReader::with_capacity(256 * 1024, Metered::new(input, limits)),
+            input: BufReader::with_capacity(256 * 1024, MeteredReader::new(input, limits)),
             limits: *limits,
             offset: 0,
             count: EntryCount::default(),
@@ -153,12 +153,12 @@ impl<R: Read> TarReader<R> {
 
     /// Reads the rest of the stream behind the last entry, so that the stream's checksums are
     /// verified.
-    pub(crate) fn finish(mut self) -> Result<End, ReadError> {
+    pub(crate) fn finish(mut self) -> Result<ArchiveEnd, ReadError> {
         let mut trailing = false;
         let mut buffer = vec![0; 128 * 1024];
         loop {
             match self.input.read(&mut buffer) {
-                Ok(0) => return Ok(End { marked: self.marked, trailing }),
+                Ok(0) => return Ok(ArchiveEnd { marked: self.marked, trailing }),
                 Ok(count) => trailing |= buffer[..count].iter().any(|byte| *byte != 0),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(ReadError::stream(error)),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::destination::{Finish, UnpackFolder};
 use super::error::UnpackError;
-use super::folders::Rules;
+use super::folders::UnpackRules;
 use super::limits::ArchiveLimits;
 use super::pax::CAPABILITY;
 use super::read::{EntryKind, PackageEntry, PackageReader};
@@ -54,7 +54,7 @@ fn unpack(
     mut watcher: Option<&mut Watcher<'_>>,
 ) -> Result<UnpackSummary, UnpackError> {
     let mut reader = PackageReader::new(package, limits)?;
-    let mut destination = UnpackFolder::open(folder, Rules::Strict, limits)?;
+    let mut destination = UnpackFolder::open(folder, UnpackRules::Strict, limits)?;
     let owner = destination.can_give_to_root()?.then_some((0, 0));
     let mut summary = UnpackSummary::default();
     while let Some(entry) = reader.next_entry()? {

@@ -32,9 +32,11 @@ use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
 use crate::package::PackageId;
-use crate::package::paths::{active_name, bootstrap_name, bootstrap_path, list_path, package_path};
+use crate::package::paths::{
+    active_name, active_path, bootstrap_name, bootstrap_path, package_path,
+};
 use crate::store::signature::{SUFFIX, TrustedKeys};
-use crate::store::{Backend, Key, Store, StoreTransfer};
+use crate::store::{Backend, ObjectKey, Store, StoreTransfer};
 
 /// Upper limit of a bootstrap's list of packages, in bytes.
 pub const LONGEST_LIST: u64 = 64 << 20;
@@ -200,7 +202,7 @@ impl Repository {
         limits: &ArchiveLimits,
         observer: &dyn Observer,
     ) -> Result<bool, RepositoryError> {
-        let (list, archive) = (list_path(name), bootstrap_path(name));
+        let (list, archive) = (active_path(name), bootstrap_path(name));
         let fetched = self.item(&archive, observer, |backend| {
             let place = folder.join(active_name(name));
             let mut list_file = get(backend, &list, LONGEST_LIST, &place, observer)?;
@@ -331,7 +333,7 @@ fn copy(
     to: &mut std::fs::File,
     observer: &dyn Observer,
 ) -> Result<(), RepositoryError> {
-    let key: Key = what.parse()?;
+    let key: ObjectKey = what.parse()?;
     backend
         .get_within(&key, longest, to, &StoreTransfer { subject: what, observer })
         .map(drop)

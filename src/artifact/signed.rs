@@ -2,14 +2,14 @@
 
 use crate::base::event::Observer;
 use crate::store::signature::{Claim, LONGEST, SUFFIX, SignatureError, TrustedKeys};
-use crate::store::{Backend, FailureKind, KeyError, StoreError, StoreTransfer};
+use crate::store::{Backend, FailureKind, ObjectKeyError, StoreError, StoreTransfer};
 
 /// A signed file is not there, or its signature does not count.
 #[derive(Debug, thiserror::Error)]
 pub enum SignedError {
     /// The file's name is not valid in a store.
     #[error(transparent)]
-    Name(#[from] KeyError),
+    Name(#[from] ObjectKeyError),
     /// The store failed, or lacks the file.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -21,7 +21,7 @@ use crate::source::FetchedSource;
 use crate::tree::{Package, PackageKey};
 
 use super::id::Documents;
-use super::jobserver::Access;
+use super::jobserver::JobserverAccess;
 
 /// Inputs of a package's build that the plan knows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -97,7 +97,7 @@ pub struct BuildJob {
     /// threads.
     pub threads: u32,
     /// Jobserver of the run.
-    pub jobserver: Option<Access>,
+    pub jobserver: Option<JobserverAccess>,
     /// Archive: an empty file of the caller.
     pub output: PathBuf,
     /// Log.

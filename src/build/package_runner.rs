@@ -24,7 +24,7 @@ use crate::source::FetchedSource;
 use super::archive_sums::ArchiveSums;
 use super::failed::{BuildError, FailedBuild};
 use super::job::{BuildJob, Built, Dependency, PackageBuild};
-use super::jobserver::{Access, Jobserver};
+use super::jobserver::{Jobserver, JobserverAccess};
 use super::record::{BuildEnding, Stopwatch};
 use super::schedule::Share;
 
@@ -51,7 +51,7 @@ pub struct CoreShare {
     /// Number of cores announced to the build.
     pub told: u32,
     /// Access to the jobserver.
-    pub jobserver: Option<Access>,
+    pub jobserver: Option<JobserverAccess>,
 }
 
 impl CoreShare {

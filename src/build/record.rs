@@ -72,7 +72,7 @@ pub struct Record {
 
 /// Declarations of a package that its id has in another form.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Declared {
+pub struct RecordedDeclarations {
     /// Direct requirements.
     pub requires: Vec<Requirement>,
     /// Name of its builder image.
@@ -155,7 +155,12 @@ impl Stopwatch {
     }
 
     /// The record of a build that ends now.
-    pub fn record(mut self, declared: &Declared, job: &BuildJob, ending: BuildEnding) -> Record {
+    pub fn record(
+        mut self,
+        declared: &RecordedDeclarations,
+        job: &BuildJob,
+        ending: BuildEnding,
+    ) -> Record {
         self.end_phase();
         Record {
             version: 1,

@@ -17,7 +17,7 @@ use super::job::{BuildJob, PackageBuild};
 use super::jobserver::Jobserver;
 use super::kept::{self, Keeping};
 use super::package_runner::{BuildFiles, CoreShare, PackageRunner, Phases, failed, interrupted};
-use super::record::{self, BuildEnding, Declared, Stopwatch};
+use super::record::{self, BuildEnding, RecordedDeclarations, Stopwatch};
 use super::upload::{PackageUpload, Uploads};
 
 pub use super::failed::{BuildError, FailedBuild};
@@ -50,7 +50,7 @@ pub struct PackageRequest {
     /// Inputs of the build.
     pub package: PackageBuild,
     /// Declarations for the record.
-    pub declared: Declared,
+    pub declared: RecordedDeclarations,
     /// Declared sources.
     pub sources: Vec<(SourceName, PackageSource, SourceId)>,
     /// Folders in which `git_local` sources may lie.
@@ -245,7 +245,7 @@ impl PackageBuilder {
 
 fn write_record(
     kept: &Path,
-    declared: &Declared,
+    declared: &RecordedDeclarations,
     job: &BuildJob,
     watch: Stopwatch,
     ending: BuildEnding,

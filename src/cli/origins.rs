@@ -37,7 +37,7 @@ pub struct Setting {
 
 /// Form of a setting, by which values are compared.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum SettingForm {
     Text,
     Flag,
     Size,
@@ -48,7 +48,7 @@ enum Form {
 /// A setting that an option, a variable and each file can say.
 struct SettingSpec {
     key: &'static str,
-    form: Form,
+    form: SettingForm,
     option: Option<(&'static str, Value)>,
     /// Value by which commands go.
     value: Value,
@@ -113,7 +113,7 @@ fn setting_specs(args: &GlobalArgs, settings: &Settings) -> Vec<SettingSpec> {
     let flag = |name: &'static str, is_typed: bool| is_typed.then(|| (name, Value::from(true)));
     let choice = |key, name_of: &'static str, typed: Value, value: Value| SettingSpec {
         key,
-        form: Form::Text,
+        form: SettingForm::Text,
         option: (!typed.is_null()).then_some((name_of, typed)),
         default: value.clone(),
         value,
@@ -133,18 +133,22 @@ fn setting_specs(args: &GlobalArgs, settings: &Settings) -> Vec<SettingSpec> {
         choice("network", "--network", name(args.network), name(Some(settings.network))),
         choice("jobserver", "--jobserver", name(args.jobserver), name(Some(settings.jobserver))),
         choice("progress", "--progress", name(args.progress), name(Some(settings.progress))),
-        plain("jobs", Form::Text, settings.jobs.map_or_else(|| json!(cores()), Value::from)),
+        plain("jobs", SettingForm::Text, settings.jobs.map_or_else(|| json!(cores()), Value::from)),
         SettingSpec {
             option: flag("--offline", args.offline),
-            ..plain("offline", Form::Flag, (settings.offline && !settings.only_mirrors).into())
+            ..plain(
+                "offline",
+                SettingForm::Flag,
+                (settings.offline && !settings.only_mirrors).into(),
+            )
         },
         SettingSpec {
             option: flag("--only-mirrors", args.only_mirrors),
-            ..plain("only_mirrors", Form::Flag, settings.only_mirrors.into())
+            ..plain("only_mirrors", SettingForm::Flag, settings.only_mirrors.into())
         },
         SettingSpec {
             option: flag("--die-with-parent", args.die_with_parent),
-            ..plain("die_with_parent", Form::Flag, settings.die_with_parent.into())
+            ..plain("die_with_parent", SettingForm::Flag, settings.die_with_parent.into())
         },
         SettingSpec {
             option: args
@@ -152,38 +156,38 @@ fn setting_specs(args: &GlobalArgs, settings: &Settings) -> Vec<SettingSpec> {
                 .as_ref()
                 .map(|path| ("--scratch", json!(path.display().to_string()))),
             default: json!(settings.home.join("scratch").display().to_string()),
-            ..plain("scratch", Form::Path, json!(scratch))
+            ..plain("scratch", SettingForm::Path, json!(scratch))
         },
         plain(
             "keep_failed",
-            Form::Duration,
+            SettingForm::Duration,
             json!(settings.keep_failed.map(|age| format!("{}ms", age.as_millis()))),
         ),
-        plain("source_date_epoch", Form::Text, settings.source_date_epoch.into()),
+        plain("source_date_epoch", SettingForm::Text, settings.source_date_epoch.into()),
         plain(
             "root_range",
-            Form::Text,
+            SettingForm::Text,
             json!(settings.root_range.map(|(first, count)| [first, count])),
         ),
         SettingSpec {
             default: json!(format!("{}h", seconds / 3600)),
             ..plain(
                 "limits.time",
-                Form::Duration,
+                SettingForm::Duration,
                 json!(format!("{}ms", settings.time_limit.as_millis())),
             )
         },
-        plain("limits.memory", Form::Size, json!(settings.memory_limit)),
-        plain("limits.processes", Form::Text, json!(settings.process_limit)),
-        plain("limits.log", Form::Size, json!(settings.log_limit)),
-        plain("limits.unpacked", Form::Size, json!(settings.archive_limits().max_bytes)),
-        plain("limits.entries", Form::Text, json!(settings.archive_limits().max_entries)),
+        plain("limits.memory", SettingForm::Size, json!(settings.memory_limit)),
+        plain("limits.processes", SettingForm::Text, json!(settings.process_limit)),
+        plain("limits.log", SettingForm::Size, json!(settings.log_limit)),
+        plain("limits.unpacked", SettingForm::Size, json!(settings.archive_limits().max_bytes)),
+        plain("limits.entries", SettingForm::Text, json!(settings.archive_limits().max_entries)),
         plain(
             "builders.registry",
-            Form::Text,
+            SettingForm::Text,
             json!(settings.builders.registry.as_ref().map(ToString::to_string)),
         ),
-        plain("builders.push", Form::Flag, settings.builders.push.into()),
+        plain("builders.push", SettingForm::Flag, settings.builders.push.into()),
     ]
 }
 
@@ -214,19 +218,19 @@ fn resolve(spec: &SettingSpec, assignments: &[Assignment], environment: &Environ
 }
 
 /// A value as it is compared.
-fn canonical(form: Form, value: &Value, base: &Path) -> String {
+fn canonical(form: SettingForm, value: &Value, base: &Path) -> String {
     let text = match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
     let as_text = || Text { origin: String::new(), value: text.clone() };
     let read = match form {
-        Form::Text => Some(text.to_lowercase()),
-        Form::Flag => Some((text == "1" || text == "true").to_string()),
-        Form::Size => as_text().size().ok().map(|bytes| bytes.to_string()),
-        Form::Duration => as_text().duration().ok().map(|time| time.as_millis().to_string()),
-        Form::Path if value.is_null() => None,
-        Form::Path => {
+        SettingForm::Text => Some(text.to_lowercase()),
+        SettingForm::Flag => Some((text == "1" || text == "true").to_string()),
+        SettingForm::Size => as_text().size().ok().map(|bytes| bytes.to_string()),
+        SettingForm::Duration => as_text().duration().ok().map(|time| time.as_millis().to_string()),
+        SettingForm::Path if value.is_null() => None,
+        SettingForm::Path => {
             let path = std::path::absolute(base.join(&text)).ok();
             path.map(|path| path.display().to_string())
         }

@@ -67,19 +67,19 @@ pub enum Streams {
     /// Pipes: stdin, stdout, stderr.
     Pipes([OwnedFd; 3]),
     /// A terminal of the container's own.
-    Terminal(Terminal),
+    Terminal(ContainerTerminal),
 }
 
 /// Terminal that a container makes.
 #[derive(Debug, Clone)]
-pub struct Terminal {
+pub struct ContainerTerminal {
     /// Connection that gets the master.
     pub channel: Arc<UnixStream>,
     /// Size at the beginning.
     pub size: TerminalSize,
 }
 
-impl Terminal {
+impl ContainerTerminal {
     /// Makes the terminal, and makes it the controlling one and the standard streams of this process,
     /// which has to lead a session.
     pub(super) fn enter(&self) -> nix::Result<()> {

@@ -25,12 +25,12 @@ pub(super) enum LineRead {
 
 /// The lines that come out of a pipe.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(super) struct PipeLines {
     pipe: File,
     unread: Vec<u8>,
 }
 
-impl Lines {
+impl PipeLines {
     /// Reads from a pipe, whose reading end changes to not waiting.
     pub(super) fn new(pipe: OwnedFd) -> io::Result<Self> {
         fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    fn next(lines: &mut Lines, writer: Option<&OwnedFd>) -> Option<String> {
+    fn next(lines: &mut PipeLines, writer: Option<&OwnedFd>) -> Option<String> {
         match lines.next(writer, None).unwrap() {
             LineRead::Line(line) => Some(String::from_utf8(line).unwrap()),
             other => {
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn lines_come_whole_however_they_were_written() {
         let (reader, mut writer) = io::pipe().unwrap();
-        let mut lines = Lines::new(reader.into()).unwrap();
+        let mut lines = PipeLines::new(reader.into()).unwrap();
         let thread = std::thread::spawn(move || {
             for piece in ["a", "b\nc\n\n", &"d".repeat(100_000), "\ne"] {
                 writer.write_all(piece.as_bytes()).unwrap();
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn the_end_of_who_writes_is_the_end_although_the_pipe_is_open() {
         let (reader, mut writer) = io::pipe().unwrap();
-        let mut lines = Lines::new(reader.into()).unwrap();
+        let mut lines = PipeLines::new(reader.into()).unwrap();
         // Like a process's descriptor: readable when it is over.
         let (process, alive) = io::pipe().unwrap();
         let process = OwnedFd::from(process);

@@ -39,7 +39,7 @@ use super::binds::mount_binds;
 use super::console::Streams;
 use super::executor::{Asking, BuildExecutor};
 use super::messages::{Messages, with_messages};
-use super::output::Output;
+use super::output::OutputPipe;
 use super::recorder::{Questions, Recorder};
 use super::sandbox::{Sandbox, Special};
 use super::system_mounts::mount_devices;
@@ -107,7 +107,7 @@ pub enum RunError {
 
 /// Settings of a run beside the container.
 #[derive(Debug)]
-pub struct RunOptions<'a> {
+pub struct ContainerRunOptions<'a> {
     /// Log file for the command's output.
     pub log: &'a File,
     /// Time limit.
@@ -143,7 +143,7 @@ pub struct Recording<'a> {
 pub fn run(
     sandbox: &Sandbox,
     view: &View,
-    options: &RunOptions<'_>,
+    options: &ContainerRunOptions<'_>,
 ) -> Result<ContainerEnding, RunError> {
     let log = |source| RunError::Log { source };
     let messages = Messages::new(options.log).map_err(log)?;
@@ -158,14 +158,14 @@ pub fn run(
 fn run_logged(
     sandbox: &Sandbox,
     view: &View,
-    options: &RunOptions<'_>,
+    options: &ContainerRunOptions<'_>,
 ) -> Result<ContainerEnding, RunError> {
     if sandbox.shows_outer_sysfs() {
         show_unwritable_cgroups()?;
     }
     let prepare = |source| RunError::Prepare { source };
     let spec = sandbox.to_spec().map_err(|source| RunError::Spec { source })?;
-    let mut output = Output::new(options.log_limit).map_err(prepare)?;
+    let mut output = OutputPipe::new(options.log_limit).map_err(prepare)?;
     let started = Instant::now();
     let (channel, theirs) = UnixStream::pair().map_err(prepare)?;
     let init = start(sandbox, spec, view, &output, options, theirs);
@@ -203,8 +203,8 @@ fn start(
     sandbox: &Sandbox,
     spec: Spec,
     view: &View,
-    output: &Output,
-    options: &RunOptions<'_>,
+    output: &OutputPipe,
+    options: &ContainerRunOptions<'_>,
     channel: UnixStream,
 ) -> Result<Pid, RunError> {
     let prepare = |source| RunError::Prepare { source };
@@ -280,7 +280,7 @@ fn start(
 }
 
 /// Standard streams until the command begins, and of a command without a terminal.
-fn streams(output: &Output, streams: &Streams) -> std::io::Result<[OwnedFd; 3]> {
+fn streams(output: &OutputPipe, streams: &Streams) -> std::io::Result<[OwnedFd; 3]> {
     match streams {
         Streams::Pipes([stdin, stdout, stderr]) => {
             Ok([stdin.try_clone()?, stdout.try_clone()?, stderr.try_clone()?])
@@ -316,7 +316,7 @@ fn become_container(
 /// first process, `watch`, has ended; returns `false` at the deadline.
 fn wait(
     watch: &OwnedFd,
-    output: &mut Output,
+    output: &mut OutputPipe,
     log: &File,
     questions: &mut Questions<'_>,
     deadline: Option<Instant>,

@@ -103,7 +103,7 @@ pub struct Waiting {
 
 /// Connected network. The value keeps the program's pipes open: closing one ends the program.
 #[derive(Debug)]
-pub struct Connected(#[expect(dead_code, reason = "it is kept open")] Waiting);
+pub struct ConnectedUplink(#[expect(dead_code, reason = "it is kept open")] Waiting);
 
 impl Uplink {
     /// Finds the program in a search path, and then in the usual places: pasta, which supports IPv6
@@ -202,7 +202,7 @@ impl Uplink {
 
 impl Waiting {
     /// Connects the network namespace that the caller is in now; returns when the interface is up.
-    pub fn connect(self) -> Result<Connected, UplinkError> {
+    pub fn connect(self) -> Result<ConnectedUplink, UplinkError> {
         let namespace = fs_err::File::open("/proc/self/ns/net").map_err(failed("opening it"))?;
         passing::pass(&self.channel, namespace.file())
             .map_err(|errno| failed("passing it on")(errno.into()))?;
@@ -218,7 +218,11 @@ impl Waiting {
             if self.tells && heard.first().is_some_and(|flags| !flags.is_empty()) {
                 let mut byte = [0];
                 let count = nix::unistd::read(&self.ready, &mut byte).map_err(waiting)?;
-                return if count == 0 { Err(self.gave_up(said)) } else { Ok(Connected(self)) };
+                return if count == 0 {
+                    Err(self.gave_up(said))
+                } else {
+                    Ok(ConnectedUplink(self))
+                };
             }
             if heard.last().is_some_and(|flags| !flags.is_empty()) {
                 let mut some = [0; 1024];
@@ -231,7 +235,7 @@ impl Waiting {
                 }
             }
             if !self.tells && has_route() {
-                return Ok(Connected(self));
+                return Ok(ConnectedUplink(self));
             }
             if Instant::now() > until {
                 return Err(self.gave_up(said));

@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::model::{Dockerfile, Instruction, MountKind, Position, Stage, Statement};
+use super::model::{Dockerfile, Instruction, MountKind, PlacedInstruction, Position, Stage};
 use super::scope::{Base, Scope};
 use super::step::CopyOrigin;
 use super::syntax;
@@ -182,7 +182,7 @@ fn inherited_triggers(
     dockerfile: &Dockerfile,
     base: &Base,
     triggers: &Triggers,
-) -> Result<Vec<Statement>, Problem> {
+) -> Result<Vec<PlacedInstruction>, Problem> {
     match base {
         Base::Stage(number) => Ok(dockerfile.stages[*number]
             .statements
@@ -201,7 +201,7 @@ fn inherited_triggers(
 }
 
 /// Origins of a statement's files; `None` is the build context.
-fn sources(statement: &Statement) -> Vec<(Option<&str>, &Position)> {
+fn sources(statement: &PlacedInstruction) -> Vec<(Option<&str>, &Position)> {
     let position = &statement.position;
     match &statement.instruction {
         Instruction::Add(transfer) | Instruction::Copy(transfer) => {
@@ -222,16 +222,16 @@ fn sources(statement: &Statement) -> Vec<(Option<&str>, &Position)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dockerfile::options::{NamedContext, Surroundings};
+    use crate::dockerfile::options::{DockerfileSurroundings, NamedContext};
 
     fn planned(text: &str, target: Option<&str>) -> Result<Vec<String>, String> {
-        let around = Surroundings {
+        let around = DockerfileSurroundings {
             contexts: [
                 ("ctx".to_owned(), NamedContext::Folder("/c".into())),
                 ("other".to_owned(), NamedContext::Image("image:1".to_owned())),
             ]
             .into(),
-            ..Surroundings::default()
+            ..DockerfileSurroundings::default()
         };
         let parsed = Dockerfile::parse(text).map_err(|problem| problem.message)?;
         let scope = Scope::of(&parsed, &around).map_err(|problem| problem.message)?;
@@ -292,7 +292,7 @@ mod tests {
     fn images_have_the_platform_of_what_needs_them() {
         let text = "FROM --platform=linux/s390x x\nCOPY --from=img / /\n";
         let dockerfile = Dockerfile::parse(text).unwrap();
-        let around = Surroundings::default();
+        let around = DockerfileSurroundings::default();
         let scope = Scope::of(&dockerfile, &around).unwrap();
         let plan = plan(&dockerfile, &scope, None, &Triggers::new()).unwrap();
         let images = [("x", "linux/s390x"), ("img", "linux/riscv64")];
@@ -312,7 +312,7 @@ mod tests {
     fn a_stage_that_only_triggers_need_may_have_triggers_itself() {
         let text = "FROM y AS c\nFROM second AS b\nFROM first\n";
         let parsed = Dockerfile::parse(text).unwrap();
-        let scope = Scope::of(&parsed, &Surroundings::default()).unwrap();
+        let scope = Scope::of(&parsed, &DockerfileSurroundings::default()).unwrap();
         let mut asked = Vec::new();
         let triggers_of = |name: &str, _: &PlannedStage| {
             asked.push(name.to_owned());

@@ -13,7 +13,7 @@ pub struct Dockerfile {
     /// Directives in the comments at the top.
     pub directives: Directives,
     /// The ARGs before the first FROM.
-    pub arguments: Vec<Statement>,
+    pub arguments: Vec<PlacedInstruction>,
     /// Stages; at least one.
     pub stages: Vec<Stage>,
 }
@@ -50,7 +50,7 @@ pub struct Stage {
     /// Position of FROM.
     pub position: Position,
     /// Instructions.
-    pub statements: Vec<Statement>,
+    pub statements: Vec<PlacedInstruction>,
 }
 
 impl Stage {
@@ -88,7 +88,7 @@ impl Position {
 
 /// An instruction and its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Statement {
+pub struct PlacedInstruction {
     /// Position.
     pub position: Position,
     /// Instruction as parsed.
@@ -101,7 +101,7 @@ pub enum Instruction {
     /// ADD.
     Add(CopyInstruction),
     /// ARG.
-    Arg(Vec<Argument>),
+    Arg(Vec<ArgDeclaration>),
     /// CMD.
     Cmd(CommandForm),
     /// COPY.
@@ -136,7 +136,7 @@ pub enum Instruction {
 
 /// A declaration of ARG.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Argument {
+pub struct ArgDeclaration {
     /// Name.
     pub name: String,
     /// Default value, not expanded.
@@ -158,7 +158,7 @@ pub struct Trigger {
     /// The instruction's text as the configuration keeps it.
     pub text: String,
     /// Parsed instruction, which shows the needed stages.
-    pub statement: Box<Statement>,
+    pub statement: Box<PlacedInstruction>,
 }
 
 /// RUN.
@@ -169,7 +169,7 @@ pub struct Run {
     /// Here-documents, in order.
     pub documents: Vec<HereDocument>,
     /// `--mount`.
-    pub mounts: Vec<Mount>,
+    pub mounts: Vec<MountFlag>,
     /// `--network`.
     pub network: Option<RunNetwork>,
 }
@@ -201,7 +201,7 @@ impl HereDocument {
 
 /// `--mount`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mount {
+pub struct MountFlag {
     /// Kind.
     pub kind: MountKind,
     /// The stage, image or context whose files are mounted.

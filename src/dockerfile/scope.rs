@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::expand::{Expander, expand};
-use super::model::{Argument, Dockerfile, Instruction, Position, Stage};
-use super::options::{NamedContext, Surroundings};
+use super::model::{ArgDeclaration, Dockerfile, Instruction, Position, Stage};
+use super::options::{DockerfileSurroundings, NamedContext};
 use super::step::CopyOrigin;
 use crate::image::platform::{Platform, PlatformError};
 use crate::image::reference::ImageRef;
@@ -66,7 +66,7 @@ impl Base {
 
 impl Scope {
     /// Makes the scope of a Dockerfile.
-    pub fn of(dockerfile: &Dockerfile, around: &Surroundings) -> Result<Self, Problem> {
+    pub fn of(dockerfile: &Dockerfile, around: &DockerfileSurroundings) -> Result<Self, Problem> {
         let label = dockerfile.stages.last().map(Stage::label).unwrap_or_default();
         let target = around.target.clone().unwrap_or(label);
         let mut scope = Self {
@@ -120,7 +120,7 @@ impl Scope {
         self.given.keys().map(String::as_str).filter(|name| !is_known(name)).collect()
     }
 
-    fn declare(&mut self, argument: &Argument, position: &Position) -> Result<(), Problem> {
+    fn declare(&mut self, argument: &ArgDeclaration, position: &Position) -> Result<(), Problem> {
         let name = self.expanded(&argument.name, position)?;
         check_name(&name, argument, position)?;
         let value = match (self.given.get(&name), &argument.default) {
@@ -250,7 +250,7 @@ impl Scope {
 /// Refuses an ARG whose expanded name is not a valid name.
 pub(super) fn check_name(
     name: &str,
-    argument: &Argument,
+    argument: &ArgDeclaration,
     position: &Position,
 ) -> Result<(), Problem> {
     if name.is_empty() || name.contains(['=', '\0']) {
@@ -265,7 +265,7 @@ fn is_called(known: Option<&String>, name: &str) -> bool {
 }
 
 /// The arguments that FROM may use, and stages may declare, without anybody having given them.
-fn predefined(around: &Surroundings, target: String) -> BTreeMap<String, String> {
+fn predefined(around: &DockerfileSurroundings, target: String) -> BTreeMap<String, String> {
     let mut values = BTreeMap::from([("TARGETSTAGE".to_owned(), target)]);
     for (prefix, platform) in
         [("BUILD", &around.build_platform), ("TARGET", &around.target_platform)]

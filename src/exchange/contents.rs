@@ -15,7 +15,7 @@ pub(super) const SUBJECT: &str = "cache";
 
 /// Sizes of an archive and its accompanying files, in bytes; `None` for missing ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Parts {
+pub struct PartSizes {
     /// Archive.
     pub archive: Option<u64>,
     /// Sum.
@@ -45,9 +45,9 @@ pub enum ArtifactKind {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoreContents {
     /// Packages.
-    pub packages: BTreeMap<PackageId, Parts>,
+    pub packages: BTreeMap<PackageId, PartSizes>,
     /// Bootstraps by their ids.
-    pub bootstraps: BTreeMap<String, Parts>,
+    pub bootstraps: BTreeMap<String, PartSizes>,
     /// Sources.
     pub sources: Vec<Listed>,
     /// Files of builder images.
@@ -118,7 +118,7 @@ impl StoreContents {
     }
 }
 
-impl Parts {
+impl PartSizes {
     /// Bytes of all files.
     pub fn bytes(&self) -> u64 {
         let parts = [self.archive, self.sum, self.signature, self.record, self.list];
@@ -193,7 +193,7 @@ mod tests {
         let parts = found.packages[&"a--1".parse().unwrap()];
         assert_eq!(
             parts,
-            Parts {
+            PartSizes {
                 archive: Some(1),
                 sum: Some(2),
                 signature: Some(3),
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn sizes_that_a_store_makes_up_are_no_fault_of_ours() {
-        let parts = Parts { archive: Some(u64::MAX), sum: Some(1), ..Parts::default() };
+        let parts = PartSizes { archive: Some(u64::MAX), sum: Some(1), ..PartSizes::default() };
         assert_eq!(parts.bytes(), u64::MAX);
     }
 

@@ -6,13 +6,13 @@ use std::path::Path;
 use crate::dockerfile::evaluate::{ConfigDocument, check};
 use crate::dockerfile::ignore::Patterns;
 use crate::dockerfile::model::{Dockerfile, Instruction};
-use crate::dockerfile::options::Surroundings;
+use crate::dockerfile::options::DockerfileSurroundings;
 use crate::dockerfile::step::{CopySource, LayerStep, RunMount};
 use crate::package::Problem;
 
 pub(super) fn dockerfile(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else { return false };
-    let around = Surroundings::default();
+    let around = DockerfileSurroundings::default();
     let read = match Dockerfile::parse(text) {
         Ok(read) => read,
         Err(problem) => return shown(problem, text),

@@ -9,7 +9,7 @@ use crate::base::event::Silent;
 use crate::image::config::ImageConfig;
 use crate::image::document::parse_index;
 use crate::image::load::{LoadError, LoadInput, LoadOptions};
-use crate::image::location::Form;
+use crate::image::location::ImageForm;
 use crate::image::manifest::parse_manifest;
 use crate::image::store::{ImageStore, LoadedImage};
 
@@ -50,8 +50,8 @@ pub(super) fn documents(data: &[u8]) -> bool {
 pub(super) fn archive(data: &[u8]) -> bool {
     let Some((first, rest)) = data.split_first() else { return false };
     let form = match first {
-        b'd' => Some(Form::DockerArchive),
-        b'o' => Some(Form::OciArchive),
+        b'd' => Some(ImageForm::DockerArchive),
+        b'o' => Some(ImageForm::OciArchive),
         _ => None,
     };
     let place = GuardedFolder::new();

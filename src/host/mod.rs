@@ -62,7 +62,7 @@ mod verify;
 
 pub use activate::{ActivateError, Actor, Intended};
 pub use active::ActiveError;
-pub use check::{Check, CheckError, Checks};
+pub use check::{CheckError, Checks, HostCheck};
 pub use fetch::FetchStep;
 pub use late::LateError;
 pub use machine_units::MachineUnit;
@@ -71,7 +71,7 @@ pub use paths::{Host, HostOptions, PathError};
 pub use prepare_error::PrepareError;
 pub use preview::{NameChanges, Preview};
 pub use progress::{ProgressError, SwapProgress, SwapStage};
-pub use repository::{Add, PackageRepository, RepositoryError};
+pub use repository::{Add, HostRepositoryError, PackageRepository};
 pub use service_configuration::{AppliedSettings, ServiceConfigurationError};
 pub use setup::{SetupError, flagged_repository};
 pub use signed::UntrustedFile;
@@ -79,8 +79,8 @@ pub use state::StateError;
 pub use swap::SwapError;
 pub use systemd::{Systemd, SystemdError};
 pub use uninstall::UninstallError;
-pub use users::{Accounts, NeededUsers, NewUser, UserError};
-pub use verify::{Difference, VerifyError};
+pub use users::{Accounts, HostUserError, NeededUsers, NewUser};
+pub use verify::{FileDifference, VerifyError};
 
 pub(crate) use activate::PASSED_OVER;
 pub(crate) use late::{BEGIN as LATE_BEGIN, END as LATE_END};

@@ -63,7 +63,7 @@ pub(super) enum PackageItem {
 }
 
 /// Line of a record: the escaped path, and the entry.
-type Line = (String, PackageItem);
+type RecordLine = (String, PackageItem);
 
 impl PackageManifest {
     /// Adds an entry of an archive; `sum` is the digest of its content.
@@ -152,7 +152,8 @@ impl PackageManifest {
         let broken =
             || io::Error::other(format!("{} is not a record of a package's files", path.display()));
         for line in BufReader::new(file).lines() {
-            let (name, item): Line = serde_json::from_str(&line?).map_err(|_not_json| broken())?;
+            let (name, item): RecordLine =
+                serde_json::from_str(&line?).map_err(|_not_json| broken())?;
             let name = unescaped(&name).ok_or_else(broken)?;
             let path = match name.as_slice() {
                 b"" => EntryPath::root(),

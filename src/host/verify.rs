@@ -6,7 +6,7 @@ use std::io::{self, Seek};
 
 use super::interruptible::UntilInterrupted;
 use super::record::{PackageItem, PackageManifest};
-use super::repository::{PackageRepository, RepositoryError};
+use super::repository::{HostRepositoryError, PackageRepository};
 use crate::archive::{EntryPath, ReadError};
 use crate::artifact::repository::{self as remote, Repository};
 use crate::base::event::Observer;
@@ -18,7 +18,7 @@ use crate::package::paths::package_path;
 pub enum VerifyError {
     /// The package is missing, or the repository cannot be locked.
     #[error(transparent)]
-    Repository(Box<RepositoryError>),
+    Repository(Box<HostRepositoryError>),
     /// The package has no record.
     #[error("what package {0} had when it came was not recorded")]
     NotRecorded(PackageId),
@@ -60,15 +60,15 @@ impl VerifyError {
     }
 }
 
-impl From<RepositoryError> for VerifyError {
-    fn from(error: RepositoryError) -> Self {
+impl From<HostRepositoryError> for VerifyError {
+    fn from(error: HostRepositoryError) -> Self {
         Self::Repository(Box::new(error))
     }
 }
 
 /// Difference between a file and its record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Difference {
+pub enum FileDifference {
     /// The file is missing.
     Missing,
     /// An extra file exists.
@@ -85,10 +85,10 @@ impl PackageRepository<'_> {
         id: &PackageId,
         from: Option<&Repository>,
         observer: &dyn Observer,
-    ) -> Result<BTreeMap<EntryPath, Difference>, VerifyError> {
+    ) -> Result<BTreeMap<EntryPath, FileDifference>, VerifyError> {
         if !self.has(id) {
             let (id, folder) = (id.clone(), self.folder.to_owned());
-            return Err(RepositoryError::NotThere { id, folder }.into());
+            return Err(HostRepositoryError::NotThere { id, folder }.into());
         }
         let unreadable = |source| VerifyError::Unreadable { id: id.clone(), source };
         let expected = match from {
@@ -114,7 +114,7 @@ impl PackageRepository<'_> {
         let file = from
             .fetch(&package_path(id), &target, observer)
             .map_err(|error| VerifyError::Fetch(Box::new(error)))?;
-        let mut file = file.ok_or_else(|| RepositoryError::NotOffered(id.clone()))?;
+        let mut file = file.ok_or_else(|| HostRepositoryError::NotOffered(id.clone()))?;
         file.file()
             .rewind()
             .map_err(|source| VerifyError::Unreadable { id: id.clone(), source })?;
@@ -126,18 +126,18 @@ impl PackageRepository<'_> {
 fn compare(
     expected: PackageManifest,
     mut found: PackageManifest,
-) -> BTreeMap<EntryPath, Difference> {
+) -> BTreeMap<EntryPath, FileDifference> {
     let mut differences = BTreeMap::new();
     for (path, item) in expected.0 {
         let difference = match found.0.remove(&path) {
-            None => Some(Difference::Missing),
-            Some(other) => difference(&item, &other).map(Difference::Changed),
+            None => Some(FileDifference::Missing),
+            Some(other) => difference(&item, &other).map(FileDifference::Changed),
         };
         if let Some(difference) = difference {
             differences.insert(path, difference);
         }
     }
-    differences.extend(found.0.into_keys().map(|path| (path, Difference::Extra)));
+    differences.extend(found.0.into_keys().map(|path| (path, FileDifference::Extra)));
     differences
 }
 

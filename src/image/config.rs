@@ -48,7 +48,7 @@ pub struct RunConfig {
 
 /// Problem with a configuration.
 #[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
+pub enum ImageConfigError {
     /// It isn't JSON, or not of a configuration's shape.
     #[error("the image's configuration can't be read: {0}")]
     Shape(serde_json::Error),
@@ -147,12 +147,12 @@ enum WordOrList {
 
 impl ImageConfig {
     /// Reads a configuration's bytes.
-    pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
-        let raw: RawConfig = go_json::parse(bytes, &CONFIG).map_err(ConfigError::Shape)?;
+    pub fn parse(bytes: &[u8]) -> Result<Self, ImageConfigError> {
+        let raw: RawConfig = go_json::parse(bytes, &CONFIG).map_err(ImageConfigError::Shape)?;
         // Programs in Go write an empty text for one that is absent.
         if let Some(kind) = raw.rootfs.kind.filter(|kind| !["layers", ""].contains(&kind.as_str()))
         {
-            return Err(ConfigError::Root(kind));
+            return Err(ImageConfigError::Root(kind));
         }
         Ok(Self {
             platform: Platform {

@@ -142,9 +142,9 @@ fn name<T: std::str::FromStr<Err = NameError>>(
     name.map(Some).map_err(|error: NameError| Problem::at(node.offset, error.to_string()))
 }
 
-type Settings = Vec<(String, Value)>;
+type EnvironmentSettings = Vec<(String, Value)>;
 
-fn sysctl(object: &Object) -> Result<Vec<(String, Settings)>, Problem> {
+fn sysctl(object: &Object) -> Result<Vec<(String, EnvironmentSettings)>, Problem> {
     let Some(node) = given(object, "sysctl") else { return Ok(Vec::new()) };
     let services = node.object("sysctl")?.entries().iter().map(|service| {
         let what = format!("the sysctl of {}", service.key);
@@ -156,7 +156,7 @@ fn sysctl(object: &Object) -> Result<Vec<(String, Settings)>, Problem> {
             }
             Ok((setting.key.clone(), setting.value.to_value()))
         });
-        Ok((service.key.clone(), settings.collect::<Result<Settings, Problem>>()?))
+        Ok((service.key.clone(), settings.collect::<Result<EnvironmentSettings, Problem>>()?))
     });
     services.collect()
 }

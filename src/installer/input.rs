@@ -35,7 +35,7 @@ const SCRIPTS: [(&str, &str); 2] =
 
 /// A configuration that is read, but not checked yet.
 #[derive(Debug)]
-pub(super) struct Input {
+pub(super) struct ConfigInput {
     pub(super) values: Values,
     /// The package of `check_bins`, and its archive.
     pub(super) check_bins: Option<(PackageId, Vec<u8>)>,
@@ -49,10 +49,14 @@ pub(super) fn read(
     folder: &Path,
     provider: &Provider,
     manifest: &InstallerManifest,
-) -> Result<Input, InstallerError> {
+) -> Result<ConfigInput, InstallerError> {
     let path = folder.join("config.yaml");
-    let mut input =
-        Input { values: Values::new(), check_bins: None, faults: Vec::new(), warnings: Vec::new() };
+    let mut input = ConfigInput {
+        values: Values::new(),
+        check_bins: None,
+        faults: Vec::new(),
+        warnings: Vec::new(),
+    };
     let text = match read_text(&path) {
         Ok(text) => text.ok_or_else(|| InstallerError::NoConfiguration(path.clone()))?,
         Err(reason) => return Err(InstallerError::Configuration { faults: vec![reason] }),
@@ -72,7 +76,7 @@ pub(super) fn read(
     Ok(input)
 }
 
-impl Input {
+impl ConfigInput {
     /// Adds a script's text as the value of an argument, unless the configuration gives one.
     fn script(
         &mut self,

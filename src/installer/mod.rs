@@ -33,7 +33,7 @@ mod write;
 
 pub use error::InstallerError;
 pub use file::InstallerFile;
-pub use genconf::{Genconf, Served};
+pub use genconf::{Genconf, ServeResult};
 pub use keep::UPGRADE_SCRIPT;
 pub use manifest::InstallerManifest;
 pub use password::hash_password;

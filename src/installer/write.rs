@@ -12,7 +12,9 @@ use crate::base::digest::{Sha256, Sha256Sum};
 use crate::base::elf::{ElfError, static_machine};
 use crate::base::event::Observer;
 use crate::base::regular::open_regular;
-use crate::package::paths::{active_name, bootstrap_name, bootstrap_path, list_path, package_path};
+use crate::package::paths::{
+    active_name, active_path, bootstrap_name, bootstrap_path, package_path,
+};
 use crate::package::{PackageId, Variant};
 use crate::provider::Provider;
 
@@ -164,7 +166,7 @@ impl Members<'_> {
         }
         let bootstrap = &parts.bootstrap;
         for (served, path) in [
-            (list_path(&bootstrap.id), &bootstrap.active),
+            (active_path(&bootstrap.id), &bootstrap.active),
             (bootstrap_path(&bootstrap.id), &bootstrap.archive),
         ] {
             let name = format!("{SERVE}{served}");

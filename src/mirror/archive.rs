@@ -18,7 +18,7 @@ use crate::base::atomic::{self, TemporaryFolder};
 use crate::base::digest::Tee;
 use crate::base::event::Observer;
 use crate::base::regular::open_regular;
-use crate::store::{Key, LockFile, LockedFile, StoreTransfer};
+use crate::store::{LockFile, LockedFile, ObjectKey, StoreTransfer};
 
 /// Archive under construction, removed unless committed.
 struct UnfinishedArchive {
@@ -78,7 +78,7 @@ impl MirrorChanges<'_> {
         let mut lock = LockFile { files: self.kept.clone() };
         let output = io::BufWriter::with_capacity(BUFFER, &mut part.file);
         let mut tar = Builder::new(output);
-        let keys: BTreeSet<&Key> = self.kept.keys().chain(self.new.keys()).collect();
+        let keys: BTreeSet<&ObjectKey> = self.kept.keys().chain(self.new.keys()).collect();
         for key in keys {
             match (self.new.get(key), self.kept.get(key)) {
                 (Some(item), _) => {
@@ -107,7 +107,7 @@ impl MirrorChanges<'_> {
     fn append_new(
         &self,
         tar: &mut Builder<impl Write>,
-        key: &Key,
+        key: &ObjectKey,
         item: &MirrorFile,
         scratch: &Path,
     ) -> Result<LockedFile, MirrorError> {
@@ -121,7 +121,7 @@ impl MirrorChanges<'_> {
         };
         let file = open_regular(path).map_err(|error| self.failed(error))?;
         let size = file.metadata().map_err(|error| self.failed(error))?.len();
-        let mut tee = Tee::new(Watched { from: file, observer: self.observer });
+        let mut tee = Tee::new(WatchedReader { from: file, observer: self.observer });
         let appended = append(tar, key, size, &mut tee);
         if self.observer.is_interrupted() {
             return Err(MirrorError::Interrupted);
@@ -136,7 +136,7 @@ impl MirrorChanges<'_> {
     fn append_old(
         &self,
         tar: &mut Builder<impl Write>,
-        key: &Key,
+        key: &ObjectKey,
         locked: &LockedFile,
     ) -> Result<(), MirrorError> {
         write_header(tar, key, locked.size).map_err(|error| self.failed(error))?;
@@ -152,7 +152,7 @@ impl MirrorChanges<'_> {
 /// Appends a member without times and owners.
 fn append(
     tar: &mut Builder<impl Write>,
-    key: &Key,
+    key: &ObjectKey,
     size: u64,
     mut from: impl Read,
 ) -> io::Result<()> {
@@ -166,7 +166,7 @@ fn append(
     tar.get_mut().write_all(&vec![0; rest])
 }
 
-fn write_header(tar: &mut Builder<impl Write>, key: &Key, size: u64) -> io::Result<()> {
+fn write_header(tar: &mut Builder<impl Write>, key: &ObjectKey, size: u64) -> io::Result<()> {
     const LONGEST_NAME: usize = 100;
     let name = key.as_str();
     if name.len() > LONGEST_NAME {
@@ -199,12 +199,12 @@ fn header(name: &[u8], kind: EntryType, size: u64) -> Header {
 }
 
 /// A reader that ends when the run is over.
-struct Watched<'w, R> {
+struct WatchedReader<'w, R> {
     from: R,
     observer: &'w dyn Observer,
 }
 
-impl<R: Read> Read for Watched<'_, R> {
+impl<R: Read> Read for WatchedReader<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.observer.is_interrupted() {
             return Err(io::Error::other("interrupted"));

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use super::contents::{MirrorContent, MirrorContents, MirrorFile};
 use super::error::MirrorError;
-use super::existing::{Existing, SUBJECT};
+use super::existing::{ExistingMirror, SUBJECT};
 use crate::base::digest::Tee;
 use crate::base::event::Observer;
 use crate::base::total::total;
 use crate::source::{BundleRequest, FetchOptions};
-use crate::store::{Key, LockFile, LockedFile};
+use crate::store::{LockFile, LockedFile, ObjectKey};
 
 pub(super) const BUFFER: usize = 256 << 10;
 
@@ -30,19 +30,19 @@ pub struct MirrorSummary {
 
 /// Difference to be carried out.
 pub(super) struct MirrorChanges<'w> {
-    pub(super) existing: &'w Existing,
+    pub(super) existing: &'w ExistingMirror,
     /// Unchanged files.
-    pub(super) kept: BTreeMap<Key, LockedFile>,
+    pub(super) kept: BTreeMap<ObjectKey, LockedFile>,
     /// Files to be written.
-    pub(super) new: BTreeMap<Key, MirrorFile>,
-    pub(super) dropped: Vec<Key>,
+    pub(super) new: BTreeMap<ObjectKey, MirrorFile>,
+    pub(super) dropped: Vec<ObjectKey>,
     fetch: &'w FetchOptions,
     pub(super) observer: &'w dyn Observer,
 }
 
 impl<'w> MirrorChanges<'w> {
     pub(super) fn plan(
-        existing: &'w Existing,
+        existing: &'w ExistingMirror,
         contents: MirrorContents,
         prune: bool,
         fetch: &'w FetchOptions,

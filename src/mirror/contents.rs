@@ -14,7 +14,7 @@ use crate::package::json::canonical;
 use crate::package::paths::package_path;
 use crate::package::{CommitId, PackageId, SourceSpec};
 use crate::source::{FetchedSource, SourceRequest};
-use crate::store::Key;
+use crate::store::ObjectKey;
 use crate::store::registry::media_type;
 
 /// Annotation of a name in an OCI layout's index.
@@ -52,7 +52,7 @@ pub(super) struct MirrorFile {
 /// Everything that a mirror is to hold.
 #[derive(Debug, Clone, Default)]
 pub struct MirrorContents {
-    pub(super) items: BTreeMap<Key, MirrorFile>,
+    pub(super) items: BTreeMap<ObjectKey, MirrorFile>,
     pub(super) images: BTreeMap<String, Value>,
 }
 
@@ -66,7 +66,7 @@ fn described(request: &SourceRequest) -> (Option<String>, Option<String>) {
 }
 
 impl MirrorContents {
-    fn item(&mut self, key: Key, origin: Option<String>) -> &mut MirrorFile {
+    fn item(&mut self, key: ObjectKey, origin: Option<String>) -> &mut MirrorFile {
         let new = MirrorFile { content: None, origin, ref_origins: BTreeSet::new() };
         self.items.entry(key).or_insert(new)
     }
@@ -127,7 +127,7 @@ impl MirrorContents {
         sha256: &str,
     ) -> Result<(), MirrorError> {
         let name = package_path(id);
-        let sum: Key = format!("{name}.sha256").parse()?;
+        let sum: ObjectKey = format!("{name}.sha256").parse()?;
         self.item(name.parse()?, Some(id.to_string())).content = Some(MirrorContent::File(archive));
         let text = format!("{sha256}\n").into_bytes();
         self.item(sum, Some(id.to_string())).content = Some(MirrorContent::Bytes(text));

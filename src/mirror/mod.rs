@@ -34,6 +34,6 @@ mod write;
 pub use changes::MirrorSummary;
 pub use contents::MirrorContents;
 pub use error::MirrorError;
-pub use existing::Existing;
+pub use existing::ExistingMirror;
 pub use verify::{MirrorFault, verify};
 pub use write::write;

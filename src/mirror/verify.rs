@@ -9,17 +9,17 @@ use walkdir::WalkDir;
 use super::error::MirrorError;
 use super::existing::{SUBJECT, named_otherwise, read_lock, sums};
 use crate::base::event::Observer;
-use crate::store::{Key, LOCK_FILE, Store, StoreError, StoreTransfer};
+use crate::store::{LOCK_FILE, ObjectKey, Store, StoreError, StoreTransfer};
 
 /// Fault of a mirror's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MirrorFault {
     /// The lock file names a file that is not there.
-    Missing(Key),
+    Missing(ObjectKey),
     /// The file has another sum.
     Sum {
         /// The file.
-        file: Key,
+        file: ObjectKey,
         /// `SHA-256` or `SHA-1`.
         kind: &'static str,
         /// Expected sum.
@@ -32,7 +32,7 @@ pub enum MirrorFault {
     /// The file has another size.
     Size {
         /// The file.
-        file: Key,
+        file: ObjectKey,
         /// Expected number of bytes.
         expected: u64,
         /// Number of bytes.
@@ -43,7 +43,7 @@ pub enum MirrorFault {
     /// It is neither a file nor a folder.
     Odd(String),
     /// The file cannot be read.
-    Unreadable(Key, String),
+    Unreadable(ObjectKey, String),
 }
 
 impl fmt::Display for MirrorFault {

@@ -8,16 +8,16 @@ use super::archive;
 use super::changes::{MirrorChanges, MirrorSummary};
 use super::contents::{MirrorContents, index_entries};
 use super::error::MirrorError;
-use super::existing::{Existing, FileStamps, SUBJECT, lock_path, stamp_of};
+use super::existing::{ExistingMirror, FileStamps, SUBJECT, lock_path, stamp_of};
 use crate::base::atomic::{self, AtomicFile, TemporaryFolder};
 use crate::base::event::Observer;
 use crate::image::registry::IMAGES;
 use crate::source::FetchOptions;
-use crate::store::{Key, LockFile, StoreTransfer};
+use crate::store::{LockFile, ObjectKey, StoreTransfer};
 
 /// Makes a mirror hold its contents, and nothing else if `prune` is set.
 pub fn write(
-    existing: &Existing,
+    existing: &ExistingMirror,
     mut contents: MirrorContents,
     prune: bool,
     fetch: &FetchOptions,
@@ -30,7 +30,7 @@ pub fn write(
 }
 
 fn old_images(
-    existing: &Existing,
+    existing: &ExistingMirror,
     observer: &dyn Observer,
 ) -> Result<BTreeMap<String, serde_json::Value>, MirrorError> {
     let name = format!("{IMAGES}/index.json");
@@ -56,7 +56,9 @@ impl MirrorChanges<'_> {
                 .stamps
                 .0
                 .iter()
-                .filter(|(name, _)| name.parse().is_ok_and(|key: Key| self.kept.contains_key(&key)))
+                .filter(|(name, _)| {
+                    name.parse().is_ok_and(|key: ObjectKey| self.kept.contains_key(&key))
+                })
                 .map(|(name, stamp)| (name.clone(), *stamp))
                 .collect(),
         );
@@ -87,7 +89,7 @@ impl MirrorChanges<'_> {
     }
 
     /// Removes a dropped file, and folders that are empty then.
-    fn remove(&self, key: &Key) -> io::Result<()> {
+    fn remove(&self, key: &ObjectKey) -> io::Result<()> {
         let path = self.existing.place.join(key.as_str());
         match fs_err::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -117,7 +119,7 @@ impl MirrorChanges<'_> {
     }
 }
 
-fn is_document(key: &Key) -> bool {
+fn is_document(key: &ObjectKey) -> bool {
     key.as_str().starts_with(IMAGES) && !key.as_str().contains("/blobs/")
 }
 

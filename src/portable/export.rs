@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::budget::Budget;
+use super::budget::CopyBudget;
 use super::document::{JobDependency, JobDocument, JobImage, JobLimits, JobSource, NAME, VERSION};
 use super::error::PortableJobError;
 use super::folder::{PACKAGE, archive_name, image_name, layer_name, source_name};
@@ -79,13 +79,13 @@ fn export_all(
     let temporary = TemporaryFolder::create(above).map_err(file("make a folder for the job"))?;
     let folder = temporary.path().join("job");
     fs_err::create_dir(&folder).map_err(file("make a folder for the job"))?;
-    let budget = Budget::new(project.archive_limits(), interrupt);
+    let budget = CopyBudget::new(project.archive_limits(), interrupt);
     let export = Export { project, inputs, folder: &folder, budget };
     export.write(options)?;
     if target.extension().is_some_and(|extension| extension == "tar") {
         let mut archive = AtomicFile::create(target).map_err(file("write the job"))?;
         // All of it is counted already.
-        let budget = Budget::new(ArchiveLimits::NONE, interrupt);
+        let budget = CopyBudget::new(ArchiveLimits::NONE, interrupt);
         write_folder(&folder, BufWriter::new(archive.file()), NO_TIME, &budget)
             .map_err(PortableJobError::pack)?;
         return archive.commit().map_err(file("write the job"));
@@ -100,7 +100,7 @@ struct Export<'a> {
     project: &'a Project,
     inputs: &'a PackageInputs,
     folder: &'a Path,
-    budget: Budget<'a>,
+    budget: CopyBudget<'a>,
 }
 
 impl Export<'_> {

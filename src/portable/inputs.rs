@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::io::Read;
 use std::path::Path;
 
-use super::budget::Budget;
+use super::budget::CopyBudget;
 use super::document::{JobDocument, JobImage, JobSource};
 use super::error::{EntryProblem, PortableJobError};
 use super::folder::{JobFolder, PACKAGE, archive_name, image_name, layer_name, source_name};
@@ -16,7 +16,7 @@ use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
 use crate::build::id::{Documents, FileHasher, Inputs, identify_alone, sums_of_files};
 use crate::build::job::{BuildSettings, Dependency, PackageBuild};
-use crate::build::record::Declared;
+use crate::build::record::RecordedDeclarations;
 use crate::image::config::{ImageConfig, RunConfig};
 use crate::image::host::HostImage;
 use crate::image::platform::Platform;
@@ -32,14 +32,14 @@ use crate::tree::{Package, PackageKey, PackageTree, TreeError};
 pub(super) struct JobInputs {
     pub(super) build: PackageBuild,
     pub(super) sources: Vec<(SourceName, FetchedSource)>,
-    pub(super) declared: Declared,
+    pub(super) declared: RecordedDeclarations,
 }
 
 /// Copies, unpacks and checks the inputs of a job. `place` is an empty folder of the caller's own.
 pub(super) fn prepare(
     job: &JobFolder,
     place: &Path,
-    budget: &Budget<'_>,
+    budget: &CopyBudget<'_>,
     hasher: &FileHasher<'_>,
     settings: &BuildSettings,
 ) -> Result<JobInputs, PortableJobError> {
@@ -79,8 +79,10 @@ pub(super) fn prepare(
             &text(&environment),
         ));
     }
-    let declared =
-        Declared { requires: package.info.requires.clone(), image: package.info.image() };
+    let declared = RecordedDeclarations {
+        requires: package.info.requires.clone(),
+        image: package.info.image(),
+    };
     Ok(JobInputs { build, sources, declared })
 }
 
@@ -166,7 +168,7 @@ fn unpack(
     (name, sum): (&str, &Sha256Sum),
     place: &Path,
     folder: &Path,
-    budget: &Budget<'_>,
+    budget: &CopyBudget<'_>,
 ) -> Result<(), PortableJobError> {
     let tar = place.join(format!("tar-{sum}"));
     job.copy(name, sum, &tar, budget)?;
@@ -187,7 +189,7 @@ fn unpack(
 fn package_tree(
     job: &JobFolder,
     place: &Path,
-    budget: &Budget<'_>,
+    budget: &CopyBudget<'_>,
     key: &PackageKey,
 ) -> Result<PackageTree, PortableJobError> {
     let packages = place.join("tree/packages");
@@ -202,7 +204,7 @@ fn sources(
     job: &JobFolder,
     package: &Package,
     place: &Path,
-    budget: &Budget<'_>,
+    budget: &CopyBudget<'_>,
 ) -> Result<Vec<(SourceName, FetchedSource)>, PortableJobError> {
     let names = |names: Vec<&SourceName>| {
         names.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
@@ -228,7 +230,7 @@ fn source(
     given: &JobSource,
     declared: &PackageSource,
     place: &Path,
-    budget: &Budget<'_>,
+    budget: &CopyBudget<'_>,
 ) -> Result<FetchedSource, PortableJobError> {
     check_kind(given, declared)?;
     let name = source_name(&given.file);

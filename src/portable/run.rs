@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::budget::Budget;
+use super::budget::CopyBudget;
 use super::document::{JobImage, JobLimits};
 use super::error::PortableJobError;
 use super::folder::{JobFolder, layer_name};
@@ -37,7 +37,7 @@ use crate::runner::uses::{self, Used};
 
 /// Options of carrying a job out.
 #[derive(Debug)]
-pub struct RunOptions {
+pub struct JobRunOptions {
     /// Folder of the results; `out` in the job's folder by default.
     pub out: Option<PathBuf>,
     /// Settings of everything that runs in containers.
@@ -68,7 +68,7 @@ impl From<PortableJobError> for Ended {
 /// and for a machine that is not able, too, but not for a job that is refused.
 pub fn run(
     job: &JobFolder,
-    options: &RunOptions,
+    options: &JobRunOptions,
     observer: &dyn Observer,
 ) -> Result<PathBuf, PortableJobError> {
     let out = Results::prepare(options.out.as_deref(), job)?;
@@ -160,7 +160,7 @@ fn check_places(job: &JobFolder, home: &Home) -> Result<(), Unable> {
 
 fn build(
     job: &JobFolder,
-    options: &RunOptions,
+    options: &JobRunOptions,
     out: &Results,
     observer: &dyn Observer,
 ) -> Result<Ended, PortableJobError> {
@@ -177,7 +177,7 @@ fn build(
         keep: false,
         keep_failed: false,
     };
-    let budget = Budget::new(settings.archives, &settings.interrupt);
+    let budget = CopyBudget::new(settings.archives, &settings.interrupt);
     let hasher = FileHasher::of(&settings);
     let inputs = inputs::prepare(job, &place.path(), &budget, &hasher, &build_settings)?;
     let used = used(job, &inputs);
@@ -238,7 +238,7 @@ fn used(job: &JobFolder, inputs: &JobInputs) -> Used {
 fn check_layers(
     job: &JobFolder,
     unpacked: &Path,
-    budget: &Budget<'_>,
+    budget: &CopyBudget<'_>,
 ) -> Result<(), PortableJobError> {
     let JobImage::Layers { layers, .. } = &job.document.image else { return Ok(()) };
     // An image may have a layer twice.

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// Argument for templates.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Argument {
+pub struct TemplateArgument {
     /// The name, an identifier of letters, digits and `_`.
     pub name: String,
     /// The type of values.

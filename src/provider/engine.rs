@@ -45,14 +45,14 @@ pub(super) type Templates = BTreeMap<String, TemplateFile>;
 
 /// Renders templates with one set of values.
 #[derive(Clone)]
-pub(super) struct Engine {
+pub(super) struct TemplateEngine {
     templates: Arc<Templates>,
     values: Arc<Map<String, Value>>,
     depth: Arc<AtomicUsize>,
     began: Instant,
 }
 
-impl Engine {
+impl TemplateEngine {
     pub(super) fn new(templates: Arc<Templates>, values: Map<String, Value>) -> Self {
         Self { templates, values: Arc::new(values), depth: Arc::default(), began: Instant::now() }
     }

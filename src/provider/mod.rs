@@ -33,7 +33,7 @@ mod values;
 mod tests;
 
 pub use archive::{PackedFile, pack_files};
-pub use argument::{Argument, ArgumentOrigin, ArgumentType};
+pub use argument::{ArgumentOrigin, ArgumentType, TemplateArgument};
 pub use error::{ArgumentFault, ProviderError};
 pub use kind::TextKind;
 pub use model::{Provider, ProviderFile};

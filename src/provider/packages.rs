@@ -15,8 +15,8 @@ use serde_json::{Map, Value, json};
 
 use super::archive::{PackedFile, pack_files};
 use super::argument::ArgumentOrigin;
-use super::bounds::Budget;
-use super::engine::Engine;
+use super::bounds::RenderBudget;
+use super::engine::TemplateEngine;
 use super::error::ProviderError;
 use super::folder::DEFINITION;
 use super::kind::TextKind;
@@ -38,9 +38,9 @@ impl Provider {
     /// Renders the packages for one set of values.
     pub(super) fn configuration(
         &self,
-        engine: &Engine,
+        engine: &TemplateEngine,
         variables: &Map<String, Value>,
-        budget: &mut Budget<'_>,
+        budget: &mut RenderBudget<'_>,
     ) -> Result<Configuration, ProviderError> {
         let config_id = self.config_id(variables);
         let mut late = String::from("package:\n");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::argument::{Argument, ArgumentOrigin};
+use super::argument::{ArgumentOrigin, TemplateArgument};
 use super::error::{ArgumentFault, ProviderError};
 use super::model::Provider;
 use crate::host::{LATE_BEGIN, LATE_END};
@@ -44,11 +44,11 @@ impl Values {
 
 /// Checked values of all arguments.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Resolved(pub(super) BTreeMap<String, Value>);
+pub(super) struct ResolvedValues(pub(super) BTreeMap<String, Value>);
 
 impl Provider {
     /// Checks values and completes them with defaults.
-    pub(super) fn resolve(&self, values: &Values) -> Result<Resolved, ProviderError> {
+    pub(super) fn resolve(&self, values: &Values) -> Result<ResolvedValues, ProviderError> {
         let (mut resolved, mut faults) = (BTreeMap::new(), Vec::new());
         for argument in &self.arguments {
             match value_of(argument, values) {
@@ -69,7 +69,7 @@ impl Provider {
             }
         }
         if faults.is_empty() {
-            return Ok(Resolved(resolved));
+            return Ok(ResolvedValues(resolved));
         }
         faults.sort_by(|a, b| a.name().cmp(b.name()));
         Err(ProviderError::Arguments { provider: self.name.clone(), faults })
@@ -82,12 +82,12 @@ impl Provider {
     }
 
     /// Arguments of the deployer.
-    pub fn asked(&self) -> impl Iterator<Item = &Argument> {
+    pub fn asked(&self) -> impl Iterator<Item = &TemplateArgument> {
         self.arguments.iter().filter(|argument| argument.origin == ArgumentOrigin::Deployer)
     }
 }
 
-fn value_of(argument: &Argument, values: &Values) -> Result<Value, ArgumentFault> {
+fn value_of(argument: &TemplateArgument, values: &Values) -> Result<Value, ArgumentFault> {
     let name = &argument.name;
     let given = match argument.origin {
         ArgumentOrigin::Release => values.release.get(name),

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::artifact::{ArtifactContent, SignatureSource};
 use crate::store::signature::{LONGEST, TrustedKeys, verify};
-use crate::store::{Backend, Key, ObjectContent, StoreError, StoreTransfer};
+use crate::store::{Backend, ObjectContent, ObjectKey, StoreError, StoreTransfer};
 
 /// Local content.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +44,7 @@ impl<'c> Local<'c> {
     }
 
     /// The content for a store.
-    pub(super) fn content(self, key: &Key) -> Result<ObjectContent<'c>, StoreError> {
+    pub(super) fn content(self, key: &ObjectKey) -> Result<ObjectContent<'c>, StoreError> {
         let length =
             self.length().map_err(|error| StoreError::Content { key: key.clone(), error })?;
         Ok(match self {
@@ -59,7 +59,7 @@ impl<'c> Local<'c> {
 /// size is asked where that differs.
 pub(super) fn is_equal(
     backend: &dyn Backend,
-    key: &Key,
+    key: &ObjectKey,
     local: Local<'_>,
     transfer: &StoreTransfer<'_>,
 ) -> Result<Option<bool>, StoreError> {
@@ -94,7 +94,7 @@ impl SignatureSource {
     fn counts(
         &self,
         backend: &dyn Backend,
-        key: &Key,
+        key: &ObjectKey,
         transfer: &StoreTransfer<'_>,
     ) -> Result<Option<bool>, StoreError> {
         let mut text = Vec::new();
@@ -169,7 +169,7 @@ mod tests {
     fn objects_are_equal_byte_for_byte() {
         let folder = tempfile::tempdir().unwrap();
         let backend = FolderBackend::new(folder.path().to_owned());
-        let key: Key = "a".parse().unwrap();
+        let key: ObjectKey = "a".parse().unwrap();
         let transfer = StoreTransfer { subject: "s", observer: &Silent };
         let equal = |local: Local<'_>| is_equal(&backend, &key, local, &transfer).unwrap();
         assert_eq!(equal(Local::Bytes(b"x")), None);

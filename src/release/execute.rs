@@ -13,15 +13,15 @@ use super::artifact::ArtifactContent;
 use super::content::{Local, is_equal};
 use super::error::ReleaseError;
 use super::parallel::each;
-use super::plan::{Operation, ReleasePlan, ReleaseTarget};
+use super::plan::{ReleaseOperation, ReleasePlan, ReleaseTarget};
 use super::storage::Storage;
 use super::survey::{Surveyed, check_channel};
 use crate::base::event::Observer;
-use crate::store::{Key, Put, StoreError, StoreTransfer};
+use crate::store::{ObjectKey, Put, StoreError, StoreTransfer};
 
 /// Number of objects that a run has stored, and left.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredCounts {
     /// Number of written or copied objects.
     pub written: usize,
     /// Number of existing objects.
@@ -33,7 +33,7 @@ pub fn execute(
     plan: &ReleasePlan,
     storages: &[(&Storage, Surveyed)],
     observer: &dyn Observer,
-) -> Result<Stored, ReleaseError> {
+) -> Result<StoredCounts, ReleaseError> {
     let (written, left) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let note = |is_written: bool| {
         let counter = if is_written { &written } else { &left };
@@ -69,7 +69,7 @@ pub fn execute(
             note(is_written.map_err(|failure| failed(storage, failure))?);
         }
     }
-    Ok(Stored { written: written.into_inner(), left: left.into_inner() })
+    Ok(StoredCounts { written: written.into_inner(), left: left.into_inner() })
 }
 
 /// Cause of a failed operation.
@@ -91,13 +91,13 @@ impl From<StoreError> for OperationFailure {
 fn store(
     storage: &Storage,
     surveyed: &Surveyed,
-    operation: &Operation,
+    operation: &ReleaseOperation,
     observer: &dyn Observer,
 ) -> Result<bool, OperationFailure> {
     if observer.is_interrupted() {
         return Err(StoreError::Interrupted.into());
     }
-    let Operation { key, source, .. } = operation;
+    let ReleaseOperation { key, source, .. } = operation;
     if surveyed.present.contains(key) {
         return Ok(false);
     }
@@ -145,7 +145,7 @@ fn store(
 fn claim(
     storage: &Storage,
     plan: &ReleasePlan,
-    operation: &Operation,
+    operation: &ReleaseOperation,
     observer: &dyn Observer,
 ) -> Result<bool, OperationFailure> {
     let key = &operation.key;
@@ -165,7 +165,7 @@ fn claim(
 }
 
 /// Makes the failure of an object that another run has stored meanwhile.
-fn raced(storage: &Storage, key: &Key) -> OperationFailure {
+fn raced(storage: &Storage, key: &ObjectKey) -> OperationFailure {
     let (storage, key) = (storage.name.clone(), key.clone());
     OperationFailure::Release(Box::new(ReleaseError::Raced { storage, key }))
 }

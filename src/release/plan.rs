@@ -5,10 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use super::artifact::{Artifact, ArtifactContent, Existing, content_type};
+use super::artifact::{ArtifactContent, ExistingObject, ReleaseArtifact, content_type};
 use super::layout::{LayoutError, ReleaseLocation};
 use super::metadata::{METADATA, Metadata};
-use crate::store::{About, Key};
+use crate::store::{About, ObjectKey};
 
 /// Part of a repository that has an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -24,9 +24,9 @@ pub enum ReleaseTarget {
 
 /// Storing of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Operation {
+pub struct ReleaseOperation {
     /// Key of the object.
-    pub key: Key,
+    pub key: ObjectKey,
     /// Part of the repository that has the object.
     pub target: ReleaseTarget,
     /// Content.
@@ -34,10 +34,10 @@ pub struct Operation {
     /// Content type, if stated.
     pub content_type: Option<String>,
     /// Meaning of an existing object.
-    pub existing: Existing,
+    pub existing: ExistingObject,
 }
 
-impl Operation {
+impl ReleaseOperation {
     /// True if an existing object is left alone.
     pub fn is_reproducible(&self) -> bool {
         self.target == ReleaseTarget::Repository
@@ -45,7 +45,7 @@ impl Operation {
 
     /// True if an object of the name serves, with any content.
     pub fn serves(&self) -> bool {
-        self.is_reproducible() && self.existing == Existing::Serves
+        self.is_reproducible() && self.existing == ExistingObject::Serves
     }
 
     /// Description for the store.
@@ -62,14 +62,14 @@ impl Operation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReleaseStage {
     /// Operations of each artifact, in order of execution.
-    pub artifacts: Vec<Vec<Operation>>,
+    pub artifacts: Vec<Vec<ReleaseOperation>>,
     /// The last operation.
-    pub metadata: Operation,
+    pub metadata: ReleaseOperation,
 }
 
 impl ReleaseStage {
     /// All operations in order.
-    pub fn operations(&self) -> impl Iterator<Item = &Operation> {
+    pub fn operations(&self) -> impl Iterator<Item = &ReleaseOperation> {
         self.artifacts.iter().flatten().chain([&self.metadata])
     }
 }
@@ -93,13 +93,13 @@ pub enum PlanError {
     Layout(#[from] LayoutError),
     /// Two artifacts have the same path.
     #[error("two artifacts of the release have the path {0}")]
-    SamePath(Key),
+    SamePath(ObjectKey),
     /// The path of an artifact is that of a folder.
     #[error("{0} would be an artifact of the release, and the folder of another one")]
-    Folder(Key),
+    Folder(ObjectKey),
     /// An artifact of a channel lies in a folder for other files.
     #[error("the artifact {0} would lie in a folder of the repository for other files")]
-    Shared(Key),
+    Shared(ObjectKey),
 }
 
 impl ReleasePlan {
@@ -107,7 +107,7 @@ impl ReleasePlan {
     pub fn new(
         location: ReleaseLocation,
         metadata: &Metadata,
-        artifacts: &[Artifact],
+        artifacts: &[ReleaseArtifact],
     ) -> Result<Self, PlanError> {
         let text = metadata.text();
         let (mut first, mut second) = (Vec::new(), Vec::new());
@@ -122,7 +122,7 @@ impl ReleasePlan {
         }
         let path = METADATA.parse().map_err(LayoutError::from)?;
         let source = ArtifactContent::Bytes(text.clone().into_bytes());
-        let artifact = Artifact::of_channel(path, Some(content_type::JSON), source);
+        let artifact = ReleaseArtifact::of_channel(path, Some(content_type::JSON), source);
         let (mut operation, copy) = operations(&location, &artifact)?;
         let (Some(last), Some(copy)) = (operation.pop(), copy) else {
             unreachable!("an artifact of a channel has two objects")
@@ -161,18 +161,18 @@ impl ReleasePlan {
 /// Operations of stage 1, and the copy of stage 2.
 fn operations(
     location: &ReleaseLocation,
-    artifact: &Artifact,
-) -> Result<(Vec<Operation>, Option<Operation>), PlanError> {
-    let make = |key: Key, target: ReleaseTarget, source: ArtifactContent| Operation {
+    artifact: &ReleaseArtifact,
+) -> Result<(Vec<ReleaseOperation>, Option<ReleaseOperation>), PlanError> {
+    let make = |key: ObjectKey, target: ReleaseTarget, source: ArtifactContent| ReleaseOperation {
         key,
         target,
         source,
         content_type: artifact.content_type.clone(),
         existing: artifact.existing,
     };
-    let mut stored: Option<Key> = None;
+    let mut stored: Option<ObjectKey> = None;
     // The first object is uploaded, each further one a copy of it within the storage.
-    let mut source = |key: &Key| match stored.get_or_insert_with(|| key.clone()) {
+    let mut source = |key: &ObjectKey| match stored.get_or_insert_with(|| key.clone()) {
         from if from == key => artifact.source.clone(),
         from => ArtifactContent::Stored {
             from: from.clone(),
@@ -202,7 +202,7 @@ fn operations(
 mod tests {
     use super::*;
 
-    fn key(text: &str) -> Key {
+    fn key(text: &str) -> ObjectKey {
         text.parse().unwrap()
     }
 
@@ -221,18 +221,18 @@ mod tests {
 
     #[test]
     fn objects_and_their_order_are_the_originals() {
-        let both = Artifact {
+        let both = ReleaseArtifact {
             reproducible_path: Some(key("packages/c/c--setup.dcos_config")),
-            ..Artifact::of_channel(key("c"), None, bytes("c"))
+            ..ReleaseArtifact::of_channel(key("c"), None, bytes("c"))
         };
         let artifacts = [
-            Artifact::reproducible(key("bootstrap/b"), bytes("b"), Existing::Serves),
-            Artifact::of_channel(key("version"), Some(content_type::TEXT), bytes("1")),
+            ReleaseArtifact::reproducible(key("bootstrap/b"), bytes("b"), ExistingObject::Serves),
+            ReleaseArtifact::of_channel(key("version"), Some(content_type::TEXT), bytes("1")),
             both,
         ];
         let plan = ReleasePlan::new(location(Some("master")), &metadata(), &artifacts).unwrap();
         let shown = |stage: &ReleaseStage| -> Vec<String> {
-            let line = |operation: &Operation| {
+            let line = |operation: &ReleaseOperation| {
                 let from = match &operation.source {
                     ArtifactContent::Stored { from, .. } => format!(" <- {from}"),
                     _ => String::new(),
@@ -273,16 +273,21 @@ mod tests {
 
     #[test]
     fn paths_that_meet_are_refused() {
-        let of = |path: &str| Artifact::of_channel(key(path), None, bytes("x"));
-        let plan =
-            |artifacts: &[Artifact]| ReleasePlan::new(location(None), &metadata(), artifacts);
+        let of = |path: &str| ReleaseArtifact::of_channel(key(path), None, bytes("x"));
+        let plan = |artifacts: &[ReleaseArtifact]| {
+            ReleasePlan::new(location(None), &metadata(), artifacts)
+        };
         assert_eq!(
             plan(&[of("a"), of("a")]),
             Err(PlanError::SamePath(key("testing/commit/c0ffee/a")))
         );
         assert!(matches!(plan(&[of("metadata.json")]), Err(PlanError::SamePath(_))));
         let shared = |content: &str| {
-            Artifact::reproducible(key("bootstrap/b"), bytes(content), Existing::Serves)
+            ReleaseArtifact::reproducible(
+                key("bootstrap/b"),
+                bytes(content),
+                ExistingObject::Serves,
+            )
         };
         let once = plan(&[shared("b"), shared("b")]).unwrap();
         assert_eq!(once.stages[0].artifacts.len(), 1, "the same artifact of two trees");

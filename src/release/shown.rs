@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::artifact::ArtifactContent;
-use super::plan::{Operation, ReleasePlan, ReleaseStage, ReleaseTarget};
+use super::plan::{ReleaseOperation, ReleasePlan, ReleaseStage, ReleaseTarget};
 use super::storage::{Storage, Storages};
 use crate::store::NO_CACHE;
 
@@ -27,8 +27,8 @@ pub fn plan_text(plan: &ReleasePlan, storages: &Storages) -> String {
     text
 }
 
-fn line(operation: &Operation) -> String {
-    let Operation { key, content_type, source, .. } = operation;
+fn line(operation: &ReleaseOperation) -> String {
+    let ReleaseOperation { key, content_type, source, .. } = operation;
     let from = match source {
         ArtifactContent::Stored { from, .. } => format!("copy {key} from {from}"),
         ArtifactContent::File(path) => format!("put  {key} from {}", path.display()),
@@ -71,7 +71,7 @@ pub fn plan_json(plan: &ReleasePlan, storages: &Storages) -> Value {
     })
 }
 
-fn object(operation: &Operation) -> Value {
+fn object(operation: &ReleaseOperation) -> Value {
     let (copy_from, file, bytes) = match &operation.source {
         ArtifactContent::Stored { from, .. } => (Some(from), None, None),
         ArtifactContent::File(path) => (None, Some(path), None),

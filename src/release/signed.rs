@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::artifact::{Artifact, ArtifactContent, Existing, SignatureSource};
+use super::artifact::{ArtifactContent, ExistingObject, ReleaseArtifact, SignatureSource};
 use super::content::{ContentReader, Local};
 use super::error::ReleaseError;
 use super::layout::LayoutError;
@@ -10,14 +10,17 @@ use super::parallel::each;
 use crate::artifact::signed_id;
 use crate::base::digest::Sha256Sum;
 use crate::package::paths::active_id;
-use crate::store::Key;
+use crate::store::ObjectKey;
 use crate::store::signature::{SUFFIX, Signer};
 
 /// Signs all artifacts that hosts fetch from the repository, and adds the signatures. A signature is of the
 /// bytes on this machine, so that a storage has to have the same ones.
-pub fn sign(artifacts: Vec<Artifact>, signer: &Signer) -> Result<Vec<Artifact>, ReleaseError> {
+pub fn sign(
+    artifacts: Vec<ReleaseArtifact>,
+    signer: &Signer,
+) -> Result<Vec<ReleaseArtifact>, ReleaseError> {
     let mut seen = BTreeSet::new();
-    let wanted: Vec<(Key, ArtifactContent)> = artifacts
+    let wanted: Vec<(ObjectKey, ArtifactContent)> = artifacts
         .iter()
         .filter_map(|artifact| Some((artifact.reproducible_path.clone()?, artifact.source.clone())))
         // The list of a bootstrap's packages decides nothing.
@@ -27,7 +30,7 @@ pub fn sign(artifacts: Vec<Artifact>, signer: &Signer) -> Result<Vec<Artifact>, 
     let signatures = each(&wanted, |(path, source)| signature(path, source, signer))?;
     let signed = artifacts.into_iter().map(|artifact| match &artifact.reproducible_path {
         Some(path) if seen.contains(path) => {
-            Artifact { existing: Existing::HasToBeEqual, ..artifact }
+            ReleaseArtifact { existing: ExistingObject::HasToBeEqual, ..artifact }
         }
         _ => artifact,
     });
@@ -35,10 +38,10 @@ pub fn sign(artifacts: Vec<Artifact>, signer: &Signer) -> Result<Vec<Artifact>, 
 }
 
 fn signature(
-    path: &Key,
+    path: &ObjectKey,
     source: &ArtifactContent,
     signer: &Signer,
-) -> Result<Artifact, ReleaseError> {
+) -> Result<ReleaseArtifact, ReleaseError> {
     let unread =
         |source| ReleaseError::File { operation: "sign", path: path.as_str().into(), source };
     let local = Local::of(source);
@@ -55,9 +58,9 @@ fn signature(
         id: id.to_owned(),
         of: source.clone(),
     };
-    Ok(Artifact::reproducible(
+    Ok(ReleaseArtifact::reproducible(
         key,
         ArtifactContent::Signature(Box::new(source)),
-        Existing::HasToBeEqual,
+        ExistingObject::HasToBeEqual,
     ))
 }

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Mutex;
 
-use super::artifact::{Artifact, ArtifactContent, Existing, content_type};
+use super::artifact::{ArtifactContent, ExistingObject, ReleaseArtifact, content_type};
 use super::config::ReleaseConfig;
 use super::*;
 use crate::base::event::{Event, Observer, Silent};
 use crate::store::cloud::{CloudAddress, CloudBackend, CloudKind, CloudSettings};
 use crate::store::tests::cloud::{AZURE_KEY, Cloud, patient_client};
 use crate::store::tests::oci::Registry;
-use crate::store::{Key, StoreAccess};
+use crate::store::{ObjectKey, StoreAccess};
 
 /// Opens storages of all kinds; S3 is preferred. Keys come from the environment.
 fn storages(s3: &Cloud, azure: &Cloud, gcs: &Cloud, registry: &Registry) -> Storages {
@@ -50,7 +50,7 @@ fn folders(below: &Path) -> Storages {
     Storages::open(&config, &StoreAccess::new(patient_client())).unwrap()
 }
 
-fn key(text: &str) -> Key {
+fn key(text: &str) -> ObjectKey {
     text.parse().unwrap()
 }
 
@@ -64,29 +64,33 @@ fn plan(
     let text = include_bytes!("../../tests/data/release/metadata.json");
     let completes = Metadata::parse(text).unwrap().all_completes;
     let core = vec![
-        Artifact::reproducible(
+        ReleaseArtifact::reproducible(
             key("bootstrap/b"),
             ArtifactContent::Bytes(b"bootstrap".to_vec()),
-            Existing::HasToBeEqual,
+            ExistingObject::HasToBeEqual,
         ),
-        Artifact::of_channel(key("bootstrap.latest"), None, ArtifactContent::Bytes(b"id".to_vec())),
+        ReleaseArtifact::of_channel(
+            key("bootstrap.latest"),
+            None,
+            ArtifactContent::Bytes(b"id".to_vec()),
+        ),
     ];
     let core = if is_promoted { trees::copied(core, "testing").unwrap() } else { core };
     let channel = [
-        Artifact::of_channel(
+        ReleaseArtifact::of_channel(
             key("version"),
             Some(content_type::TEXT),
             ArtifactContent::Bytes(b"1.0".to_vec()),
         ),
-        Artifact::of_channel(
+        ReleaseArtifact::of_channel(
             key("dcos_generate_config.sh"),
             None,
             ArtifactContent::File(large.to_owned()),
         ),
     ];
     let mut metadata = describe(&location, "1.0", completes, &core, storages, "https://s3");
-    metadata.channel_artifacts = channel.iter().map(Artifact::described).collect();
-    let artifacts: Vec<Artifact> = core.into_iter().chain(channel).collect();
+    metadata.channel_artifacts = channel.iter().map(ReleaseArtifact::described).collect();
+    let artifacts: Vec<ReleaseArtifact> = core.into_iter().chain(channel).collect();
     ReleasePlan::new(location, &metadata, &artifacts).unwrap()
 }
 
@@ -100,7 +104,11 @@ fn look<'s>(
     storages.written().into_iter().map(|storage| Ok((storage, survey.look(storage)?))).collect()
 }
 
-fn store(plan: &ReleasePlan, storages: &Storages, replaces: bool) -> Result<Stored, ReleaseError> {
+fn store(
+    plan: &ReleasePlan,
+    storages: &Storages,
+    replaces: bool,
+) -> Result<StoredCounts, ReleaseError> {
     execute(plan, &look(plan, storages, replaces)?, &Silent)
 }
 
@@ -133,7 +141,7 @@ fn releases_in_clouds_are_whole_with_their_headers_and_promoted() {
     let first = plan(location, &storages, large.path(), false);
     let stored = store(&first, &storages, false).unwrap();
     let objects = first.stages.iter().flat_map(ReleaseStage::operations).count();
-    assert_eq!(stored, Stored { written: 4 * objects, left: 0 });
+    assert_eq!(stored, StoredCounts { written: 4 * objects, left: 0 });
     let again = store(&first, &storages, false).unwrap();
     assert_eq!(again.written, 0, "{again:?}");
 

@@ -13,7 +13,7 @@ use crate::archive::ArchiveLimits;
 use crate::base::atomic::Unswept;
 use crate::base::removal::remove_all;
 use crate::container::idmap::{IdMap, Tier};
-use crate::container::inputs::Inputs;
+use crate::container::inputs::BoundFolders;
 use crate::container::machine::{Machine, RootKind};
 use crate::container::namespace::{self, Network};
 use crate::container::overlay;
@@ -41,7 +41,7 @@ pub struct JobFolders {
 #[derive(Debug)]
 pub struct Workspace<'a> {
     folders: &'a JobFolders,
-    inputs: Inputs,
+    inputs: BoundFolders,
     view: View,
 }
 
@@ -66,7 +66,7 @@ pub fn enter(
 /// Unpacks the layers that are not unpacked yet, and returns their folders, the lowest first.
 pub fn unpack_layers(
     view: &View,
-    inputs: &Inputs,
+    inputs: &BoundFolders,
     folder: &Path,
     layers: &[LayerBlob],
     single_id: bool,
@@ -87,7 +87,7 @@ impl<'a> Workspace<'a> {
     /// needs.
     pub fn enter(
         folders: &'a JobFolders,
-        inputs: Inputs,
+        inputs: BoundFolders,
         network: Network,
     ) -> Result<Self, JobFailure> {
         let mut inputs = inputs;

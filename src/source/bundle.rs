@@ -31,7 +31,7 @@ use crate::base::digest::Until;
 use crate::base::event::Observer;
 use crate::base::regular::open_regular;
 use crate::package::{CommitId, SourceSpec};
-use crate::store::Key;
+use crate::store::ObjectKey;
 
 /// Upper limit of a bundle's header in bytes.
 const LONGEST_HEADER: u64 = 16 << 20;
@@ -52,7 +52,7 @@ pub enum BundleError {
 }
 
 /// Name of the bundle of a commit in a mirror.
-pub(super) fn bundle_key(commit: &CommitId) -> Key {
+pub(super) fn bundle_key(commit: &CommitId) -> ObjectKey {
     let name = format!("bundles/{commit}.bundle");
     name.parse().unwrap_or_else(|_| unreachable!("hex digits are valid in a name"))
 }

@@ -12,7 +12,7 @@ use crate::base::event::{Event, Observer, SourceOrigin};
 use crate::base::http::redact;
 use crate::base::regular::open_regular;
 use crate::package::{FileSource, path_of_file_url};
-use crate::store::{Key, Store, StoreError, StoreTransfer};
+use crate::store::{ObjectKey, Store, StoreError, StoreTransfer};
 
 /// Path of the file in the cache.
 pub(super) fn cached_path(request: &SourceRequest, file: &FileSource) -> PathBuf {
@@ -226,7 +226,7 @@ fn copy(path: &Path, to: &mut AtomicFile, shown: &str) -> Result<(), SourceProbl
 }
 
 /// Name of a file in a mirror.
-pub(super) fn file_key(file: &FileSource) -> Key {
+pub(super) fn file_key(file: &FileSource) -> ObjectKey {
     let name = format!("sha1/{}", file.sha1);
     name.parse().unwrap_or_else(|_| unreachable!("hex digits are valid in a name"))
 }

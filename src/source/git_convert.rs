@@ -13,7 +13,7 @@ use git2::{ObjectType, Oid, Tree, TreeWalkMode, TreeWalkResult};
 
 use super::error::listed;
 use super::git_layout::open_objects;
-use super::git_state::{Attribute, GitState, LFS, StateRequest};
+use super::git_state::{GitAttribute, GitState, LFS, StateRequest};
 use super::{FetchOptions, FetchedSource, SourceProblem, SourceRequest, git_layout};
 use crate::base::atomic;
 use crate::base::digest::Sha256Sum;
@@ -134,7 +134,7 @@ struct Wishes {
 }
 
 impl Wishes {
-    fn add(&mut self, attribute: &Attribute) {
+    fn add(&mut self, attribute: &GitAttribute) {
         let value = attribute.value.as_str();
         match attribute.name.as_str() {
             "eol" => self.is_converted |= value == "crlf",
@@ -315,7 +315,7 @@ mod tests {
             let mut wishes = Wishes::default();
             for (name, value) in &given {
                 let (name, value) = ((*name).to_owned(), (*value).to_owned());
-                wishes.add(&Attribute { path: b"x".to_vec(), name, value });
+                wishes.add(&GitAttribute { path: b"x".to_vec(), name, value });
             }
             assert_eq!(wishes.is_converted, is_converted, "{given:?}");
             assert_eq!(wishes.filter.as_deref(), filter, "{given:?}");

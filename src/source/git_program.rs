@@ -56,7 +56,7 @@ const SETTINGS: [&str; 8] = [
 ];
 
 /// Additions of a [`super::git_state`] to the user's surroundings of git.
-pub(super) struct Surroundings<'a> {
+pub(super) struct GitSurroundings<'a> {
     pub(super) settings: &'a [String],
     pub(super) environment: &'a [(&'static str, OsString)],
     /// File for git's stdout.
@@ -96,7 +96,7 @@ impl GitRun<'_> {
         &self,
         folder: &Path,
         arguments: &[&OsStr],
-        surroundings: Surroundings<'_>,
+        surroundings: GitSurroundings<'_>,
     ) -> Result<String, SourceProblem> {
         let mut command = self.command();
         for setting in surroundings.settings {

@@ -24,7 +24,7 @@ use std::time::SystemTime;
 
 use super::git_login::GitLogin;
 use super::git_mirror::make_closed;
-use super::git_program::{GitRun, Surroundings};
+use super::git_program::{GitRun, GitSurroundings};
 use super::{FetchOptions, SourceProblem, git_layout};
 use crate::base::atomic::{self, TemporaryFolder};
 use crate::base::digest::Sha256Sum;
@@ -59,7 +59,7 @@ pub(super) const LFS: &str = "lfs";
 
 /// Value of an attribute of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Attribute {
+pub(super) struct GitAttribute {
     pub(super) path: Vec<u8>,
     pub(super) name: String,
     pub(super) value: String,
@@ -186,7 +186,7 @@ impl<'a> GitState<'a> {
             observer: *observer,
         };
         let surroundings =
-            Surroundings { settings: &self.settings, environment: &self.environment, output };
+            GitSurroundings { settings: &self.settings, environment: &self.environment, output };
         let tree = self.environment.iter().find(|(name, _)| *name == "GIT_WORK_TREE");
         let tree = tree.map_or(self.temporary.path(), |(_, tree)| Path::new(tree));
         let said = run.run_in(tree, arguments, surroundings).map_err(|problem| match problem {
@@ -228,7 +228,7 @@ impl<'a> GitState<'a> {
         options: &[&str],
         names: &[&str],
         paths: &[Vec<u8>],
-    ) -> Result<Vec<Attribute>, SourceProblem> {
+    ) -> Result<Vec<GitAttribute>, SourceProblem> {
         let arguments = ["check-attr", "-z"].iter().chain(options).chain(names);
         let arguments: Vec<&OsStr> = arguments.map(OsStr::new).collect();
         let mut found = Vec::new();
@@ -236,7 +236,7 @@ impl<'a> GitState<'a> {
             let fields: Vec<&[u8]> = output.split(|byte| *byte == 0).collect();
             let (triples, _) = fields.as_chunks::<3>();
             found.extend(triples.iter().filter(|[_, _, value]| *value != b"unspecified").map(
-                |[path, name, value]| Attribute {
+                |[path, name, value]| GitAttribute {
                     path: path.to_vec(),
                     name: String::from_utf8_lossy(name).into_owned(),
                     value: String::from_utf8_lossy(value).into_owned(),

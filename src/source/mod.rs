@@ -69,7 +69,7 @@ use serde_json::{Value, json};
 use crate::base::digest::Sha1Sum;
 use crate::base::event::Observer;
 use crate::package::{CommitId, PackageName, PackageSource, SourceName, SourceSpec};
-use crate::store::Key;
+use crate::store::ObjectKey;
 
 pub use added::{AddedKey, AddedPin, AddedPins, AddedSources, NotPinned};
 pub use bundle::{BundleError, BundleRequest, check_bundle, of_bundle, unpack as unpack_bundle};
@@ -111,7 +111,7 @@ impl SourceRequest {
     }
 
     /// Name of the source in a mirror and in a shared cache's `sources/`; `None` for `git_local`.
-    pub fn mirror_key(&self) -> Option<Key> {
+    pub fn mirror_key(&self) -> Option<ObjectKey> {
         match &self.source.spec {
             SourceSpec::Url(file) | SourceSpec::UrlExtract(file) => Some(file::file_key(file)),
             SourceSpec::Git { commit, .. } => Some(bundle::bundle_key(commit)),

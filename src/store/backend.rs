@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::error::StoreError;
-use super::key::Key;
+use super::key::ObjectKey;
 use crate::base::event::Observer;
 
 /// Name of a transfer in events, and the observer that gets the events and may interrupt it.
@@ -72,7 +72,7 @@ pub enum Put {
 
 /// Result of getting an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Got {
+pub struct GotObject {
     /// Number of bytes.
     pub bytes: u64,
     /// True if more than one answer was put together. A server may have got them from two objects.
@@ -90,7 +90,7 @@ pub struct ObjectHead {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Listed {
     /// Name.
-    pub key: Key,
+    pub key: ObjectKey,
     /// Number of bytes.
     pub size: u64,
 }
@@ -98,7 +98,7 @@ pub struct Listed {
 /// Gets an object into a temporary file of this machine, and has `put` store the file of so many bytes.
 pub(super) fn through_file<B: Backend + ?Sized, T>(
     backend: &B,
-    from: &Key,
+    from: &ObjectKey,
     transfer: &StoreTransfer<'_>,
     put: impl FnOnce(&Path, u64) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
@@ -137,19 +137,19 @@ pub trait Backend: Debug + Send + Sync {
     /// [`StoreError::TooLarge`], and fills no disk.
     fn get_within(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         longest: u64,
         to: &mut File,
         transfer: &StoreTransfer<'_>,
-    ) -> Result<Got, StoreError>;
+    ) -> Result<GotObject, StoreError>;
 
     /// Writes an object as [`Backend::get_within`] does, of any size that the kind of store allows.
     fn get(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         to: &mut File,
         transfer: &StoreTransfer<'_>,
-    ) -> Result<Got, StoreError> {
+    ) -> Result<GotObject, StoreError> {
         self.get_within(key, u64::MAX, to, transfer)
     }
 
@@ -157,20 +157,21 @@ pub trait Backend: Debug + Send + Sync {
     /// none, where the object ends before.
     fn get_range(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         range: Range<u64>,
         to: &mut dyn Write,
         transfer: &StoreTransfer<'_>,
     ) -> Result<u64, StoreError>;
 
     /// Describes an object without downloading it.
-    fn head(&self, key: &Key, transfer: &StoreTransfer<'_>) -> Result<ObjectHead, StoreError>;
+    fn head(&self, key: &ObjectKey, transfer: &StoreTransfer<'_>)
+    -> Result<ObjectHead, StoreError>;
 
     /// Puts an object with a description, unless there is one of that name, also where several do so at
     /// once. Only a store that has a place for descriptions keeps it; an object that was there keeps its own.
     fn put_described(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         content: ObjectContent<'_>,
         about: &About<'_>,
         transfer: &StoreTransfer<'_>,
@@ -179,7 +180,7 @@ pub trait Backend: Debug + Send + Sync {
     /// Puts an object as [`Backend::put_described`] does, without a description.
     fn put(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         content: ObjectContent<'_>,
         transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
@@ -190,7 +191,7 @@ pub trait Backend: Debug + Send + Sync {
     /// whole.
     fn replace(
         &self,
-        _: &Key,
+        _: &ObjectKey,
         _: ObjectContent<'_>,
         _: &About<'_>,
         _: &StoreTransfer<'_>,
@@ -203,8 +204,8 @@ pub trait Backend: Debug + Send + Sync {
     /// that copies by itself keeps the description of the object; any other takes `about`.
     fn copy(
         &self,
-        from: &Key,
-        to: &Key,
+        from: &ObjectKey,
+        to: &ObjectKey,
         about: &About<'_>,
         transfer: &StoreTransfer<'_>,
     ) -> Result<(), StoreError> {
@@ -218,8 +219,8 @@ pub trait Backend: Debug + Send + Sync {
     /// also where several do so at once.
     fn copy_new(
         &self,
-        from: &Key,
-        to: &Key,
+        from: &ObjectKey,
+        to: &ObjectKey,
         about: &About<'_>,
         transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
@@ -232,10 +233,10 @@ pub trait Backend: Debug + Send + Sync {
     /// Lists all objects, or those below a folder, in the order of their keys.
     fn list(
         &self,
-        below: Option<&Key>,
+        below: Option<&ObjectKey>,
         transfer: &StoreTransfer<'_>,
     ) -> Result<Vec<Listed>, StoreError>;
 
     /// Removes an object; `false` if there was none.
-    fn delete(&self, key: &Key, transfer: &StoreTransfer<'_>) -> Result<bool, StoreError>;
+    fn delete(&self, key: &ObjectKey, transfer: &StoreTransfer<'_>) -> Result<bool, StoreError>;
 }

@@ -29,9 +29,11 @@ use nix::sys::stat::{Mode, SFlag, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use self::below::{find, is_absent, is_link, kind, name_of, object, parent};
-use super::backend::{About, Backend, Got, Listed, ObjectContent, ObjectHead, Put, StoreTransfer};
+use super::backend::{
+    About, Backend, GotObject, Listed, ObjectContent, ObjectHead, Put, StoreTransfer,
+};
 use super::error::StoreError;
-use super::key::Key;
+use super::key::ObjectKey;
 use crate::base::atomic::{AtomicFile, naming_file, sweep_older};
 use crate::base::event::Event;
 use crate::base::full_disk::cannot_be_written;
@@ -62,7 +64,7 @@ impl FolderBackend {
     /// Opens an object of at most so many bytes.
     fn open(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         longest: u64,
         transfer: &StoreTransfer<'_>,
     ) -> Result<File, StoreError> {
@@ -93,14 +95,18 @@ impl FolderBackend {
     }
 
     /// Opens an object whose file the kernel is to copy, and tells its length.
-    fn opened(&self, key: &Key, transfer: &StoreTransfer<'_>) -> Result<(File, u64), StoreError> {
+    fn opened(
+        &self,
+        key: &ObjectKey,
+        transfer: &StoreTransfer<'_>,
+    ) -> Result<(File, u64), StoreError> {
         let file = self.open(key, LONGEST, transfer)?;
         let length = file.metadata().map_err(|error| self.failed("read", key, error))?.len();
         Ok((file, length))
     }
 
     /// True if there is anything under a name that an object may have; a folder is an error.
-    fn has_name(&self, key: &Key) -> Result<bool, StoreError> {
+    fn has_name(&self, key: &ObjectKey) -> Result<bool, StoreError> {
         let failed = |error| self.failed("write", key, error);
         let parent = match parent(&self.folder, key, false) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -119,7 +125,7 @@ impl FolderBackend {
     /// Writes an object under another name, and has `commit` name it.
     fn write<T>(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         content: ObjectContent<'_>,
         transfer: &StoreTransfer<'_>,
         commit: impl FnOnce(AtomicFile) -> io::Result<T>,
@@ -148,7 +154,7 @@ impl FolderBackend {
         Ok(written)
     }
 
-    fn not_found(&self, key: &Key) -> StoreError {
+    fn not_found(&self, key: &ObjectKey) -> StoreError {
         StoreError::NotFound { store: self.name(), key: key.clone() }
     }
 
@@ -183,7 +189,7 @@ impl FolderBackend {
             let entry = entry.map_err(|error| failed(error.into()))?;
             let name = entry.file_name();
             let text = name.to_str().ok().filter(|name| !matches!(*name, "." | ".."));
-            let key = text.and_then(|name| format!("{prefix}{name}").parse::<Key>().ok());
+            let key = text.and_then(|name| format!("{prefix}{name}").parse::<ObjectKey>().ok());
             let Some(key) = key else { continue };
             let data = match fstatat(&folder, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
                 // Removed meanwhile.
@@ -218,11 +224,11 @@ impl Backend for FolderBackend {
 
     fn get_within(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         longest: u64,
         to: &mut File,
         transfer: &StoreTransfer<'_>,
-    ) -> Result<Got, StoreError> {
+    ) -> Result<GotObject, StoreError> {
         let from = self.open(key, longest, transfer)?;
         let kept = |to: &File, error| StoreError::Destination {
             key: key.clone(),
@@ -236,7 +242,7 @@ impl Backend for FolderBackend {
             }
             // Two plain files: the kernel copies, or shares the blocks where it can.
             match io::copy(&mut (&from).take(COPIED_AT_ONCE), to) {
-                Ok(0) => return Ok(Got { bytes, is_pieced: false }),
+                Ok(0) => return Ok(GotObject { bytes, is_pieced: false }),
                 Ok(count) => bytes += count,
                 Err(error) if is_of_destination(&error) => return Err(kept(to, error)),
                 Err(error) => return Err(self.failed("read", key, naming_file(&from, error))),
@@ -246,7 +252,7 @@ impl Backend for FolderBackend {
 
     fn get_range(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         range: Range<u64>,
         to: &mut dyn Write,
         transfer: &StoreTransfer<'_>,
@@ -273,7 +279,7 @@ impl Backend for FolderBackend {
         if left > 0 { Err(StoreError::Interrupted) } else { Ok(range.end - range.start) }
     }
 
-    fn head(&self, key: &Key, _: &StoreTransfer<'_>) -> Result<ObjectHead, StoreError> {
+    fn head(&self, key: &ObjectKey, _: &StoreTransfer<'_>) -> Result<ObjectHead, StoreError> {
         match object(&self.folder, key) {
             Ok((_, size)) => Ok(ObjectHead { size: Some(size) }),
             Err(error) if is_absent(&error) || is_link(&error) => Err(self.not_found(key)),
@@ -283,7 +289,7 @@ impl Backend for FolderBackend {
 
     fn put_described(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         content: ObjectContent<'_>,
         _: &About<'_>,
         transfer: &StoreTransfer<'_>,
@@ -297,7 +303,7 @@ impl Backend for FolderBackend {
 
     fn replace(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         content: ObjectContent<'_>,
         _: &About<'_>,
         transfer: &StoreTransfer<'_>,
@@ -308,8 +314,8 @@ impl Backend for FolderBackend {
 
     fn copy(
         &self,
-        from: &Key,
-        to: &Key,
+        from: &ObjectKey,
+        to: &ObjectKey,
         about: &About<'_>,
         transfer: &StoreTransfer<'_>,
     ) -> Result<(), StoreError> {
@@ -319,8 +325,8 @@ impl Backend for FolderBackend {
 
     fn copy_new(
         &self,
-        from: &Key,
-        to: &Key,
+        from: &ObjectKey,
+        to: &ObjectKey,
         about: &About<'_>,
         transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
@@ -330,7 +336,7 @@ impl Backend for FolderBackend {
 
     fn list(
         &self,
-        below: Option<&Key>,
+        below: Option<&ObjectKey>,
         transfer: &StoreTransfer<'_>,
     ) -> Result<Vec<Listed>, StoreError> {
         let prefix = below.map_or_else(String::new, |key| format!("{key}/"));
@@ -343,7 +349,7 @@ impl Backend for FolderBackend {
         Ok(found)
     }
 
-    fn delete(&self, key: &Key, _: &StoreTransfer<'_>) -> Result<bool, StoreError> {
+    fn delete(&self, key: &ObjectKey, _: &StoreTransfer<'_>) -> Result<bool, StoreError> {
         let failed = |error| self.failed("remove", key, error);
         let parent = match parent(&self.folder, key, false) {
             Err(error) if is_absent(&error) => return Ok(false),
@@ -375,7 +381,7 @@ fn path_of(file: &File) -> PathBuf {
 /// Copies content of exactly the announced length.
 fn write_content(
     file: &mut AtomicFile,
-    key: &Key,
+    key: &ObjectKey,
     content: ObjectContent<'_>,
     transfer: &StoreTransfer<'_>,
     failed: &dyn Fn(io::Error) -> StoreError,

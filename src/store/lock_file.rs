@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::key::Key;
+use super::key::ObjectKey;
 use crate::base::digest::Sha256Sum;
 
 /// Name of the lock file in a mirror.
@@ -30,7 +30,7 @@ pub const LONGEST_LOCK: u64 = 256 << 20;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LockFile {
     /// The files by their names; the lock file itself is not among them.
-    pub files: BTreeMap<Key, LockedFile>,
+    pub files: BTreeMap<ObjectKey, LockedFile>,
 }
 
 /// A file as a lock file describes it.
@@ -64,7 +64,7 @@ pub enum LockFileError {
 #[serde(deny_unknown_fields)]
 struct LockFileDocument {
     version: u32,
-    files: BTreeMap<Key, LockedFile>,
+    files: BTreeMap<ObjectKey, LockedFile>,
 }
 
 #[derive(Deserialize)]
@@ -94,7 +94,7 @@ impl LockFile {
     }
 
     /// Name of the lock file as a key.
-    pub fn key() -> Key {
+    pub fn key() -> ObjectKey {
         LOCK_FILE.parse().expect("the name of the lock file is a valid key")
     }
 }

@@ -48,7 +48,7 @@ mod tar;
 pub(crate) mod tests;
 
 pub use backend::{
-    About, Backend, Got, Listed, NO_CACHE, ObjectContent, ObjectHead, Put, StoreTransfer,
+    About, Backend, GotObject, Listed, NO_CACHE, ObjectContent, ObjectHead, Put, StoreTransfer,
 };
 pub use error::StoreError;
 pub use failure::FailureKind;
@@ -56,7 +56,7 @@ pub use folder::FolderBackend;
 pub use handle::{Store, StoreAccess, StoreUrlError, is_tar_name};
 pub use hinted::HintedError;
 pub use http::HttpBackend;
-pub use key::{Key, KeyError};
+pub use key::{ObjectKey, ObjectKeyError};
 pub use lock_file::{LOCK_FILE, LONGEST_LOCK, LockFile, LockFileError, LockedFile};
 pub use prefix::PrefixBackend;
 pub use reach::{Consequence, Reach};

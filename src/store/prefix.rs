@@ -5,25 +5,27 @@ use std::io::Write;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::backend::{About, Backend, Got, Listed, ObjectContent, ObjectHead, Put, StoreTransfer};
+use super::backend::{
+    About, Backend, GotObject, Listed, ObjectContent, ObjectHead, Put, StoreTransfer,
+};
 use super::error::StoreError;
-use super::key::Key;
+use super::key::ObjectKey;
 
 /// Store of the objects `<prefix>/<key>` of another one.
 #[derive(Debug)]
 pub struct PrefixBackend {
     inner: Arc<dyn Backend>,
-    prefix: Key,
+    prefix: ObjectKey,
 }
 
 impl PrefixBackend {
     /// Creates the store; `prefix` is a folder of `inner`.
-    pub fn new(inner: Arc<dyn Backend>, prefix: Key) -> Self {
+    pub fn new(inner: Arc<dyn Backend>, prefix: ObjectKey) -> Self {
         Self { inner, prefix }
     }
 
     /// Name of an object in the other store.
-    fn outer(&self, key: &Key) -> Result<Key, StoreError> {
+    fn outer(&self, key: &ObjectKey) -> Result<ObjectKey, StoreError> {
         // Too long at the most.
         format!("{}/{key}", self.prefix)
             .parse()
@@ -42,17 +44,17 @@ impl Backend for PrefixBackend {
 
     fn get_within(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         longest: u64,
         to: &mut File,
         transfer: &StoreTransfer<'_>,
-    ) -> Result<Got, StoreError> {
+    ) -> Result<GotObject, StoreError> {
         self.inner.get_within(&self.outer(key)?, longest, to, transfer)
     }
 
     fn get_range(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         range: Range<u64>,
         to: &mut dyn Write,
         transfer: &StoreTransfer<'_>,
@@ -60,13 +62,17 @@ impl Backend for PrefixBackend {
         self.inner.get_range(&self.outer(key)?, range, to, transfer)
     }
 
-    fn head(&self, key: &Key, transfer: &StoreTransfer<'_>) -> Result<ObjectHead, StoreError> {
+    fn head(
+        &self,
+        key: &ObjectKey,
+        transfer: &StoreTransfer<'_>,
+    ) -> Result<ObjectHead, StoreError> {
         self.inner.head(&self.outer(key)?, transfer)
     }
 
     fn put_described(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         content: ObjectContent<'_>,
         about: &About<'_>,
         transfer: &StoreTransfer<'_>,
@@ -76,7 +82,7 @@ impl Backend for PrefixBackend {
 
     fn replace(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         content: ObjectContent<'_>,
         about: &About<'_>,
         transfer: &StoreTransfer<'_>,
@@ -86,8 +92,8 @@ impl Backend for PrefixBackend {
 
     fn copy(
         &self,
-        from: &Key,
-        to: &Key,
+        from: &ObjectKey,
+        to: &ObjectKey,
         about: &About<'_>,
         transfer: &StoreTransfer<'_>,
     ) -> Result<(), StoreError> {
@@ -96,8 +102,8 @@ impl Backend for PrefixBackend {
 
     fn copy_new(
         &self,
-        from: &Key,
-        to: &Key,
+        from: &ObjectKey,
+        to: &ObjectKey,
         about: &About<'_>,
         transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
@@ -106,7 +112,7 @@ impl Backend for PrefixBackend {
 
     fn list(
         &self,
-        below: Option<&Key>,
+        below: Option<&ObjectKey>,
         transfer: &StoreTransfer<'_>,
     ) -> Result<Vec<Listed>, StoreError> {
         let below = match below {
@@ -121,7 +127,7 @@ impl Backend for PrefixBackend {
         Ok(self.inner.list(Some(&below), transfer)?.into_iter().filter_map(own).collect())
     }
 
-    fn delete(&self, key: &Key, transfer: &StoreTransfer<'_>) -> Result<bool, StoreError> {
+    fn delete(&self, key: &ObjectKey, transfer: &StoreTransfer<'_>) -> Result<bool, StoreError> {
         self.inner.delete(&self.outer(key)?, transfer)
     }
 }

@@ -24,9 +24,11 @@ use std::sync::OnceLock;
 
 use tar::{Archive, EntryType, PaxExtensions};
 
-use super::backend::{About, Backend, Got, Listed, ObjectContent, ObjectHead, Put, StoreTransfer};
+use super::backend::{
+    About, Backend, GotObject, Listed, ObjectContent, ObjectHead, Put, StoreTransfer,
+};
 use super::error::StoreError;
-use super::key::Key;
+use super::key::ObjectKey;
 use crate::base::atomic::naming_file;
 use crate::base::regular::open_regular;
 
@@ -61,7 +63,7 @@ impl From<io::Error> for ArchiveFault {
 #[derive(Debug)]
 struct MemberIndex {
     file: File,
-    members: BTreeMap<Key, MemberPlace>,
+    members: BTreeMap<ObjectKey, MemberPlace>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +86,7 @@ impl TarBackend {
         })
     }
 
-    fn member(&self, key: &Key) -> Result<(&File, MemberPlace), StoreError> {
+    fn member(&self, key: &ObjectKey) -> Result<(&File, MemberPlace), StoreError> {
         let index = self.index(key)?;
         let not_found = || StoreError::NotFound { store: self.name(), key: key.clone() };
         let member = index.members.get(key).ok_or_else(not_found)?;
@@ -103,7 +105,7 @@ impl TarBackend {
     /// Copies a part of an uncompressed member.
     fn copy(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         range: Range<u64>,
         to: &mut dyn Write,
         transfer: &StoreTransfer<'_>,
@@ -167,7 +169,7 @@ impl MemberIndex {
             let plain = plain.strip_suffix(b"/").unwrap_or(plain);
             let key = || {
                 let text = std::str::from_utf8(plain).ok()?;
-                text.parse::<Key>().ok()
+                text.parse::<ObjectKey>().ok()
             };
             match kind {
                 EntryType::Directory if plain.is_empty() || plain == b"." || key().is_some() => {}
@@ -259,11 +261,11 @@ impl Backend for TarBackend {
 
     fn get_within(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         longest: u64,
         to: &mut File,
         transfer: &StoreTransfer<'_>,
-    ) -> Result<Got, StoreError> {
+    ) -> Result<GotObject, StoreError> {
         let (_, member) = self.member(key)?;
         if member.size > longest {
             return Err(StoreError::TooLarge { store: self.name(), key: key.clone(), longest });
@@ -278,12 +280,12 @@ impl Backend for TarBackend {
         };
         to.set_len(0).and_then(|()| to.rewind()).map_err(kept)?;
         let bytes = self.copy(key, 0..member.size, to, transfer, &kept)?;
-        Ok(Got { bytes, is_pieced: false })
+        Ok(GotObject { bytes, is_pieced: false })
     }
 
     fn get_range(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         range: Range<u64>,
         to: &mut dyn Write,
         transfer: &StoreTransfer<'_>,
@@ -292,13 +294,13 @@ impl Backend for TarBackend {
         self.copy(key, range, to, transfer, &kept)
     }
 
-    fn head(&self, key: &Key, _: &StoreTransfer<'_>) -> Result<ObjectHead, StoreError> {
+    fn head(&self, key: &ObjectKey, _: &StoreTransfer<'_>) -> Result<ObjectHead, StoreError> {
         self.member(key).map(|(_, member)| ObjectHead { size: Some(member.size) })
     }
 
     fn put_described(
         &self,
-        _: &Key,
+        _: &ObjectKey,
         _: ObjectContent<'_>,
         _: &About<'_>,
         _: &StoreTransfer<'_>,
@@ -306,14 +308,19 @@ impl Backend for TarBackend {
         Err(self.unsupported("take a file"))
     }
 
-    fn list(&self, below: Option<&Key>, _: &StoreTransfer<'_>) -> Result<Vec<Listed>, StoreError> {
-        let index = self.index(&below.map_or_else(|| "its members".to_owned(), Key::to_string))?;
+    fn list(
+        &self,
+        below: Option<&ObjectKey>,
+        _: &StoreTransfer<'_>,
+    ) -> Result<Vec<Listed>, StoreError> {
+        let index =
+            self.index(&below.map_or_else(|| "its members".to_owned(), ObjectKey::to_string))?;
         let members = index.members.iter();
         let members = members.filter(|(key, _)| below.is_none_or(|folder| key.is_below(folder)));
         Ok(members.map(|(key, member)| Listed { key: key.clone(), size: member.size }).collect())
     }
 
-    fn delete(&self, _: &Key, _: &StoreTransfer<'_>) -> Result<bool, StoreError> {
+    fn delete(&self, _: &ObjectKey, _: &StoreTransfer<'_>) -> Result<bool, StoreError> {
         Err(self.unsupported("remove a file"))
     }
 }

@@ -2,14 +2,14 @@
 //! `/proc` and `/sys`; and how root is emulated where there is one id only.
 
 use mkpanda::container::capabilities;
-use mkpanda::container::seccomp::table::{self, DeniedAnswer, Row, When};
+use mkpanda::container::seccomp::table::{self, DeniedAnswer, PolicyRow, When};
 use serde_json::{Value, json};
 
 use crate::inside::{assert_refused, tier};
 use crate::support::Place;
 
 /// A row as a call: its numbers, arguments to which it applies, and what is answered.
-fn as_call(row: &Row) -> Value {
+fn as_call(row: &PolicyRow) -> Value {
     let mut arguments = [0_u64; 6];
     match row.when {
         When::Always => {}

@@ -11,7 +11,7 @@ use mkpanda::store::registry::{
     Connections, CredentialSources, Registries, RegistryConfig, RegistryOptions,
 };
 use mkpanda::store::{
-    About, Backend, FailureKind, Key, ObjectContent, Put, StoreError, StoreTransfer,
+    About, Backend, FailureKind, ObjectContent, ObjectKey, Put, StoreError, StoreTransfer,
 };
 
 use crate::peers::{Registry, run};
@@ -23,7 +23,7 @@ const QUIET: StoreTransfer<'static> = StoreTransfer { subject: "s", observer: &S
 const PACKAGE: &str = "packages/curl/curl--a9fcd54b25e7e863d72cd47c08af46e61b74b561.tar.xz";
 const TAG: &str = "packages_curl_curl--a9fcd54b25e7e863d72cd47c08af46e61b74b561.tar.xz";
 
-fn key(text: &str) -> Key {
+fn key(text: &str) -> ObjectKey {
     text.parse().unwrap()
 }
 

@@ -12,7 +12,7 @@ use super::target::{ArchiveTarget, Published};
 use crate::archive::compression::decompressed;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
-use crate::package::paths::{bootstrap_path, list_path};
+use crate::package::paths::{active_path, bootstrap_path};
 use crate::store::signature::Signer;
 use crate::store::{About, Backend, Put, StoreTransfer};
 
@@ -72,7 +72,7 @@ pub fn publish_bootstrap(
             files.extend(target.signature_file(archive, sha256, signature, signer)?);
         }
     }
-    files.push((list_path(bootstrap.id), bootstrap.active.as_bytes().to_vec()));
+    files.push((active_path(bootstrap.id), bootstrap.active.as_bytes().to_vec()));
     target.put_beside(files, is_new)?;
     Ok(if is_new { Published::Written } else { Published::WasThere })
 }

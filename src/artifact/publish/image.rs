@@ -8,7 +8,7 @@ use crate::artifact::signed::signed_id;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
 use crate::store::signature::{SUFFIX, Signer};
-use crate::store::{Backend, FailureKind, Key, ObjectContent, Put, StoreTransfer};
+use crate::store::{Backend, FailureKind, ObjectContent, ObjectKey, Put, StoreTransfer};
 
 /// Upper limit of the bytes that are read of an index.
 const LONGEST_INDEX: u64 = 1 << 20;
@@ -46,7 +46,7 @@ pub fn publish_image(
     }
     for (name, path) in &image.blobs {
         let target = target(backend, name, observer);
-        let key: Key = name.parse()?;
+        let key: ObjectKey = name.parse()?;
         match backend.head(&key, &target.transfer) {
             Ok(_) => continue,
             Err(error) if error.is_not_found() || error.kind() == FailureKind::Unsupported => {}

@@ -13,7 +13,7 @@ use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
 use crate::base::regular::open_regular;
 use crate::store::signature::{SUFFIX, Signer};
-use crate::store::{About, Backend, FailureKind, Key, ObjectContent, Put, StoreTransfer};
+use crate::store::{About, Backend, FailureKind, ObjectContent, ObjectKey, Put, StoreTransfer};
 
 /// Result of putting an artifact into a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl ArchiveTarget<'_> {
         size: u64,
         about: &About<'_>,
     ) -> Result<Put, PublishError> {
-        let key: Key = self.what.parse()?;
+        let key: ObjectKey = self.what.parse()?;
         // Spares the upload of most.
         match self.backend.head(&key, &self.transfer) {
             Ok(_) => return Ok(Put::WasThere),
@@ -66,7 +66,7 @@ impl ArchiveTarget<'_> {
         is_new: bool,
     ) -> Result<(), PublishError> {
         for (name, text) in files {
-            let key: Key = name.parse()?;
+            let key: ObjectKey = name.parse()?;
             let put = || self.backend.put(&key, ObjectContent::Bytes(&text), &self.transfer);
             if put()? == Put::WasThere
                 && is_new

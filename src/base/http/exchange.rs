@@ -36,7 +36,7 @@ pub(super) fn passing(reason: impl Into<String>) -> HttpFailure {
 }
 
 /// Sender of the requests for one URL.
-pub(super) struct Exchange<'a> {
+pub(super) struct HttpExchange<'a> {
     client: &'a Client,
     url: Url,
     login: Option<&'a HttpLogin>,
@@ -48,7 +48,7 @@ pub(super) struct Exchange<'a> {
     last_event: Cell<Option<Instant>>,
 }
 
-impl<'a> Exchange<'a> {
+impl<'a> HttpExchange<'a> {
     pub(super) fn new(
         client: &'a Client,
         url: Url,
@@ -179,7 +179,7 @@ impl<'a> Exchange<'a> {
 
 /// Counter of the attempts of one transfer.
 pub(super) struct Attempts<'e, 'a> {
-    exchange: &'e Exchange<'a>,
+    exchange: &'e HttpExchange<'a>,
     waits: Box<dyn Iterator<Item = Duration>>,
     made: u32,
     /// Number of bytes after the last attempt that made progress.
@@ -187,13 +187,13 @@ pub(super) struct Attempts<'e, 'a> {
 }
 
 impl<'e, 'a> Attempts<'e, 'a> {
-    pub(super) fn new(exchange: &'e Exchange<'a>) -> Self {
+    pub(super) fn new(exchange: &'e HttpExchange<'a>) -> Self {
         Self { exchange, waits: Box::new(waits(exchange.options)), made: 0, furthest: 0 }
     }
 
     /// Waits for the next attempt, if there is one; `have` is the number of bytes so far.
     pub(super) fn again(&mut self, failure: HttpFailure, have: u64) -> Result<(), HttpError> {
-        let Exchange { shown, subject, observer, .. } = self.exchange;
+        let HttpExchange { shown, subject, observer, .. } = self.exchange;
         let url = || shown.clone();
         let (reason, asked) = match failure {
             HttpFailure::Lasting(error) => return Err(error),

@@ -357,7 +357,7 @@ impl HttpClient {
         subject: &str,
         options: &HttpOptions,
         observer: &dyn Observer,
-        work: impl FnOnce(&exchange::Exchange<'_>) -> Result<T, HttpError>,
+        work: impl FnOnce(&exchange::HttpExchange<'_>) -> Result<T, HttpError>,
     ) -> Result<T, HttpError> {
         let parsed = url::parse(url)?;
         let built = self.0.client.get_or_init(|| build(&self.0.options));
@@ -367,7 +367,8 @@ impl HttpClient {
         })?;
         let login = self.login(&parsed);
         let client = &built.client;
-        let exchange = exchange::Exchange::new(client, parsed, login, subject, options, observer);
+        let exchange =
+            exchange::HttpExchange::new(client, parsed, login, subject, options, observer);
         work(&exchange).map_err(|error| match (error, &built.no_authorities) {
             (HttpError::Refused { url, reason }, Some(why)) if reason.contains("certificate") => {
                 HttpError::Refused { url, reason: format!("{reason} ({why})") }

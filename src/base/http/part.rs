@@ -8,12 +8,12 @@ use reqwest::{Method, StatusCode};
 
 use super::HttpError;
 use super::answer::HttpAnswer;
-use super::exchange::{Attempts, Exchange, HttpFailure, broke_off, passing};
+use super::exchange::{Attempts, HttpExchange, HttpFailure, broke_off, passing};
 use super::retry::{content_range, number};
 use super::transfer::validator;
 
 /// Asks for the size of a file; `None` if the server does not tell.
-pub(super) fn size(exchange: &Exchange<'_>) -> Result<Option<u64>, HttpError> {
+pub(super) fn size(exchange: &HttpExchange<'_>) -> Result<Option<u64>, HttpError> {
     let attempt = || {
         let (head, _answer) = exchange.send(exchange.request(Method::HEAD))?;
         match head.status {
@@ -34,7 +34,7 @@ pub(super) fn size(exchange: &Exchange<'_>) -> Result<Option<u64>, HttpError> {
 
 /// A download of a part.
 pub(super) struct PartDownload<'a> {
-    exchange: &'a Exchange<'a>,
+    exchange: &'a HttpExchange<'a>,
     range: Range<u64>,
     to: &'a mut dyn Write,
     /// Offset of the next byte.
@@ -44,7 +44,7 @@ pub(super) struct PartDownload<'a> {
 
 impl<'a> PartDownload<'a> {
     pub(super) fn new(
-        exchange: &'a Exchange<'a>,
+        exchange: &'a HttpExchange<'a>,
         range: Range<u64>,
         to: &'a mut dyn Write,
     ) -> Self {

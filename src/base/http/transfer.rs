@@ -10,7 +10,7 @@ use reqwest::header::{
 use reqwest::{Method, StatusCode};
 
 use super::answer::HttpAnswer;
-use super::exchange::{Attempts, Exchange, HttpFailure, broke_off, passing};
+use super::exchange::{Attempts, HttpExchange, HttpFailure, broke_off, passing};
 use super::retry::{content_range, number};
 use super::{Downloaded, HttpError};
 use crate::base::atomic::naming_file;
@@ -19,7 +19,7 @@ use crate::base::atomic::naming_file;
 const MOST_REFUSALS: u32 = 2;
 
 pub(super) struct HttpTransfer<'a> {
-    exchange: &'a Exchange<'a>,
+    exchange: &'a HttpExchange<'a>,
     file: &'a mut File,
     have: u64,
     total: Option<u64>,
@@ -31,7 +31,7 @@ pub(super) struct HttpTransfer<'a> {
 }
 
 impl<'a> HttpTransfer<'a> {
-    pub(super) fn new(exchange: &'a Exchange<'a>, file: &'a mut File) -> Self {
+    pub(super) fn new(exchange: &'a HttpExchange<'a>, file: &'a mut File) -> Self {
         Self {
             exchange,
             file,

@@ -4,7 +4,7 @@ use super::{BuildOptions, IdentifiedPackages, Project};
 use crate::build::id::PackageIdentity;
 use crate::build::job::{BuildSettings, Dependency, PackageBuild};
 use crate::build::plan::{BuildPlan, PlanStep};
-use crate::build::record::Declared;
+use crate::build::record::RecordedDeclarations;
 use crate::build::supply::PackageRequest;
 use crate::package::{SourceName, SourceSpec};
 use crate::runner::command::Described;
@@ -53,8 +53,10 @@ impl Project {
             (name.clone(), declared.clone(), id)
         });
         let local = self.local_scope(package);
-        let declared =
-            Declared { requires: package.info.requires.clone(), image: package.info.image() };
+        let declared = RecordedDeclarations {
+            requires: package.info.requires.clone(),
+            image: package.info.image(),
+        };
         let (key, sources) = (key.clone(), sources.collect());
         PackageRequest { key, package: build, declared, sources, local }
     }

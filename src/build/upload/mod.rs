@@ -22,7 +22,7 @@ use crate::base::remedy::with_hint;
 use crate::container::helper::Interrupt;
 use crate::package::PackageId;
 use crate::source::{FetchOptions, FetchedSource, SourceRequest};
-use crate::store::{About, Key, Put};
+use crate::store::{About, ObjectKey, Put};
 
 use super::job::Built;
 
@@ -167,7 +167,7 @@ pub struct Uploads {
     fetch: FetchOptions,
     scratch: PathBuf,
     /// Sources in the queue so far.
-    sources: Mutex<BTreeSet<Key>>,
+    sources: Mutex<BTreeSet<ObjectKey>>,
 }
 
 /// Queue of a cache.

@@ -9,7 +9,9 @@ use crate::base::event::{Event, Observer};
 use crate::base::http::redact;
 use crate::package::SourceSpec;
 use crate::source::{BundleRequest, FetchOptions, FetchedSource, SourceProblem, SourceRequest};
-use crate::store::{Backend, FailureKind, Key, ObjectContent, Put, StoreError, StoreTransfer};
+use crate::store::{
+    Backend, FailureKind, ObjectContent, ObjectKey, Put, StoreError, StoreTransfer,
+};
 
 /// Name of a cache in warnings.
 const ROLE: &str = "the cache";
@@ -17,7 +19,7 @@ const ROLE: &str = "the cache";
 /// A source to be uploaded.
 #[derive(Debug, Clone)]
 pub struct SourceUpload {
-    key: Key,
+    key: ObjectKey,
     request: SourceRequest,
     fetched: FetchedSource,
 }
@@ -68,7 +70,7 @@ impl SourceUpload {
     }
 
     /// Name of the source below the cache's `sources/`.
-    pub fn key(&self) -> &Key {
+    pub fn key(&self) -> &ObjectKey {
         &self.key
     }
 

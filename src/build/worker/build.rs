@@ -19,7 +19,7 @@ use crate::base::times::{set_time, set_times};
 use crate::build::job::{BuildJob, Built};
 use crate::build::kept::STATE;
 use crate::container::console::Streams;
-use crate::container::inputs::Inputs;
+use crate::container::inputs::BoundFolders;
 use crate::install::PackageContents;
 use crate::runner::command::{
     Attachments, CommandRoot, ContainerCommand, EarlierChanges, MountSource, Prepared, prepare_over,
@@ -317,8 +317,8 @@ fn close(workspace: &Workspace<'_>) {
 }
 
 /// Folders of the caller that a build needs.
-fn inputs(job: &BuildJob) -> Inputs {
-    let mut inputs = Inputs::default();
+fn inputs(job: &BuildJob) -> BoundFolders {
+    let mut inputs = BoundFolders::default();
     inputs.add(&job.folders.scratch);
     inputs.add(&job.folders.layers);
     inputs.add(&job.packages);

@@ -17,7 +17,7 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 
 use crate::archive::ArchiveLimits;
 use crate::build::job::BuildJob;
-use crate::build::jobserver::{Access, PLACE_INSIDE, Style};
+use crate::build::jobserver::{JobserverAccess, PLACE_INSIDE, Style};
 use crate::container::sandbox::Bind;
 use crate::container::within_root::locate;
 use crate::runner::command::{CommandRoot, DEFAULT_PATH, Prepared};
@@ -195,7 +195,7 @@ impl IdleCores {
         ArchiveLimits { max_threads: limits.max_threads.min(self.threads), ..*limits }
     }
 
-    fn take_tokens(fifo: &Path, access: &Access) -> Self {
+    fn take_tokens(fifo: &Path, access: &JobserverAccess) -> Self {
         let mut tokens = vec![0; access.cores.saturating_sub(access.own) as usize];
         let flags = OFlag::O_NONBLOCK.bits();
         let pipe = File::options().read(true).write(true).custom_flags(flags).open(fifo).ok();

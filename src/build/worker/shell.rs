@@ -6,7 +6,7 @@ use super::build::RunningBuild;
 use super::state;
 use crate::base::event::Phase;
 use crate::build::shell::{BundleJob, ShellJob};
-use crate::container::console::{self, Streams, Terminal};
+use crate::container::console::{self, ContainerTerminal, Streams};
 use crate::container::run::ContainerEnding;
 use crate::container::sandbox::Special;
 use crate::runner::command::{Attachments, EarlierChanges};
@@ -44,7 +44,7 @@ impl ShellJob {
         }
         let channel = console::connect(&self.console).map_err(JobFailure::of)?;
         Ok(match self.terminal {
-            Some(size) => Streams::Terminal(Terminal { channel: channel.into(), size }),
+            Some(size) => Streams::Terminal(ContainerTerminal { channel: channel.into(), size }),
             None => Streams::Pipes(console::receive_pipes(&channel).map_err(JobFailure::of)?),
         })
     }

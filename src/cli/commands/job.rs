@@ -14,8 +14,8 @@ use crate::base::event::{Interruptible, Observer};
 use crate::build::project::{BuildOptions, Project};
 use crate::container::helper::Interrupt;
 use crate::portable::{
-    self, ExportOptions, JobDocument, JobFolder, JobImage, JobLimits, JobRecord, PortableJobError,
-    RunOptions, Unable,
+    self, ExportOptions, JobDocument, JobFolder, JobImage, JobLimits, JobRecord, JobRunOptions,
+    PortableJobError, Unable,
 };
 use crate::runner::own_folder;
 use crate::runner::session::LOG_LIMIT;
@@ -108,7 +108,7 @@ fn carry_out(context: &Context<'_>, args: &JobRunArgs) -> Result<(), CliError> {
     super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
     let (cores, jobserver) = super::cores(&settings);
-    let options = RunOptions {
+    let options = JobRunOptions {
         out: args.out.as_ref().map(|out| folder.join(out)),
         runner: super::runner_settings(context, &settings, &interrupt),
         cores,

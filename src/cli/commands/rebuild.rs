@@ -18,8 +18,8 @@ use crate::build::supply::BuildError;
 use crate::container::helper::Interrupt;
 use crate::package::PackageId;
 use crate::portable::{
-    self, ArchiveComparison, BuildTimes, ExportOptions, JobFolder, JobLimits, PortableJobError,
-    RunOptions,
+    self, ArchiveComparison, BuildTimes, ExportOptions, JobFolder, JobLimits, JobRunOptions,
+    PortableJobError,
 };
 use crate::runner::scratch::InputsFolder;
 use crate::tree::PackageKey;
@@ -45,7 +45,7 @@ pub fn run(context: &Context<'_>, args: &RebuildArgs) -> Result<(), CliError> {
         folder: context.folder()?,
         project: &project,
         options: super::build_options(&settings, &build_args)?,
-        run: RunOptions {
+        run: JobRunOptions {
             out: None,
             runner: super::runner_settings(context, &settings, &interrupt),
             cores,
@@ -72,7 +72,7 @@ struct Again<'a> {
     folder: PathBuf,
     project: &'a Project,
     options: BuildOptions,
-    run: RunOptions,
+    run: JobRunOptions,
 }
 
 impl Again<'_> {

@@ -21,7 +21,7 @@ const HEARTBEAT: Duration = Duration::from_secs(60);
 
 /// Writes an object per event.
 #[derive(Debug)]
-pub struct Json {
+pub struct JsonEvents {
     status: Arc<Mutex<JsonStatus>>,
     ticker: Mutex<Option<Ticker>>,
     quiet: bool,
@@ -34,7 +34,7 @@ struct JsonStatus {
     downloads: HashMap<String, Instant>,
 }
 
-impl Json {
+impl JsonEvents {
     /// Writes all events, or warnings alone if the printer is quiet.
     pub fn new(printer: Printer) -> Self {
         let status = JsonStatus { state: RunState::new(Instant::now()), downloads: HashMap::new() };
@@ -230,7 +230,7 @@ fn none_if_empty(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-impl Observer for Json {
+impl Observer for JsonEvents {
     fn event(&self, event: Event) {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         let told = status.tell(&event, Instant::now());

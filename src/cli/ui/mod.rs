@@ -1,6 +1,6 @@
 //! Output for people, or for programs that watch. stdout is data; everything here goes to stderr.
 //!
-//! [`Plain`] writes a line per event; [`Terminal`] adds live lines below them; [`Json`] writes an
+//! [`Plain`] writes a line per event; [`LiveTerminal`] adds live lines below them; [`JsonEvents`] writes an
 //! object per event. Each keeps a `state` of the run, from which `layout` and `summary` make lines,
 //! as pure functions. All output goes through [`Printer`] and `screen`, the only code that writes.
 //!
@@ -28,10 +28,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-pub use json::Json;
+pub use json::JsonEvents;
 pub use plain::Plain;
 pub use summary::RunEnding;
-pub use terminal::Terminal;
+pub use terminal::LiveTerminal;
 pub use text::bytes as size;
 pub use text::counted;
 pub use text::short as short_id;
@@ -41,7 +41,7 @@ use super::environment::Environment;
 use crate::base::event::{Event, Observer};
 use crate::base::remedy::{LABEL, hints_of, with_hint};
 use crate::base::text::clean_lines;
-use span::Line;
+use span::SpanLine;
 
 /// True for output in JSON.
 static IN_JSON: AtomicBool = AtomicBool::new(false);
@@ -218,7 +218,7 @@ impl Printer {
     }
 
     /// Writes a line of spans to stderr, unless quiet.
-    fn styled(self, line: &Line) {
+    fn styled(self, line: &SpanLine) {
         if !self.quiet {
             screen::write(&format!("{}\n", line.render(self.colour)));
         }
@@ -269,11 +269,11 @@ impl Write for TraceWriter {
 #[derive(Debug)]
 pub enum ProgressDisplay {
     /// Drawn on a terminal.
-    Terminal(Terminal),
+    Terminal(LiveTerminal),
     /// As plain lines.
     Plain(Plain),
     /// As JSON lines.
-    Json(Json),
+    Json(JsonEvents),
 }
 
 impl ProgressDisplay {
@@ -286,7 +286,7 @@ impl ProgressDisplay {
         let drawn = match how {
             ProgressArg::Json => {
                 speak_json(printer.quiet);
-                return Self::Json(Json::new(printer));
+                return Self::Json(JsonEvents::new(printer));
             }
             ProgressArg::Plain => false,
             ProgressArg::Tty => !printer.quiet,
@@ -294,7 +294,7 @@ impl ProgressDisplay {
         };
         if drawn {
             let cuts = environment.get("XTERM_VERSION").is_some() || terminal == Some("linux");
-            Self::Terminal(Terminal::new(printer, !cuts))
+            Self::Terminal(LiveTerminal::new(printer, !cuts))
         } else {
             Self::Plain(Plain::new(printer))
         }

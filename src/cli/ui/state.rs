@@ -23,7 +23,7 @@ pub(super) struct RunState {
     pub(super) running: BTreeMap<u64, Running>,
     /// Downloads and uploads by their subjects.
     pub(super) downloads: BTreeMap<String, RunningTransfer>,
-    pub(super) tally: Tally,
+    pub(super) tally: ResultTally,
     /// The longest builds and tasks, the longest first.
     pub(super) longest: Vec<(Duration, String)>,
     count: u64,
@@ -38,7 +38,7 @@ pub(super) struct RunState {
 
 /// Counts of results.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(super) struct ResultTally {
     pub(super) planned: usize,
     pub(super) cached: usize,
     pub(super) built: usize,
@@ -53,7 +53,7 @@ pub(super) struct Tally {
     pub(super) bytes: u64,
 }
 
-impl Tally {
+impl ResultTally {
     /// Number of planned packages that are present.
     pub(super) fn done(&self) -> usize {
         self.built + self.fetched + self.appeared
@@ -99,7 +99,7 @@ impl RunState {
             began: now,
             running: BTreeMap::new(),
             downloads: BTreeMap::new(),
-            tally: Tally::default(),
+            tally: ResultTally::default(),
             longest: Vec::new(),
             count: 0,
             by_name: HashMap::new(),

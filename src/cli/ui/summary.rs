@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::span::{Line, Style};
+use super::span::{SpanLine, SpanStyle};
 use super::state::RunState;
 use super::text::{bytes, label, seconds, short};
 
@@ -32,12 +32,17 @@ impl RunEnding {
 
 /// The lines of a summary; none where the lines before have said it all, or the error that follows
 /// does. `cached` is how many packages were in the cache of a run that had nothing to build.
-pub(super) fn lines(state: &RunState, ending: RunEnding, cached: usize, now: Instant) -> Vec<Line> {
+pub(super) fn lines(
+    state: &RunState,
+    ending: RunEnding,
+    cached: usize,
+    now: Instant,
+) -> Vec<SpanLine> {
     let tally = &state.tally;
     if tally.planned == 0 {
         let worth = ending == RunEnding::Done && cached > 1 && state.longest.is_empty();
         let text = format!(" nothing to build: {cached} packages are in the cache");
-        return if worth { vec![line("done", Style::Green, &text)] } else { Vec::new() };
+        return if worth { vec![line("done", SpanStyle::Green, &text)] } else { Vec::new() };
     }
     if tally.planned == 1 {
         return Vec::new();
@@ -53,9 +58,9 @@ pub(super) fn lines(state: &RunState, ending: RunEnding, cached: usize, now: Ins
     let packages = packages.into_iter().flatten().collect::<Vec<_>>().join(", ");
     let took = seconds(now.saturating_duration_since(state.began));
     let (word, style) = match ending {
-        RunEnding::Done => ("done", Style::Green),
-        RunEnding::Failed => ("failed", Style::Red),
-        RunEnding::Interrupted => ("stopped", Style::Red),
+        RunEnding::Done => ("done", SpanStyle::Green),
+        RunEnding::Failed => ("failed", SpanStyle::Red),
+        RunEnding::Interrupted => ("stopped", SpanStyle::Red),
     };
     let mut lines = vec![line(word, style, &format!(" {packages} in {took}"))];
     let [cache, mirror, network, local] = tally.sources;
@@ -72,19 +77,19 @@ pub(super) fn lines(state: &RunState, ending: RunEnding, cached: usize, now: Ins
     ];
     let sources: Vec<String> = sources.into_iter().flatten().collect();
     if !sources.is_empty() {
-        lines.push(line("sources", Style::Plain, &format!(" {}", sources.join(", "))));
+        lines.push(line("sources", SpanStyle::Plain, &format!(" {}", sources.join(", "))));
     }
     if state.longest.len() > 1 && state.longest[0].0 >= WORTH_NAMING {
         let longest = state.longest.iter();
         let longest = longest.map(|(took, name)| format!("{} {}", short(name), seconds(*took)));
         let longest = longest.collect::<Vec<_>>().join(", ");
-        lines.push(line("longest", Style::Plain, &format!(" {longest}")));
+        lines.push(line("longest", SpanStyle::Plain, &format!(" {longest}")));
     }
     lines
 }
 
-fn line(word: &str, style: Style, text: &str) -> Line {
-    Line::default().with(style, &label(word)).with(Style::Plain, text)
+fn line(word: &str, style: SpanStyle, text: &str) -> SpanLine {
+    SpanLine::default().with(style, &label(word)).with(SpanStyle::Plain, text)
 }
 
 #[cfg(test)]

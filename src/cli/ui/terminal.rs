@@ -17,7 +17,7 @@ const FRAME: Duration = Duration::from_millis(100);
 
 /// Draws live lines.
 #[derive(Debug)]
-pub struct Terminal {
+pub struct LiveTerminal {
     status: Arc<Mutex<TerminalStatus>>,
     ticker: Mutex<Option<Ticker>>,
     printer: Printer,
@@ -30,7 +30,7 @@ struct TerminalStatus {
     scrolled: String,
 }
 
-impl Terminal {
+impl LiveTerminal {
     /// Creates a display that writes through a printer; `rewraps` is true if the terminal wraps
     /// lines anew when it becomes narrower.
     pub fn new(printer: Printer, rewraps: bool) -> Self {
@@ -76,7 +76,7 @@ fn draw(status: &Mutex<TerminalStatus>, printer: Printer) {
     screen::draw(&scrolled, &lines, printer.has_colour());
 }
 
-impl Observer for Terminal {
+impl Observer for LiveTerminal {
     fn event(&self, event: Event) {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         status.state.apply(&event, Instant::now());
@@ -89,7 +89,7 @@ impl Observer for Terminal {
     }
 }
 
-impl Drop for Terminal {
+impl Drop for LiveTerminal {
     fn drop(&mut self) {
         self.stop();
     }

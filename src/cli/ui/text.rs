@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Weight;
-use super::state::{RunState, Tally};
+use super::state::{ResultTally, RunState};
 use crate::base::event::{Event, PackageOutcome, Phase};
 
 /// Form of packages' names in lines.
@@ -72,7 +72,7 @@ pub(super) fn line(event: &Event, state: &RunState, names: NameForm) -> Option<(
     }
 }
 
-fn place(tally: &Tally) -> String {
+fn place(tally: &ResultTally) -> String {
     let (done, planned) = (tally.done(), tally.planned);
     if planned > 1 { format!(" ({done} of {planned})") } else { String::new() }
 }
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn only_what_happened_is_worth_a_line() {
         let mut state = RunState::new(std::time::Instant::now());
-        state.tally = Tally { planned: 2, built: 1, ..Tally::default() };
+        state.tally = ResultTally { planned: 2, built: 1, ..ResultTally::default() };
         let finished =
             |how| Event::Finished { package: "a--1".to_owned(), how, took: Duration::from_secs(1) };
         assert_eq!(line(&finished(PackageOutcome::Cached), &state, NameForm::Whole), None);

@@ -18,7 +18,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
-use super::call::{From, Named};
+use super::call::{Named, PathStart};
 use super::chown_command::{NamedId, named_id};
 use crate::container::{namespace, sys};
 
@@ -38,7 +38,7 @@ pub(super) enum FailedLookup {
     Unknown,
 }
 
-impl std::convert::From<Errno> for FailedLookup {
+impl From<Errno> for FailedLookup {
     fn from(errno: Errno) -> Self {
         match errno {
             Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES | Errno::ENAMETOOLONG => {
@@ -130,14 +130,14 @@ impl Caller {
         })
     }
 
-    fn folder(&self, from: From) -> Result<OwnedFd, FailedLookup> {
+    fn folder(&self, from: PathStart) -> Result<OwnedFd, FailedLookup> {
         match from {
-            From::WorkingDirectory => Ok(reach(&self.proc.join("cwd"))?),
-            From::Descriptor(number) => self.descriptor(number),
+            PathStart::WorkingDirectory => Ok(reach(&self.proc.join("cwd"))?),
+            PathStart::Descriptor(number) => self.descriptor(number),
         }
     }
 
-    fn resolve(&self, from: From, path: &Path, follow: bool) -> Result<OwnedFd, FailedLookup> {
+    fn resolve(&self, from: PathStart, path: &Path, follow: bool) -> Result<OwnedFd, FailedLookup> {
         let root = self.root()?;
         if path.is_absolute() {
             return Ok(look_up(&root, path, ResolveFlag::RESOLVE_IN_ROOT, follow)?);
@@ -232,7 +232,7 @@ mod tests {
         caller.find(named).map(|found| place(&found).unwrap())
     }
 
-    fn find_path(path: &Path, from: From, follow: bool) -> Result<PathBuf, FailedLookup> {
+    fn find_path(path: &Path, from: PathStart, follow: bool) -> Result<PathBuf, FailedLookup> {
         let text = std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap();
         let address = text.as_ptr().addr() as u64;
         find(Named::Path { from, address, follow, may_be_empty: true })
@@ -250,7 +250,7 @@ mod tests {
         link("folder/file", "relative");
         link("/etc", "absolute");
         let folder = fs_err::File::open(&top).unwrap();
-        let from = From::Descriptor(folder.as_raw_fd());
+        let from = PathStart::Descriptor(folder.as_raw_fd());
         for (path, follow, expected) in [
             ("folder/file", true, top.join("folder/file")),
             ("folder/../folder", true, top.join("folder")),
@@ -268,22 +268,22 @@ mod tests {
         let number = folder.as_raw_fd();
         assert_eq!(find(Named::Descriptor(number)), Ok(top.clone()));
         let own = format!("/proc/self/fd/{number}");
-        assert_eq!(find_path(Path::new(&own), From::WorkingDirectory, true), Ok(top));
+        assert_eq!(find_path(Path::new(&own), PathStart::WorkingDirectory, true), Ok(top));
         assert_eq!(find(Named::Descriptor(-1)), Err(FailedLookup::Errno(Errno::EBADF)));
     }
 
     #[test]
     fn what_is_no_path_is_refused() {
         let named = |address| Named::Path {
-            from: From::WorkingDirectory,
+            from: PathStart::WorkingDirectory,
             address,
             follow: true,
             may_be_empty: false,
         };
         assert_eq!(find(named(8)), Err(FailedLookup::Errno(Errno::EFAULT)));
         let long = PathBuf::from("x".repeat(5000));
-        let found = find_path(&long, From::WorkingDirectory, true);
+        let found = find_path(&long, PathStart::WorkingDirectory, true);
         assert_eq!(found, Err(FailedLookup::Errno(Errno::ENAMETOOLONG)));
-        assert!(find_path(Path::new(""), From::Descriptor(-1), true).is_err());
+        assert!(find_path(Path::new(""), PathStart::Descriptor(-1), true).is_err());
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::super::capabilities::GRANTED;
-use super::table::{self, DeniedAnswer, Row, When};
+use super::table::{self, DeniedAnswer, PolicyRow, When};
 
 fn capabilities() -> String {
     let mut text = "| capability | what for |\n| --- | --- |\n".to_owned();
@@ -28,9 +28,9 @@ fn condition(when: When) -> String {
 }
 
 /// Makes a line for each reason, answer and condition, with all of its calls.
-fn calls(rows: &[Row]) -> String {
+fn calls(rows: &[PolicyRow]) -> String {
     let mut places = BTreeMap::new();
-    let mut lines: Vec<(Vec<String>, &Row)> = Vec::new();
+    let mut lines: Vec<(Vec<String>, &PolicyRow)> = Vec::new();
     for row in rows {
         let key = (row.reason, row.answer as u8, condition(row.when));
         let place = *places.entry(key).or_insert_with(|| {

@@ -38,7 +38,7 @@ pub enum When {
 
 /// Row of the table: a call by its numbers, its condition, and its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Row {
+pub struct PolicyRow {
     /// The call's name.
     pub name: &'static str,
     /// Number on this machine's architecture; `None` if absent.
@@ -54,13 +54,13 @@ pub struct Row {
 }
 
 /// Call by name: its number on this machine's architecture and for 32-bit programs (i386).
-type Call = (&'static str, Option<libc::c_long>, Option<u32>);
+type CallNumbers = (&'static str, Option<libc::c_long>, Option<u32>);
 
 /// Calls that are answered alike, whatever their arguments.
 struct Group {
     reason: &'static str,
     answer: DeniedAnswer,
-    calls: &'static [Call],
+    calls: &'static [CallNumbers],
 }
 
 /// Calls that only the oldest architecture still has by number.
@@ -208,7 +208,7 @@ const ONE_ID: &str = "there is one id only";
 const RECORDED: &str = "who gets a file is written down for the layer";
 
 /// Calls that change owners.
-const OWNERS: &[Call] = &[
+const OWNERS: &[CallNumbers] = &[
     ("chown", old::CHOWN, Some(182)),
     ("chown32", None, Some(212)),
     ("fchown", Some(libc::SYS_fchown), Some(95)),
@@ -219,7 +219,7 @@ const OWNERS: &[Call] = &[
 ];
 
 /// Calls that change the owner of a process's new files.
-const IDS: &[Call] = &[
+const IDS: &[CallNumbers] = &[
     ("setuid", Some(libc::SYS_setuid), Some(23)),
     ("setuid32", None, Some(213)),
     ("setgid", Some(libc::SYS_setgid), Some(46)),
@@ -239,7 +239,7 @@ const IDS: &[Call] = &[
 ];
 
 /// Calls that show the caller's supplementary groups.
-const GROUPS: &[Call] =
+const GROUPS: &[CallNumbers] =
     &[("getgroups", Some(libc::SYS_getgroups), Some(80)), ("getgroups32", None, Some(205))];
 
 /// Calls emulated with success: enough for `dpkg -i`, `tar -xp` and `su daemon -c id` with a single
@@ -279,9 +279,9 @@ fn number(number: Option<libc::c_long>) -> Option<u32> {
     number.and_then(|number| u32::try_from(number).ok())
 }
 
-fn rows(groups: &'static [Group]) -> impl Iterator<Item = Row> {
+fn rows(groups: &'static [Group]) -> impl Iterator<Item = PolicyRow> {
     groups.iter().flat_map(|group| {
-        group.calls.iter().map(|(name, native, compat)| Row {
+        group.calls.iter().map(|(name, native, compat)| PolicyRow {
             name,
             native: number(*native),
             compat: *compat,
@@ -293,8 +293,8 @@ fn rows(groups: &'static [Group]) -> impl Iterator<Item = Row> {
 }
 
 /// Rows for calls that no build needs, refused in both tiers.
-pub fn refused() -> Vec<Row> {
-    let row = |name, native: libc::c_long, compat, when, reason| Row {
+pub fn refused() -> Vec<PolicyRow> {
+    let row = |name, native: libc::c_long, compat, when, reason| PolicyRow {
         name,
         native: number(Some(native)),
         compat: Some(compat),
@@ -320,13 +320,13 @@ pub fn refused() -> Vec<Row> {
 /// Rows for calls answered with success where the container has a single id: calls that would
 /// change owners or ids, where no other id exists. FIFOs are really made: only devices are left
 /// out.
-pub fn pretended() -> Vec<Row> {
+pub fn pretended() -> Vec<PolicyRow> {
     let devices = [libc::S_IFCHR, libc::S_IFBLK].into_iter().flat_map(|kind| {
         [
             ("mknod of a device", old::MKNOD, 14, 1),
             ("mknodat of a device", Some(libc::SYS_mknodat), 297, 2),
         ]
-        .map(|(name, native, compat, argument)| Row {
+        .map(|(name, native, compat, argument)| PolicyRow {
             name,
             native: number(native),
             compat: Some(compat),
@@ -339,18 +339,18 @@ pub fn pretended() -> Vec<Row> {
 }
 
 /// Subset of [`pretended`] for users other than root.
-pub fn pretended_groups() -> Vec<Row> {
+pub fn pretended_groups() -> Vec<PolicyRow> {
     pretended().into_iter().filter(|row| row.name.starts_with("getgroups")).collect()
 }
 
 /// Rows for calls that notify the recorder, for a Dockerfile's commands with a single id: these
 /// precede the rows of [`pretended`].
-pub fn recorded() -> Vec<Row> {
+pub fn recorded() -> Vec<PolicyRow> {
     recorded_owners().into_iter().chain(rows(RECORDED_IDS)).collect()
 }
 
 /// Subset of [`recorded`] for commands of users other than root, who may not change their ids.
-pub fn recorded_owners() -> Vec<Row> {
+pub fn recorded_owners() -> Vec<PolicyRow> {
     rows(RECORDED_OWNERS).collect()
 }
 

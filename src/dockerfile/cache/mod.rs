@@ -59,7 +59,7 @@ pub struct CacheEntry {
 
 /// The name of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Key(Sha256Sum);
+pub struct CacheKey(Sha256Sum);
 
 #[derive(Serialize, Deserialize)]
 struct VersionedValue<T> {
@@ -86,10 +86,10 @@ struct ContentKey<'a> {
     parents: bool,
 }
 
-fn key(value: &impl Serialize) -> Key {
+fn key(value: &impl Serialize) -> CacheKey {
     // Fields come in the order of their declarations, and no map is among them.
     let text = serde_json::to_vec(value).expect("texts and numbers can be written");
-    Key(Sha256Sum::of(&text))
+    CacheKey(Sha256Sum::of(&text))
 }
 
 /// Returns the key of a step. `contents` are the digests of the step's external inputs, in the
@@ -99,7 +99,7 @@ pub fn step_key(
     step: &LayerStep,
     contents: &[Sha256Sum],
     source_date_epoch: u64,
-) -> Key {
+) -> CacheKey {
     let mut step = step.clone();
     if let LayerStep::Run(run) = &mut step {
         run.network = None;
@@ -114,7 +114,7 @@ pub fn content_key(
     sources: &[CopySource],
     exclude: &[String],
     parents: bool,
-) -> Key {
+) -> CacheKey {
     key(&ContentKey { version: VERSION, layers, sources, exclude, parents })
 }
 
@@ -127,7 +127,7 @@ impl BuildCache {
     /// Returns the result of the step with that key, if the layer still exists after the claim.
     pub fn step<E>(
         &self,
-        key: &Key,
+        key: &CacheKey,
         store: &ImageStore,
         claim: impl FnOnce(&BuiltLayer) -> Result<(), E>,
     ) -> Result<Option<StepResult>, E> {
@@ -144,18 +144,18 @@ impl BuildCache {
     }
 
     /// Records the result of a step.
-    pub fn put_step(&self, key: &Key, made: &StepResult) -> std::io::Result<()> {
+    pub fn put_step(&self, key: &CacheKey, made: &StepResult) -> std::io::Result<()> {
         write(&self.path("step", key), made)
     }
 
     /// The digest of files in layers.
-    pub fn content(&self, key: &Key) -> Option<Sha256Sum> {
+    pub fn content(&self, key: &CacheKey) -> Option<Sha256Sum> {
         let path = self.path("content", key);
         read(&path).inspect(|_found| touch(&path))
     }
 
     /// Notes the digest of files in layers.
-    pub fn put_content(&self, key: &Key, digest: &Sha256Sum) -> std::io::Result<()> {
+    pub fn put_content(&self, key: &CacheKey, digest: &Sha256Sum) -> std::io::Result<()> {
         write(&self.path("content", key), digest)
     }
 
@@ -186,7 +186,7 @@ impl BuildCache {
         Ok(entries)
     }
 
-    fn path(&self, kind: &str, key: &Key) -> PathBuf {
+    fn path(&self, kind: &str, key: &CacheKey) -> PathBuf {
         self.folder.join(format!("{kind}-{}.json", key.0))
     }
 }
@@ -254,7 +254,7 @@ mod tests {
         }
     }
 
-    fn find(cache: &BuildCache, key: &Key, store: &ImageStore) -> Option<StepResult> {
+    fn find(cache: &BuildCache, key: &CacheKey, store: &ImageStore) -> Option<StepResult> {
         cache.step(key, store, |_layer| Ok::<_, ()>(())).unwrap()
     }
 
@@ -273,7 +273,7 @@ mod tests {
         let layer = BuiltLayer {
             digest: sum.clone().into(),
             size: 4,
-            compression: crate::image::compression::Compression::Gzip,
+            compression: crate::image::compression::LayerCompression::Gzip,
             diff_id: sum.into(),
         };
         let blob = store.blob_path(&layer.digest);

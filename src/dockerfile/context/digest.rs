@@ -7,7 +7,7 @@ use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 
-use super::{ContextEntry, ContextEntryKind, ContextError, Files, kept_attributes};
+use super::{ContextEntry, ContextEntryKind, ContextError, ContextFiles, kept_attributes};
 use crate::base::digest::{Sha256, Sha256Sum};
 use crate::base::regular::open_regular;
 
@@ -26,7 +26,7 @@ pub struct Sum {
 
 /// The digest of entries, in their order.
 pub fn digest(
-    files: &Files,
+    files: &ContextFiles,
     entries: impl IntoIterator<Item = Result<ContextEntry, ContextError>>,
     owners: bool,
 ) -> Result<Sha256Sum, ContextError> {
@@ -49,7 +49,7 @@ impl Sum {
     }
 
     /// Adds an entry, whose content is read.
-    pub fn add(&mut self, files: &Files, entry: &ContextEntry) -> Result<(), ContextError> {
+    pub fn add(&mut self, files: &ContextFiles, entry: &ContextEntry) -> Result<(), ContextError> {
         self.field(entry.place.as_os_str().as_bytes());
         let letter = match &entry.kind {
             ContextEntryKind::File => b'f',
@@ -105,7 +105,7 @@ impl Sum {
         Sha256Sum::from_hasher(self.hasher)
     }
 
-    fn attributes(&mut self, files: &Files, entry: &ContextEntry) -> io::Result<()> {
+    fn attributes(&mut self, files: &ContextFiles, entry: &ContextEntry) -> io::Result<()> {
         let attributes = kept_attributes(&files.root.join(&entry.path))?;
         self.hasher.update(&(attributes.len() as u64).to_le_bytes());
         for (name, value) in attributes {
@@ -116,7 +116,7 @@ impl Sum {
     }
 
     /// The length stands behind the content: the file may be written to meanwhile.
-    fn content(&mut self, files: &Files, entry: &ContextEntry) -> io::Result<()> {
+    fn content(&mut self, files: &ContextFiles, entry: &ContextEntry) -> io::Result<()> {
         let mut file = open_regular(&files.root.join(&entry.path))?;
         // On the stack: most files are small, and there may be ten thousand of them.
         let mut buffer = [0; 1 << 14];

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use super::{Choice, ContextError, Files, Selected};
+use super::{ContextError, ContextFiles, FileChoice, Selected};
 use crate::dockerfile::ignore::Matched;
 
 /// A file, folder, symlink or anything else that is copied.
@@ -46,9 +46,9 @@ impl ContextEntry {
 /// Entries of a selection, in the order of names, each folder before its contents.
 #[derive(Debug)]
 pub struct ContextEntries<'f> {
-    files: &'f Files,
+    files: &'f ContextFiles,
     selected: &'f Selected,
-    choice: &'f Choice,
+    choice: &'f FileChoice,
     walk: walkdir::IntoIter,
     /// Patterns that matched the current folders: those of the ignore file, and the excluding
     /// patterns.
@@ -60,7 +60,11 @@ pub struct ContextEntries<'f> {
 }
 
 impl<'f> ContextEntries<'f> {
-    pub(super) fn new(files: &'f Files, selected: &'f Selected, choice: &'f Choice) -> Self {
+    pub(super) fn new(
+        files: &'f ContextFiles,
+        selected: &'f Selected,
+        choice: &'f FileChoice,
+    ) -> Self {
         let walk = WalkDir::new(files.root.join(&selected.path)).sort_by_file_name().into_iter();
         let (matched, held, ready) = (Vec::new(), VecDeque::new(), VecDeque::new());
         Self { files, selected, choice, walk, matched, held, ready }

@@ -27,8 +27,8 @@ pub use config::{ConfigDocument, Execution, HealthDocument, History};
 
 use super::expand::{ExpandError, Expander, expand, expand_words};
 use super::graph::{self, PlannedStage, Triggers};
-use super::model::{Argument, Dockerfile, Instruction, Position, Statement};
-use super::options::Surroundings;
+use super::model::{ArgDeclaration, Dockerfile, Instruction, PlacedInstruction, Position};
+use super::options::DockerfileSurroundings;
 use super::step::{CopyOrigin, CopySource, CopyStep, FolderStep, LayerStep, Unpack};
 use super::syntax;
 use crate::image::digest::DiffId;
@@ -102,7 +102,7 @@ impl StageState {
     }
 
     /// The statements to apply, in order: first the triggers of the base.
-    pub fn statements(&self, dockerfile: &Dockerfile) -> Result<Vec<Statement>, Problem> {
+    pub fn statements(&self, dockerfile: &Dockerfile) -> Result<Vec<PlacedInstruction>, Problem> {
         let triggers = self.triggers.iter().map(|text| syntax::parse_trigger(text));
         let own = dockerfile.stages[self.number].statements.iter().cloned();
         triggers.chain(own.map(Ok)).collect()
@@ -114,7 +114,7 @@ impl StageState {
     }
 
     /// Evaluates an instruction.
-    pub fn apply(&mut self, statement: &Statement) -> Result<Applied, Problem> {
+    pub fn apply(&mut self, statement: &PlacedInstruction) -> Result<Applied, Problem> {
         let position = &statement.position;
         match &statement.instruction {
             Instruction::Arg(arguments) => self.declare(arguments, position),
@@ -164,7 +164,11 @@ impl StageState {
         EvaluatedStage { document: self.document, arguments: self.arguments }
     }
 
-    fn declare(&mut self, declared: &[Argument], position: &Position) -> Result<Applied, Problem> {
+    fn declare(
+        &mut self,
+        declared: &[ArgDeclaration],
+        position: &Position,
+    ) -> Result<Applied, Problem> {
         let mut shown = String::from("ARG");
         for argument in declared {
             let name = self.expanded(&argument.name, position)?;
@@ -259,7 +263,7 @@ impl Applied {
 /// not depend on images or files. Each step is passed to `see`.
 pub fn check(
     text: &str,
-    around: &Surroundings,
+    around: &DockerfileSurroundings,
     see: &mut dyn FnMut(&LayerStep),
 ) -> Result<Vec<EvaluatedStage>, Problem> {
     let dockerfile = Dockerfile::parse(text)?;

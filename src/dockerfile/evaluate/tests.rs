@@ -13,7 +13,11 @@ fn evaluate_on(
 ) -> (ConfigDocument, Vec<LayerStep>) {
     let arguments = given.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     let platform = "linux/arm/v6".parse().unwrap();
-    let around = Surroundings { arguments, target_platform: platform, ..Surroundings::default() };
+    let around = DockerfileSurroundings {
+        arguments,
+        target_platform: platform,
+        ..DockerfileSurroundings::default()
+    };
     let dockerfile = Dockerfile::parse(text).unwrap();
     let scope = Scope::of(&dockerfile, &around).unwrap();
     let plan = graph::plan(&dockerfile, &scope, None, &Triggers::new()).unwrap();
@@ -131,7 +135,7 @@ fn triggers_run_first_and_once() {
     let mut image = ConfigDocument::scratch(&Platform::host());
     image.config.on_build = vec!["COPY a".to_owned()];
     let dockerfile = Dockerfile::parse("FROM x").unwrap();
-    let scope = Scope::of(&dockerfile, &Surroundings::default()).unwrap();
+    let scope = Scope::of(&dockerfile, &DockerfileSurroundings::default()).unwrap();
     let plan = graph::plan(&dockerfile, &scope, None, &Triggers::new()).unwrap();
     let state = StageState::new(&scope, &plan.stages[0], EvaluatedStage::of_image(image));
     let problem = state.statements(&dockerfile).unwrap_err();
@@ -220,9 +224,9 @@ fn copies_are_expanded_and_normal() {
 fn bases_and_platforms_are_expanded_with_what_is_global() {
     let text = "ARG V=1\nFROM --platform=$BUILDPLATFORM img:$V-$TARGETARCH AS a\nFROM scratch\n";
     let dockerfile = Dockerfile::parse(text).unwrap();
-    let around = Surroundings {
+    let around = DockerfileSurroundings {
         target_platform: "linux/riscv64".parse().unwrap(),
-        ..Surroundings::default()
+        ..DockerfileSurroundings::default()
     };
     let scope = Scope::of(&dockerfile, &around).unwrap();
     assert_eq!(scope.base(&dockerfile.stages[0]).unwrap(), Base::Image("img:1-riscv64".to_owned()));
@@ -235,12 +239,12 @@ fn bases_and_platforms_are_expanded_with_what_is_global() {
 fn what_no_command_can_be_given_is_refused_where_one_is_run() {
     let problem = |text: &str, document: &ConfigDocument| {
         let dockerfile = Dockerfile::parse(text).unwrap();
-        let scope = Scope::of(&dockerfile, &Surroundings::default()).unwrap();
+        let scope = Scope::of(&dockerfile, &DockerfileSurroundings::default()).unwrap();
         let plan = graph::plan(&dockerfile, &scope, None, &Triggers::new()).unwrap();
         let base = EvaluatedStage::of_image(document.clone());
         let mut state = StageState::new(&scope, &plan.stages[0], base);
         let statements = state.statements(&dockerfile).unwrap();
-        let problem = |statement: &Statement| state.apply(statement).err();
+        let problem = |statement: &PlacedInstruction| state.apply(statement).err();
         statements.iter().find_map(problem).map(|problem| problem.message)
     };
     let relative = br#"{"config": {"WorkingDir": "app"}, "rootfs": {"type": "layers"}}"#;
@@ -270,7 +274,7 @@ fn names_of_arguments_are_expanded() {
     let (document, _) = evaluate(text, &[("xA", "given")]);
     assert_eq!(document.variable("Y"), Some("given"));
     let dockerfile = Dockerfile::parse("FROM x\nARG ${none}=1\n").unwrap();
-    let scope = Scope::of(&dockerfile, &Surroundings::default()).unwrap();
+    let scope = Scope::of(&dockerfile, &DockerfileSurroundings::default()).unwrap();
     let plan = graph::plan(&dockerfile, &scope, None, &Triggers::new()).unwrap();
     let base = EvaluatedStage::scratch(&Platform::host());
     let mut state = StageState::new(&scope, &plan.stages[0], base);

@@ -10,7 +10,7 @@ use crate::dockerfile::evaluate::{
 };
 use crate::dockerfile::graph::{self, PlannedStage, StagePlan};
 use crate::dockerfile::model::Dockerfile;
-use crate::dockerfile::options::BuildOptions;
+use crate::dockerfile::options::ImageBuildOptions;
 use crate::dockerfile::step::{CopySource, LayerStep};
 use crate::image::ImageRef;
 use crate::image::digest::ImageId;
@@ -36,7 +36,7 @@ pub type KnownConfig<'k> = dyn FnMut(&str, &Platform) -> Option<ConfigDocument> 
 
 /// Returns the inputs from elsewhere of the needed stages of a Dockerfile.
 pub fn outside_inputs(
-    options: &BuildOptions,
+    options: &ImageBuildOptions,
     known: &mut KnownConfig<'_>,
 ) -> Result<OutsideInputs, DockerfileError> {
     let (path, text) = read(options)?;

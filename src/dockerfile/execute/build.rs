@@ -10,11 +10,11 @@ use super::stage::StageBuilder;
 use crate::base::event::{Event, Observer};
 use crate::base::http::redact_text;
 use crate::dockerfile::builder::ImageBuilder;
-use crate::dockerfile::context::{ContextError, Files, file_within, read_below, read_text};
+use crate::dockerfile::context::{ContextError, ContextFiles, file_within, read_below, read_text};
 use crate::dockerfile::evaluate::{Applied, Base, EvaluatedStage, Scope, StageState};
 use crate::dockerfile::graph::{self, PlannedStage, StagePlan, Triggers};
 use crate::dockerfile::model::{Dockerfile, Position};
-use crate::dockerfile::options::{BuildOptions, ContextLocation, DockerfileLocation};
+use crate::dockerfile::options::{ContextLocation, DockerfileLocation, ImageBuildOptions};
 use crate::image::digest::{BlobDigest, ImageId};
 use crate::image::store::{ImageStoreError, StoredBuild};
 use crate::package::Problem;
@@ -40,7 +40,7 @@ impl ImageBuilder<'_> {
     pub fn build(
         &self,
         name: &str,
-        options: &BuildOptions,
+        options: &ImageBuildOptions,
         observer: &dyn Observer,
     ) -> Result<BuiltImage, DockerfileError> {
         let (path, text) = read(options)?;
@@ -55,8 +55,10 @@ impl ImageBuilder<'_> {
         let is_text = matches!(options.dockerfile, Some(DockerfileLocation::Text(_)));
         let beside = Some(path.as_path()).filter(|_| !is_text);
         let context = match &options.context {
-            ContextLocation::Folder(folder) => Some(Files::of_context(folder, beside)),
-            ContextLocation::Brought(folder) => Some(Files::of_brought_context(folder, beside)),
+            ContextLocation::Folder(folder) => Some(ContextFiles::of_context(folder, beside)),
+            ContextLocation::Brought(folder) => {
+                Some(ContextFiles::of_brought_context(folder, beside))
+            }
             ContextLocation::Empty => None,
         };
         let context = context.transpose().map_err(|source| DockerfileError::Context { source })?;
@@ -79,7 +81,7 @@ impl ImageBuilder<'_> {
 }
 
 /// Reads the Dockerfile; returns its path for messages, and its text.
-pub(super) fn read(options: &BuildOptions) -> Result<(PathBuf, String), DockerfileError> {
+pub(super) fn read(options: &ImageBuildOptions) -> Result<(PathBuf, String), DockerfileError> {
     let path = match &options.dockerfile {
         Some(DockerfileLocation::Text(text)) => {
             return Ok((PathBuf::from("Dockerfile"), text.clone()));

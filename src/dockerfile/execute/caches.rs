@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The content of a cache ends up in the images whose commands use the cache. So a build with a
-//! scope ([`crate::dockerfile::BuildOptions::cache_scope`]) has its own caches; steps with caches
+//! scope ([`crate::dockerfile::ImageBuildOptions::cache_scope`]) has its own caches; steps with caches
 //! are reused within the scope alone, and their images get no name shared with other trees.
 //!
 //! A locked cache also blocks commands with shared access. A cache with another mount below is

@@ -5,26 +5,26 @@ use std::fs::Metadata;
 use std::path::Path;
 
 use super::job::{CopyEntry, Match};
-use crate::archive::{EntryPath, Noted, OwnerNote};
+use crate::archive::{EntryPath, NotedId, OwnerNote};
 use crate::base::digest::Sha256Sum;
 use crate::dockerfile::context::{
-    Choice, ContextEntry, ContextEntryKind, ContextError, Files, Sum,
+    ContextEntry, ContextEntryKind, ContextError, ContextFiles, FileChoice, Sum,
 };
 use crate::dockerfile::ignore::Patterns;
 use crate::image::layers::KnownOwners;
 
 /// Makes the choice of files from an instruction's exclusions.
-pub(super) fn choice(exclude: &[String], parents: bool) -> Result<Choice, ContextError> {
+pub(super) fn choice(exclude: &[String], parents: bool) -> Result<FileChoice, ContextError> {
     let exclude =
         Patterns::new(exclude.iter().map(String::as_str)).map_err(ContextError::Pattern)?;
-    Ok(Choice { exclude, parents })
+    Ok(FileChoice { exclude, parents })
 }
 
 /// Lists all files of a source.
 pub(super) fn choose(
-    files: &Files,
+    files: &ContextFiles,
     source: &str,
-    choice: &Choice,
+    choice: &FileChoice,
 ) -> Result<Vec<Match>, ContextError> {
     let mut matches = Vec::new();
     for selected in files.select(source, choice)? {
@@ -50,9 +50,9 @@ pub(super) enum TreeOwners<'a> {
 
 /// Lists all files of a source, with their digest.
 pub(super) fn choose_with_digest(
-    files: &Files,
+    files: &ContextFiles,
     source: &str,
-    choice: &Choice,
+    choice: &FileChoice,
     owners: &TreeOwners<'_>,
 ) -> Result<(Vec<Match>, Sha256Sum), ContextError> {
     let mut sum = Sum::new(matches!(owners, TreeOwners::Disk));
@@ -86,7 +86,7 @@ pub(super) fn choose_with_digest(
 
 fn add(
     sum: &mut Sum,
-    files: &Files,
+    files: &ContextFiles,
     entry: &ContextEntry,
     owners: &TreeOwners<'_>,
 ) -> Result<(), ContextError> {
@@ -132,7 +132,7 @@ pub(super) fn owner(known: &KnownOwners, root: &Path, path: &Path) -> (u32, u32)
 
 fn told_owner(path: &Path) -> Option<(u32, u32)> {
     match OwnerNote::read(path).ok()?? {
-        OwnerNote { user: Noted::Is(user), group: Noted::Is(group) } => Some((user, group)),
+        OwnerNote { user: NotedId::Is(user), group: NotedId::Is(group) } => Some((user, group)),
         _ => None,
     }
 }
@@ -150,7 +150,7 @@ mod tests {
         fs_err::create_dir_all(&above).unwrap();
         fs_err::write(above.join("file"), "x").unwrap();
         let digest = |source: &str, parents: bool| {
-            let files = Files::of_tree(folder.path());
+            let files = ContextFiles::of_tree(folder.path());
             let choice = choice(&[], parents).unwrap();
             choose_with_digest(&files, source, &choice, &TreeOwners::Disk).unwrap().1
         };

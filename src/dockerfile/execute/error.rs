@@ -8,7 +8,7 @@ use crate::base::escape::shell_argument;
 use crate::base::http::HttpError;
 use crate::dockerfile::context::ContextError;
 use crate::dockerfile::git::GitFilesError;
-use crate::image::config::ConfigError;
+use crate::image::config::ImageConfigError;
 use crate::image::store::ImageStoreError;
 use crate::package::Report;
 use crate::runner::job::JobFailure;
@@ -63,7 +63,7 @@ pub enum DockerfileError {
         image: String,
         /// Reason.
         #[source]
-        source: ConfigError,
+        source: ImageConfigError,
     },
     /// The store failed.
     #[error("the image can't be stored")]

@@ -12,7 +12,7 @@ use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
 use crate::container::uplink::Uplink;
 use crate::dockerfile::cache;
-use crate::dockerfile::context::{ContextError, Files};
+use crate::dockerfile::context::{ContextError, ContextFiles};
 use crate::dockerfile::options::{NamedContext, SecretLocation};
 use crate::dockerfile::step::{
     CopyOrigin, CopySource, CopyStep, LayerStep, RunMount, RunNetwork, RunStep,
@@ -84,7 +84,10 @@ impl StageBuilder<'_, '_> {
     }
 
     /// A context within the limits of the run.
-    fn bounded(&self, context: Result<Files, ContextError>) -> Result<Files, StepError> {
+    fn bounded(
+        &self,
+        context: Result<ContextFiles, ContextError>,
+    ) -> Result<ContextFiles, StepError> {
         let runner = self.build.builder.runner;
         let files = context.map_err(StepError::Files)?;
         Ok(files.within(runner.archives.max_bytes, &runner.interrupt))
@@ -104,10 +107,10 @@ impl StageBuilder<'_, '_> {
             CopyOrigin::Context => self.build.context.clone().ok_or_else(no_context)?,
             CopyOrigin::Named(name) => match self.build.options.contexts.get(name) {
                 Some(NamedContext::Folder(folder)) => {
-                    self.bounded(Files::of_context(folder, None))?
+                    self.bounded(ContextFiles::of_context(folder, None))?
                 }
                 Some(NamedContext::Brought(folder)) => {
-                    self.bounded(Files::of_brought_context(folder, None))?
+                    self.bounded(ContextFiles::of_brought_context(folder, None))?
                 }
                 Some(NamedContext::Image(image)) => {
                     let image = image.clone();

@@ -3,7 +3,7 @@
 use super::error::ExpandError;
 
 /// A pattern with `*` and `?`, as expansions have it.
-pub(super) struct Pattern(Vec<PatternPart>);
+pub(super) struct ExpansionPattern(Vec<PatternPart>);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum PatternPart {
@@ -12,7 +12,7 @@ enum PatternPart {
     Many,
 }
 
-impl Pattern {
+impl ExpansionPattern {
     pub(super) fn parse(text: &str) -> Result<Self, ExpandError> {
         let mut parts = Vec::new();
         let mut letters = text.chars();

@@ -24,7 +24,9 @@ mod tests;
 
 pub use mount::MountOptions;
 
-use super::model::{Dockerfile, HereDocument, Instruction, Position, Stage, Statement, Trigger};
+use super::model::{
+    Dockerfile, HereDocument, Instruction, PlacedInstruction, Position, Stage, Trigger,
+};
 use crate::package::Problem;
 use instruction::{LineError, Parsed};
 use lines::{LineReader, Logical};
@@ -52,7 +54,7 @@ impl Dockerfile {
                     .map_err(|error| problem(text, &line, error))?,
                 Parsed::Other(instruction) => instruction,
             };
-            let statement = Statement { position, instruction };
+            let statement = PlacedInstruction { position, instruction };
             match stages.last_mut() {
                 Some(stage) => stage.statements.push(statement),
                 None if matches!(statement.instruction, Instruction::Arg(_)) => {
@@ -76,7 +78,7 @@ impl Dockerfile {
 }
 
 /// Reads an instruction that a base image's ONBUILD kept.
-pub(super) fn parse_trigger(text: &str) -> Result<Statement, Problem> {
+pub(super) fn parse_trigger(text: &str) -> Result<PlacedInstruction, Problem> {
     let position = Position { offset: None, line: 0, text: text.to_owned() };
     let wrong = |message: &str| position.problem(message);
     let (mut reader, _) = LineReader::new(text)?;
@@ -89,7 +91,7 @@ pub(super) fn parse_trigger(text: &str) -> Result<Statement, Problem> {
     }
     let parsed = instruction::parse(&line.text, documents, reader.escape);
     match parsed.map_err(|error| position.problem(error.message))? {
-        Parsed::Other(instruction) => Ok(Statement { position, instruction }),
+        Parsed::Other(instruction) => Ok(PlacedInstruction { position, instruction }),
         Parsed::From { .. } | Parsed::Onbuild(_) => {
             Err(position.problem("neither FROM nor ONBUILD can be kept"))
         }
@@ -114,7 +116,7 @@ fn onbuild(
     let text = documents.iter().fold(inner.to_owned(), |text, document| {
         format!("{text}\n{}{}", document.content, document.name)
     });
-    let statement = Box::new(Statement { position: position.clone(), instruction });
+    let statement = Box::new(PlacedInstruction { position: position.clone(), instruction });
     Ok(Instruction::Onbuild(Trigger { text, statement }))
 }
 

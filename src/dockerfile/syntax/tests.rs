@@ -4,7 +4,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::dockerfile::model::{Argument, CommandForm, Healthcheck, TransferSource};
+use crate::dockerfile::model::{ArgDeclaration, CommandForm, Healthcheck, TransferSource};
 
 /// The instructions of a stage.
 fn statements(text: &str) -> Vec<Instruction> {
@@ -24,7 +24,7 @@ fn stages_have_names_platforms_and_places() {
     let text = "ARG A=1 B\n\n# x\nfrom --platform=$P img:$A As Name\nRUN x\nFROM name\n";
     let dockerfile = Dockerfile::parse(text).unwrap();
     let Instruction::Arg(arguments) = &dockerfile.arguments[0].instruction else { panic!() };
-    let argument = |name: &str, default: Option<&str>| Argument {
+    let argument = |name: &str, default: Option<&str>| ArgDeclaration {
         name: name.to_owned(),
         default: default.map(str::to_owned),
     };
@@ -153,7 +153,7 @@ fn what_is_wrong_is_shown_with_its_line() {
     for path in paths {
         let text = fs_err::read_to_string(&path).unwrap();
         let name = path.file_name().unwrap().to_string_lossy();
-        let around = crate::dockerfile::options::Surroundings::default();
+        let around = crate::dockerfile::options::DockerfileSurroundings::default();
         let problem =
             crate::dockerfile::evaluate::check(&text, &around, &mut |_| {}).expect_err(&name);
         let report = problem.in_file(Path::new("Dockerfile"), &text);

@@ -11,9 +11,9 @@ use crate::base::parallel;
 use crate::base::total::total;
 use crate::bootstrap::BootstrapId;
 use crate::exchange::contents::{SUBJECT, StoreContents};
-use crate::package::paths::list_path;
+use crate::package::paths::active_path;
 use crate::package::{PackageId, PackageName};
-use crate::store::{Backend, Key, Store, StoreError, StoreTransfer};
+use crate::store::{Backend, ObjectKey, Store, StoreError, StoreTransfer};
 
 /// A store cannot be described.
 #[derive(Debug, thiserror::Error)]
@@ -135,7 +135,7 @@ fn small(
     longest: u64,
     observer: &dyn Observer,
 ) -> Option<Vec<u8>> {
-    let key: Key = name.parse().ok()?;
+    let key: ObjectKey = name.parse().ok()?;
     let mut text = Vec::new();
     let transfer = StoreTransfer { subject: SUBJECT, observer };
     match backend.get_range(&key, 0..longest, &mut text, &transfer) {
@@ -153,7 +153,7 @@ fn list_of(
     id: &str,
     observer: &dyn Observer,
 ) -> Option<BTreeSet<PackageId>> {
-    let text = small(backend, &list_path(id), LONGEST_LIST, observer)?;
+    let text = small(backend, &active_path(id), LONGEST_LIST, observer)?;
     let ids: BTreeSet<PackageId> = serde_json::from_slice(&text).ok()?;
     (BootstrapId::of(&ids).as_str() == id).then_some(ids)
 }

@@ -12,7 +12,7 @@ use crate::base::atomic::{self, PreparedFile};
 use crate::base::event::{Observer, WithoutDownloads};
 use crate::exchange::contents::SUBJECT;
 use crate::exchange::names::{INDEX_JSON, INDEX_PAGE};
-use crate::store::{About, Backend, Key, ObjectContent, Store, StoreTransfer};
+use crate::store::{About, Backend, ObjectContent, ObjectKey, Store, StoreTransfer};
 
 /// Result of writing an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,7 @@ fn replace(
     text: &[u8],
     observer: &dyn Observer,
 ) -> Result<bool, IndexError> {
-    let key: Key = name.parse().unwrap_or_else(|_| unreachable!("a valid name"));
+    let key: ObjectKey = name.parse().unwrap_or_else(|_| unreachable!("a valid name"));
     let quiet = WithoutDownloads(observer);
     let transfer = StoreTransfer { subject: SUBJECT, observer: &quiet };
     let mut old = Vec::new();

@@ -2,9 +2,9 @@
 
 use std::io;
 
-use super::Look;
+use super::ObjectCheck;
 use super::fault::{ArtifactFault, FaultKind};
-use super::stream::{self, Check};
+use super::stream::{self, StreamCheck};
 use crate::base::causes::with_causes;
 use crate::base::digest::Tee;
 use crate::package::CommitId;
@@ -13,9 +13,9 @@ use crate::store::Listed;
 
 /// Reads an object with a check, which returns the reason of a mismatch with the name.
 fn read(
-    look: Look<'_>,
+    look: ObjectCheck<'_>,
     listed: &Listed,
-    check: Check<'_, Option<String>>,
+    check: StreamCheck<'_, Option<String>>,
 ) -> (u64, Vec<ArtifactFault>) {
     let name = listed.key.as_str();
     let damaged = |reason: String| vec![ArtifactFault::new(FaultKind::Damaged, name, reason)];
@@ -29,7 +29,11 @@ fn read(
 }
 
 /// Compares the sum of an object with the one in its name.
-pub(super) fn by_sum(look: Look<'_>, listed: &Listed, is_sha1: bool) -> (u64, Vec<ArtifactFault>) {
+pub(super) fn by_sum(
+    look: ObjectCheck<'_>,
+    listed: &Listed,
+    is_sha1: bool,
+) -> (u64, Vec<ArtifactFault>) {
     let named = listed.key.as_str().rsplit('/').next().unwrap_or_default().to_owned();
     let check = move |from: &mut dyn io::Read| {
         let mut tee = Tee::new(from);
@@ -48,7 +52,7 @@ pub(super) fn by_sum(look: Look<'_>, listed: &Listed, is_sha1: bool) -> (u64, Ve
 }
 
 /// Checks a source.
-pub(super) fn source(look: Look<'_>, listed: &Listed) -> (u64, Vec<ArtifactFault>) {
+pub(super) fn source(look: ObjectCheck<'_>, listed: &Listed) -> (u64, Vec<ArtifactFault>) {
     let name = listed.key.as_str().rsplit('/').next().unwrap_or_default();
     let Some(commit) = name.strip_suffix(".bundle") else { return by_sum(look, listed, true) };
     let commit: Option<CommitId> = commit.parse().ok();

@@ -99,7 +99,7 @@ pub struct HostRoot {
     /// Folders to make.
     pub folders: Vec<HostFolder>,
     /// Read-only bind mounts of files and folders, in mount order.
-    pub binds: Vec<Bind>,
+    pub binds: Vec<HostBind>,
     /// Symbolic links to make.
     pub symlinks: Vec<Symlink>,
     /// Folders of a bind that are hidden below an empty mount.
@@ -117,7 +117,7 @@ pub struct HostFolder {
 
 /// A file or folder to mount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bind {
+pub struct HostBind {
     /// Path on the machine.
     pub source: PathBuf,
     /// Path in the root.
@@ -135,7 +135,7 @@ pub struct Symlink {
 
 /// The machine can't be a builder.
 #[derive(Debug, thiserror::Error)]
-pub enum HostError {
+pub enum HostBuilderError {
     /// A program of the entry point is missing.
     #[error("the builder `host` needs {0}, which this machine doesn't have")]
     Program(&'static str),
@@ -158,15 +158,15 @@ pub enum HostError {
 
 impl HostImage {
     /// Describes the machine whose root is `root`: `/`, but for tests.
-    pub fn detect(root: &Path) -> Result<Self, HostError> {
+    pub fn detect(root: &Path) -> Result<Self, HostBuilderError> {
         if !root.join("usr").is_dir() {
-            return Err(HostError::NoUsr(root.join("usr")));
+            return Err(HostBuilderError::NoUsr(root.join("usr")));
         }
         if !["bin/bash", "usr/bin/bash"].iter().any(|path| root.join(path).exists()) {
-            return Err(HostError::Program("/bin/bash"));
+            return Err(HostBuilderError::Program("/bin/bash"));
         }
         let system = identity::system(root)?;
-        let host = host_root(root).map_err(HostError::Read)?;
+        let host = host_root(root).map_err(HostBuilderError::Read)?;
         let id = identity::id(root)?;
         Ok(Self { id, system, root: host, config: config() })
     }
@@ -225,7 +225,7 @@ fn add(root: &Path, path: &Path, host: &mut HostRoot) -> io::Result<()> {
     }
     // A dangling link, or a link to an unreadable file, is left out.
     if let Ok(source) = fs_err::canonicalize(&place) {
-        host.binds.push(Bind { source, target });
+        host.binds.push(HostBind { source, target });
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ use crate::archive::{
 use crate::base::atomic::{self, TEMPORARY_PREFIX};
 use crate::base::lock::FileLock;
 use crate::base::regular::read_own;
-use crate::image::compression::Compression;
+use crate::image::compression::LayerCompression;
 use crate::image::digest::DiffId;
 use crate::image::store::BuiltLayer;
 use crate::image::threads::ThreadedHasher;
@@ -48,7 +48,7 @@ pub fn write_layer(
     owners: Option<&KnownOwners>,
     limits: &ArchiveLimits,
 ) -> Result<NewLayer, PackError> {
-    let stored = Stored {
+    let stored = StoredBlob {
         out: BufWriter::with_capacity(1 << 18, blob),
         sum: ThreadedHasher::new(),
         size: 0,
@@ -68,12 +68,12 @@ pub fn write_layer(
         }
     };
     let HashedContent { out: gzip, sum: content } = out;
-    let Stored { mut out, sum: blob, size } = gzip.finish().map_err(PackError::Output)?;
+    let StoredBlob { mut out, sum: blob, size } = gzip.finish().map_err(PackError::Output)?;
     out.flush().map_err(PackError::Output)?;
     let layer = BuiltLayer {
         digest: blob.finish().into(),
         size,
-        compression: Compression::Gzip,
+        compression: LayerCompression::Gzip,
         diff_id: content.finish().into(),
     };
     Ok(NewLayer { layer, packed })
@@ -128,7 +128,7 @@ fn make_lock(folder: &Path) -> io::Result<()> {
 }
 
 /// User and group by path.
-type Records = HashMap<Vec<u8>, (u32, u32)>;
+type OwnerRecords = HashMap<Vec<u8>, (u32, u32)>;
 
 /// Owners recorded for a layer under construction.
 #[derive(Debug, Default)]
@@ -143,10 +143,10 @@ pub struct StepOwners {
 #[derive(Debug)]
 pub struct KnownOwners {
     /// Owners recorded for the layer under construction.
-    told: Records,
+    told: OwnerRecords,
     step_owners: StepOwners,
     /// Layers, highest first, with their owner records and implied folders.
-    layers: Vec<(PathBuf, Records, BTreeSet<PathBuf>)>,
+    layers: Vec<(PathBuf, OwnerRecords, BTreeSet<PathBuf>)>,
 }
 
 impl KnownOwners {
@@ -254,7 +254,7 @@ impl Below {
     }
 }
 
-fn records(layer: &Path) -> io::Result<Records> {
+fn records(layer: &Path) -> io::Result<OwnerRecords> {
     let bytes = match read_own(&owners_file(layer)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashMap::new()),
         read => read?,
@@ -271,7 +271,7 @@ fn records(layer: &Path) -> io::Result<Records> {
 
 /// Tar stream whose digest is computed before compression.
 struct HashedContent {
-    out: GzEncoder<Stored>,
+    out: GzEncoder<StoredBlob>,
     sum: ThreadedHasher,
 }
 
@@ -288,13 +288,13 @@ impl Write for HashedContent {
 }
 
 /// Blob whose digest is computed while the file is written.
-struct Stored {
+struct StoredBlob {
     out: BufWriter<std::fs::File>,
     sum: ThreadedHasher,
     size: u64,
 }
 
-impl Write for Stored {
+impl Write for StoredBlob {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         self.out.write_all(buffer)?;
         self.sum.update(buffer);

@@ -12,7 +12,7 @@ use super::{
     check_platform,
 };
 use crate::base::go_json::{self, Shape};
-use crate::image::compression::Compression;
+use crate::image::compression::LayerCompression;
 use crate::image::config::ImageConfig;
 use crate::image::digest::{BlobDigest, ImageId};
 use crate::image::document::DocumentError;
@@ -130,9 +130,9 @@ fn make_manifest(config: &Blob, layers: &[Blob]) -> Vec<u8> {
         .iter()
         .map(|layer| {
             let media_type = match layer.compression {
-                Compression::None => MediaType::ImageLayer,
-                Compression::Gzip => MediaType::ImageLayerGzip,
-                Compression::Zstd => MediaType::ImageLayerZstd,
+                LayerCompression::None => MediaType::ImageLayer,
+                LayerCompression::Gzip => MediaType::ImageLayerGzip,
+                LayerCompression::Zstd => MediaType::ImageLayerZstd,
             };
             descriptor(media_type, layer)
         })

@@ -22,14 +22,14 @@ use crate::image::reference::ImageRef;
 const DEEPEST_INDEX: usize = 4;
 
 /// Entries of the top index for one image: all entries of one name, or a nameless entry.
-struct Unit {
+struct IndexUnit {
     named: bool,
     entries: Vec<CheckedDescriptor>,
 }
 
 /// A unit with its candidate manifests, best first; at least one.
-struct Choice {
-    unit: Unit,
+struct ManifestChoice {
+    unit: IndexUnit,
     candidates: Vec<CheckedDescriptor>,
 }
 
@@ -54,7 +54,7 @@ pub(super) fn read(
         let candidates = search.candidates(&unit.entries)?;
         let called = unit.called().join(", ");
         if !candidates.is_empty() {
-            choices.push(Choice { unit, candidates });
+            choices.push(ManifestChoice { unit, candidates });
         } else if unit.named && search.problems.len() == before {
             let found = unit.entries.iter().filter_map(|entry| entry.platform.as_ref());
             let found: Vec<String> = found.map(ToString::to_string).collect();
@@ -83,7 +83,7 @@ pub(super) fn read(
 /// platform an entry is, the entry's configuration does. Those before it are passed over.
 fn read_first(
     source: &LayoutSource<'_>,
-    choice: &Choice,
+    choice: &ManifestChoice,
     options: &LoadOptions,
     staging: &mut Staging<'_>,
     passed_over: &mut Vec<PassedOver>,
@@ -105,8 +105,8 @@ fn read_first(
     Err(LoadProblem::of_entries(problems))
 }
 
-fn units(top: Vec<CheckedDescriptor>) -> Vec<Unit> {
-    let mut units: Vec<Unit> = Vec::new();
+fn units(top: Vec<CheckedDescriptor>) -> Vec<IndexUnit> {
+    let mut units: Vec<IndexUnit> = Vec::new();
     let mut known = HashMap::new();
     for entry in top {
         let name = (entry.full_name.clone(), entry.ref_name.clone());
@@ -114,20 +114,20 @@ fn units(top: Vec<CheckedDescriptor>) -> Vec<Unit> {
         let number = if named { *known.entry(name).or_insert(units.len()) } else { units.len() };
         match units.get_mut(number) {
             Some(unit) => unit.entries.push(entry),
-            None => units.push(Unit { named, entries: vec![entry] }),
+            None => units.push(IndexUnit { named, entries: vec![entry] }),
         }
     }
     units
 }
 
-impl Called for Unit {
+impl Called for IndexUnit {
     fn called(&self) -> Vec<String> {
         let entry = &self.entries[0];
         entry.full_name.iter().chain(&entry.ref_name).cloned().collect()
     }
 }
 
-impl Called for Choice {
+impl Called for ManifestChoice {
     fn called(&self) -> Vec<String> {
         match self.unit.called() {
             called if called.is_empty() => vec![self.candidates[0].digest.to_string()],
@@ -215,7 +215,7 @@ impl LayoutSearch<'_, '_> {
 
 fn read_image(
     source: &LayoutSource<'_>,
-    unit: &Unit,
+    unit: &IndexUnit,
     chosen: &CheckedDescriptor,
     options: &LoadOptions,
     staging: &mut Staging<'_>,

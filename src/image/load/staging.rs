@@ -16,7 +16,7 @@ use super::LoadProblem;
 use super::limit::{Limited, exceeded};
 use crate::archive::compression::read_start;
 use crate::archive::{ArchiveLimits, Compression as ArchiveCompression, LimitExceeded, ReadError};
-use crate::image::compression::Compression;
+use crate::image::compression::LayerCompression;
 use crate::image::digest::{BlobDigest, DiffId};
 use crate::image::document::LONGEST_DOCUMENT;
 use crate::image::threads::ThreadedHasher;
@@ -46,7 +46,7 @@ pub(in crate::image) struct Blob {
     pub(in crate::image) digest: BlobDigest,
     pub(in crate::image) size: u64,
     /// Compression, detected by the first bytes.
-    pub(in crate::image) compression: Compression,
+    pub(in crate::image) compression: LayerCompression,
     /// Digest of the uncompressed content, or the reason of a failure.
     pub(in crate::image) unpacked: Result<DiffId, String>,
 }
@@ -57,7 +57,7 @@ impl Blob {
         path: PathBuf,
         digest: BlobDigest,
         size: u64,
-        compression: Compression,
+        compression: LayerCompression,
         diff_id: DiffId,
     ) -> Self {
         Self { path, digest, size, compression, unpacked: Ok(diff_id) }
@@ -118,7 +118,7 @@ impl<'s> Staging<'s> {
 pub(in crate::image) struct Measured {
     digest: BlobDigest,
     size: u64,
-    compression: Compression,
+    compression: LayerCompression,
     unpacked: Result<DiffId, String>,
     /// Bytes of uncompressed content, up to the first fault.
     unpacked_bytes: u64,
@@ -129,7 +129,7 @@ impl Measured {
     pub(in crate::image) fn unread(
         digest: BlobDigest,
         size: u64,
-        compression: Compression,
+        compression: LayerCompression,
     ) -> Self {
         let unpacked = Err("its uncompressed content was not read".to_owned());
         Self { digest, size, compression, unpacked, unpacked_bytes: 0 }
@@ -160,10 +160,10 @@ pub(in crate::image) fn measure(
     limit: u64,
     left: u64,
 ) -> Result<Measured, LoadProblem> {
-    let mut recorder = Recorder::new(Limited::new(input, limit, left), file);
+    let mut recorder = CopyingReader::new(Limited::new(input, limit, left), file);
     let start = read_start(&mut recorder).map_err(|error| recorder.problem(error))?;
     let found = ArchiveCompression::of(&start);
-    let compression = Compression::of(found).unwrap_or(Compression::None);
+    let compression = LayerCompression::of(found).unwrap_or(LayerCompression::None);
     let (unpacked, unpacked_bytes) = match found {
         ArchiveCompression::None => (Ok(None), 0),
         ArchiveCompression::Bzip2 | ArchiveCompression::Xz => {
@@ -181,27 +181,28 @@ pub(in crate::image) fn measure(
     let size = recorder.bytes;
     let digest = BlobDigest::from(recorder.sum.finish());
     let unpacked = unpacked.map(|id| id.unwrap_or_else(|| digest.sum().clone().into()));
-    let plain = compression == Compression::None;
+    let plain = compression == LayerCompression::None;
     let unpacked_bytes = if plain { size } else { unpacked_bytes };
     Ok(Measured { digest, size, compression, unpacked, unpacked_bytes })
 }
 
 /// Reads a blob to its end, and computes the blob's own digest only.
 pub(in crate::image) fn measure_stored(input: impl Read) -> Result<Measured, LoadProblem> {
-    let mut recorder = Recorder::new(input, None);
+    let mut recorder = CopyingReader::new(input, None);
     let start = read_start(&mut recorder).map_err(|error| recorder.problem(error))?;
     io::copy(&mut recorder, &mut io::sink()).map_err(|error| recorder.problem(error))?;
     let (size, digest) = (recorder.bytes, BlobDigest::from(recorder.sum.finish()));
-    let compression = Compression::of(ArchiveCompression::of(&start)).unwrap_or(Compression::None);
+    let compression =
+        LayerCompression::of(ArchiveCompression::of(&start)).unwrap_or(LayerCompression::None);
     Ok(Measured::unread(digest, size, compression))
 }
 
 /// Hashes the decompressed content of a blob. A fault of decompression is returned inside, since a
 /// damaged blob may not be needed.
 fn hash_unpacked<R: Read>(
-    compression: Compression,
+    compression: LayerCompression,
     start: &[u8],
-    recorder: &mut Recorder<R>,
+    recorder: &mut CopyingReader<R>,
     limit: u64,
     left: u64,
 ) -> Result<Result<(DiffId, u64), String>, LoadProblem> {
@@ -235,7 +236,7 @@ fn hash_unpacked<R: Read>(
 
 /// Reader that copies all bytes to a file. A decoder turns an error of its input into an error of
 /// its own, so the input's error is kept here.
-struct Recorder<R> {
+struct CopyingReader<R> {
     input: R,
     file: Option<File>,
     sum: ThreadedHasher,
@@ -249,7 +250,7 @@ enum StagingFailure {
     Write,
 }
 
-impl<R> Recorder<R> {
+impl<R> CopyingReader<R> {
     fn new(input: R, file: Option<File>) -> Self {
         Self { input, file, sum: ThreadedHasher::new(), bytes: 0, failure: None }
     }
@@ -265,7 +266,7 @@ impl<R> Recorder<R> {
     }
 }
 
-impl<R: Read> Read for Recorder<R> {
+impl<R: Read> Read for CopyingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = match self.input.read(buffer) {
             Ok(count) => count,

@@ -6,14 +6,14 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use super::error::RegistryProblem;
 use super::partial::Partial;
 use super::tail::BlobProgress;
-use crate::store::registry::{BlobRequest, BlobStream, ExchangeError, Wire};
+use crate::store::registry::{BlobRequest, BlobStream, RegistryExchangeError, RegistryWire};
 
 const BUFFER: usize = 128 << 10;
 
 /// A download under way. Reading it gives the blob's bytes in order, once; the cause of an early end
 /// is in [`BlobDownload::problem`].
 pub(super) struct BlobDownload<'a, 'w> {
-    wire: &'w Wire<'a>,
+    wire: &'w RegistryWire<'a>,
     stream: BlobStream<'a, 'w>,
     partial: &'w mut Partial,
     progress: &'w BlobProgress,
@@ -27,7 +27,7 @@ pub(super) struct BlobDownload<'a, 'w> {
 impl<'a, 'w> BlobDownload<'a, 'w> {
     /// Starts at the file's beginning; `progress` tells followers of the file.
     pub(super) fn new(
-        wire: &'w Wire<'a>,
+        wire: &'w RegistryWire<'a>,
         request: &'w BlobRequest,
         partial: &'w mut Partial,
         progress: &'w BlobProgress,
@@ -54,7 +54,7 @@ impl<'a, 'w> BlobDownload<'a, 'w> {
     /// Returns the next bytes; none at the end.
     fn next(&mut self) -> Result<Vec<u8>, RegistryProblem> {
         if self.wire.observer().is_interrupted() {
-            return Err(ExchangeError::Interrupted.into());
+            return Err(RegistryExchangeError::Interrupted.into());
         }
         if self.at < self.partial.had {
             let left = usize::try_from(self.partial.had - self.at).unwrap_or(BUFFER);

@@ -15,19 +15,19 @@ use super::options::{Pull, unpacked};
 use super::partial::{Partial, Partials};
 use super::tail::{self, BlobProgress};
 use crate::base::event::{Event, Observer};
-use crate::image::compression::Compression;
+use crate::image::compression::LayerCompression;
 use crate::image::config::ImageConfig;
 use crate::image::digest::DiffId;
 use crate::image::load::{Blob, LoadProblem, Measured, measure, measure_stored};
 use crate::image::manifest::ImageManifest;
 use crate::image::store::{ImageStore, LayerBlob};
-use crate::store::registry::{BlobRequest, ExchangeError, Wire};
+use crate::store::registry::{BlobRequest, RegistryExchangeError, RegistryWire};
 
 /// Number of blobs that are fetched at once.
 const AT_ONCE: usize = 4;
 
 /// The layers of an image, each blob once.
-pub(super) struct Layers<'p> {
+pub(super) struct FetchedLayers<'p> {
     pull: &'p Pull<'p>,
     partials: &'p Partials,
     items: Vec<LayerDownload>,
@@ -58,7 +58,7 @@ enum FetchedItem {
     Stored(Measured),
 }
 
-impl<'p> Layers<'p> {
+impl<'p> FetchedLayers<'p> {
     pub(super) fn new(
         pull: &'p Pull<'p>,
         manifest: &ImageManifest,
@@ -110,7 +110,7 @@ impl<'p> Layers<'p> {
     }
 
     /// Fetches all items; returns the image's layers, lowest first.
-    pub(super) fn fetch(self, wire: &Wire<'_>) -> Result<Vec<Blob>, RegistryProblem> {
+    pub(super) fn fetch(self, wire: &RegistryWire<'_>) -> Result<Vec<Blob>, RegistryProblem> {
         let (fetched, followed) = std::thread::scope(|scope| self.run(scope, wire))?;
         let mut blobs = Vec::with_capacity(self.items.len());
         for ((item, fetched), followed) in self.items.iter().zip(fetched).zip(followed) {
@@ -131,7 +131,7 @@ impl<'p> Layers<'p> {
     fn run<'s>(
         &'s self,
         scope: &'s Scope<'s, '_>,
-        wire: &Wire<'_>,
+        wire: &RegistryWire<'_>,
     ) -> Result<(Vec<FetchedItem>, Vec<bool>), RegistryProblem> {
         let unpacking = self.pull.unpacker.and_then(|unpacker| {
             let layers = self.to_unpack();
@@ -162,7 +162,7 @@ impl<'p> Layers<'p> {
         // If fetching failed, unpacking has, too.
         let fetched = fetched?;
         if unpacking.is_err() && self.pull.observer.is_interrupted() {
-            return Err(ExchangeError::Interrupted.into());
+            return Err(RegistryExchangeError::Interrupted.into());
         }
         unpacked(unpacking)?;
         Ok((fetched, followed))
@@ -176,7 +176,7 @@ impl<'p> Layers<'p> {
         self.items.iter().filter_map(blob).collect()
     }
 
-    fn fetch_all(&self, wire: &Wire<'_>) -> Result<Vec<FetchedItem>, RegistryProblem> {
+    fn fetch_all(&self, wire: &RegistryWire<'_>) -> Result<Vec<FetchedItem>, RegistryProblem> {
         let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
         let work = || {
             let mut done = Vec::new();
@@ -210,8 +210,8 @@ impl<'p> Layers<'p> {
             match outcome {
                 Ok(done) => fetched.extend(done),
                 // Errors of cancelled downloads are ignored.
-                Err(RegistryProblem::Exchange(ExchangeError::Interrupted)) => {
-                    stopped = stopped.or(Some(ExchangeError::Interrupted.into()));
+                Err(RegistryProblem::Exchange(RegistryExchangeError::Interrupted)) => {
+                    stopped = stopped.or(Some(RegistryExchangeError::Interrupted.into()));
                 }
                 Err(problem) => return Err(problem),
             }
@@ -226,11 +226,12 @@ impl<'p> Layers<'p> {
     fn item(
         &self,
         item: &LayerDownload,
-        wire: &Wire<'_>,
+        wire: &RegistryWire<'_>,
         failed: &AtomicBool,
     ) -> Result<FetchedItem, RegistryProblem> {
         if item.is_stored {
-            let compression = Compression::of_file(&item.staged).map_err(RegistryProblem::Keep)?;
+            let compression =
+                LayerCompression::of_file(&item.staged).map_err(RegistryProblem::Keep)?;
             let measured =
                 Measured::unread(item.wanted.digest.clone(), item.wanted.size, compression);
             item.progress.reached(item.wanted.size);
@@ -256,7 +257,7 @@ impl<'p> Layers<'p> {
 
 /// Fetches a blob that the store doesn't have.
 fn fetch(
-    wire: &Wire<'_>,
+    wire: &RegistryWire<'_>,
     item: &LayerDownload,
     partials: &Partials,
     limit: u64,
@@ -275,7 +276,7 @@ fn fetch(
 
 /// Fetches a document into a file.
 pub(super) fn fetch_document(
-    wire: &Wire<'_>,
+    wire: &RegistryWire<'_>,
     wanted: &BlobRequest,
     partials: &Partials,
     path: PathBuf,
@@ -289,7 +290,7 @@ pub(super) fn fetch_document(
 /// Downloads a blob until the content is whole and matches its digest. A wrong partial file of an
 /// earlier run is downloaded again, once.
 fn whole(
-    wire: &Wire<'_>,
+    wire: &RegistryWire<'_>,
     wanted: &BlobRequest,
     partials: &Partials,
     staged: &Path,
@@ -341,7 +342,7 @@ fn open(
     partials
         .open(&wanted.digest, wanted.size, waiting, observer)
         .map_err(RegistryProblem::Keep)?
-        .ok_or(ExchangeError::Interrupted.into())
+        .ok_or(RegistryExchangeError::Interrupted.into())
 }
 
 /// Links a whole blob into the staging folder; the partial file stays for other processes that may

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::error::RegistryProblem;
-use super::options::{Pull, Pulled};
+use super::options::{Pull, PulledImage};
 use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Event;
@@ -18,12 +18,12 @@ use crate::image::document::{
     CheckedDescriptor, DocumentError, DocumentKind, LONGEST_DOCUMENT, REF_NAME, ReferencedBlob,
     parse_index,
 };
-use crate::image::load::{LoadError, LoadInput, LoadOptions, LoadProblem, Naming, Selection};
-use crate::image::location::Form;
+use crate::image::load::{ImageSelection, LoadError, LoadInput, LoadOptions, LoadProblem, Naming};
+use crate::image::location::ImageForm;
 use crate::image::manifest::{ImageManifest, parse_manifest};
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
-use crate::store::{Backend, FailureKind, Key, StoreError, StoreTransfer};
+use crate::store::{Backend, FailureKind, ObjectKey, StoreError, StoreTransfer};
 
 /// Folder of a mirror that is an OCI layout.
 pub const IMAGES: &str = "images";
@@ -59,9 +59,9 @@ impl MirrorProblem {
 
     pub(super) fn into_problem(self) -> RegistryProblem {
         match self {
-            Self::Fetch(StoreError::Interrupted) => {
-                RegistryProblem::Exchange(crate::store::registry::ExchangeError::Interrupted)
-            }
+            Self::Fetch(StoreError::Interrupted) => RegistryProblem::Exchange(
+                crate::store::registry::RegistryExchangeError::Interrupted,
+            ),
             Self::Fetch(error) => RegistryProblem::Keep(std::io::Error::other(error)),
             Self::Damaged { problem, .. } => RegistryProblem::Content(*problem),
             Self::Local(problem) => RegistryProblem::Content(problem),
@@ -70,12 +70,12 @@ impl MirrorProblem {
 }
 
 /// The layout of a mirror.
-pub(super) struct Layout<'l> {
+pub(super) struct MirrorLayout<'l> {
     pub(super) place: &'l dyn Backend,
     pub(super) transfer: &'l StoreTransfer<'l>,
 }
 
-impl Layout<'_> {
+impl MirrorLayout<'_> {
     fn damaged(&self, name: &str, problem: LoadProblem) -> MirrorProblem {
         let (name, place) = (name.to_owned(), self.place.name());
         MirrorProblem::Damaged { name, place, problem: Box::new(problem) }
@@ -148,7 +148,7 @@ impl Layout<'_> {
         &self,
         pull: &Pull<'_>,
         of_tree: bool,
-    ) -> Result<Option<Pulled>, MirrorProblem> {
+    ) -> Result<Option<PulledImage>, MirrorProblem> {
         self.take_first(pull, &self.find(pull.reference, &pull.options.platform)?, of_tree)
     }
 
@@ -158,7 +158,7 @@ impl Layout<'_> {
         pull: &Pull<'_>,
         targets: &[CheckedDescriptor],
         of_tree: bool,
-    ) -> Result<Option<Pulled>, MirrorProblem> {
+    ) -> Result<Option<PulledImage>, MirrorProblem> {
         let mut problems = Vec::new();
         for target in targets {
             match self.take_target(pull, target, of_tree) {
@@ -199,7 +199,7 @@ impl Layout<'_> {
         pull: &Pull<'_>,
         target: &CheckedDescriptor,
         of_tree: bool,
-    ) -> Result<Option<Pulled>, MirrorProblem> {
+    ) -> Result<Option<PulledImage>, MirrorProblem> {
         let Pull { store, reference, options, observer, .. } = *pull;
         let local =
             |error: crate::image::store::ImageStoreError| MirrorProblem::Local(error.into());
@@ -214,14 +214,14 @@ impl Layout<'_> {
                 store.name(&image, &names, observer).map_err(local)?;
             }
             let (reference, manifest) = (reference.clone(), image.manifest);
-            return Ok(Some(Pulled { reference, id: image.id, manifest, was_there }));
+            return Ok(Some(PulledImage { reference, id: image.id, manifest, was_there }));
         }
         let staged = store.staging_folder(observer).map_err(local)?;
         let folder = staged.folder.path().join("layout");
         self.gather(pull, target, &folder)?;
         let load = LoadOptions {
-            form: Some(Form::Oci),
-            selection: Selection::All,
+            form: Some(ImageForm::Oci),
+            selection: ImageSelection::All,
             naming: if of_tree { Naming::Nameless } else { Naming::As(reference.clone()) },
             platform: options.platform.clone(),
             limits: options.limits,
@@ -236,7 +236,7 @@ impl Layout<'_> {
         })?;
         let Some(image) = loaded.into_iter().next() else { return Ok(None) };
         let (reference, manifest) = (reference.clone(), image.manifest);
-        Ok(Some(Pulled { reference, id: image.id, manifest, was_there: false }))
+        Ok(Some(PulledImage { reference, id: image.id, manifest, was_there: false }))
     }
 
     /// Makes a layout with one image of the mirror, for loading.
@@ -315,7 +315,7 @@ impl Layout<'_> {
     }
 }
 
-fn key(name: &str) -> Key {
+fn key(name: &str) -> ObjectKey {
     name.parse().unwrap_or_else(|_| unreachable!("names in a layout are valid in a store"))
 }
 

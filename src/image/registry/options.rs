@@ -58,7 +58,7 @@ pub struct ImageMirrors {
 
 /// Result of a pull.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pulled {
+pub struct PulledImage {
     /// Name of the image.
     pub reference: ImageRef,
     /// Id of the image.

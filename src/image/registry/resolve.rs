@@ -10,7 +10,7 @@ use crate::image::load::LoadProblem;
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 use crate::store::registry::manifest::{self, DocumentRequest, ManifestDocument};
-use crate::store::registry::{ExchangeError, Wire};
+use crate::store::registry::{RegistryExchangeError, RegistryWire};
 
 /// Upper limit of nested indexes.
 const DEEPEST_INDEX: usize = 4;
@@ -18,7 +18,7 @@ const DEEPEST_INDEX: usize = 4;
 const MOST_DOCUMENTS: usize = 32;
 
 /// Result of resolving a name.
-pub(super) struct Resolved {
+pub(super) struct ResolvedName {
     /// Digest of the registry's document for the name: the manifest, or an index above the
     /// manifest.
     pub(super) top: BlobDigest,
@@ -48,7 +48,7 @@ impl Candidate {
     /// Fetches the manifest.
     pub(super) fn fetch(
         &self,
-        wire: &Wire<'_>,
+        wire: &RegistryWire<'_>,
         reference: &ImageRef,
     ) -> Result<ManifestDocument, RegistryProblem> {
         match self {
@@ -61,14 +61,17 @@ impl Candidate {
 /// Asks for the digest of a name's document; `None` if the registry does not answer in a single
 /// request.
 pub(super) fn current(
-    wire: &Wire<'_>,
+    wire: &RegistryWire<'_>,
     reference: &ImageRef,
-) -> Result<Option<BlobDigest>, ExchangeError> {
+) -> Result<Option<BlobDigest>, RegistryExchangeError> {
     manifest::head(wire, &request(&name(reference), &reference.familiar()))
 }
 
 /// Succeeds if the registry has a document of that name; where HEAD tells nothing, GET settles it.
-pub(super) fn look(wire: &Wire<'_>, reference: &ImageRef) -> Result<(), ExchangeError> {
+pub(super) fn look(
+    wire: &RegistryWire<'_>,
+    reference: &ImageRef,
+) -> Result<(), RegistryExchangeError> {
     if current(wire, reference)?.is_some() {
         return Ok(());
     }
@@ -79,10 +82,10 @@ pub(super) fn look(wire: &Wire<'_>, reference: &ImageRef) -> Result<(), Exchange
 
 /// Finds the manifests that a name may mean for a platform.
 pub(super) fn resolve(
-    wire: &Wire<'_>,
+    wire: &RegistryWire<'_>,
     reference: &ImageRef,
     platform: &Platform,
-) -> Result<Resolved, RegistryProblem> {
+) -> Result<ResolvedName, RegistryProblem> {
     let subject = reference.familiar();
     let name = name(reference);
     let first = request(&name, &subject);
@@ -106,12 +109,12 @@ pub(super) fn resolve(
             return Err(wrong("what the registry has", problem));
         }
     };
-    Ok(Resolved { top, candidates, problems })
+    Ok(ResolvedName { top, candidates, problems })
 }
 
 /// Fetches the target of an index entry.
 fn fetch(
-    wire: &Wire<'_>,
+    wire: &RegistryWire<'_>,
     target: &CheckedDescriptor,
     subject: &str,
 ) -> Result<ManifestDocument, RegistryProblem> {
@@ -184,7 +187,7 @@ impl<'s> ManifestSearch<'s> {
     /// cannot be used leaves those beside it.
     fn collect(
         &mut self,
-        wire: &Wire<'_>,
+        wire: &RegistryWire<'_>,
         index: Vec<CheckedDescriptor>,
         subject: &str,
         depth: usize,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tar::{Builder, EntryType, Header};
 
 use super::{SaveError, Saving, open};
-use crate::image::compression::Compression;
+use crate::image::compression::LayerCompression;
 use crate::image::digest::BlobDigest;
 use crate::image::store::Layer;
 
@@ -58,7 +58,7 @@ pub(super) fn write_docker(saving: &Saving<'_>, to: &mut dyn Write) -> Result<()
         // By the diff id, as in other tools' archives.
         let name = format!("{}.tar", layer.diff_id.hex());
         if !members.contains_key(&name) {
-            let member = if layer.compression == Compression::Zstd {
+            let member = if layer.compression == LayerCompression::Zstd {
                 SavedMember::Plain(layer, plain_size(saving, layer)?)
             } else {
                 SavedMember::Blob(&layer.digest, layer.size)

@@ -14,7 +14,7 @@ use std::io::Write;
 
 use fs_err::File;
 
-use super::location::{Form, StoredImage};
+use super::location::{ImageForm, StoredImage};
 use super::reference::ImageRef;
 use super::store::{Image, ImageStore};
 use crate::base::atomic::AtomicFile;
@@ -70,7 +70,7 @@ pub fn save(
 ) -> Result<(), SaveError> {
     let saving = Saving::new(store, image, destination)?;
     let place = destination.place;
-    if place.form == Form::Oci {
+    if place.form == ImageForm::Oci {
         return folder::write(&saving, &place.path);
     }
     let path = std::path::absolute(&place.path).map_err(SaveError::Write)?;
@@ -98,10 +98,14 @@ pub fn save_stream(
     to.flush().map_err(SaveError::Write)
 }
 
-fn write_archive(saving: &Saving<'_>, form: Form, to: &mut dyn Write) -> Result<(), SaveError> {
+fn write_archive(
+    saving: &Saving<'_>,
+    form: ImageForm,
+    to: &mut dyn Write,
+) -> Result<(), SaveError> {
     match form {
-        Form::DockerArchive => archive::write_docker(saving, to),
-        Form::Oci | Form::OciArchive => archive::write_oci(saving, to),
+        ImageForm::DockerArchive => archive::write_docker(saving, to),
+        ImageForm::Oci | ImageForm::OciArchive => archive::write_oci(saving, to),
     }
 }
 

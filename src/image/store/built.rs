@@ -14,7 +14,7 @@ use super::{Image, ImageStore, ImageStoreError};
 use crate::archive::ArchiveLimits;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
-use crate::image::compression::Compression;
+use crate::image::compression::LayerCompression;
 use crate::image::config::ImageConfig;
 use crate::image::digest::{BlobDigest, DiffId, ImageId};
 use crate::image::load::{Blob, LoadProblem, StagedImage, Staging};
@@ -29,7 +29,7 @@ pub struct BuiltLayer {
     /// The blob's bytes.
     pub size: u64,
     /// The blob's compression.
-    pub compression: Compression,
+    pub compression: LayerCompression,
     /// Digest of the uncompressed content.
     pub diff_id: DiffId,
 }
@@ -176,9 +176,9 @@ fn manifest(
         .iter()
         .map(|layer| {
             let ending = match layer.compression {
-                Compression::None => "",
-                Compression::Gzip => "+gzip",
-                Compression::Zstd => "+zstd",
+                LayerCompression::None => "",
+                LayerCompression::Gzip => "+gzip",
+                LayerCompression::Zstd => "+zstd",
             };
             json!({
                 "mediaType": format!("{}{ending}", media_type::LAYER),

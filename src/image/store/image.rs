@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::ImageStore;
-use crate::image::compression::Compression;
+use crate::image::compression::LayerCompression;
 use crate::image::config::{ImageConfig, RunConfig};
 use crate::image::digest::{BlobDigest, DiffId, ImageId};
 use crate::image::document::CheckedDescriptor;
@@ -42,7 +42,7 @@ pub struct Layer {
     /// The blob's media type.
     pub media_type: String,
     /// The blob's compression.
-    pub compression: Compression,
+    pub compression: LayerCompression,
     /// The blob's bytes.
     pub size: u64,
     /// Digest of the uncompressed content.
@@ -87,7 +87,7 @@ impl Image {
         target: &CheckedDescriptor,
         manifest: ImageManifest,
         config: ImageConfig,
-        compressions: Vec<Compression>,
+        compressions: Vec<LayerCompression>,
         references: Vec<ImageRef>,
     ) -> Self {
         let layers: Vec<Layer> = manifest

@@ -16,7 +16,7 @@ use crate::base::event::Observer;
 use crate::base::regular::read_own;
 use crate::image::digest::BlobDigest;
 use crate::image::load::{LoadError, LoadInput, LoadOptions, LoadProblem};
-use crate::image::location::{Form, StoredImage};
+use crate::image::location::{ImageForm, StoredImage};
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 
@@ -139,8 +139,8 @@ impl FileStamp {
 /// Path of the file that changes together with the location's content.
 fn changing_file(place: &StoredImage) -> PathBuf {
     match place.form {
-        Form::Oci => place.path.join("index.json"),
-        Form::OciArchive | Form::DockerArchive => place.path.clone(),
+        ImageForm::Oci => place.path.join("index.json"),
+        ImageForm::OciArchive | ImageForm::DockerArchive => place.path.clone(),
     }
 }
 

@@ -39,7 +39,7 @@ pub use super::store_error::ImageStoreError;
 
 use index::LayoutIndex;
 
-use super::compression::Compression;
+use super::compression::LayerCompression;
 use super::config::ImageConfig;
 use super::digest::BlobDigest;
 use super::document::{CheckedDescriptor, DocumentKind, LONGEST_DOCUMENT};
@@ -270,7 +270,7 @@ impl ImageStore {
                 let problem = format!("has {size} bytes instead of {}", layer.content.size);
                 return Err(damaged(&called, &what, problem));
             }
-            let compression = Compression::of_file(&path);
+            let compression = LayerCompression::of_file(&path);
             compressions.push(compression.map_err(|error| damaged(&called, &what, error))?);
         }
         Ok(Image::new(target, manifest, config, compressions, references))

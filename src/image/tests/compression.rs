@@ -3,7 +3,7 @@
 use super::*;
 use crate::archive::tests::variants::variants;
 use crate::archive::{ArchiveLimits, Compression as ArchiveCompression};
-use crate::image::compression::Compression;
+use crate::image::compression::LayerCompression;
 use crate::image::layers::{UnpackOptions, ensure_unpacked};
 use crate::image::store::LayerBlob;
 
@@ -25,7 +25,7 @@ fn each_form_of_a_layer_is_understood_in_one_way() {
         let files: Vec<_> = files.iter().map(|(name, bytes)| (&**name, &**bytes)).collect();
         let loaded = TestHome::new().load_bytes(&tar(&files));
         let name = &variant.name;
-        if Compression::of(variant.compression).is_none() {
+        if LayerCompression::of(variant.compression).is_none() {
             let error = loaded.unwrap_err();
             let expected = format!("it is compressed by {}", variant.compression.as_str());
             assert!(error.contains(&expected), "{name}: {error}");
@@ -63,7 +63,7 @@ fn an_image_and_a_layer_that_unpack_to_more_than_they_may_are_refused() {
         let whole = squeeze(&docker_archive(&["a:1"], std::slice::from_ref(&layer)));
         let error = TestHome::new().load_with(&whole, &options).unwrap_err();
         assert!(error.contains("524288 bytes, which is the limit"), "{compression:?}: {error}");
-        if Compression::of(compression).is_some() {
+        if LayerCompression::of(compression).is_some() {
             files[0].1 = squeeze(&layer);
             let files: Vec<_> = files.iter().map(|(name, bytes)| (&**name, &**bytes)).collect();
             let error = TestHome::new().load_with(&tar(&files), &options).unwrap_err();

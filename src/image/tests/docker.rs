@@ -1,7 +1,7 @@
 //! Docker archives.
 
 use super::*;
-use crate::image::load::{Naming, Selection};
+use crate::image::load::{ImageSelection, Naming};
 
 #[test]
 fn an_image_keeps_the_id_of_its_configuration() {
@@ -86,17 +86,17 @@ fn one_of_several_images_is_selected_by_name() {
         let options = LoadOptions { selection, naming, ..LoadOptions::default() };
         TestHome::new().load_with(&archive, &options)
     };
-    let named = |text: &str| Selection::Named(text.to_owned());
+    let named = |text: &str| ImageSelection::Named(text.to_owned());
     let loaded = load(named("b:2"), Naming::As("c".parse().unwrap())).unwrap();
     assert_eq!(loaded[0].id.sum(), digest(&config_two).sum());
     assert_eq!(loaded[0].reference.as_ref().unwrap().familiar(), "c:latest");
-    let loaded = load(Selection::OneFor("a:1".parse().unwrap()), Naming::Nameless).unwrap();
+    let loaded = load(ImageSelection::OneFor("a:1".parse().unwrap()), Naming::Nameless).unwrap();
     assert_eq!((loaded.len(), &loaded[0].reference), (1, &None));
     let error = load(named("c"), Naming::Own).unwrap_err();
     assert!(error.contains("no image \"c\"; it has a:1, docker.io/library/b:2"), "{error}");
-    let error = load(Selection::OneFor("c".parse().unwrap()), Naming::Own).unwrap_err();
+    let error = load(ImageSelection::OneFor("c".parse().unwrap()), Naming::Own).unwrap_err();
     assert!(error.contains("several images"), "{error}");
-    let error = load(Selection::All, Naming::As("c".parse().unwrap())).unwrap_err();
+    let error = load(ImageSelection::All, Naming::As("c".parse().unwrap())).unwrap_err();
     assert!(error.contains("several images"), "{error}");
 }
 
@@ -127,7 +127,7 @@ fn an_image_for_another_machine_leaves_the_others() {
 
 #[test]
 fn what_newer_dockers_write_is_read_as_a_layout() {
-    let mut layout = Layout::default();
+    let mut layout = TestLayout::default();
     let id = layout.add(Some("14.04"), &Platform::host(), b"1");
     layout.entries[0]["annotations"]["io.containerd.image.name"] =
         "docker.io/library/u:14.04".into();

@@ -17,7 +17,7 @@ fn changed(change: impl FnOnce(&mut Vec<(String, Vec<u8>)>)) -> Vec<u8> {
 
 /// An archive of one image's layout after a change to its files.
 fn changed_layout(change: impl FnOnce(&mut Vec<(String, Vec<u8>)>)) -> Vec<u8> {
-    let mut layout = Layout::default();
+    let mut layout = TestLayout::default();
     layout.add(Some("x:1"), &Platform::host(), b"1");
     let mut files = layout.files();
     change(&mut files);
@@ -50,7 +50,7 @@ fn changed_and_missing_parts_are_named() {
 
 #[test]
 fn a_layout_in_a_folder_is_checked_alike() {
-    let mut layout = Layout::default();
+    let mut layout = TestLayout::default();
     layout.add(Some("x:1"), &Platform::host(), b"1");
     let blob = format!("blobs/sha256/{}", digest(&layout.blobs[1]).hex());
     let folder = layout.folder();
@@ -150,7 +150,7 @@ fn what_unpacks_to_more_than_it_may_is_refused() {
     after_the_end.extend(&zeros);
     assert!(load(&gzip(&after_the_end)).contains("more than 1048576 bytes"));
     // Any number of entries that lead to one long document.
-    let mut layout = Layout::default();
+    let mut layout = TestLayout::default();
     let index = format!("{}{{\"schemaVersion\": 2, \"manifests\": []}}", " ".repeat(200_000));
     let entry = layout.blob(INDEX, index.into_bytes());
     (0..6).for_each(|_| layout.enter(entry.clone(), None));
@@ -188,7 +188,7 @@ fn records_and_documents_have_a_largest_size() {
         files[3].1.resize(17 << 20, b' ');
     });
     refused(&long, "manifest.json has 17825792 bytes");
-    let mut layout = Layout::default();
+    let mut layout = TestLayout::default();
     let mut entry = layout.blob(INDEX, b"{}".to_vec());
     for _ in 0..9 {
         let index = serde_json::json!({"schemaVersion": 2, "manifests": [entry]}).to_string();

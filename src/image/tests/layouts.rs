@@ -1,8 +1,8 @@
 //! OCI layouts, as folders and as archives.
 
 use super::*;
-use crate::image::load::Selection;
-use crate::image::location::Form;
+use crate::image::load::ImageSelection;
+use crate::image::location::ImageForm;
 
 fn other_platform() -> Platform {
     Platform { os: "linux".into(), architecture: "vax".into(), variant: None }
@@ -12,7 +12,7 @@ fn other_platform() -> Platform {
 fn folders_and_archives_give_the_same() {
     let (plain, zipped) = (tar(&[("a", b"1")]), tar(&[("b", b"2")]));
     let packed = tar(&[("c", b"3")]);
-    let mut layout = Layout::default();
+    let mut layout = TestLayout::default();
     let config = config(&[plain.clone(), zipped.clone(), packed.clone()]);
     let id = digest(&config);
     let entry = layout.image(
@@ -40,7 +40,7 @@ fn folders_and_archives_give_the_same() {
 #[test]
 fn the_image_for_this_machine_is_chosen() {
     let host = Platform::host();
-    let mut layout = Layout::default();
+    let mut layout = TestLayout::default();
     let mut inner = Vec::new();
     let mut wanted = None;
     for platform in [other_platform(), host.clone()] {
@@ -78,7 +78,7 @@ fn the_image_for_this_machine_is_chosen() {
 
 #[test]
 fn a_single_image_for_another_machine_is_refused() {
-    let mut layout = Layout::default();
+    let mut layout = TestLayout::default();
     layout.add(Some("x:1"), &other_platform(), b"1");
     let error = TestHome::new().load_bytes(&layout.archive()).unwrap_err();
     assert!(error.contains("only for linux/vax"), "{error}");
@@ -91,7 +91,7 @@ fn the_content_of_a_layer_decides_on_its_compression() {
     let plain = tar(&[("a", b"1")]);
     for ending in ["", "+gzip", "+zstd"] {
         for stored in [plain.clone(), gzip(&plain), zstd(&plain)] {
-            let mut layout = Layout::default();
+            let mut layout = TestLayout::default();
             let config = config(std::slice::from_ref(&plain));
             let entry = layout.image(config, &[(ending, stored.clone())]);
             layout.enter(entry, Some("x:1"));
@@ -105,7 +105,7 @@ fn the_content_of_a_layer_decides_on_its_compression() {
             let unpacked =
                 crate::image::layers::ensure_unpacked(&folder, &layers, &options, |_| false);
             assert_eq!(fs_err::read(unpacked.unwrap()[0].join("a")).unwrap(), b"1");
-            let expected = crate::image::compression::Compression::of(
+            let expected = crate::image::compression::LayerCompression::of(
                 crate::archive::Compression::of(&stored),
             );
             assert_eq!(Some(image.layers[0].compression), expected);
@@ -115,7 +115,7 @@ fn the_content_of_a_layer_decides_on_its_compression() {
 
 #[test]
 fn entries_that_are_no_image_leave_the_others() {
-    let artifact = |layout: &mut Layout, kind: &str| {
+    let artifact = |layout: &mut TestLayout, kind: &str| {
         let config = layout.blob(kind, b"{}".to_vec());
         let manifest = serde_json::json!({
             "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [config],
@@ -130,7 +130,7 @@ fn entries_that_are_no_image_leave_the_others() {
     };
     for name in [None, Some("other:1")] {
         for odd in 0..6 {
-            let mut layout = Layout::default();
+            let mut layout = TestLayout::default();
             let entry = match odd {
                 0 => artifact(&mut layout, "application/vnd.cncf.helm.config.v1+json"),
                 1 => artifact(&mut layout, "application/vnd.oci.empty.v1+json"),
@@ -164,7 +164,7 @@ fn an_entry_that_cannot_be_used_leaves_the_image_beside_it() {
         let index = serde_json::json!({"schemaVersion": 2, "manifests": entries});
         index.to_string().into_bytes()
     };
-    let mut layout = Layout::default();
+    let mut layout = TestLayout::default();
     let id = layout.add(None, &Platform::host(), b"1");
     let image = layout.entries.pop().unwrap();
     let missing = |kind: &str| {
@@ -179,7 +179,7 @@ fn an_entry_that_cannot_be_used_leaves_the_image_beside_it() {
     for (number, entry) in odd.iter().enumerate() {
         for is_inner in [false, true] {
             let entries = [entry.clone(), image.clone()];
-            let mut layout = Layout { blobs: layout.blobs.clone(), entries: Vec::new() };
+            let mut layout = TestLayout { blobs: layout.blobs.clone(), entries: Vec::new() };
             if is_inner {
                 let outer = layout.blob(INDEX, index(&entries));
                 layout.enter(outer, Some("x:1"));
@@ -208,7 +208,7 @@ fn an_entry_that_cannot_be_used_leaves_the_image_beside_it() {
 
 #[test]
 fn what_is_left_out_is_said() {
-    let mut layout = Layout::default();
+    let mut layout = TestLayout::default();
     layout.add(Some("other:1"), &other_platform(), b"other");
     layout.add(Some("x:1"), &Platform::host(), b"1");
     let (home, told) = (TestHome::new(), Events::default());
@@ -222,7 +222,7 @@ fn what_is_left_out_is_said() {
 #[test]
 fn of_entries_without_a_platform_the_configurations_tell() {
     for platform in [serde_json::Value::Null, serde_json::json!({"os": "linux"})] {
-        let mut layout = Layout::default();
+        let mut layout = TestLayout::default();
         layout.add(None, &other_platform(), b"other");
         let id = layout.add(None, &Platform::host(), b"1");
         for entry in &mut layout.entries {
@@ -244,7 +244,7 @@ fn an_index_that_other_tools_wrote_keeps_their_entries() {
         "platform": {"os": "linux"}, "x": [1],
     });
     let home = TestHome::new();
-    let mut layout = Layout::default();
+    let mut layout = TestLayout::default();
     layout.add(Some("x:1"), &Platform::host(), b"1");
     home.load_bytes(&layout.archive()).unwrap();
     let path = home.store.folder().join("index.json");
@@ -267,7 +267,7 @@ fn images_saved_at_once_into_one_layout_are_all_there() {
     use crate::image::location::StoredImage;
     use crate::image::save::{SaveDestination, save};
     let home = TestHome::new();
-    let mut layout = Layout::default();
+    let mut layout = TestLayout::default();
     let called: Vec<String> = (0..12).map(|number| format!("x:{number}")).collect();
     for name in &called {
         layout.add(Some(name), &Platform::host(), name.as_bytes());
@@ -283,7 +283,7 @@ fn images_saved_at_once_into_one_layout_are_all_there() {
             fs_err::write(path.join("index.json"), index).unwrap();
         }
         let save_one = |name: &String| {
-            let place = StoredImage { form: Form::Oci, path: path.clone(), reference: None };
+            let place = StoredImage { form: ImageForm::Oci, path: path.clone(), reference: None };
             let image = home.store.find_any(name).unwrap();
             let name = name.parse().unwrap();
             save(&home.store, &image, &SaveDestination { place: &place, name: Some(&name) })
@@ -299,7 +299,7 @@ fn images_saved_at_once_into_one_layout_are_all_there() {
     let other = tempfile::tempdir().unwrap();
     fs_err::write(other.path().join("x"), "").unwrap();
     let path = other.path().to_owned();
-    let place = StoredImage { form: Form::Oci, path, reference: None };
+    let place = StoredImage { form: ImageForm::Oci, path, reference: None };
     let image = home.store.find_any("x:1").unwrap();
     save(&home.store, &image, &SaveDestination { place: &place, name: None }).unwrap_err();
     assert_eq!(names(other.path()), ["x"]);
@@ -310,7 +310,7 @@ fn an_image_is_not_saved_through_symlinks() {
     use crate::image::location::StoredImage;
     use crate::image::save::{SaveDestination, save};
     let home = TestHome::new();
-    let mut layout = Layout::default();
+    let mut layout = TestLayout::default();
     layout.add(Some("x:1"), &Platform::host(), b"1");
     home.load_bytes(&layout.archive()).unwrap();
     let image = home.store.find_any("x:1").unwrap();
@@ -329,7 +329,7 @@ fn an_image_is_not_saved_through_symlinks() {
             crate::base::removal::remove_all(&link).unwrap();
         }
         fs_err::os::unix::fs::symlink(&elsewhere, &link).unwrap();
-        let stored = StoredImage { form: Form::Oci, path: folder, reference: None };
+        let stored = StoredImage { form: ImageForm::Oci, path: folder, reference: None };
         let destination = SaveDestination { place: &stored, name: None };
         let error = save(&home.store, &image, &destination).unwrap_err().to_string();
         assert!(error.contains("symlink"), "{name}: {error}");
@@ -340,7 +340,7 @@ fn an_image_is_not_saved_through_symlinks() {
     // A blob that is a symlink is replaced.
     let place = tempfile::tempdir().unwrap();
     let folder = place.path().join("layout");
-    let stored = StoredImage { form: Form::Oci, path: folder.clone(), reference: None };
+    let stored = StoredImage { form: ImageForm::Oci, path: folder.clone(), reference: None };
     let destination = SaveDestination { place: &stored, name: None };
     save(&home.store, &image, &destination).unwrap();
     let blob = folder.join("blobs/sha256").join(image.layers[0].digest.hex());
@@ -354,7 +354,7 @@ fn an_image_is_not_saved_through_symlinks() {
 
 #[test]
 fn bare_tags_select_but_do_not_name() {
-    let mut layout = Layout::default();
+    let mut layout = TestLayout::default();
     let one = layout.add(Some("latest"), &Platform::host(), b"1");
     let two = layout.add(Some("base"), &Platform::host(), b"2");
     layout.add(None, &Platform::host(), b"3");
@@ -363,9 +363,9 @@ fn bare_tags_select_but_do_not_name() {
     assert_eq!(loaded.len(), 3);
     assert!(loaded.iter().all(|image| image.reference.is_none()));
     for (name, id) in [("latest", &one), ("base", &two)] {
-        let selection = Selection::Named(name.to_owned());
+        let selection = ImageSelection::Named(name.to_owned());
         let options =
-            LoadOptions { selection, form: Some(Form::OciArchive), ..LoadOptions::default() };
+            LoadOptions { selection, form: Some(ImageForm::OciArchive), ..LoadOptions::default() };
         let loaded = home.load_with(&layout.archive(), &options).unwrap();
         assert_eq!(loaded[0].id.sum(), id.sum());
     }
@@ -373,11 +373,11 @@ fn bare_tags_select_but_do_not_name() {
 
 #[test]
 fn a_form_that_is_asked_for_is_insisted_on() {
-    let layout = Layout::default().archive();
+    let layout = TestLayout::default().archive();
     let docker = docker_archive(&["x"], &[tar(&[])]);
     for (form, bytes, message) in [
-        (Form::DockerArchive, &layout, "no manifest.json"),
-        (Form::OciArchive, &docker, "no index.json"),
+        (ImageForm::DockerArchive, &layout, "no manifest.json"),
+        (ImageForm::OciArchive, &docker, "no index.json"),
     ] {
         let options = LoadOptions { form: Some(form), ..LoadOptions::default() };
         let error = TestHome::new().load_with(bytes, &options).unwrap_err();
@@ -394,7 +394,7 @@ fn a_form_that_is_asked_for_is_insisted_on() {
 
 #[test]
 fn an_archive_may_come_through_a_named_pipe() {
-    let mut layout = Layout::default();
+    let mut layout = TestLayout::default();
     layout.add(Some("x:1"), &Platform::host(), b"1");
     let home = TestHome::new();
     let pipe = home.folder.path().join("pipe");

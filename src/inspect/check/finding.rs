@@ -68,12 +68,12 @@ pub enum Rule {
 
 /// Findings so far, each once.
 #[derive(Debug, Default)]
-pub(super) struct Findings {
+pub(super) struct TreeFindings {
     pub(super) all: Vec<TreeFinding>,
     seen: HashSet<String>,
 }
 
-impl Findings {
+impl TreeFindings {
     pub(super) fn error(&mut self, rule: Rule, report: Report) {
         self.add(Severity::Error, rule, report);
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::inputs::{REQUIRES, flat, rank};
-use super::records::{KnownBuild, Records};
+use super::records::{KnownBuild, RecordFolders};
 use crate::build::id::PackageIdentity;
 use crate::build::project::{AtHand, Project};
 use crate::package::{PackageId, PackageName, Requirement, Variant};
@@ -62,7 +62,7 @@ pub fn compare(
     known: &AtHand,
     key: &PackageKey,
     other: &KnownBuild,
-    records: &Records,
+    records: &RecordFolders,
 ) -> Option<BuildComparison> {
     let now = known.identities.get(key)?;
     let mut comparison = BuildComparison {

@@ -109,7 +109,7 @@ impl RecordsError {
 
 /// Places with records.
 #[derive(Debug, Clone)]
-pub struct Records {
+pub struct RecordFolders {
     /// Folders with `builds/` or `records/`, in the order in which they are asked.
     folders: Vec<PathBuf>,
     cache: Cache,
@@ -126,7 +126,7 @@ struct RecordFile {
     package_version: Option<crate::package::Version>,
 }
 
-impl Records {
+impl RecordFolders {
     /// Records of a tree's builds; `stores` are folders with others, which are asked first.
     pub fn new(home: &Home, cache: &Cache, stores: Vec<PathBuf>, caches: Vec<PathBuf>) -> Self {
         let own = home.root().to_owned();
@@ -335,7 +335,7 @@ mod tests {
     fn an_archive_of_a_trees_cache_cannot_fill_memory_by_a_name() {
         let place = tempfile::tempdir().unwrap();
         let (home, cache) = (Home::new(place.path().join("home"), None), Cache::of(place.path()));
-        let records = Records::new(&home, &cache, Vec::new(), Vec::new());
+        let records = RecordFolders::new(&home, &cache, Vec::new(), Vec::new());
         let id: PackageId = "p--1".parse().unwrap();
         fs_err::create_dir_all(cache.package_folder(id.name())).unwrap();
         for (name_length, is_found) in [(200, true), (2 << 20, false)] {

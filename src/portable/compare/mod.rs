@@ -48,13 +48,13 @@ pub enum ArchiveComparison {
         /// Number of entries of both.
         entries: usize,
         /// Entries that differ, in the order of their paths.
-        differences: Vec<Difference>,
+        differences: Vec<EntryDifference>,
     },
 }
 
 /// Entry that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
+pub struct EntryDifference {
     /// Path in the package.
     pub path: String,
     /// Difference in words.
@@ -124,7 +124,7 @@ pub fn compare(
             }
         };
         let path = format!("./{}", crate::archive::readable(path.as_bytes()));
-        Difference { path, what, causes }
+        EntryDifference { path, what, causes }
     };
     let differences = paths.into_iter().map(difference).collect();
     Ok(ArchiveComparison::Different { entries, differences })
@@ -262,7 +262,7 @@ mod tests {
         archive
     }
 
-    fn differences(one: &Path, other: &Path, times: BuildTimes) -> (usize, Vec<Difference>) {
+    fn differences(one: &Path, other: &Path, times: BuildTimes) -> (usize, Vec<EntryDifference>) {
         let compared = compare(one, other, times, &ArchiveLimits::default(), &Interrupt::default());
         match compared.unwrap() {
             ArchiveComparison::Different { entries, differences } => (entries, differences),

@@ -14,7 +14,7 @@ use crate::container::bundle;
 use crate::container::console::Streams;
 use crate::container::machine::Condition;
 use crate::container::recorder::Recorder;
-use crate::container::run::{self, ContainerEnding, Recording, RunError, RunOptions};
+use crate::container::run::{self, ContainerEnding, ContainerRunOptions, Recording, RunError};
 use crate::container::sandbox::{Bind, Sandbox, User};
 use crate::container::seccomp::{self, table};
 use crate::container::within_root::{Ownership, locate, make_folders, read_text};
@@ -224,12 +224,12 @@ impl Prepared<'_> {
     }
 
     /// Rows of the seccomp filter for the command's user, without those that a recorder answers.
-    fn rows(&self) -> Vec<table::Row> {
+    fn rows(&self) -> Vec<table::PolicyRow> {
         [&table::refused()[..], &self.pretended()].concat()
     }
 
     /// Calls that are answered as done, since they cannot be with one id.
-    fn pretended(&self) -> Vec<table::Row> {
+    fn pretended(&self) -> Vec<table::PolicyRow> {
         // The kernel tells any other user than root which ids it may not become.
         match (self.workspace.is_single(), self.user.uid == 0) {
             (true, true) => table::pretended(),
@@ -267,7 +267,7 @@ impl Prepared<'_> {
         let Attachments { name: _, log, log_path, inherited, recorder, streams } = attachments;
         let is_single = self.workspace.is_single();
         let refused = table::refused();
-        let filter = |rows: &[table::Row]| seccomp::build(&[&refused[..], rows].concat());
+        let filter = |rows: &[table::PolicyRow]| seccomp::build(&[&refused[..], rows].concat());
         let is_root = self.user.uid == 0;
         let pretended = self.pretended();
         let recording = recorder.map(|recorder| {
@@ -275,7 +275,7 @@ impl Prepared<'_> {
             Recording { recorder, filter: filter(&[&asked[..], &pretended].concat()) }
         });
         let ids = self.ids();
-        let options = RunOptions {
+        let options = ContainerRunOptions {
             log,
             time_limit: self.command.time_limit,
             log_limit: self.command.log_limit,

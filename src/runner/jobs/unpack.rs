@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::archive::ArchiveLimits;
 use crate::container::idmap::{IdMap, Tier};
-use crate::container::inputs::Inputs;
+use crate::container::inputs::BoundFolders;
 use crate::container::namespace::Network;
 use crate::image::store::LayerBlob;
 use crate::runner::job::{Job, JobFailure, Performed};
@@ -33,7 +33,7 @@ impl Job for UnpackJob {
 
     fn perform(&self) -> Performed<'_, ()> {
         let unpack = || {
-            let mut inputs = Inputs::default();
+            let mut inputs = BoundFolders::default();
             inputs.add(&self.folder);
             self.layers.iter().for_each(|layer| inputs.add_parent(&layer.path));
             let view = workspace::enter(&self.map, &self.view, inputs.folders(), Network::None)?;

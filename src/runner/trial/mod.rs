@@ -190,7 +190,7 @@ impl FeatureFinding {
 
 /// Findings on all features.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Report {
+pub struct FeatureReport {
     /// System at hand.
     pub system: System,
     /// Tier of builds, if there is one.
@@ -199,7 +199,7 @@ pub struct Report {
     pub features: Vec<FeatureFinding>,
 }
 
-impl Report {
+impl FeatureReport {
     /// True if a feature is there.
     pub fn has(&self, feature: Feature) -> bool {
         let found = self.features.iter().find(|finding| finding.feature == feature);
@@ -208,7 +208,7 @@ impl Report {
 }
 
 /// Tries all features.
-pub fn try_all(settings: &RunnerSettings, system: System) -> Report {
+pub fn try_all(settings: &RunnerSettings, system: System) -> FeatureReport {
     let mut features = Vec::new();
     let run = settings.home.start_run();
     let tier = if let Ok(run) = &run {
@@ -231,7 +231,7 @@ pub fn try_all(settings: &RunnerSettings, system: System) -> Report {
     features.extend(programs::try_git(&settings.isolation.search_path, &system));
     features.extend(folders::try_folders(&settings.home, run.as_ref()));
     features.sort_by_key(|finding| finding.feature);
-    Report { system, tier, features }
+    FeatureReport { system, tier, features }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use super::system::{Package, System};
+use super::system::{System, SystemPackage};
 use super::tiers::as_typed;
 use super::{Feature, FeatureFinding};
 use crate::base::causes::with_causes;
@@ -17,14 +17,14 @@ use crate::runner::session::RunnerSettings;
 
 /// Tries git and git-lfs.
 pub(super) fn try_git(search_path: &str, system: &System) -> [FeatureFinding; 2] {
-    let answer = |feature, package: &Package, arguments: &[&str]| match said(search_path, arguments)
-    {
-        Ok(version) => FeatureFinding::works(feature, version),
-        Err(reason) => FeatureFinding::missing(feature, reason, vec![system.install(package)]),
-    };
+    let answer =
+        |feature, package: &SystemPackage, arguments: &[&str]| match said(search_path, arguments) {
+            Ok(version) => FeatureFinding::works(feature, version),
+            Err(reason) => FeatureFinding::missing(feature, reason, vec![system.install(package)]),
+        };
     [
-        answer(Feature::Git, &Package::GIT, &["--version"]),
-        answer(Feature::GitLfs, &Package::GIT_LFS, &["lfs", "version"]),
+        answer(Feature::Git, &SystemPackage::GIT, &["--version"]),
+        answer(Feature::GitLfs, &SystemPackage::GIT_LFS, &["lfs", "version"]),
     ]
 }
 
@@ -69,7 +69,7 @@ pub(super) fn try_network(
         return FeatureFinding::missing(
             feature,
             detail,
-            vec![system.install(&Package::SLIRP), alternative],
+            vec![system.install(&SystemPackage::SLIRP), alternative],
         );
     };
     let (Uplink::Pasta(program) | Uplink::Slirp(program)) = &uplink;
@@ -88,7 +88,7 @@ pub(super) fn try_network(
             None => system.as_root("modprobe tun"),
         });
     } else if matches!(uplink, Uplink::Pasta(_)) {
-        remedies.push(system.install(&Package::SLIRP));
+        remedies.push(system.install(&SystemPackage::SLIRP));
     }
     remedies.push(alternative);
     FeatureFinding::missing(feature, reason, remedies)

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::unistd::{Gid, Uid};
 
-use super::system::{Engine, Package, System};
+use super::system::{ContainerEngine, System, SystemPackage};
 use super::{Feature, FeatureFinding};
 use crate::base::causes::with_causes;
 use crate::container::cgroup;
@@ -19,14 +19,18 @@ use crate::runner::jobs::trial::{FilterJob, Filters};
 use crate::runner::session::RunnerSettings;
 
 /// Findings on the tiers.
-pub(super) struct Tried {
+pub(super) struct TierFindings {
     /// Abilities of the machine in the tier of builds, if there is one.
     pub(super) machine: Option<Machine>,
     pub(super) findings: Vec<FeatureFinding>,
 }
 
 /// Tries both tiers, and all that containers have in the better one.
-pub(super) fn try_tiers(settings: &RunnerSettings, run: &RunScratch, system: &System) -> Tried {
+pub(super) fn try_tiers(
+    settings: &RunnerSettings,
+    run: &RunScratch,
+    system: &System,
+) -> TierFindings {
     let (namespaces, filters) = match try_user_namespaces(settings) {
         Ok(filters) => {
             let works = "the kernel gives them to this user";
@@ -39,7 +43,7 @@ pub(super) fn try_tiers(settings: &RunnerSettings, run: &RunScratch, system: &Sy
                 .map(|feature| FeatureFinding::untried(feature, Feature::UserNamespaces))
                 .collect();
             findings.push(FeatureFinding::missing(Feature::UserNamespaces, reason, remedies));
-            return Tried { machine: None, findings };
+            return TierFindings { machine: None, findings };
         }
     };
     let ranges = try_ranges(settings, run, system);
@@ -57,11 +61,11 @@ pub(super) fn try_tiers(settings: &RunnerSettings, run: &RunScratch, system: &Sy
         let inside = Feature::ALL.into_iter().filter(|feature| is_inside(*feature));
         let left = inside.filter(|feature| !matches!(feature, Feature::Ranges | Feature::Single));
         findings.extend(left.map(|feature| FeatureFinding::untried(feature, Feature::Single)));
-        return Tried { machine: None, findings };
+        return TierFindings { machine: None, findings };
     };
     findings.extend(of_filters(filters, system));
     findings.extend(of_machine(&machine, system));
-    Tried { machine: Some(machine), findings }
+    TierFindings { machine: Some(machine), findings }
 }
 
 /// True for a feature of containers, which is tried inside namespaces.
@@ -119,7 +123,7 @@ fn try_ranges(
 ) -> Result<Machine, Lack> {
     let map = isolation::find_ranges(&settings.isolation).map_err(|error| {
         let remedy = match (&error, error.command()) {
-            (NoRanges::NoPrograms, _) => system.install(&Package::UIDMAP),
+            (NoRanges::NoPrograms, _) => system.install(&SystemPackage::UIDMAP),
             (_, Some(command)) => system.as_root(&command),
             (_, None) => error.remedy(),
         };
@@ -213,7 +217,7 @@ fn ids_in_words(map: &IdMap) -> String {
 fn of_filters(filters: Filters, system: &System) -> [FeatureFinding; 2] {
     let remedies = || match system.container {
         Some(engine) => {
-            let engine = if engine == Engine::Podman { "podman" } else { "docker" };
+            let engine = if engine == ContainerEngine::Podman { "podman" } else { "docker" };
             vec![format!(
                 "start the outer container with a profile that permits seccomp: {engine} run --security-opt seccomp=unconfined"
             )]
@@ -242,10 +246,12 @@ fn of_filters(filters: Filters, system: &System) -> [FeatureFinding; 2] {
 /// Findings on what the probe of a tier has found.
 fn of_machine(machine: &Machine, system: &System) -> Vec<FeatureFinding> {
     let unmask = match system.container {
-        Some(Engine::Podman) => {
+        Some(ContainerEngine::Podman) => {
             "start the outer container with an unmasked /proc: podman run --security-opt unmask=ALL"
         }
-        Some(Engine::Kubernetes) => "give the pod's container securityContext.procMount: Unmasked",
+        Some(ContainerEngine::Kubernetes) => {
+            "give the pod's container securityContext.procMount: Unmasked"
+        }
         _ => {
             "start the outer container with an unmasked /proc: docker run --security-opt systempaths=unconfined"
         }
@@ -352,7 +358,7 @@ pub(super) fn try_cgroups(system: &System) -> FeatureFinding {
         ),
         Err(error) => {
             let remedy = match system.container {
-                Some(Engine::Podman) => {
+                Some(ContainerEngine::Podman) => {
                     "podman run --systemd=always, whose /sys/fs/cgroup can be written"
                 }
                 Some(_) => {

@@ -11,20 +11,20 @@ use futures_util::StreamExt;
 use object_store::{CopyMode, GetOptions, ObjectStoreExt};
 
 use super::address::{CloudAddress, CloudKind};
-use super::connected::Connected;
+use super::connected::ConnectedStore;
 use super::copy::{self, Copied, LARGEST_COPY};
 use super::download::{DownloadDestination, ObjectDownload, check};
 use super::error::CloudError;
-use super::operation::{COPY, CloudFailure, Operation, PUT, REPLACE};
+use super::operation::{COPY, CloudFailure, CloudOperation, PUT, REPLACE};
 use super::settings::CloudSettings;
 use super::{azure, gcs, s3, upload};
 use crate::base::atomic::naming_file;
 use crate::base::http::{HttpClient, HttpOptions};
 use crate::store::backend::{
-    About, Backend, Got, Listed, ObjectContent, ObjectHead, Put, StoreTransfer, through_file,
+    About, Backend, GotObject, Listed, ObjectContent, ObjectHead, Put, StoreTransfer, through_file,
 };
 use crate::store::error::StoreError;
-use crate::store::key::Key;
+use crate::store::key::ObjectKey;
 use upload::ObjectUpload;
 
 /// Upper limit of the number of objects in a list, against lists without an end.
@@ -36,7 +36,7 @@ pub struct CloudBackend {
     address: CloudAddress,
     settings: CloudSettings,
     http: HttpClient,
-    connected: OnceLock<Result<Connected, (String, Option<String>)>>,
+    connected: OnceLock<Result<ConnectedStore, (String, Option<String>)>>,
     /// Set once the store is known to have the bucket.
     has_bucket: OnceLock<()>,
 }
@@ -55,13 +55,13 @@ impl CloudBackend {
     fn operation<'s>(
         &'s self,
         verb: &'static str,
-        key: Option<&'s Key>,
+        key: Option<&'s ObjectKey>,
         transfer: &StoreTransfer<'s>,
-    ) -> Operation<'s> {
-        Operation::new(&self.address, self.options(), verb, key, transfer)
+    ) -> CloudOperation<'s> {
+        CloudOperation::new(&self.address, self.options(), verb, key, transfer)
     }
 
-    fn connected(&self) -> Result<&Connected, CloudFailure> {
+    fn connected(&self) -> Result<&ConnectedStore, CloudFailure> {
         let made = self.connected.get_or_init(|| {
             let made = match self.address.kind() {
                 CloudKind::S3 => s3::connect(&self.address, &self.settings.s3, self.options()),
@@ -80,7 +80,7 @@ impl CloudBackend {
 
     /// Asks for an object's size. Answers without a body do not tell a bucket that is missing from an
     /// object that is, and give no reason for a refusal: then a part of the object is asked for.
-    fn size(&self, operation: &Operation<'_>, key: &Key) -> Result<u64, CloudFailure> {
+    fn size(&self, operation: &CloudOperation<'_>, key: &ObjectKey) -> Result<u64, CloudFailure> {
         let (store, path) = (self.connected()?, self.address.path(key));
         let head = async || {
             let options = GetOptions { head: true, ..GetOptions::default() };
@@ -116,7 +116,7 @@ impl CloudBackend {
     fn upload(
         &self,
         verb: &'static str,
-        key: &Key,
+        key: &ObjectKey,
         upload: &ObjectUpload<'_>,
         transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
@@ -129,7 +129,7 @@ impl CloudBackend {
     /// Copies an object, unless it is too large for the store to do so.
     fn copy_within(
         &self,
-        [from, to]: [&Key; 2],
+        [from, to]: [&ObjectKey; 2],
         mode: CopyMode,
         transfer: &StoreTransfer<'_>,
     ) -> Result<Copied, StoreError> {
@@ -145,7 +145,7 @@ impl CloudBackend {
 
     /// Content type and cache control that the store has for an object.
     #[cfg(test)]
-    pub(crate) fn headers(&self, key: &Key) -> (Option<String>, Option<String>) {
+    pub(crate) fn headers(&self, key: &ObjectKey) -> (Option<String>, Option<String>) {
         use object_store::Attribute;
         let quiet = StoreTransfer { subject: "s", observer: &crate::base::event::Silent };
         let operation = self.operation("look for", Some(key), &quiet);
@@ -159,11 +159,11 @@ impl CloudBackend {
 
     fn download(
         &self,
-        operation: &Operation<'_>,
-        key: &Key,
+        operation: &CloudOperation<'_>,
+        key: &ObjectKey,
         range: Option<Range<u64>>,
         to: &mut dyn DownloadDestination,
-    ) -> Result<Got, CloudFailure> {
+    ) -> Result<GotObject, CloudFailure> {
         let (store, have) = (self.connected()?, Cell::new(0));
         let path = self.address.path(key);
         operation.run(ObjectDownload::new(operation, &*store.objects, path, range, to, &have).run())
@@ -177,11 +177,11 @@ impl Backend for CloudBackend {
 
     fn get_within(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         longest: u64,
         to: &mut File,
         transfer: &StoreTransfer<'_>,
-    ) -> Result<Got, StoreError> {
+    ) -> Result<GotObject, StoreError> {
         let mut operation = self.operation("get", Some(key), transfer);
         operation.longest = longest.min(operation.longest);
         self.download(&operation, key, None, to).map_err(|failure| match failure {
@@ -194,7 +194,7 @@ impl Backend for CloudBackend {
 
     fn get_range(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         range: Range<u64>,
         to: &mut dyn Write,
         transfer: &StoreTransfer<'_>,
@@ -217,7 +217,11 @@ impl Backend for CloudBackend {
         }
     }
 
-    fn head(&self, key: &Key, transfer: &StoreTransfer<'_>) -> Result<ObjectHead, StoreError> {
+    fn head(
+        &self,
+        key: &ObjectKey,
+        transfer: &StoreTransfer<'_>,
+    ) -> Result<ObjectHead, StoreError> {
         let operation = self.operation("look for", Some(key), transfer);
         let size = self.size(&operation, key).map_err(|failure| operation.failed(failure))?;
         Ok(ObjectHead { size: Some(size) })
@@ -225,7 +229,7 @@ impl Backend for CloudBackend {
 
     fn put_described(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         content: ObjectContent<'_>,
         about: &About<'_>,
         transfer: &StoreTransfer<'_>,
@@ -237,7 +241,7 @@ impl Backend for CloudBackend {
 
     fn replace(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         content: ObjectContent<'_>,
         about: &About<'_>,
         transfer: &StoreTransfer<'_>,
@@ -249,8 +253,8 @@ impl Backend for CloudBackend {
 
     fn copy(
         &self,
-        from: &Key,
-        to: &Key,
+        from: &ObjectKey,
+        to: &ObjectKey,
         about: &About<'_>,
         transfer: &StoreTransfer<'_>,
     ) -> Result<(), StoreError> {
@@ -265,8 +269,8 @@ impl Backend for CloudBackend {
 
     fn copy_new(
         &self,
-        from: &Key,
-        to: &Key,
+        from: &ObjectKey,
+        to: &ObjectKey,
         about: &About<'_>,
         transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
@@ -288,7 +292,7 @@ impl Backend for CloudBackend {
 
     fn list(
         &self,
-        below: Option<&Key>,
+        below: Option<&ObjectKey>,
         transfer: &StoreTransfer<'_>,
     ) -> Result<Vec<Listed>, StoreError> {
         let operation = self.operation("list", below, transfer);
@@ -316,7 +320,7 @@ impl Backend for CloudBackend {
         Ok(found)
     }
 
-    fn delete(&self, key: &Key, transfer: &StoreTransfer<'_>) -> Result<bool, StoreError> {
+    fn delete(&self, key: &ObjectKey, transfer: &StoreTransfer<'_>) -> Result<bool, StoreError> {
         let operation = self.operation("remove", Some(key), transfer);
         let (path, failed) = (self.address.path(key), |failure| operation.failed(failure));
         match self.size(&operation, key) {

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use object_store::path::Path;
 use object_store::{CopyMode, CopyOptions, GetOptions};
 
-use super::connected::Connected;
+use super::connected::ConnectedStore;
 use super::error::CloudError;
-use super::operation::{CloudFailure, Operation};
+use super::operation::{CloudFailure, CloudOperation};
 
 /// Largest object that S3 copies in one request: 5 GiB. Others, too, copy that much at once.
 pub(super) const LARGEST_COPY: u64 = 5 << 30;
@@ -33,8 +33,8 @@ pub(super) enum Copied {
 
 /// Copies an object.
 pub(super) fn copy(
-    operation: &Operation<'_>,
-    store: &Connected,
+    operation: &CloudOperation<'_>,
+    store: &ConnectedStore,
     [from, to]: [&Path; 2],
     mode: CopyMode,
 ) -> Result<Copied, CloudFailure> {
@@ -63,8 +63,8 @@ pub(super) fn copy(
 
 /// Waits for the end of a copy.
 fn wait(
-    operation: &Operation<'_>,
-    store: &Connected,
+    operation: &CloudOperation<'_>,
+    store: &ConnectedStore,
     to: &Path,
     mut progress: String,
 ) -> Result<Copied, CloudFailure> {

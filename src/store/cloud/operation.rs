@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::address::CloudAddress;
 use super::error::CloudError;
-use super::exchange::{Exchange, Noted, RequestFault, UploadParts};
+use super::exchange::{CloudExchange, NotedFault, RequestFault, UploadParts};
 use super::runtime::{self, Stopped};
 use crate::base::causes::with_causes;
 use crate::base::event::Event;
@@ -14,7 +14,7 @@ use crate::base::http::retry::{NotSent, next_wait, not_sent, waits};
 use crate::base::http::{HttpOptions, redact_text};
 use crate::store::backend::StoreTransfer;
 use crate::store::error::StoreError;
-use crate::store::key::Key;
+use crate::store::key::ObjectKey;
 
 /// Number of further bytes after which a failed attempt does not count.
 const PROGRESS: u64 = 1 << 20;
@@ -54,12 +54,12 @@ pub(super) const REPLACE: &str = "replace";
 pub(super) const COPY: &str = "copy";
 
 /// Operation on a store.
-pub(super) struct Operation<'s> {
+pub(super) struct CloudOperation<'s> {
     pub(super) address: &'s CloudAddress,
     pub(super) options: &'s HttpOptions,
     /// The operation, as a verb.
     verb: &'static str,
-    pub(super) key: Option<&'s Key>,
+    pub(super) key: Option<&'s ObjectKey>,
     transfer: StoreTransfer<'s>,
     pub(super) upload: UploadParts,
     /// Upper limit of the size of an object that is got, in bytes.
@@ -67,12 +67,12 @@ pub(super) struct Operation<'s> {
     last_event: Cell<Option<Instant>>,
 }
 
-impl<'s> Operation<'s> {
+impl<'s> CloudOperation<'s> {
     pub(super) fn new(
         address: &'s CloudAddress,
         options: &'s HttpOptions,
         verb: &'static str,
-        key: Option<&'s Key>,
+        key: Option<&'s ObjectKey>,
         transfer: &StoreTransfer<'s>,
     ) -> Self {
         let last_event = Cell::new(None);
@@ -98,7 +98,7 @@ impl<'s> Operation<'s> {
     pub(super) async fn attempt<T>(
         &self,
         have: impl Fn() -> u64,
-        mut work: impl AsyncFnMut() -> (Arc<Exchange>, Result<T, Tried>),
+        mut work: impl AsyncFnMut() -> (Arc<CloudExchange>, Result<T, FailedAttempt>),
     ) -> Result<T, CloudFailure> {
         let (mut furthest, mut made, mut left) =
             (0, 0, waits(self.options).collect::<Vec<_>>().into_iter());
@@ -106,8 +106,8 @@ impl<'s> Operation<'s> {
             let (exchange, result) = work().await;
             let failure = match result {
                 Ok(done) => return Ok(done),
-                Err(Tried::Failed(failure)) => failure,
-                Err(Tried::Store(error)) => self.classify(&exchange, &error),
+                Err(FailedAttempt::Failed(failure)) => failure,
+                Err(FailedAttempt::Store(error)) => self.classify(&exchange, &error),
             };
             let (reason, asked) = match failure {
                 CloudFailure::Passing { reason, wait } => (reason, wait),
@@ -139,18 +139,18 @@ impl<'s> Operation<'s> {
             || 0,
             async || {
                 let upload = self.upload.clone();
-                let exchange = Exchange::new(self.options.stall_timeout).uploading(upload);
+                let exchange = CloudExchange::new(self.options.stall_timeout).uploading(upload);
                 let exchange = Arc::new(exchange);
                 let result = Arc::clone(&exchange).scope(work()).await;
-                (exchange, result.map_err(Tried::Store))
+                (exchange, result.map_err(FailedAttempt::Store))
             },
         )
         .await
     }
 
     /// Classifies an error of `object_store` by the connection's notes.
-    fn classify(&self, exchange: &Exchange, error: &object_store::Error) -> CloudFailure {
-        let Some(Noted { fault, server, is_of_credentials }) = exchange.take_fault() else {
+    fn classify(&self, exchange: &CloudExchange, error: &object_store::Error) -> CloudFailure {
+        let Some(NotedFault { fault, server, is_of_credentials }) = exchange.take_fault() else {
             return unnoted(error);
         };
         match fault {
@@ -280,7 +280,7 @@ impl<'s> Operation<'s> {
 
 /// Failure of an attempt, classified or not.
 #[derive(Debug)]
-pub(super) enum Tried {
+pub(super) enum FailedAttempt {
     /// An error without a classification.
     Store(object_store::Error),
     /// A classified failure.

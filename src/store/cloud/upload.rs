@@ -28,10 +28,10 @@ use object_store::{
 };
 use reqwest::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 
-use super::connected::Connected;
+use super::connected::ConnectedStore;
 use super::error::CloudError;
-use super::exchange::{Exchange, UploadParts};
-use super::operation::{CloudFailure, Operation, Tried};
+use super::exchange::{CloudExchange, UploadParts};
+use super::operation::{CloudFailure, CloudOperation, FailedAttempt};
 use super::runtime;
 use crate::base::event::Silent;
 use crate::store::backend::{About, NO_CACHE, ObjectContent, Put};
@@ -83,8 +83,8 @@ impl ObjectUpload<'_> {
 
 /// Puts an object.
 pub(super) fn put(
-    operation: &Operation<'_>,
-    store: &Connected,
+    operation: &CloudOperation<'_>,
+    store: &ConnectedStore,
     upload: &ObjectUpload<'_>,
 ) -> Result<Put, StoreError> {
     let put = try_put(operation, store, upload);
@@ -97,8 +97,8 @@ pub(super) fn put(
 }
 
 fn try_put(
-    operation: &Operation<'_>,
-    store: &Connected,
+    operation: &CloudOperation<'_>,
+    store: &ConnectedStore,
     upload: &ObjectUpload<'_>,
 ) -> Result<(), CloudFailure> {
     let ObjectUpload { path, content, .. } = upload;
@@ -125,8 +125,8 @@ fn try_put(
 
 /// Sends the content, in a way chosen by size and store.
 fn send(
-    operation: &Operation<'_>,
-    store: &Connected,
+    operation: &CloudOperation<'_>,
+    store: &ConnectedStore,
     upload: &ObjectUpload<'_>,
     file: Option<&mut File>,
 ) -> Result<(), CloudFailure> {
@@ -153,7 +153,7 @@ fn send(
 
 /// Asks if the store has an object.
 async fn has(
-    operation: &Operation<'_>,
+    operation: &CloudOperation<'_>,
     store: &dyn ObjectStore,
     path: &Path,
 ) -> Result<bool, CloudFailure> {
@@ -168,7 +168,7 @@ async fn has(
 
 /// Puts an object from memory.
 async fn at_once(
-    operation: &Operation<'_>,
+    operation: &CloudOperation<'_>,
     store: &dyn ObjectStore,
     upload: &ObjectUpload<'_>,
     payload: PutPayload,
@@ -179,7 +179,7 @@ async fn at_once(
 
 /// Puts an object in one request, streamed from the file.
 async fn streamed(
-    operation: &Operation<'_>,
+    operation: &CloudOperation<'_>,
     store: &dyn ObjectStore,
     upload: &ObjectUpload<'_>,
     file: &File,
@@ -195,14 +195,17 @@ async fn streamed(
                     Ok(again) => again,
                     Err(error) => {
                         let failure = CloudFailure::Local(operation.content(error));
-                        return (Arc::default(), Err(Tried::Failed(failure)));
+                        return (Arc::default(), Err(FailedAttempt::Failed(failure)));
                     }
                 };
-                let exchange =
-                    Arc::new(Exchange::sending(operation.options.stall_timeout, again, length));
+                let exchange = Arc::new(CloudExchange::sending(
+                    operation.options.stall_timeout,
+                    again,
+                    length,
+                ));
                 let put = store.put_opts(&upload.path, stand_in.clone(), upload.options());
                 let result = Arc::clone(&exchange).scope(put).await;
-                (exchange, result.map(drop).map_err(Tried::Store))
+                (exchange, result.map(drop).map_err(FailedAttempt::Store))
             },
         )
         .await
@@ -220,7 +223,7 @@ fn stand_in(length: u64) -> PutPayload {
 
 /// Puts an object in parts, and removes the parts of a failed or interrupted upload.
 fn in_parts(
-    operation: &Operation<'_>,
+    operation: &CloudOperation<'_>,
     store: &dyn MultipartStore,
     path: &Path,
     file: &mut File,
@@ -232,7 +235,7 @@ fn in_parts(
         operation.ask(async || store.complete_multipart(path, &id, parts.clone()).await).await
     });
     if sent.is_err() {
-        let exchange = Arc::new(Exchange::new(CLEANUP));
+        let exchange = Arc::new(CloudExchange::new(CLEANUP));
         let abort = exchange.scope(store.abort_multipart(path, &id));
         // A store that does not answer removes the parts itself, if its owner has told it to.
         drop(runtime::run(&Silent, async { tokio::time::timeout(CLEANUP, abort).await }));
@@ -241,7 +244,7 @@ fn in_parts(
 }
 
 async fn send_parts(
-    operation: &Operation<'_>,
+    operation: &CloudOperation<'_>,
     store: &dyn MultipartStore,
     path: &Path,
     id: &String,

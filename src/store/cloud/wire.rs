@@ -19,7 +19,7 @@ use reqwest::{Client, Method, Url};
 
 use super::answer::StoreAnswer;
 use super::body::{Incoming, Outgoing, Sent, collect};
-use super::exchange::{Exchange, Noted, RequestFault};
+use super::exchange::{CloudExchange, NotedFault, RequestFault};
 use crate::base::causes::with_causes;
 use crate::base::http::{HttpOptions, redact_text};
 
@@ -30,7 +30,7 @@ struct Failed;
 
 /// Connections to a store.
 #[derive(Clone)]
-pub(super) struct Wire(Arc<Inner>);
+pub(super) struct CloudWire(Arc<Inner>);
 
 struct Inner {
     client: Client,
@@ -41,13 +41,13 @@ struct Inner {
     completion: Option<(HeaderName, HeaderValue)>,
 }
 
-impl fmt::Debug for Wire {
+impl fmt::Debug for CloudWire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Wire")
     }
 }
 
-impl Wire {
+impl CloudWire {
     /// Creates connections to a store; `ca` is a PEM file with the only trusted CAs.
     pub(super) fn new(
         endpoint: Url,
@@ -98,7 +98,7 @@ impl Wire {
     fn request(
         &self,
         request: HttpRequest,
-        exchange: &Exchange,
+        exchange: &CloudExchange,
         sent: &Sent,
     ) -> Result<reqwest::Request, String> {
         let (parts, body) = request.into_parts();
@@ -132,9 +132,9 @@ impl Wire {
 }
 
 #[async_trait::async_trait]
-impl HttpService for Wire {
+impl HttpService for CloudWire {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let exchange = Exchange::current();
+        let exchange = CloudExchange::current();
         let (method, sent) = (request.method().clone(), Sent::default());
         let url: Option<Url> = request.uri().to_string().parse().ok();
         let is_of_credentials =
@@ -143,7 +143,7 @@ impl HttpService for Wire {
         let is_list = !is_of_credentials && url.as_ref().is_some_and(asks_for_list);
         let note = |fault| {
             let server = shown.clone();
-            exchange.note(Noted { fault, server, is_of_credentials });
+            exchange.note(NotedFault { fault, server, is_of_credentials });
             HttpError::new(HttpErrorKind::Unknown, Failed)
         };
         let outgoing = self
@@ -192,7 +192,7 @@ impl HttpService for Wire {
     }
 }
 
-impl HttpConnector for Wire {
+impl HttpConnector for CloudWire {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
         Ok(HttpClient::new(self.clone()))
     }
@@ -214,7 +214,7 @@ fn copy_fault(headers: &HeaderMap) -> Option<RequestFault> {
 }
 
 /// The message about a silent server.
-pub(super) fn silence(exchange: &Exchange) -> String {
+pub(super) fn silence(exchange: &CloudExchange) -> String {
     format!("the server said nothing for {} s", exchange.stall_timeout.as_secs_f32())
 }
 
@@ -268,9 +268,9 @@ mod tests {
     #[test]
     fn plain_http_goes_to_the_named_endpoint_and_to_servers_of_credentials_alone() {
         let wire = |endpoint: &str| {
-            Wire::new(endpoint.parse().unwrap(), &HttpOptions::default(), None).unwrap()
+            CloudWire::new(endpoint.parse().unwrap(), &HttpOptions::default(), None).unwrap()
         };
-        let may = |wire: &Wire, url: &str| wire.client(&url.parse().unwrap()).is_ok();
+        let may = |wire: &CloudWire, url: &str| wire.client(&url.parse().unwrap()).is_ok();
         let (plain, tls) = (wire("http://store.example:9000"), wire("https://store.example"));
         assert!(may(&plain, "http://store.example:9000/b/k") && may(&plain, "https://other/"));
         for url in ["http://store.example/b", "http://store.example:9001/b", "http://other:9000/"] {

@@ -2,7 +2,7 @@
 
 use oci_spec::image::MediaType;
 
-use crate::store::key::Key;
+use crate::store::key::ObjectKey;
 
 /// Kind of an artifact.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ const KINDS: [ObjectKind; 7] = [
 ];
 
 /// Returns the kind of an object.
-pub(super) fn of(key: &Key) -> &'static ObjectKind {
+pub(super) fn of(key: &ObjectKey) -> &'static ObjectKind {
     let (folder, _) = key.as_str().split_once('/').unwrap_or_default();
     let fits = |kind: &&ObjectKind| {
         kind.folder.is_none_or(|own| own == folder) && key.as_str().ends_with(kind.suffix)

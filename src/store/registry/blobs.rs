@@ -15,19 +15,19 @@ use std::sync::Arc;
 use super::blob::{self, BlobRequest, CopyError};
 use super::connections::Connections;
 use super::digest::BlobDigest;
-use super::error::ExchangeError;
+use super::error::RegistryExchangeError;
 use super::host::Endpoint;
 use super::reference::ImageRef;
 use super::upload::{self, BlobUpload};
-use super::wire::Wire;
+use super::wire::RegistryWire;
 use crate::base::atomic::naming_file;
 use crate::base::digest::{Sha256Sum, Tee};
 use crate::base::event::Observer;
 use crate::store::backend::{
-    About, Backend, Got, Listed, ObjectContent, ObjectHead, Put, StoreTransfer,
+    About, Backend, GotObject, Listed, ObjectContent, ObjectHead, Put, StoreTransfer,
 };
 use crate::store::error::StoreError;
-use crate::store::key::Key;
+use crate::store::key::ObjectKey;
 
 /// Folder of the keys.
 const FOLDER: &str = "sha256/";
@@ -47,20 +47,27 @@ impl RegistryBlobs {
     }
 
     /// Returns the key of a blob.
-    pub fn key(digest: &BlobDigest) -> Option<Key> {
+    pub fn key(digest: &BlobDigest) -> Option<ObjectKey> {
         format!("{FOLDER}{}", digest.hex()).parse().ok()
     }
 
-    fn not_found(&self, key: &Key) -> StoreError {
+    fn not_found(&self, key: &ObjectKey) -> StoreError {
         StoreError::NotFound { store: self.name(), key: key.clone() }
     }
 
-    fn failed(&self, operation: &'static str, key: &Key, error: ExchangeError) -> StoreError {
+    fn failed(
+        &self,
+        operation: &'static str,
+        key: &ObjectKey,
+        error: RegistryExchangeError,
+    ) -> StoreError {
         let failure = error.kind();
         match error {
-            ExchangeError::NotFound { .. } => self.not_found(key),
-            ExchangeError::Interrupted => StoreError::Interrupted,
-            ExchangeError::ReadFile(error) => StoreError::Content { key: key.clone(), error },
+            RegistryExchangeError::NotFound { .. } => self.not_found(key),
+            RegistryExchangeError::Interrupted => StoreError::Interrupted,
+            RegistryExchangeError::ReadFile(error) => {
+                StoreError::Content { key: key.clone(), error }
+            }
             error => {
                 let (store, key, error) = (self.name(), key.clone(), Box::new(error));
                 StoreError::Backend { operation, key, store, failure, error }
@@ -70,20 +77,20 @@ impl RegistryBlobs {
 
     fn wire<'w>(
         &'w self,
-        key: &Key,
+        key: &ObjectKey,
         observer: &'w dyn Observer,
-    ) -> Result<(Wire<'w>, BlobDigest), StoreError> {
+    ) -> Result<(RegistryWire<'w>, BlobDigest), StoreError> {
         let hex = key.as_str().strip_prefix(FOLDER);
         let sum = hex.and_then(|hex| hex.parse::<Sha256Sum>().ok());
         let sum = sum.ok_or_else(|| self.not_found(key))?;
-        let wire = Wire::new(&self.connections, &self.endpoint, observer);
+        let wire = RegistryWire::new(&self.connections, &self.endpoint, observer);
         Ok((wire.map_err(|error| self.failed("reach", key, error))?, sum.into()))
     }
 
     /// Streams a part of a blob, or the whole, of at most so many bytes; returns the number of bytes.
     fn stream(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         (range, longest): (Option<Range<u64>>, u64),
         to: &mut dyn Write,
         transfer: &StoreTransfer<'_>,
@@ -115,11 +122,11 @@ impl Backend for RegistryBlobs {
 
     fn get_within(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         longest: u64,
         to: &mut File,
         transfer: &StoreTransfer<'_>,
-    ) -> Result<Got, StoreError> {
+    ) -> Result<GotObject, StoreError> {
         let kept = |to: &File, error| StoreError::Destination {
             key: key.clone(),
             error: naming_file(to, error),
@@ -132,15 +139,19 @@ impl Backend for RegistryBlobs {
             (BlobDigest::from(sums.sha256), self.wire(key, transfer.observer)?.1);
         if found != expected {
             let what = key.to_string();
-            return Err(self.failed("get", key, ExchangeError::Digest { what, expected, found }));
+            return Err(self.failed(
+                "get",
+                key,
+                RegistryExchangeError::Digest { what, expected, found },
+            ));
         }
         // All answers are of one blob, by its digest.
-        Ok(Got { bytes, is_pieced: false })
+        Ok(GotObject { bytes, is_pieced: false })
     }
 
     fn get_range(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         range: Range<u64>,
         to: &mut dyn Write,
         transfer: &StoreTransfer<'_>,
@@ -151,7 +162,11 @@ impl Backend for RegistryBlobs {
         self.stream(key, (Some(range), u64::MAX), to, transfer)
     }
 
-    fn head(&self, key: &Key, transfer: &StoreTransfer<'_>) -> Result<ObjectHead, StoreError> {
+    fn head(
+        &self,
+        key: &ObjectKey,
+        transfer: &StoreTransfer<'_>,
+    ) -> Result<ObjectHead, StoreError> {
         let (wire, digest) = self.wire(key, transfer.observer)?;
         let size = blob::size(&wire, &digest, transfer.subject);
         let size = size.map_err(|error| self.failed("look for", key, error))?;
@@ -160,7 +175,7 @@ impl Backend for RegistryBlobs {
 
     fn put_described(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         content: ObjectContent<'_>,
         _: &About<'_>,
         transfer: &StoreTransfer<'_>,
@@ -176,11 +191,15 @@ impl Backend for RegistryBlobs {
         Ok(Put::Written)
     }
 
-    fn list(&self, _: Option<&Key>, _: &StoreTransfer<'_>) -> Result<Vec<Listed>, StoreError> {
+    fn list(
+        &self,
+        _: Option<&ObjectKey>,
+        _: &StoreTransfer<'_>,
+    ) -> Result<Vec<Listed>, StoreError> {
         Err(self.unsupported("list blobs"))
     }
 
-    fn delete(&self, _: &Key, _: &StoreTransfer<'_>) -> Result<bool, StoreError> {
+    fn delete(&self, _: &ObjectKey, _: &StoreTransfer<'_>) -> Result<bool, StoreError> {
         Err(self.unsupported("remove a blob"))
     }
 }

@@ -13,11 +13,11 @@ use serde_json::{Map, Value, json};
 
 use super::connections::{Connections, RegistryOptions};
 use super::credentials::{CredentialSources, same_registry};
-use super::error::ExchangeError;
+use super::error::RegistryExchangeError;
 use super::host::{Endpoint, RegistryHost};
 use super::reference::DEFAULT_REGISTRY;
 use super::secret::{Credential, HUB_KEY};
-use super::wire::{Access, Ask, Wire};
+use super::wire::{Ask, RegistryAccess, RegistryWire};
 use crate::base::atomic::AtomicFile;
 use crate::base::escape::move_away;
 use crate::base::event::Observer;
@@ -83,14 +83,14 @@ pub fn check(
     host: &RegistryHost,
     login: &RegistryLogin,
     observer: &dyn Observer,
-) -> Result<(), ExchangeError> {
+) -> Result<(), RegistryExchangeError> {
     let endpoint = Endpoint::new(&options.registries, host.as_str(), String::new(), false);
     let connections = Connections::new(options.clone());
     let credential =
         Credential::Password { user: login.user.clone(), password: login.password.clone() };
-    let wire = Wire::new(&connections, &endpoint, observer)?.with_credential(credential);
+    let wire = RegistryWire::new(&connections, &endpoint, observer)?.with_credential(credential);
     let url = endpoint.base();
-    wire.ask(host.as_str(), &Ask::new(Method::GET, &url, Access::Pull)).map(drop)
+    wire.ask(host.as_str(), &Ask::new(Method::GET, &url, RegistryAccess::Pull)).map(drop)
 }
 
 /// Writes credentials to the file in which they count; returns its path.

@@ -62,13 +62,13 @@ pub use blobs::RegistryBlobs;
 pub use connections::{Connections, RegistryOptions};
 pub use credentials::{CredentialError, CredentialSources};
 pub use digest::{BlobDigest, DigestError};
-pub use error::ExchangeError;
-pub use host::{HostError, Registries, RegistryConfig, RegistryHost, RegistryMirror};
+pub use error::RegistryExchangeError;
+pub use host::{Registries, RegistryConfig, RegistryHost, RegistryHostError, RegistryMirror};
 pub use reference::{ImageRef, ReferenceError};
 
 pub(crate) use blob::{BlobRequest, BlobStream, CopyError, copy as copy_blob};
 pub(crate) use host::Endpoint;
-pub(crate) use wire::Wire;
+pub(crate) use wire::RegistryWire;
 
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,8 @@ use crate::base::event::Silent;
 use crate::base::http::HttpOptions;
 use crate::base::http::test_server::{TestServer, answer};
 use crate::store::{
-    Backend, FailureKind, Got, Key, ObjectContent, ObjectHead, Put, StoreError, StoreTransfer,
+    Backend, FailureKind, GotObject, ObjectContent, ObjectHead, ObjectKey, Put, StoreError,
+    StoreTransfer,
 };
 
 fn quiet() -> StoreTransfer<'static> {
@@ -28,7 +29,7 @@ fn digest(content: &[u8]) -> BlobDigest {
     Sha256Sum::of(content).into()
 }
 
-fn key(content: &[u8]) -> Key {
+fn key(content: &[u8]) -> ObjectKey {
     RegistryBlobs::key(&digest(content)).unwrap()
 }
 
@@ -82,9 +83,9 @@ impl Registry {
         Self { server, store, taken }
     }
 
-    fn get(&self, key: &Key) -> Result<Vec<u8>, StoreError> {
+    fn get(&self, key: &ObjectKey) -> Result<Vec<u8>, StoreError> {
         let mut file = tempfile::tempfile().unwrap();
-        let Got { bytes, .. } = self.store.get(key, &mut file, &quiet())?;
+        let GotObject { bytes, .. } = self.store.get(key, &mut file, &quiet())?;
         let mut content = Vec::new();
         file.rewind().unwrap();
         file.read_to_end(&mut content).unwrap();

@@ -9,7 +9,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 
-use super::error::ExchangeError;
+use super::error::RegistryExchangeError;
 use super::reply::{ReadAll, message, read_all, shown};
 use super::secret::Credential;
 use super::transport::{RegistryFailure, Transport, basic, secret_header};
@@ -71,7 +71,7 @@ pub(super) fn fetch(
     let mut url = request.url.clone();
     let protocol = |reason: &str| {
         let (url, reason) = (shown(request.url.as_str()), reason.to_owned());
-        RegistryFailure::from(ExchangeError::Protocol { url, reason })
+        RegistryFailure::from(RegistryExchangeError::Protocol { url, reason })
     };
     let built = match request.credential {
         Some(Credential::Identity(token)) => {
@@ -106,10 +106,11 @@ pub(super) fn fetch(
             let host = request.host.to_owned();
             let given = request.credential.is_some();
             let message = message(&answer);
-            return Err(ExchangeError::Unauthorized { host, given, message }.into());
+            return Err(RegistryExchangeError::Unauthorized { host, given, message }.into());
         }
         status if may_pass(status) => {
-            let too_many = |wait| ExchangeError::TooMany { host: request.host.to_owned(), wait };
+            let too_many =
+                |wait| RegistryExchangeError::TooMany { host: request.host.to_owned(), wait };
             let wait = bearable_wait(&head.headers).map_err(too_many)?;
             return Err(RegistryFailure::Passing {
                 reason: format!("its token server answers {status}"),

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::blocking::RequestBuilder;
 use reqwest::header::HeaderValue;
 
-use super::error::ExchangeError;
+use super::error::RegistryExchangeError;
 use super::reply::shown;
 use crate::base::event::Observer;
 use crate::base::http::HttpOptions;
@@ -22,11 +22,11 @@ pub(super) enum RegistryFailure {
     /// Another attempt may succeed.
     Passing { reason: String, wait: Option<Duration> },
     /// Another attempt would fail, too.
-    Lasting(ExchangeError),
+    Lasting(RegistryExchangeError),
 }
 
-impl From<ExchangeError> for RegistryFailure {
-    fn from(error: ExchangeError) -> Self {
+impl From<RegistryExchangeError> for RegistryFailure {
+    fn from(error: RegistryExchangeError) -> Self {
         Self::Lasting(error)
     }
 }
@@ -65,8 +65,10 @@ impl<'a> Transport<'a> {
         request: RequestBuilder,
     ) -> Result<(AnswerHead, HttpAnswer<'a>), RegistryFailure> {
         let sent = HttpAnswer::to(request, self.observer).map_err(|broken| self.broken(broken));
-        let is_refused =
-            matches!(sent, Err(RegistryFailure::Lasting(ExchangeError::ConnectionRefused { .. })));
+        let is_refused = matches!(
+            sent,
+            Err(RegistryFailure::Lasting(RegistryExchangeError::ConnectionRefused { .. }))
+        );
         self.is_there.fetch_or(!is_refused, Ordering::Relaxed);
         sent
     }
@@ -74,7 +76,7 @@ impl<'a> Transport<'a> {
     /// Classifies the failure of an answer to begin or to go on.
     pub(super) fn broken(&self, broken: Broken) -> RegistryFailure {
         match broken {
-            Broken::Interrupted => ExchangeError::Interrupted.into(),
+            Broken::Interrupted => RegistryExchangeError::Interrupted.into(),
             Broken::Body(error) => passing(read_failure(&error, self.options)),
             Broken::NotSent(error) => {
                 let url = error.url().map(|url| shown(url.as_str())).unwrap_or_default();
@@ -85,9 +87,11 @@ impl<'a> Transport<'a> {
                         passing(reason)
                     }
                     NotSent::Refused(reason) => {
-                        ExchangeError::ConnectionRefused { url, reason }.into()
+                        RegistryExchangeError::ConnectionRefused { url, reason }.into()
                     }
-                    NotSent::Lasting(reason) => ExchangeError::Refused { url, reason }.into(),
+                    NotSent::Lasting(reason) => {
+                        RegistryExchangeError::Refused { url, reason }.into()
+                    }
                 }
             }
         }

@@ -14,10 +14,10 @@ use reqwest::blocking::{Body, Client, RequestBuilder};
 use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Method, StatusCode, Url};
 
-pub(super) use super::ask::{Access, Ask};
+pub(super) use super::ask::{Ask, RegistryAccess};
 use super::challenge::{self, Challenge};
 use super::connections::Connections;
-use super::error::ExchangeError;
+use super::error::RegistryExchangeError;
 use super::host::Endpoint;
 use super::reply::{message, shown, what};
 use super::secret::Credential;
@@ -30,7 +30,7 @@ use crate::store::backend::ObjectContent;
 
 /// Connection to a registry or mirror, for a single repository. Threads share the connection by
 /// reference.
-pub(crate) struct Wire<'a> {
+pub(crate) struct RegistryWire<'a> {
     connections: &'a Connections,
     pub(super) endpoint: &'a Endpoint,
     client: Client,
@@ -38,13 +38,13 @@ pub(crate) struct Wire<'a> {
     credential: OnceLock<Option<Credential>>,
 }
 
-impl<'a> Wire<'a> {
+impl<'a> RegistryWire<'a> {
     /// Prepares a connection, unless the place is not asked any more; nothing is opened yet.
     pub(crate) fn new(
         connections: &'a Connections,
         endpoint: &'a Endpoint,
         observer: &'a dyn Observer,
-    ) -> Result<Self, ExchangeError> {
+    ) -> Result<Self, RegistryExchangeError> {
         let (options, client) = connections.prepare(endpoint)?;
         let transport = Transport::new(options, observer);
         Ok(Self { connections, endpoint, client, transport, credential: OnceLock::new() })
@@ -61,8 +61,8 @@ impl<'a> Wire<'a> {
     }
 
     /// Returns the same connection with another observer.
-    pub(crate) fn observed_by<'b>(&'b self, observer: &'b dyn Observer) -> Wire<'b> {
-        Wire {
+    pub(crate) fn observed_by<'b>(&'b self, observer: &'b dyn Observer) -> RegistryWire<'b> {
+        RegistryWire {
             connections: self.connections,
             endpoint: self.endpoint,
             client: self.client.clone(),
@@ -81,7 +81,7 @@ impl<'a> Wire<'a> {
         &self,
         subject: &str,
         ask: &Ask<'_>,
-    ) -> Result<(AnswerHead, HttpAnswer<'a>), ExchangeError> {
+    ) -> Result<(AnswerHead, HttpAnswer<'a>), RegistryExchangeError> {
         self.retrying(subject, ask.url, || self.once(ask))
     }
 
@@ -91,7 +91,7 @@ impl<'a> Wire<'a> {
         subject: &str,
         url: &str,
         mut attempt: impl FnMut() -> Result<T, RegistryFailure>,
-    ) -> Result<T, ExchangeError> {
+    ) -> Result<T, RegistryExchangeError> {
         let mut waits = waits(self.transport.options);
         for attempts in 1.. {
             let (reason, asked) = match attempt() {
@@ -100,7 +100,7 @@ impl<'a> Wire<'a> {
                 Err(RegistryFailure::Passing { reason, wait }) => (reason, wait),
             };
             let Some(wait) = waits.next() else {
-                return Err(ExchangeError::GaveUp { url: shown(url), attempts, reason });
+                return Err(RegistryExchangeError::GaveUp { url: shown(url), attempts, reason });
             };
             self.pause(subject, reason, wait.max(asked.unwrap_or_default()))?;
         }
@@ -113,12 +113,12 @@ impl<'a> Wire<'a> {
         subject: &str,
         reason: String,
         wait: Duration,
-    ) -> Result<(), ExchangeError> {
+    ) -> Result<(), RegistryExchangeError> {
         self.transport.observer.event(Event::Retry { subject: subject.to_owned(), reason, wait });
         if wait_unless_interrupted(wait, self.transport.observer) {
             return Ok(());
         }
-        Err(ExchangeError::Interrupted)
+        Err(RegistryExchangeError::Interrupted)
     }
 
     /// Returns the waits between attempts.
@@ -191,7 +191,8 @@ impl<'a> Wire<'a> {
         if self.connections.tokens().is_open(&base) {
             return Ok(None);
         }
-        let (greeting, _answer) = self.send(&Ask::new(Method::GET, &base, Access::Pull), None)?;
+        let (greeting, _answer) =
+            self.send(&Ask::new(Method::GET, &base, RegistryAccess::Pull), None)?;
         let asked = challenges(&greeting.headers);
         let is_ours = self.is_ours(&base, &greeting.url);
         if greeting.status == StatusCode::UNAUTHORIZED && is_ours && !asked.is_empty() {
@@ -211,9 +212,9 @@ impl<'a> Wire<'a> {
 
     fn scopes(&self, ask: &Ask<'_>) -> Vec<String> {
         let actions = match ask.access {
-            Access::Pull => "pull",
-            Access::Push => "pull,push",
-            Access::Delete => "pull,push,delete",
+            RegistryAccess::Pull => "pull",
+            RegistryAccess::Push => "pull,push",
+            RegistryAccess::Delete => "pull,push,delete",
         };
         if self.endpoint.repository.is_empty() {
             // Signing in needs no permission.
@@ -252,12 +253,12 @@ impl<'a> Wire<'a> {
                 self.transport.exchange(request.body(bytes.to_vec()))
             }
             Some(ObjectContent::File(path, size)) => {
-                let file = fs_err::File::open(path).map_err(ExchangeError::ReadFile)?;
-                let length = file.metadata().map_err(ExchangeError::ReadFile)?.len();
+                let file = fs_err::File::open(path).map_err(RegistryExchangeError::ReadFile)?;
+                let length = file.metadata().map_err(RegistryExchangeError::ReadFile)?.len();
                 if length < size {
                     let text = format!("{} has {length} of {size} bytes", path.display());
                     let error = io::Error::new(io::ErrorKind::UnexpectedEof, text);
-                    return Err(ExchangeError::ReadFile(error).into());
+                    return Err(RegistryExchangeError::ReadFile(error).into());
                 }
                 self.upload(request, file.into_file(), size)
             }
@@ -293,13 +294,13 @@ impl<'a> Wire<'a> {
         Err(match status {
             StatusCode::UNAUTHORIZED => self.unauthorized(message(&answer))?.into(),
             StatusCode::FORBIDDEN => {
-                ExchangeError::Denied { host, message: message(&answer) }.into()
+                RegistryExchangeError::Denied { host, message: message(&answer) }.into()
             }
             StatusCode::NOT_FOUND | StatusCode::GONE => {
-                ExchangeError::NotFound { what: what(), message: message(&answer) }.into()
+                RegistryExchangeError::NotFound { what: what(), message: message(&answer) }.into()
             }
             status if may_pass(status) => match bearable_wait(&head.headers) {
-                Err(wait) => ExchangeError::TooMany { host, wait }.into(),
+                Err(wait) => RegistryExchangeError::TooMany { host, wait }.into(),
                 Ok(wait) => {
                     let words = message(&answer);
                     let words = if words.is_empty() { words } else { format!(": {words}") };
@@ -311,17 +312,20 @@ impl<'a> Wire<'a> {
             },
             status => {
                 let url = shown(head.url.as_str());
-                ExchangeError::Status { url, status, message: message(&answer) }.into()
+                RegistryExchangeError::Status { url, status, message: message(&answer) }.into()
             }
         })
     }
 
-    fn unauthorized(&self, message: String) -> Result<ExchangeError, ExchangeError> {
+    fn unauthorized(
+        &self,
+        message: String,
+    ) -> Result<RegistryExchangeError, RegistryExchangeError> {
         let given = self.credential()?.is_some();
-        Ok(ExchangeError::Unauthorized { host: self.endpoint.host.clone(), given, message })
+        Ok(RegistryExchangeError::Unauthorized { host: self.endpoint.host.clone(), given, message })
     }
 
-    fn credential(&self) -> Result<Option<&Credential>, ExchangeError> {
+    fn credential(&self) -> Result<Option<&Credential>, RegistryExchangeError> {
         if let Some(known) = self.credential.get() {
             return Ok(known.as_ref());
         }
@@ -341,7 +345,7 @@ impl<'a> Wire<'a> {
         scopes: &[String],
     ) -> Result<HeaderValue, RegistryFailure> {
         let host = || self.endpoint.host.clone();
-        let challenge = |reason| ExchangeError::Challenge { host: host(), reason };
+        let challenge = |reason| RegistryExchangeError::Challenge { host: host(), reason };
         let bearer = asked.iter().find(|asked| matches!(asked, Challenge::Bearer { .. }));
         if let Some(Challenge::Bearer { realm, service, .. }) = bearer {
             let url = Url::parse(realm).map_err(|_error| challenge("names no URL of a server"))?;

@@ -24,7 +24,7 @@ use super::*;
 use crate::base::event::{Event, Observer, Silent};
 use crate::base::events::{Events, impatient_client};
 
-fn key(text: &str) -> Key {
+fn key(text: &str) -> ObjectKey {
     text.parse().unwrap()
 }
 

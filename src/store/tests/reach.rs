@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::*;
 use crate::base::http::test_server::{ClosedAddress, TestServer, answer, ok};
 
-fn ask(store: &Store, name: &str, seen: &Events) -> Result<Option<Got>, StoreError> {
+fn ask(store: &Store, name: &str, seen: &Events) -> Result<Option<GotObject>, StoreError> {
     let transfer = StoreTransfer { subject: name, observer: seen };
     let mut file = tempfile::tempfile().unwrap();
     let (key, kind) = (key(name), |error: &StoreError| Some(error.kind()));

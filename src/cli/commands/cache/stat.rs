@@ -10,7 +10,7 @@ use super::super::super::ui;
 use super::super::Context;
 use super::with_caches;
 use crate::base::total::total;
-use crate::exchange::{Parts, StoreContents};
+use crate::exchange::{PartSizes, StoreContents};
 use crate::store::Listed;
 
 /// Shows how much caches hold.
@@ -56,7 +56,7 @@ struct Stat {
 
 impl Stat {
     fn of(contents: &StoreContents) -> Self {
-        let of_parts = |parts: Vec<&Parts>| Amount {
+        let of_parts = |parts: Vec<&PartSizes>| Amount {
             count: parts.iter().filter(|parts| parts.archive.is_some()).count(),
             bytes: total(parts.iter().map(|parts| parts.bytes())),
         };

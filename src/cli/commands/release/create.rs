@@ -16,7 +16,7 @@ use crate::artifact::repository::Repository;
 use crate::base::event::{Event, Interruptible, Observer};
 use crate::build::cache::Cache;
 use crate::container::helper::Interrupt;
-use crate::release::artifact::Artifact;
+use crate::release::artifact::ReleaseArtifact;
 use crate::release::channel::{ChannelParts, Providers};
 use crate::release::installers::{InstallerSource, MadeInstaller};
 use crate::release::trees::{
@@ -111,12 +111,12 @@ pub(super) fn create_installer(
 struct Release {
     location: ReleaseLocation,
     metadata: Metadata,
-    core: Vec<Artifact>,
+    core: Vec<ReleaseArtifact>,
     cache: Cache,
 }
 
 /// Parts of a release beside its trees.
-struct Parts {
+struct ReleaseParts {
     pkgpanda: StaticPkgpanda,
     providers: Providers,
 }
@@ -158,13 +158,17 @@ struct ReleaseRun<'w> {
 
 impl ReleaseRun<'_> {
     /// Reads a release's parts beside its trees, before any build.
-    fn parts(context: &Context<'_>, args: &ReleaseArgs, desk: &Desk) -> Result<Parts, CliError> {
+    fn parts(
+        context: &Context<'_>,
+        args: &ReleaseArgs,
+        desk: &Desk,
+    ) -> Result<ReleaseParts, CliError> {
         let pkgpanda = desk.pkgpanda(context, args)?;
         let mut providers = Providers::read(&desk.config.providers, desk.checkout())?;
         if args.local {
             providers.clouds.clear();
         }
-        Ok(Parts { pkgpanda, providers })
+        Ok(ReleaseParts { pkgpanda, providers })
     }
 
     /// Refuses a channel that may not be written to, before any build.
@@ -237,7 +241,7 @@ impl ReleaseRun<'_> {
         args: &ReleaseArgs,
         desk: &Desk,
         release: Release,
-        parts: &Parts,
+        parts: &ReleaseParts,
         format: FormatArg,
     ) -> Result<(), CliError> {
         let Release { location, mut metadata, core, cache } = release;
@@ -261,8 +265,8 @@ impl ReleaseRun<'_> {
             return Ok(());
         }
         channel.extend(installers.into_iter().map(|installer| installer.artifact));
-        metadata.channel_artifacts = channel.iter().map(Artifact::described).collect();
-        let mut artifacts: Vec<Artifact> = core.into_iter().chain(channel).collect();
+        metadata.channel_artifacts = channel.iter().map(ReleaseArtifact::described).collect();
+        let mut artifacts: Vec<ReleaseArtifact> = core.into_iter().chain(channel).collect();
         if let Some(signer) = signer {
             artifacts = sign(artifacts, signer)?;
         }
@@ -281,7 +285,7 @@ impl ReleaseRun<'_> {
     fn installers(
         &self,
         (metadata, cache, version, bootstrap_sums): (&Metadata, &Cache, &str, &BootstrapSums),
-        parts: &Parts,
+        parts: &ReleaseParts,
     ) -> Result<Vec<MadeInstaller>, CliError> {
         let (pkgpanda, provider) = (&parts.pkgpanda, &parts.providers.on_premises);
         let source =

@@ -2,19 +2,19 @@
 
 use std::time::Instant;
 
-use super::super::span::{Line, Style, width};
+use super::super::span::{SpanLine, SpanStyle, width};
 use super::super::state::RunState;
 use super::super::text::{about, clock};
 use crate::build::estimate::Remaining;
 
 /// A part of the line in its forms, from nothing to the longest.
 struct LinePart {
-    style: Style,
+    style: SpanStyle,
     forms: Vec<String>,
 }
 
 impl LinePart {
-    fn new<const N: usize>(style: Style, forms: [String; N]) -> Self {
+    fn new<const N: usize>(style: SpanStyle, forms: [String; N]) -> Self {
         let nothing = std::iter::once(String::new());
         Self { style, forms: nothing.chain(forms).collect() }
     }
@@ -47,7 +47,7 @@ pub(super) fn line(
     remaining: Option<Remaining>,
     now: Instant,
     columns: usize,
-) -> Line {
+) -> SpanLine {
     let parts = parts(state, remaining, now);
     let mut chosen = vec![0; parts.len()];
     for (part, form) in WISHES {
@@ -58,16 +58,16 @@ pub(super) fn line(
             chosen[part] = before;
         }
     }
-    let mut line = Line::default();
+    let mut line = SpanLine::default();
     let tally = &state.tally;
     if tally.planned > 1 && joined(&parts, &chosen) + BAR + 4 <= columns {
-        line = line.with(Style::Cyan, &bar(tally.done() + tally.failed, tally.planned));
+        line = line.with(SpanStyle::Cyan, &bar(tally.done() + tally.failed, tally.planned));
     }
     let mut separator = "";
     for (part, form) in
         parts.iter().zip(chosen).filter(|(part, form)| !part.forms[*form].is_empty())
     {
-        line = line.with(Style::Plain, separator).with(part.style, &part.forms[form]);
+        line = line.with(SpanStyle::Plain, separator).with(part.style, &part.forms[form]);
         separator = ", ";
     }
     line
@@ -87,44 +87,47 @@ fn parts(state: &RunState, remaining: Option<Remaining>, now: Instant) -> [LineP
     let elapsed = now.saturating_duration_since(state.began);
     [
         LinePart::new(
-            Style::Bold,
+            SpanStyle::Bold,
             [
                 if_any(planned, format!("{done}/{planned}")),
                 if_any(planned, format!("{done} of {planned}")),
             ],
         ),
         if tally.interrupted > 0 {
-            LinePart::new(Style::Red, ["interrupted".to_owned()])
+            LinePart::new(SpanStyle::Red, ["interrupted".to_owned()])
         } else {
-            LinePart::new(Style::Red, [if_any(tally.failed, format!("{} failed", tally.failed))])
+            LinePart::new(
+                SpanStyle::Red,
+                [if_any(tally.failed, format!("{} failed", tally.failed))],
+            )
         },
-        LinePart::new(Style::Plain, [if_any(running, format!("{running} running"))]),
+        LinePart::new(SpanStyle::Plain, [if_any(running, format!("{running} running"))]),
         left(remaining.filter(|_| tally.interrupted == 0 && tally.left() > 0)),
-        LinePart::new(Style::Dim, [clock(elapsed)]),
+        LinePart::new(SpanStyle::Dim, [clock(elapsed)]),
     ]
 }
 
 /// Remaining time, if known.
 fn left(remaining: Option<Remaining>) -> LinePart {
-    let nothing = || LinePart { style: Style::Plain, forms: vec![String::new()] };
+    let nothing = || LinePart { style: SpanStyle::Plain, forms: vec![String::new()] };
     let Some(Remaining { time, unknown, known }) = remaining else { return nothing() };
     if known + unknown == 0 {
         return nothing();
     }
     if known == 0 {
         return LinePart::new(
-            Style::Plain,
+            SpanStyle::Plain,
             [String::new(), String::new(), "time unknown".to_owned()],
         );
     }
     let about = about(time);
     if unknown == 0 {
         let short = format!("~{}", about.trim_start_matches("about "));
-        return LinePart::new(Style::Plain, [short, format!("{about} left")]);
+        return LinePart::new(SpanStyle::Plain, [short, format!("{about} left")]);
     }
     let least = about.replacen("about ", "", 1);
     LinePart::new(
-        Style::Plain,
+        SpanStyle::Plain,
         [
             format!(">{least}"),
             format!("over {least} left"),

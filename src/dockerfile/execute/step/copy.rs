@@ -8,7 +8,7 @@ use super::copy_source::find;
 use super::copying::Copying;
 use crate::container::within_root::{Ownership, locate, make_folders, read_text};
 use crate::dockerfile::step::{CopySource, CopyStep, FolderStep};
-use crate::image::user::{UserError, resolve_user};
+use crate::image::user::{ImageUserError, resolve_user};
 use crate::runner::job::JobFailure;
 
 impl LayerMaker<'_> {
@@ -83,7 +83,7 @@ impl LayerMaker<'_> {
     fn maker_of(&self, user: &str) -> Result<Ownership, JobFailure> {
         let single = self.workspace.is_single();
         match self.owner_of(&with_group(user))? {
-            Err(UserError::NoUser(_) | UserError::NoGroup(_)) => {
+            Err(ImageUserError::NoUser(_) | ImageUserError::NoGroup(_)) => {
                 Ok(Ownership { ids: (0, 0), single })
             }
             found => found.map_err(JobFailure::of),
@@ -91,7 +91,7 @@ impl LayerMaker<'_> {
     }
 
     /// The ids of a user of the root, `name`, `uid`, `name:group` or `uid:gid`.
-    fn owner_of(&self, user: &str) -> Result<Result<Ownership, UserError>, JobFailure> {
+    fn owner_of(&self, user: &str) -> Result<Result<Ownership, ImageUserError>, JobFailure> {
         let root = self.workspace.view().root();
         let passwd = read_text(&root, "etc/passwd").map_err(JobFailure::of)?;
         let group = read_text(&root, "etc/group").map_err(JobFailure::of)?;

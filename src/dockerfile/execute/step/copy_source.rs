@@ -9,7 +9,7 @@ use std::rc::Rc;
 use super::super::choose::{choice, choose, owner};
 use super::super::job::{CopyEntry, CopyInput, Match};
 use super::{LayerMaker, from_context};
-use crate::dockerfile::context::{Choice, Files};
+use crate::dockerfile::context::{ContextFiles, FileChoice};
 use crate::dockerfile::step::{CopyStep, Unpack};
 use crate::image::layers::KnownOwners;
 use crate::runner::job::JobFailure;
@@ -74,7 +74,8 @@ pub(super) fn find(
             let folders = maker.workspace.unpacked(layers)?;
             let tree = maker.workspace.mount_tree(&folders, &format!("source-{index}"))?;
             let choice = choice(exclude, *parents).map_err(from_context)?;
-            let matches = choose(&Files::of_tree(&tree), pattern, &choice).map_err(from_context)?;
+            let matches =
+                choose(&ContextFiles::of_tree(&tree), pattern, &choice).map_err(from_context)?;
             // Once for all: there may be ten thousand matches.
             let owners = owners(maker, &folders)?;
             let one = |found| item(tree.clone(), found, owners.clone(), Modes::Kept);
@@ -92,8 +93,8 @@ pub(super) fn find(
         }
         CopyInput::CheckOut { folder } => {
             let root = maker.workspace.in_view(folder);
-            let matches =
-                choose(&Files::of_tree(&root), "", &Choice::default()).map_err(from_context)?;
+            let matches = choose(&ContextFiles::of_tree(&root), "", &FileChoice::default())
+                .map_err(from_context)?;
             let one = |found| item(root.clone(), found, CopyOwners::Root, Modes::Kept);
             Ok(matches.into_iter().map(one).collect())
         }

@@ -15,7 +15,7 @@ use super::{LayerMaker, from_context};
 use crate::archive::{is_tar, unpack_tar};
 use crate::base::removal::remove_all;
 use crate::container::within_root::{Ownership, locate, make_folders_with};
-use crate::dockerfile::context::{Choice, Files};
+use crate::dockerfile::context::{ContextFiles, FileChoice};
 use crate::dockerfile::step::{CopySource, CopyStep};
 use crate::runner::job::JobFailure;
 
@@ -244,8 +244,8 @@ impl Copying<'_> {
         })?;
         let implied: HashSet<PathBuf> =
             implied.iter().map(|path| path.as_path().to_owned()).collect();
-        let matches =
-            choose(&Files::of_tree(&folder), "", &Choice::default()).map_err(from_context)?;
+        let matches = choose(&ContextFiles::of_tree(&folder), "", &FileChoice::default())
+            .map_err(from_context)?;
         for found in matches {
             let owners = owners(self.maker, std::slice::from_ref(&folder))?;
             let (root, modes) = (folder.clone(), Modes::Unpacked { implied: implied.clone() });

@@ -6,7 +6,7 @@ use super::super::job::DigestJob;
 use super::{from_context, inputs};
 use crate::base::digest::Sha256Sum;
 use crate::container::namespace::Network;
-use crate::dockerfile::context::Files;
+use crate::dockerfile::context::ContextFiles;
 use crate::dockerfile::step::CopySource;
 use crate::image::layers::KnownOwners;
 use crate::runner::job::{Job, JobFailure, Performed};
@@ -33,7 +33,7 @@ impl Job for DigestJob {
 
 fn digest(workspace: &Workspace<'_>, job: &DigestJob) -> Result<Sha256Sum, JobFailure> {
     let folders = workspace.unpacked(&job.layers)?;
-    let files = Files::of_tree(&workspace.mount_tree(&folders, "digest")?);
+    let files = ContextFiles::of_tree(&workspace.mount_tree(&folders, "digest")?);
     let choice = choice(&job.exclude, job.parents).map_err(from_context)?;
     let known = KnownOwners::read(&folders).map_err(JobFailure::of)?;
     let owners = if workspace.is_single() { TreeOwners::Told(&known) } else { TreeOwners::Disk };

@@ -15,7 +15,7 @@ use super::super::placement::{With, put};
 use super::{LayerMaker, from_context};
 use crate::base::removal::remove_all;
 use crate::container::within_root::{Ownership, locate, make_folders, make_folders_with};
-use crate::dockerfile::context::Files;
+use crate::dockerfile::context::ContextFiles;
 use crate::dockerfile::step::{RunMount, RunStep, Sharing};
 use crate::image::store::LayerBlob;
 use crate::runner::command::{Mount, MountSource};
@@ -211,7 +211,8 @@ impl LayerMaker<'_> {
             .workspace
             .mount_tree(&self.workspace.unpacked(layers)?, &format!("mount-{name}"))?;
         let choice = choice(&[], false).map_err(from_context)?;
-        let matches = choose(&Files::of_tree(&tree), source, &choice).map_err(from_context)?;
+        let matches =
+            choose(&ContextFiles::of_tree(&tree), source, &choice).map_err(from_context)?;
         self.copy_matches(&tree, &matches, to)?;
         Ok(only(&matches))
     }

@@ -28,7 +28,7 @@ impl MirrorFolder {
         &self,
         entries: &[&str],
         options: &PullOptions,
-    ) -> Result<Option<Pulled>, RegistryError> {
+    ) -> Result<Option<PulledImage>, RegistryError> {
         let name = "h.invalid/r:1".parse().unwrap();
         let named = "\"annotations\":{\"org.opencontainers.image.ref.name\":\"h.invalid/r:1\"}";
         let entries: Vec<String> =

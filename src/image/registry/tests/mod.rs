@@ -14,7 +14,7 @@ use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{Client, PullOptions, Pulled, RegistryError};
+use super::{Client, PullOptions, PulledImage, RegistryError};
 use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Event;
@@ -180,7 +180,7 @@ impl TestClient {
         self.options.credentials = CredentialSources { files: vec![path], ..Default::default() };
     }
 
-    fn try_pull(&self, name: &str, options: &PullOptions) -> Result<Pulled, RegistryError> {
+    fn try_pull(&self, name: &str, options: &PullOptions) -> Result<PulledImage, RegistryError> {
         let client = Client::new(self.options.clone());
         let pulled = client.pull(&self.store, &name.parse().unwrap(), options, None, &self.told);
         // Whatever happened, nothing half-done is in the store.
@@ -194,7 +194,7 @@ impl TestClient {
         pulled
     }
 
-    fn pull(&self, name: &str) -> Pulled {
+    fn pull(&self, name: &str) -> PulledImage {
         self.try_pull(name, &PullOptions::default())
             .unwrap_or_else(|error| panic!("{}", with_causes(&error)))
     }

@@ -16,7 +16,7 @@ fn with_mirrors(place: &mut TestClient, host: &str, mirrors: &[String]) {
     config.mirrors = mirrors.iter().map(|mirror| mirror.parse().unwrap()).collect();
 }
 
-fn pull(client: &Client, place: &TestClient, name: &str) -> Result<Pulled, RegistryError> {
+fn pull(client: &Client, place: &TestClient, name: &str) -> Result<PulledImage, RegistryError> {
     let name = name.parse().unwrap();
     client.pull(&place.store, &name, &PullOptions::default(), None, &place.told)
 }
