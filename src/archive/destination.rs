@@ -21,14 +21,13 @@ use nix::unistd::{fchown, fchownat, linkat, mkfifoat, symlinkat};
 use xattr::FileExt as _;
 
 use super::error::{ReadError, UnpackError};
-use super::folders::{
-    FolderAttributes, Folders, OwnerIds, UnpackRules, fail, make, owner_error, permissions,
-};
+use super::folders::{FolderAttributes, Folders, UnpackRules, make, permissions};
 use super::hiding::Hiding;
 use super::limits::ArchiveLimits;
 use super::overlay_form::{is_whiteout, kind, stat};
 use super::path::EntryPath;
 use super::pax::{CAPABILITY, ExtendedAttribute};
+use super::write_error::{OwnerIds, fail, owner_error};
 
 /// Attributes of an entry beside its content.
 #[derive(Debug, Clone, Copy)]

@@ -27,11 +27,9 @@ use super::error::{ReadError, UnpackError};
 use super::limits::{ArchiveLimits, LimitExceeded};
 use super::overlay_form::{HIDES_ALL, OPAQUE, is_whiteout, stat};
 use super::path::EntryPath;
+use super::write_error::{OwnerIds, fail, owner_error, walk_error};
 use crate::base::confinement::open_within;
 use crate::base::removal::remove_at;
-
-/// An owner and a group.
-pub(super) type OwnerIds = (u32, u32);
 
 /// Treatment of symlinks among an entry's parent folders, and of existing files at its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -344,27 +342,6 @@ pub(super) fn make(above: impl AsFd, name: &OsStr) -> nix::Result<()> {
 
 pub(super) fn permissions(mode: u32) -> Mode {
     Mode::from_bits_truncate(mode & 0o7777)
-}
-
-/// Makes the error of a failed system call for an entry.
-pub(super) fn fail(path: &EntryPath, action: &'static str) -> impl FnOnce(Errno) -> UnpackError {
-    move |error| UnpackError::Write { path: path.clone(), action, source: error.into() }
-}
-
-pub(super) fn owner_error(path: &EntryPath, (uid, gid): OwnerIds, error: Errno) -> UnpackError {
-    match error {
-        Errno::EINVAL => {
-            UnpackError::OwnerNotMapped { path: path.clone(), uid: uid.into(), gid: gid.into() }
-        }
-        error => fail(path, "changing its owner")(error),
-    }
-}
-
-fn walk_error(path: &EntryPath, error: Errno) -> UnpackError {
-    match error {
-        Errno::ENOTDIR | Errno::ELOOP => UnpackError::ThroughSymlink { path: path.clone() },
-        error => fail(path, "opening its folder")(error),
-    }
 }
 
 #[cfg(test)]

@@ -12,9 +12,10 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use xattr::FileExt as _;
 
 use super::error::{ReadError, UnpackError};
-use super::folders::{FolderAttributes, Folders, fail};
+use super::folders::{FolderAttributes, Folders};
 use super::overlay_form::{HIDES_ALL, OPAQUE, Whiteouts, is_whiteout, kind, reopened, stat};
 use super::path::EntryPath;
+use super::write_error::fail;
 
 /// Paths hidden by the unpacked part of a layer.
 #[derive(Debug, Default)]

@@ -19,7 +19,7 @@ use std::path::Path;
 
 use super::destination::{Finish, UnpackFolder};
 use super::error::{ReadError, UnpackError};
-use super::folders::{FolderAttributes, OwnerIds, UnpackRules};
+use super::folders::{FolderAttributes, UnpackRules};
 use super::kept_attributes::is_kept_attribute;
 use super::layer_owners::{OWNER_ATTRIBUTE, OwnerNote};
 use super::limits::ArchiveLimits;
@@ -28,6 +28,7 @@ use super::path::{EntryPath, NameProblem};
 use super::pax::{CAPABILITY, ExtendedAttribute, can_be_capability};
 use super::read::symlink_target;
 use super::tar_read::{MemberKind, TarMember, TarReader};
+use super::write_error::OwnerIds;
 use crate::base::removal::remove_at;
 
 const WHITEOUT: &[u8] = b".wh.";

@@ -64,6 +64,7 @@ mod tar_sparse;
 #[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers and folders need it"))]
 mod tar_write;
 mod unpack;
+mod write_error;
 mod xz;
 #[cfg(feature = "builder")]
 mod zip_read;

@@ -12,9 +12,10 @@ use nix::sys::time::TimeSpec;
 
 use super::destination::{Finish, UnpackFolder};
 use super::error::{ReadError, UnpackError};
-use super::folders::{fail, permissions};
+use super::folders::permissions;
 use super::overlay_form::{kind, stat};
 use super::path::EntryPath;
+use super::write_error::fail;
 
 impl UnpackFolder {
     /// A file that an earlier entry made: taken if the content is the same, and then with the later mode and

@@ -27,7 +27,7 @@ use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 use rustix::termios::{Winsize, tcgetwinsize, tcsetwinsize};
 use serde::{Deserialize, Serialize};
 
-use super::{passing, sys};
+use super::{passing, poll};
 
 /// Name of the socket in its folder.
 const NAME: &str = "console";
@@ -127,7 +127,7 @@ impl ConsoleSocket {
 
     /// Waits for the connection; nothing if `over` becomes readable before.
     pub fn accept(&self, over: BorrowedFd<'_>) -> io::Result<Option<UnixStream>> {
-        let said = sys::wait_any(&[self.listener.as_fd(), over], None)?.unwrap_or_default();
+        let said = poll::wait_any(&[self.listener.as_fd(), over], None)?.unwrap_or_default();
         if said.first().is_none_or(PollFlags::is_empty) {
             return Ok(None);
         }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use super::sys;
+use super::poll;
 
 /// The most that may come without a line's end, in bytes.
 const LONGEST: usize = 16 << 20;
@@ -66,13 +66,13 @@ impl PipeLines {
                     }
                     let ends = [Some(self.pipe.as_fd()), writer.map(AsFd::as_fd)];
                     let ends: Vec<_> = ends.into_iter().flatten().collect();
-                    if !sys::wait_readable(&ends, until)? {
+                    if !poll::wait_readable(&ends, until)? {
                         return Ok(LineRead::NotInTime);
                     }
                     // The last output before the end is read once more.
                     has_ended = match writer {
                         Some(writer) => {
-                            sys::wait_readable(&[writer.as_fd()], Some(Instant::now()))?
+                            poll::wait_readable(&[writer.as_fd()], Some(Instant::now()))?
                         }
                         None => false,
                     };

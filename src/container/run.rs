@@ -44,7 +44,7 @@ use super::recorder::{Questions, Recorder};
 use super::sandbox::{Sandbox, Special};
 use super::system_mounts::mount_devices;
 use super::view::View;
-use super::{namespace, sys};
+use super::{namespace, poll, sys};
 use crate::base::causes::with_causes;
 
 /// Result of a container.
@@ -173,7 +173,7 @@ fn run_logged(
     output.pass_on(options.log).map_err(log)?;
     let init = init?;
     let step = |step| move |errno| RunError::Step { step, errno };
-    let watch = sys::pidfd_open(init).map_err(step("watching the container's first process"))?;
+    let watch = poll::pidfd_open(init).map_err(step("watching the container's first process"))?;
     let deadline = options.time_limit.and_then(|limit| started.checked_add(limit));
     let recorder = options.recording.as_ref().map(|recording| recording.recorder);
     let mut questions = match recorder {
@@ -325,7 +325,7 @@ fn wait(
     loop {
         let mut waited = vec![watch.as_fd(), output.readable()];
         waited.extend(questions.readable());
-        let said = sys::wait_any(&waited, deadline).map_err(step)?.unwrap_or_default();
+        let said = poll::wait_any(&waited, deadline).map_err(step)?.unwrap_or_default();
         let of = |index: usize| said.get(index).copied().unwrap_or(PollFlags::empty());
         let (has_ended, has_said, asks) = (!of(0).is_empty(), !of(1).is_empty(), of(2));
         questions.hear(asks).map_err(|source| RunError::Questions { source })?;

@@ -26,7 +26,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::idmap::{IdMap, USUAL_PATH};
-use super::{namespace, passing, sys};
+use super::{namespace, passing, poll, sys};
 use crate::base::programs::find_on_path;
 
 /// Time limit for the program to bring the interface up.
@@ -213,7 +213,7 @@ impl Waiting {
             let ends = [self.ready.as_fd(), self.said.as_fd()];
             // Of a program that doesn't tell, the one end may be closed, and nothing follows from that.
             let ends = if self.tells { &ends[..] } else { &ends[1..] };
-            let heard = sys::wait_any(ends, Instant::now().checked_add(POLL)).map_err(waiting)?;
+            let heard = poll::wait_any(ends, Instant::now().checked_add(POLL)).map_err(waiting)?;
             let heard = heard.unwrap_or_default();
             if self.tells && heard.first().is_some_and(|flags| !flags.is_empty()) {
                 let mut byte = [0];

@@ -23,7 +23,7 @@ use crate::base::http::{HttpError, redact};
 use crate::base::removal::remove_all_closed;
 use crate::container::cleaner;
 use crate::container::helper::Interrupt;
-use crate::container::sys::wait_readable;
+use crate::container::poll::wait_readable;
 use crate::dockerfile::git::{GitFilesError, check_out_git};
 use crate::runner::home::RunScratch;
 use crate::runner::session;

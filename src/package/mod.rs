@@ -10,6 +10,7 @@ pub mod contents;
 pub mod hash;
 mod id;
 pub mod json;
+mod json_text;
 pub mod matching;
 mod name;
 pub mod paths;

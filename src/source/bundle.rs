@@ -21,9 +21,10 @@ use git2::{Indexer, ObjectType, Oid, Reference};
 use sha1::Digest as _;
 
 use super::clone::write_mirror_config;
-use super::git_layout::{self, Refs};
+use super::git_layout;
 use super::git_login::GitLogin;
 use super::git_program::GitRun;
+use super::git_refs::{self, Refs};
 use super::git_url::GitLocation;
 use super::{FetchOptions, FetchedSource, SourceProblem};
 use crate::base::atomic::TemporaryFolder;
@@ -81,7 +82,7 @@ pub fn unpack(bundle: &Path, folder: &Path, ends: impl Fn() -> bool) -> Result<(
     });
     let branch = branch.unwrap_or_else(|| b"refs/heads/main".to_vec());
     fs_err::write(folder.join("HEAD"), [b"ref: ", branch.as_slice(), b"\n"].concat())?;
-    git_layout::write_refs(folder, &refs)?;
+    git_refs::write_refs(folder, &refs)?;
     Ok(())
 }
 
@@ -210,12 +211,12 @@ impl BundleRequest<'_> {
         let temporary = TemporaryFolder::create(parent).map_err(made)?;
         let folder = temporary.path().join("bare");
         let objects = std::path::absolute(self.repository.join("objects")).map_err(made)?;
-        let head = git_layout::head_branch(self.repository).map_err(made)?;
+        let head = git_refs::head_branch(self.repository).map_err(made)?;
         let (refs, head) =
             self.refs(std::slice::from_ref(&objects), head.as_ref()).map_err(unusable)?;
         let head = [b"ref: ", head.as_slice(), b"\n"].concat();
         git_layout::write_borrowing(&folder, &[objects], &head).map_err(made)?;
-        git_layout::write_refs(&folder, &refs).map_err(made)?;
+        git_refs::write_refs(&folder, &refs).map_err(made)?;
         write_mirror_config(&folder, self.url).map_err(|error| error.into_problem(&folder))?;
         let login = GitLogin::of(self.url.into());
         let (subject, url) = (self.subject, self.url);
@@ -240,7 +241,7 @@ impl BundleRequest<'_> {
         let mut walk = repository.revwalk()?;
         walk.push(commit)?;
         let ancestors = walk.collect::<Result<BTreeSet<Oid>, _>>()?;
-        let known = git_layout::read_refs(self.repository)
+        let known = git_refs::read_refs(self.repository)
             .map_err(|error| git2::Error::from_str(&error.to_string()))?;
         let peeled = |id: &str| {
             let object = repository.find_object(Oid::from_str(id).ok()?, None).ok()?;
@@ -258,7 +259,7 @@ impl BundleRequest<'_> {
         for name in self.ref_origins {
             let full = match name.as_str() {
                 "HEAD" => head.cloned().into_iter().collect(),
-                _ => git_layout::full_names(name),
+                _ => git_refs::full_names(name),
             };
             let found = full.iter().find(|full| known.contains_key(*full));
             // A name that has moved on is written as it was: at the commit.

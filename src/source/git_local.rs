@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use git2::{Config, ErrorCode, Reference, Repository};
 
 use super::git_guard::{LONGEST_INDEX, find, is_odd};
-use super::git_layout::{RefTarget, open_objects};
+use super::git_layout::open_objects;
+use super::git_refs::{self, RefTarget};
 use super::git_repository::unusable;
 use super::git_state::{GitState, StateRequest, filter_of_key};
 use super::local_repository::LocalRepository;
@@ -135,8 +136,8 @@ fn head_commit(path: &Path, repository: &LocalRepository) -> Result<CommitId, So
 
 /// Id at the end of HEAD's chain.
 fn followed(repository: &LocalRepository) -> std::io::Result<Option<String>> {
-    let refs = git_layout::read_refs(&repository.common_dir)?;
-    let mut target = git_layout::read_ref(&repository.git_dir, "HEAD")?;
+    let refs = git_refs::read_refs(&repository.common_dir)?;
+    let mut target = git_refs::read_ref(&repository.git_dir, "HEAD")?;
     for _ in 0..LONGEST_CHAIN {
         let name = match target {
             Some(RefTarget::Ref(name)) => name,
@@ -150,7 +151,7 @@ fn followed(repository: &LocalRepository) -> std::io::Result<Option<String>> {
         let name = std::str::from_utf8(&name).ok();
         let is_ref = |name: &&str| name.starts_with("refs/") && Reference::is_valid_name(name);
         let Some(name) = name.filter(is_ref) else { return Ok(None) };
-        target = git_layout::read_ref(&repository.common_dir, name)?;
+        target = git_refs::read_ref(&repository.common_dir, name)?;
     }
     Ok(None)
 }

@@ -25,7 +25,7 @@ use std::time::SystemTime;
 use super::git_login::GitLogin;
 use super::git_mirror::make_closed;
 use super::git_program::{GitRun, GitSurroundings};
-use super::{FetchOptions, SourceProblem, git_layout};
+use super::{FetchOptions, SourceProblem, git_layout, git_refs};
 use crate::base::atomic::{self, TemporaryFolder};
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
@@ -275,7 +275,7 @@ fn write_state(git_dir: &Path, objects: &[PathBuf], commit: &CommitId) -> io::Re
     git_layout::write_borrowing(git_dir, objects, format!("{commit}\n").as_bytes())?;
     fs_err::write(git_dir.join("config"), "[core]\n\trepositoryformatversion = 0\n")?;
     if let Some(objects) = objects.first().and_then(|objects| objects.parent()) {
-        git_layout::copy_shallow(objects, git_dir)?;
+        git_refs::copy_shallow(objects, git_dir)?;
     }
     Ok(())
 }

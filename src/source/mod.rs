@@ -46,6 +46,7 @@ mod git_local;
 mod git_login;
 mod git_mirror;
 mod git_program;
+mod git_refs;
 mod git_repository;
 mod git_selection;
 mod git_state;

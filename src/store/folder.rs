@@ -14,6 +14,7 @@
 //! is a regular file of limited size, since anything else might have no end. The folder itself may be a symlink.
 
 mod below;
+mod copy;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -29,6 +30,7 @@ use nix::sys::stat::{Mode, SFlag, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use self::below::{find, is_absent, is_link, kind, name_of, object, parent};
+use self::copy::{COPIED_AT_ONCE, is_of_destination, path_of, write_content};
 use super::backend::{
     About, Backend, GotObject, Listed, ObjectContent, ObjectHead, Put, StoreTransfer,
 };
@@ -36,11 +38,7 @@ use super::error::StoreError;
 use super::key::ObjectKey;
 use crate::base::atomic::{AtomicFile, naming_file, sweep_older};
 use crate::base::event::Event;
-use crate::base::full_disk::cannot_be_written;
-use crate::base::regular::open_regular;
 
-/// Number of bytes copied between two checks for an interruption.
-const COPIED_AT_ONCE: u64 = 64 << 20;
 const BUFFER: usize = 256 << 10;
 /// Upper limit of an object's size in bytes: that of a download.
 const LONGEST: u64 = 64 << 30;
@@ -371,48 +369,4 @@ impl Backend for FolderBackend {
             }
         }
     }
-}
-
-/// Path of an open file: between two plain files the kernel copies, or shares the blocks where it can.
-fn path_of(file: &File) -> PathBuf {
-    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
-}
-
-/// Copies content of exactly the announced length.
-fn write_content(
-    file: &mut AtomicFile,
-    key: &ObjectKey,
-    content: ObjectContent<'_>,
-    transfer: &StoreTransfer<'_>,
-    failed: &dyn Fn(io::Error) -> StoreError,
-) -> Result<(), StoreError> {
-    let unreadable = |error| StoreError::Content { key: key.clone(), error };
-    let (path, length) = match content {
-        ObjectContent::Bytes(bytes) => return file.write_all(bytes).map_err(failed),
-        ObjectContent::File(path, length) => (path, length),
-    };
-    let from = open_regular(path).map_err(unreadable)?.into_file();
-    let (mut from, mut done) = (from.take(length), 0);
-    while done < length {
-        if transfer.observer.is_interrupted() {
-            return Err(StoreError::Interrupted);
-        }
-        match io::copy(&mut from.by_ref().take(COPIED_AT_ONCE), file.file()) {
-            Ok(0) => {
-                let text = format!("it ends after {done} of {length} bytes");
-                return Err(unreadable(io::Error::new(io::ErrorKind::UnexpectedEof, text)));
-            }
-            Ok(count) => done += count,
-            Err(error) if is_of_destination(&error) => {
-                return Err(failed(naming_file(file.file(), error)));
-            }
-            Err(error) => return Err(unreadable(error)),
-        }
-    }
-    Ok(())
-}
-
-/// True if an error of a copy can only come from the file that is written.
-fn is_of_destination(error: &io::Error) -> bool {
-    cannot_be_written(error) || error.kind() == io::ErrorKind::FileTooLarge
 }

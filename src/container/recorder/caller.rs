@@ -20,7 +20,7 @@ use nix::unistd::Pid;
 
 use super::call::{Named, PathStart};
 use super::chown_command::{NamedId, named_id};
-use crate::container::{namespace, sys};
+use crate::container::{namespace, poll};
 
 /// Upper limit of a path's bytes, including NUL.
 const LONGEST: usize = libc::PATH_MAX.unsigned_abs() as usize;
@@ -72,7 +72,7 @@ pub(super) fn field(of: BorrowedFd<'_>, name: &str) -> Option<u64> {
 
 impl Caller {
     pub(super) fn of(thread: Pid) -> Option<Self> {
-        Self::by(sys::thread_pidfd_open(thread).ok()?)
+        Self::by(poll::thread_pidfd_open(thread).ok()?)
     }
 
     fn by(thread: OwnedFd) -> Option<Self> {

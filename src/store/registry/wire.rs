@@ -11,11 +11,11 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use reqwest::blocking::{Body, Client, RequestBuilder};
-use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Method, StatusCode, Url};
 
 pub(super) use super::ask::{Ask, RegistryAccess};
-use super::challenge::{self, Challenge};
+use super::challenge::{Challenge, challenges, is_insufficient, missing_scopes};
 use super::connections::Connections;
 use super::error::RegistryExchangeError;
 use super::host::Endpoint;
@@ -379,29 +379,6 @@ impl<'a> RegistryWire<'a> {
         }
     }
 }
-
-/// Returns the challenges of an answer.
-fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
-    let texts = headers.get_all(WWW_AUTHENTICATE).iter();
-    texts.filter_map(|text| text.to_str().ok()).flat_map(challenge::parse).collect()
-}
-
-fn is_insufficient(challenge: &Challenge) -> bool {
-    matches!(challenge, Challenge::Bearer { is_insufficient: true, .. })
-}
-
-/// Returns the requested scopes that a token lacks.
-fn missing_scopes(asked: &[Challenge], had: &[String]) -> Vec<String> {
-    let scopes = asked.iter().filter_map(|challenge| match challenge {
-        Challenge::Bearer { scope, .. } => scope.as_deref(),
-        Challenge::Basic => None,
-    });
-    let words = scopes.flat_map(str::split_whitespace).map(str::to_owned);
-    words.filter(|scope| !had.contains(scope)).take(MOST_SCOPES).collect()
-}
-
-/// Upper limit of a registry's scopes beyond those of a request.
-const MOST_SCOPES: usize = 16;
 
 /// Slowest rate of an upload that is waited for, in bytes per second.
 const SLOWEST_RATE: u64 = 8 << 10;
