@@ -16,7 +16,7 @@ use std::io::{self, BufRead, BufReader, Cursor, Read};
 use bzip2::bufread::BzDecoder;
 use flate2::bufread::GzDecoder;
 
-use super::members::{DecoderState, Members, Peeked};
+use super::members::{ArchiveMembers, DecoderState, Peeked};
 use super::xz::XzReader;
 
 const BUFFER: usize = 256 * 1024;
@@ -84,10 +84,10 @@ impl Compression {
     ) -> io::Result<Box<dyn Read + 'r>> {
         Ok(match self {
             Self::None => Box::new(input),
-            Self::Gzip => Box::new(Members::new(GzDecoder::new(input), next_gzip)),
+            Self::Gzip => Box::new(ArchiveMembers::new(GzDecoder::new(input), next_gzip)),
             Self::Bzip2 => {
                 let input = Cursor::new(Vec::new()).chain(input);
-                Box::new(Members::new(BzDecoder::new(input), next_bzip2))
+                Box::new(ArchiveMembers::new(BzDecoder::new(input), next_bzip2))
             }
             Self::Xz => Box::new(XzReader::new(input, threads)?),
             Self::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),

@@ -21,12 +21,13 @@ use nix::unistd::{fchown, fchownat, linkat, mkfifoat, symlinkat};
 use xattr::FileExt as _;
 
 use super::error::{ReadError, UnpackError};
-use super::folders::{Folder, Folders, Owner, Rules, fail, make, owner_error, permissions};
+use super::folders::{FolderAttributes, Folders, UnpackRules, make, permissions};
 use super::hiding::Hiding;
-use super::limits::Limits;
+use super::limits::ArchiveLimits;
 use super::overlay_form::{is_whiteout, kind, stat};
 use super::path::EntryPath;
-use super::pax::{Attribute, CAPABILITY};
+use super::pax::{CAPABILITY, ExtendedAttribute};
+use super::write_error::{OwnerIds, fail, owner_error};
 
 /// Attributes of an entry beside its content.
 #[derive(Debug, Clone, Copy)]
@@ -34,19 +35,19 @@ pub(super) struct Finish<'a> {
     pub(super) mode: u32,
     pub(super) mtime: i64,
     /// Owner to set; unchanged if `None`.
-    pub(super) owner: Option<Owner>,
-    pub(super) attributes: &'a [Attribute],
+    pub(super) owner: Option<OwnerIds>,
+    pub(super) attributes: &'a [ExtendedAttribute],
 }
 
 impl Finish<'_> {
-    pub(super) fn for_folder(&self) -> Folder {
-        Folder { mode: self.mode, mtime: self.mtime, owner: self.owner, implied: false }
+    pub(super) fn for_folder(&self) -> FolderAttributes {
+        FolderAttributes { mode: self.mode, mtime: self.mtime, owner: self.owner, implied: false }
     }
 }
 
 /// Folder that is being filled.
 #[derive(Debug)]
-pub(super) struct Destination {
+pub(super) struct UnpackFolder {
     pub(super) folders: Folders,
     pub(super) buffer: Vec<u8>,
     pub(super) hiding: Hiding,
@@ -69,9 +70,13 @@ pub(super) struct Finished {
 /// Folder of an entry, and its name there.
 pub(super) type EntryLocation<'p> = (Rc<OwnedFd>, &'p OsStr);
 
-impl Destination {
+impl UnpackFolder {
     /// Opens the folder to be filled, or makes a missing one.
-    pub(super) fn open(folder: &Path, rules: Rules, limits: &Limits) -> Result<Self, UnpackError> {
+    pub(super) fn open(
+        folder: &Path,
+        rules: UnpackRules,
+        limits: &ArchiveLimits,
+    ) -> Result<Self, UnpackError> {
         let folders = Folders::open(folder, rules, limits)?;
         let hiding = Hiding::default();
         Ok(Self { folders, buffer: vec![0; 256 * 1024], hiding, attributes_lost: 0 })
@@ -112,7 +117,7 @@ impl Destination {
         if kind(&there) == SFlag::S_IFDIR {
             return Ok(());
         }
-        if self.folders.rules == Rules::Strict {
+        if self.folders.rules == UnpackRules::Strict {
             return Err(ReadError::Duplicate(path.clone()).into());
         }
         let was_whiteout = is_whiteout(above, name, &there).map_err(fail(path, "looking at it"))?;
@@ -217,7 +222,7 @@ impl Destination {
         if kind(&there) == SFlag::S_IFDIR {
             return Err(refused("is a folder"));
         }
-        let is_layer = self.folders.rules == Rules::Layer;
+        let is_layer = self.folders.rules == UnpackRules::Layer;
         if is_layer && is_whiteout(&from, target_name, &there).map_err(unfound)? {
             return Err(refused("is what the layer removes"));
         }
@@ -294,7 +299,7 @@ impl Destination {
         make: impl Fn(&OwnedFd, &OsStr) -> nix::Result<T>,
     ) -> Result<T, UnpackError> {
         match make(above, name) {
-            Err(Errno::EEXIST) if self.folders.rules == Rules::Layer => {
+            Err(Errno::EEXIST) if self.folders.rules == UnpackRules::Layer => {
                 self.folders.clear(path, above)?;
                 make(above, name).map_err(fail(path, "making it"))
             }
@@ -307,7 +312,7 @@ impl Destination {
         &mut self,
         file: &File,
         path: &EntryPath,
-        attributes: &[Attribute],
+        attributes: &[ExtendedAttribute],
     ) -> Result<(), UnpackError> {
         for (name, value) in attributes {
             match file.set_xattr(OsStr::from_bytes(name), value) {

@@ -12,9 +12,10 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use xattr::FileExt as _;
 
 use super::error::{ReadError, UnpackError};
-use super::folders::{Folder, Folders, fail};
+use super::folders::{FolderAttributes, Folders};
 use super::overlay_form::{HIDES_ALL, OPAQUE, Whiteouts, is_whiteout, kind, reopened, stat};
 use super::path::EntryPath;
+use super::write_error::fail;
 
 /// Paths hidden by the unpacked part of a layer.
 #[derive(Debug, Default)]
@@ -31,7 +32,7 @@ impl Hiding {
         &mut self,
         folders: &mut Folders,
         path: &EntryPath,
-        like: &Folder,
+        like: &FolderAttributes,
     ) -> Result<(), UnpackError> {
         let place = folders.place(path, like)?;
         let kind_error = || ReadError::Kind { path: path.clone(), kind: "a whiteout" };

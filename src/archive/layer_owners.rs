@@ -1,7 +1,7 @@
 //! File owners, kept in an extended attribute in the single-id tier, where `chown` is impossible.
 //!
 //! A file or folder has its owner in an extended attribute, [`OWNER_ATTRIBUTE`]: `USER:GROUP`, each
-//! a number, `=` or `-`, see [`Noted`]. In a complete layer, both are numbers, and files of root
+//! a number, `=` or `-`, see [`NotedId`]. In a complete layer, both are numbers, and files of root
 //! have no attribute; a copy of a file together with its attributes keeps the owner. The owners of
 //! files without such attributes (symlinks, FIFOs) are kept by [`FileIdentity`] while a layer is
 //! made, and in the list beside the layer later.
@@ -20,7 +20,7 @@ pub const OWNER_ATTRIBUTE: &str = "user.mkpanda.owner";
 
 /// A user or group id as a file's note has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Noted {
+pub enum NotedId {
     /// The id was set.
     Is(u32),
     /// The id was set to the visible id of the file. On a new file, the intention is either that
@@ -32,7 +32,7 @@ pub enum Noted {
     Unset,
 }
 
-impl Noted {
+impl NotedId {
     fn parse(text: &str) -> Option<Self> {
         match text {
             "=" => Some(Self::Same),
@@ -51,7 +51,7 @@ impl Noted {
     }
 }
 
-impl fmt::Display for Noted {
+impl fmt::Display for NotedId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Is(id) => id.fmt(f),
@@ -65,21 +65,21 @@ impl fmt::Display for Noted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OwnerNote {
     /// The user.
-    pub user: Noted,
+    pub user: NotedId,
     /// The group.
-    pub group: Noted,
+    pub group: NotedId,
 }
 
 impl OwnerNote {
     /// A note of numbers.
     pub fn of((user, group): (u32, u32)) -> Self {
-        Self { user: Noted::Is(user), group: Noted::Is(group) }
+        Self { user: NotedId::Is(user), group: NotedId::Is(group) }
     }
 
     /// Reads a note; an invalid one counts as missing.
     pub fn parse(value: &[u8]) -> Option<Self> {
         let (user, group) = std::str::from_utf8(value).ok()?.split_once(':')?;
-        Some(Self { user: Noted::parse(user)?, group: Noted::parse(group)? })
+        Some(Self { user: NotedId::parse(user)?, group: NotedId::parse(group)? })
     }
 
     /// The note that a file or folder has.

@@ -15,7 +15,7 @@ pub(super) fn can_be_capability(value: &[u8]) -> bool {
 }
 
 /// Name and value of an extended attribute.
-pub(super) type Attribute = (Vec<u8>, Vec<u8>);
+pub(super) type ExtendedAttribute = (Vec<u8>, Vec<u8>);
 
 /// Contents of an extended header for the next entry.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -23,18 +23,18 @@ pub(super) struct Pax {
     pub(super) path: Option<Vec<u8>>,
     pub(super) link: Option<Vec<u8>>,
     pub(super) size: Option<u64>,
-    pub(super) uid: Field<u64>,
-    pub(super) gid: Field<u64>,
-    pub(super) mtime: Field<i64>,
+    pub(super) uid: PaxField<u64>,
+    pub(super) gid: PaxField<u64>,
+    pub(super) mtime: PaxField<i64>,
     /// In the order given: of two with one name, the later one counts.
-    pub(super) attributes: Vec<Attribute>,
+    pub(super) attributes: Vec<ExtendedAttribute>,
     /// Map of a sparse file in one of GNU tar's POSIX forms.
     pub(super) sparse: Option<Sparse>,
 }
 
 /// A value that an extended header gives or takes back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Field<T> {
+pub(super) enum PaxField<T> {
     /// The header says nothing.
     #[default]
     Unsaid,
@@ -44,7 +44,7 @@ pub(super) enum Field<T> {
     Is(T),
 }
 
-impl<T: Copy> Field<T> {
+impl<T: Copy> PaxField<T> {
     fn read(given: Option<&[u8]>, read: impl Fn(&[u8]) -> Option<T>) -> Option<Self> {
         given.map_or(Some(Self::TakenBack), |value| read(value).map(Self::Is))
     }
@@ -131,9 +131,9 @@ impl Pax {
                     Some(value) => Some(number(value)?),
                 }
             }
-            b"uid" => self.uid = Field::read(given, number)?,
-            b"gid" => self.gid = Field::read(given, number)?,
-            b"mtime" => self.mtime = Field::read(given, seconds)?,
+            b"uid" => self.uid = PaxField::read(given, number)?,
+            b"gid" => self.gid = PaxField::read(given, number)?,
+            b"mtime" => self.mtime = PaxField::read(given, seconds)?,
             key => {
                 if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
                     // An empty map belongs to an empty file; any other empty value removes the key.
@@ -213,7 +213,7 @@ mod tests {
             let both = [record.as_slice(), b"10 uid=12\n"].concat();
             let pax = Pax::parse(&both).unwrap();
             assert_eq!(pax.attributes, [(CAPABILITY.to_vec(), value)]);
-            assert_eq!(pax.uid, Field::Is(12));
+            assert_eq!(pax.uid, PaxField::Is(12));
         }
     }
 

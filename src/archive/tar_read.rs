@@ -13,11 +13,11 @@ use std::io::{self, BufReader, Read};
 use tar::{EntryType, Header};
 
 use super::error::ReadError;
-use super::limits::{EntryCount, Limits, Metered};
+use super::limits::{ArchiveLimits, EntryCount, MeteredReader};
 use super::path::NameProblem;
-use super::pax::{Attribute, Pax, terminated};
+use super::pax::{ExtendedAttribute, Pax, terminated};
 use super::tar_block::{BLOCK, is_header};
-use super::tar_content::Content;
+use super::tar_content::TarContent;
 
 /// An extended header may have a name and some attributes of 64 KiB at the most.
 const LARGEST_EXTENSION: u64 = 1 << 20;
@@ -31,7 +31,7 @@ const NO_NUMBER: &str = "a field of the header is not a number";
 
 /// Unchecked entry of an archive.
 #[derive(Debug)]
-pub(crate) struct Member {
+pub(crate) struct TarMember {
     pub(crate) name: Vec<u8>,
     pub(crate) kind: MemberKind,
     /// The target, of links.
@@ -44,7 +44,7 @@ pub(crate) struct Member {
     pub(super) size: u64,
     /// True for a non-file whose header gives a size, which readers interpret differently.
     pub(super) claims_content: bool,
-    pub(super) attributes: Vec<Attribute>,
+    pub(super) attributes: Vec<ExtendedAttribute>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl MemberKind {
 
 /// End of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct End {
+pub(crate) struct ArchiveEnd {
     /// There was a block of zeros after the last entry.
     pub(super) marked: bool,
     /// True if other bytes than zeros followed.
@@ -85,33 +85,33 @@ pub(crate) struct End {
 /// Gives the entries of a tar stream one after another; as a reader, the current one's content.
 #[derive(Debug)]
 pub(crate) struct TarReader<R> {
-    input: BufReader<Metered<R>>,
-    pub(super) limits: Limits,
+    input: BufReader<MeteredReader<R>>,
+    pub(super) limits: ArchiveLimits,
     offset: u64,
     count: EntryCount,
     pub(super) hole_bytes: u64,
-    pub(super) content: Content,
+    pub(super) content: TarContent,
     marked: bool,
     /// Attributes of global headers.
     global: Pax,
 }
 
 impl<R: Read> TarReader<R> {
-    pub(crate) fn new(input: R, limits: &Limits) -> Self {
+    pub(crate) fn new(input: R, limits: &ArchiveLimits) -> Self {
         Self {
-            input: BufReader::with_capacity(256 * 1024, Metered::new(input, limits)),
+            input: BufReader::with_capacity(256 * 1024, MeteredReader::new(input, limits)),
             limits: *limits,
             offset: 0,
             count: EntryCount::default(),
             hole_bytes: 0,
-            content: Content::default(),
+            content: TarContent::default(),
             marked: false,
             global: Pax::default(),
         }
     }
 
     /// Reads the next entry, after skipping the unread rest of the previous one; `None` at the end.
-    pub(crate) fn next_member(&mut self) -> Result<Option<Member>, ReadError> {
+    pub(crate) fn next_member(&mut self) -> Result<Option<TarMember>, ReadError> {
         self.skip_content()?;
         let mut long_name = None;
         let mut long_link = None;
@@ -153,12 +153,12 @@ impl<R: Read> TarReader<R> {
 
     /// Reads the rest of the stream behind the last entry, so that the stream's checksums are
     /// verified.
-    pub(crate) fn finish(mut self) -> Result<End, ReadError> {
+    pub(crate) fn finish(mut self) -> Result<ArchiveEnd, ReadError> {
         let mut trailing = false;
         let mut buffer = vec![0; 128 * 1024];
         loop {
             match self.input.read(&mut buffer) {
-                Ok(0) => return Ok(End { marked: self.marked, trailing }),
+                Ok(0) => return Ok(ArchiveEnd { marked: self.marked, trailing }),
                 Ok(count) => trailing |= buffer[..count].iter().any(|byte| *byte != 0),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(ReadError::stream(error)),
@@ -240,7 +240,7 @@ impl<R: Read> TarReader<R> {
         long_name: Option<Vec<u8>>,
         long_link: Option<Vec<u8>>,
         pax: Option<Pax>,
-    ) -> Result<Member, ReadError> {
+    ) -> Result<TarMember, ReadError> {
         let pax = pax.unwrap_or_default();
         let sparse_name = pax.sparse.as_ref().and_then(|sparse| sparse.name.clone());
         let pax_name = sparse_name.or(pax.path);
@@ -260,7 +260,7 @@ impl<R: Read> TarReader<R> {
                 .or_else(|| optional(&old.mtime, header.mtime())),
         ]
         .map(|field| field.ok_or_else(|| self.damaged(NO_NUMBER)));
-        let mut member = Member {
+        let mut member = TarMember {
             kind,
             link,
             mode: u32::try_from(mode? & 0o7777).unwrap_or_default(),

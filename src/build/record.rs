@@ -67,12 +67,12 @@ pub struct Record {
     /// Duration of each phase, in milliseconds.
     pub phases: BTreeMap<String, u64>,
     /// Ending.
-    pub ending: Ending,
+    pub ending: BuildEnding,
 }
 
 /// Declarations of a package that its id has in another form.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Declared {
+pub struct RecordedDeclarations {
     /// Direct requirements.
     pub requires: Vec<Requirement>,
     /// Name of its builder image.
@@ -82,7 +82,7 @@ pub struct Declared {
 /// How a build ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Ending {
+pub enum BuildEnding {
     /// The package was built.
     Built(Built),
     /// The build failed.
@@ -96,7 +96,7 @@ pub enum Ending {
 
 /// Durations in a record. All other keys are skipped.
 #[derive(Debug, Deserialize)]
-pub(super) struct Times {
+pub(super) struct RecordedTimes {
     phases: BTreeMap<String, u64>,
     ending: EndingKind,
 }
@@ -111,7 +111,7 @@ enum EndingKind {
 /// Upper limit of a build's duration in a record.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-impl Times {
+impl RecordedTimes {
     /// Returns the total duration of a successful build: preparing, building and packing.
     pub(super) fn of_a_good_build(&self) -> Option<Duration> {
         let counts = [Phase::Prepare, Phase::Build, Phase::Pack].map(Phase::as_str);
@@ -155,7 +155,12 @@ impl Stopwatch {
     }
 
     /// The record of a build that ends now.
-    pub fn record(mut self, declared: &Declared, job: &BuildJob, ending: Ending) -> Record {
+    pub fn record(
+        mut self,
+        declared: &RecordedDeclarations,
+        job: &BuildJob,
+        ending: BuildEnding,
+    ) -> Record {
         self.end_phase();
         Record {
             version: 1,

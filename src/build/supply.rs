@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use crate::artifact::repository::Repository;
 use crate::base::atomic::{self, PreparedFile};
-use crate::base::event::{Event, Observer, Outcome, Phase};
+use crate::base::event::{Event, Observer, PackageOutcome, Phase};
 use crate::base::lock::FileLock;
 use crate::container::helper::HelperSlot;
-use crate::package::{Source, SourceName};
+use crate::package::{PackageSource, SourceName};
 use crate::runner::scratch::{Leftovers, ScratchDir};
 use crate::source::{self, LocalScope, SourceId, SourceRequest};
 
@@ -17,7 +17,7 @@ use super::job::{BuildJob, PackageBuild};
 use super::jobserver::Jobserver;
 use super::kept::{self, Keeping};
 use super::package_runner::{BuildFiles, CoreShare, PackageRunner, Phases, failed, interrupted};
-use super::record::{self, Declared, Ending, Stopwatch};
+use super::record::{self, BuildEnding, RecordedDeclarations, Stopwatch};
 use super::upload::{PackageUpload, Uploads};
 
 pub use super::failed::{BuildError, FailedBuild};
@@ -50,9 +50,9 @@ pub struct PackageRequest {
     /// Inputs of the build.
     pub package: PackageBuild,
     /// Declarations for the record.
-    pub declared: Declared,
+    pub declared: RecordedDeclarations,
     /// Declared sources.
-    pub sources: Vec<(SourceName, Source, SourceId)>,
+    pub sources: Vec<(SourceName, PackageSource, SourceId)>,
     /// Folders in which `git_local` sources may lie.
     pub local: LocalScope,
 }
@@ -95,7 +95,7 @@ impl PackageBuilder {
         helper: &mut HelperSlot,
         before: &mut Option<Leftovers>,
         phases: &mut Phases<'_>,
-    ) -> Result<Outcome, BuildError> {
+    ) -> Result<PackageOutcome, BuildError> {
         let id = &request.package.id;
         let variant = &request.key.variant;
         let file = |what| move |source| BuildError::File { id: id.clone(), what, source };
@@ -107,14 +107,14 @@ impl PackageBuilder {
         if self.cache.has(id) {
             // Another process built it in the meantime.
             self.cache.write_latest(id, variant).map_err(file("write latest"))?;
-            return Ok(Outcome::Cached);
+            return Ok(PackageOutcome::Cached);
         }
         phases.enter(Phase::Fetch);
         // Temporary archives that dead runs have left.
         atomic::sweep_temporaries(&self.cache.package_folder(id.name())).report(phases.observer);
         if self.fetch_package(request, phases.observer)? {
             self.cache.write_latest(id, variant).map_err(file("write latest"))?;
-            return Ok(Outcome::Fetched);
+            return Ok(PackageOutcome::Fetched);
         }
         let sources = self.fetch_sources(request, phases.observer)?;
         let kept = self.runner.home.build(id);
@@ -122,7 +122,7 @@ impl PackageBuilder {
         let job = self.runner.job(&request.package, share, &sources, &files)?;
         let leftovers = self.build(request, &job, files, helper, before, phases)?;
         *before = Some(leftovers);
-        Ok(Outcome::Built)
+        Ok(PackageOutcome::Built)
     }
 
     fn fetch_package(
@@ -142,8 +142,8 @@ impl PackageBuilder {
         &self,
         request: &PackageRequest,
         observer: &dyn Observer,
-    ) -> Result<Vec<(SourceName, source::Fetched)>, BuildError> {
-        let fetch = |(name, declared, source_id): &(SourceName, Source, SourceId)| {
+    ) -> Result<Vec<(SourceName, source::FetchedSource)>, BuildError> {
+        let fetch = |(name, declared, source_id): &(SourceName, PackageSource, SourceId)| {
             let wanted = SourceRequest {
                 package: request.key.name.clone(),
                 package_dir: request.package.folder.clone(),
@@ -245,10 +245,10 @@ impl PackageBuilder {
 
 fn write_record(
     kept: &Path,
-    declared: &Declared,
+    declared: &RecordedDeclarations,
     job: &BuildJob,
     watch: Stopwatch,
-    ending: Ending,
+    ending: BuildEnding,
 ) -> std::io::Result<()> {
     let text = serde_json::to_string_pretty(&watch.record(declared, job, ending))?;
     // Not synced: a record that is lost with the power is no loss.

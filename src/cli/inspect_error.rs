@@ -7,7 +7,7 @@ use crate::base::suggestion::meant_or;
 use crate::build::project::WithoutId;
 use crate::inspect::explain::RecordsError;
 use crate::package::Variant;
-use crate::scaffold::{ScaffoldError, SourceError};
+use crate::scaffold::{DeclareError, ScaffoldError};
 
 /// A tree cannot be looked at, or has faults, or nothing new can be made.
 #[derive(Debug, thiserror::Error)]
@@ -66,8 +66,8 @@ pub enum InspectError {
     SumOffline(String),
 }
 
-impl From<SourceError> for InspectError {
-    fn from(error: SourceError) -> Self {
+impl From<DeclareError> for InspectError {
+    fn from(error: DeclareError) -> Self {
         Self::Scaffold(error.into())
     }
 }

@@ -14,6 +14,7 @@ pub mod environment;
 pub mod error;
 mod format_arg;
 mod given;
+mod global_args;
 pub mod grant;
 mod help;
 pub mod helper;

@@ -10,11 +10,11 @@ use super::args::{GlobalArgs, IsolationArg, JobserverArg, NetworkArg, ProgressAr
 use super::caches::shared_caches;
 use super::clouds::cloud_settings;
 use super::environment::Environment;
-use super::given::{Given, Mirrors};
+use super::given::{GivenValues, Mirrors};
 use super::settings_error::SettingsError;
 use super::user_paths::{credential_sources, home};
 use super::value::Text;
-use crate::archive::Limits as ArchiveLimits;
+use crate::archive::ArchiveLimits;
 use crate::artifact::repository::Repository;
 use crate::artifact::shared_cache::SharedCaches;
 use crate::base::http::{HttpClient, HttpOptions, Proxies};
@@ -103,7 +103,10 @@ fn netrc(environment: &Environment) -> Option<PathBuf> {
 }
 
 /// The client of downloads.
-fn http_client(given: &Given<'_>, environment: &Environment) -> Result<HttpClient, SettingsError> {
+fn http_client(
+    given: &GivenValues<'_>,
+    environment: &Environment,
+) -> Result<HttpClient, SettingsError> {
     Ok(HttpClient::new(HttpOptions {
         logins: given.logins(environment)?,
         netrc: netrc(environment),
@@ -113,7 +116,9 @@ fn http_client(given: &Given<'_>, environment: &Environment) -> Result<HttpClien
 }
 
 /// Limits of archives: unpacked bytes, and entries.
-fn archive_limits(given: &mut Given<'_>) -> Result<(Option<u64>, Option<u64>), SettingsError> {
+fn archive_limits(
+    given: &mut GivenValues<'_>,
+) -> Result<(Option<u64>, Option<u64>), SettingsError> {
     let defaults = ArchiveLimits::default();
     let unpacked = given.limit(
         "LIMITS_UNPACKED",
@@ -131,7 +136,7 @@ fn archive_limits(given: &mut Given<'_>) -> Result<(Option<u64>, Option<u64>), S
 }
 
 fn registry_options(
-    given: &Given<'_>,
+    given: &GivenValues<'_>,
     environment: &Environment,
     offline: bool,
 ) -> RegistryOptions {
@@ -154,7 +159,7 @@ impl Settings {
         environment: &Environment,
         tree: Option<&Path>,
     ) -> Result<Self, SettingsError> {
-        let mut given = Given::read(environment, tree)?;
+        let mut given = GivenValues::read(environment, tree)?;
         given.ask(args, tree);
         let time = given.limit(
             "LIMITS_TIME",

@@ -6,11 +6,11 @@ use super::view::View;
 
 /// Folders to be bound, each once.
 #[derive(Debug, Default)]
-pub struct Inputs {
+pub struct BoundFolders {
     folders: Vec<PathBuf>,
 }
 
-impl Inputs {
+impl BoundFolders {
     /// Adds a folder, unless the list has the folder or one of its parents.
     pub fn add(&mut self, folder: &Path) {
         if !self.folders.iter().any(|known| folder.starts_with(known)) {

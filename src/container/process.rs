@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::sys;
+use super::poll;
 
 /// Time limit for a job's cleanup after its last answer. A stopped job would take forever; the
 /// sweep of a later job removes the rest.
@@ -22,12 +22,12 @@ pub(super) struct Process {
 impl Process {
     pub(super) fn open(number: i32) -> nix::Result<Self> {
         let number = Pid::from_raw(number);
-        Ok(Self { number, watch: sys::pidfd_open(number)? })
+        Ok(Self { number, watch: poll::pidfd_open(number)? })
     }
 
     pub(super) fn ends_within(&self, limit: Duration) -> bool {
         let until = Instant::now().checked_add(limit);
-        sys::wait_readable(&[self.watch.as_fd()], until).unwrap_or(true)
+        poll::wait_readable(&[self.watch.as_fd()], until).unwrap_or(true)
     }
 }
 

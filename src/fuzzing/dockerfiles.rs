@@ -6,13 +6,13 @@ use std::path::Path;
 use crate::dockerfile::evaluate::{ConfigDocument, check};
 use crate::dockerfile::ignore::Patterns;
 use crate::dockerfile::model::{Dockerfile, Instruction};
-use crate::dockerfile::options::Surroundings;
-use crate::dockerfile::step::{CopySource, RunMount, Step};
+use crate::dockerfile::options::DockerfileSurroundings;
+use crate::dockerfile::step::{CopySource, LayerStep, RunMount};
 use crate::package::Problem;
 
 pub(super) fn dockerfile(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else { return false };
-    let around = Surroundings::default();
+    let around = DockerfileSurroundings::default();
     let read = match Dockerfile::parse(text) {
         Ok(read) => read,
         Err(problem) => return shown(problem, text),
@@ -39,10 +39,10 @@ pub(super) fn dockerfile(data: &[u8]) -> bool {
 }
 
 /// Checks that no step leads out of the image or out of its origins.
-fn stays_inside(step: &Step) {
+fn stays_inside(step: &LayerStep) {
     match step {
-        Step::Folder(step) => normal(&step.path),
-        Step::Copy(step) => {
+        LayerStep::Folder(step) => normal(&step.path),
+        LayerStep::Copy(step) => {
             normal(step.destination.trim_end_matches('/'));
             for source in &step.sources {
                 match source {
@@ -53,7 +53,7 @@ fn stays_inside(step: &Step) {
                 }
             }
         }
-        Step::Run(step) => {
+        LayerStep::Run(step) => {
             normal(&step.workdir);
             assert!(!step.command.is_empty());
             assert!(!step.documents.iter().any(|document| document.name.contains('/')));

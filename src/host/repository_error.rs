@@ -12,7 +12,7 @@ use crate::package::paths::package_path;
 
 /// Something is wrong with the packages on the machine, or with one that should be added.
 #[derive(Debug, thiserror::Error)]
-pub enum RepositoryError {
+pub enum HostRepositoryError {
     /// There is no such package.
     #[error("package {id} is not in {}", folder.display())]
     NotThere {
@@ -84,7 +84,7 @@ pub enum RepositoryError {
     Fetch(Box<remote::RepositoryError>),
 }
 
-impl RepositoryError {
+impl HostRepositoryError {
     /// Remedy, if one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -99,13 +99,13 @@ impl RepositoryError {
     }
 }
 
-impl From<InstallError> for RepositoryError {
+impl From<InstallError> for HostRepositoryError {
     fn from(error: InstallError) -> Self {
         Self::Broken(Box::new(error))
     }
 }
 
-impl From<remote::RepositoryError> for RepositoryError {
+impl From<remote::RepositoryError> for HostRepositoryError {
     fn from(error: remote::RepositoryError) -> Self {
         Self::Fetch(Box::new(error))
     }

@@ -52,9 +52,9 @@ pub enum InstallError {
         /// Below the install root.
         path: String,
         /// The first.
-        one: Owner,
+        one: EntryOwner,
         /// The second.
-        other: Owner,
+        other: EntryOwner,
     },
     /// A file, or a link, where another one has a folder.
     #[error("{path} is a folder of {folder} and a file of {file}")]
@@ -62,9 +62,9 @@ pub enum InstallError {
         /// Below the install root.
         path: String,
         /// Owner of the folder.
-        folder: Owner,
+        folder: EntryOwner,
         /// Owner of the file.
-        file: Owner,
+        file: EntryOwner,
     },
     /// A merged folder has another type in a package.
     #[error("package {package}: {path} is not a folder of the package")]
@@ -134,14 +134,14 @@ impl fmt::Display for SysctlValue {
 
 /// Owner of an entry below the install root.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Owner {
+pub enum EntryOwner {
     /// A package's.
     Package(PackageId),
     /// The install root's own.
     Install,
 }
 
-impl fmt::Display for Owner {
+impl fmt::Display for EntryOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Package(id) => write!(f, "package {id}"),

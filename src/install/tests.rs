@@ -49,10 +49,12 @@ fn lines(plan: &InstallPlan) -> Vec<String> {
     let lines = plan.nodes.iter().map(|(path, node)| {
         let path = String::from_utf8_lossy(path.as_bytes());
         match node {
-            Node::Directory => format!("{path}/"),
-            Node::Symlink(target) => format!("{path} -> {}", String::from_utf8_lossy(target)),
-            Node::File(_) => path.into_owned(),
-            Node::Copy { package, file } => format!("{path} = {package} {file}"),
+            InstallNode::Directory => format!("{path}/"),
+            InstallNode::Symlink(target) => {
+                format!("{path} -> {}", String::from_utf8_lossy(target))
+            }
+            InstallNode::File(_) => path.into_owned(),
+            InstallNode::Copy { package, file } => format!("{path} = {package} {file}"),
         }
     });
     lines.collect()
@@ -72,7 +74,7 @@ const OWN: [&str; 8] = [
 fn text<'a>(plan: &'a InstallPlan, path: &str) -> &'a str {
     let path = crate::archive::EntryPath::parse(path.as_bytes()).unwrap();
     match &plan.nodes[&path] {
-        Node::File(content) => std::str::from_utf8(content).unwrap(),
+        InstallNode::File(content) => std::str::from_utf8(content).unwrap(),
         other => panic!("{other:?}"),
     }
 }

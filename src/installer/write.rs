@@ -4,8 +4,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::InstallerError;
-use super::head::Head;
-use super::manifest::{FORMAT, MANIFEST, Manifest, OWN_TREE, PROGRAM, PROVIDER, SERVE};
+use super::head::ScriptHead;
+use super::manifest::{FORMAT, InstallerManifest, MANIFEST, OWN_TREE, PROGRAM, PROVIDER, SERVE};
 use crate::archive::{Attributes, EntryPath, PackError, TarWriter};
 use crate::base::atomic::AtomicFile;
 use crate::base::digest::{Sha256Sum, Tee};
@@ -13,7 +13,9 @@ use crate::base::elf::{ElfError, static_machine};
 use crate::base::event::Observer;
 use crate::base::regular::open_measured;
 use crate::base::threaded_hasher::ThreadedHasher;
-use crate::package::paths::{active_name, bootstrap_name, bootstrap_path, list_path, package_path};
+use crate::package::paths::{
+    active_name, active_path, bootstrap_name, bootstrap_path, package_path,
+};
 use crate::package::{PackageId, Variant};
 use crate::provider::Provider;
 
@@ -78,7 +80,7 @@ pub fn write(
     let failed = |source| InstallerError::Write { path: target.to_owned(), source };
     let program = part("pkgpanda", parts.pkgpanda)?;
     let machine = machine_of(parts.pkgpanda)?;
-    let head = Head {
+    let head = ScriptHead {
         variant: parts.variant.hashed(),
         version: parts.version,
         machine,
@@ -131,7 +133,7 @@ impl Members<'_> {
         packages.sort_by(|(one, _), (other, _)| PackageId::cmp_as_text(one, other));
         packages.dedup_by(|one, other| one.0 == other.0);
         let own = parts.installer_bootstrap.as_ref();
-        let manifest = Manifest {
+        let manifest = InstallerManifest {
             format: FORMAT,
             variant: parts.variant.hashed().to_owned(),
             version: parts.version.to_owned(),
@@ -160,7 +162,7 @@ impl Members<'_> {
         }
         let bootstrap = &parts.bootstrap;
         for (served, path) in [
-            (list_path(&bootstrap.id), &bootstrap.active),
+            (active_path(&bootstrap.id), &bootstrap.active),
             (bootstrap_path(&bootstrap.id), &bootstrap.archive),
         ] {
             let name = format!("{SERVE}{served}");

@@ -46,11 +46,11 @@ mod tarball;
 mod unable;
 
 pub use budget::TooLarge;
-pub use compare::{Cause, CompareError, Comparison, Difference, Times, compare};
+pub use compare::{ArchiveComparison, BuildTimes, Cause, CompareError, EntryDifference, compare};
 pub use document::{JobDependency, JobDocument, JobImage, JobLimits, JobSource};
 pub use error::{EntryProblem, PortableJobError};
 pub use export::{ExportOptions, export};
 pub use folder::JobFolder;
 pub use results::{JobOutcome, JobRecord, PackageSums};
-pub use run::{RunOptions, run};
+pub use run::{JobRunOptions, run};
 pub use unable::Unable;

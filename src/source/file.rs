@@ -8,11 +8,11 @@ use super::{FetchOptions, FilePin, SourceProblem, SourceRequest};
 use crate::archive::is_html;
 use crate::base::atomic::{AtomicFile, naming_file};
 use crate::base::digest::{Sha1Sum, Tee, Until};
-use crate::base::event::{Event, Observer, Origin};
+use crate::base::event::{Event, Observer, SourceOrigin};
 use crate::base::http::redact;
 use crate::base::regular::open_regular;
 use crate::package::{FileSource, path_of_file_url};
-use crate::store::{Key, Store, StoreError, Transfer};
+use crate::store::{ObjectKey, Store, StoreError, StoreTransfer};
 
 /// Path of the file in the cache.
 pub(super) fn cached_path(request: &SourceRequest, file: &FileSource) -> PathBuf {
@@ -123,19 +123,19 @@ pub(super) fn fetch(
     }
     let is_cached = is_right(&target, file, pin, observer);
     if is_cached.map_err(unless_interrupted("read the cache", observer))? {
-        return fetched(Origin::Cache);
+        return fetched(SourceOrigin::Cache);
     }
     for mirror in &options.mirrors {
         if from_mirror(request, file, mirror, &target, options, observer)? {
-            return fetched(Origin::Mirror);
+            return fetched(SourceOrigin::Mirror);
         }
     }
     let mut new = create(&target)?;
     let shown = redact(&file.url);
-    let mut origin = Origin::Network;
+    let mut origin = SourceOrigin::Network;
     if let Some(path) = local_path(request, &file.url) {
         copy(&path, &mut new, &shown)?;
-        origin = Origin::Local;
+        origin = SourceOrigin::Local;
     } else if options.offline {
         return Err(SourceProblem::Offline(shown));
     } else {
@@ -151,7 +151,7 @@ pub(super) fn fetch(
         None => new.commit().map_err(SourceProblem::io("write the cache"))?,
         Some(wrong) if !wrong.is_declared => return Err(wrong.of_lock(request, shown)),
         // A local file can be inspected in place, and may be private.
-        Some(WrongSum { kind, expected, actual, .. }) if origin == Origin::Local => {
+        Some(WrongSum { kind, expected, actual, .. }) if origin == SourceOrigin::Local => {
             return Err(SourceProblem::LocalSum { kind, url: shown, expected, actual });
         }
         Some(WrongSum { kind, expected, actual, .. }) => {
@@ -226,7 +226,7 @@ fn copy(path: &Path, to: &mut AtomicFile, shown: &str) -> Result<(), SourceProbl
 }
 
 /// Name of a file in a mirror.
-pub(super) fn file_key(file: &FileSource) -> Key {
+pub(super) fn file_key(file: &FileSource) -> ObjectKey {
     let name = format!("sha1/{}", file.sha1);
     name.parse().unwrap_or_else(|_| unreachable!("hex digits are valid in a name"))
 }
@@ -246,7 +246,7 @@ fn from_mirror(
     let key = file_key(file);
     let mut new = create(target)?;
     let subject = request.subject();
-    let transfer = Transfer { subject: &subject, observer };
+    let transfer = StoreTransfer { subject: &subject, observer };
     let kind = |error: &StoreError| Some(error.kind());
     let got =
         mirror.item("a mirror", &transfer, kind, |place| place.get(&key, new.file(), &transfer))?;

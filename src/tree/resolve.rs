@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::walk::{Walk, absent_package};
+use super::walk::{RequirementWalk, absent_package};
 use super::{PackageKey, PackageTree, TreeError, TreeFile, position};
 use crate::graph;
 use crate::package::{PackageName, Problem, Report, Variant};
@@ -54,7 +54,7 @@ impl PackageTree {
                 return Err(TreeError::NoSuchTree { wanted, root, known });
             }
         };
-        let mut walk = Walk::new(self, Some(file));
+        let mut walk = RequirementWalk::new(self, Some(file));
         if let Some(names) = &file.info.core_package_list {
             for name in names {
                 walk.seed(name, Some("core_package_list"));
@@ -107,7 +107,7 @@ impl PackageTree {
 
     /// Resolves packages with all their requirements, independent of the trees.
     pub fn resolve_packages(&self, wanted: &[PackageKey]) -> Result<BuildSet, TreeError> {
-        let mut walk = Walk::new(self, None);
+        let mut walk = RequirementWalk::new(self, None);
         for key in wanted {
             walk.enqueue(key.clone(), None);
         }

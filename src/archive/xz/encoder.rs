@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::block::{self, Block};
 use super::dense;
-use super::pool::{Job, Pool};
+use super::pool::{BlockJob, BlockPool};
 
 /// Upper limit of a block's content: the same as for `xz -6 -T`. Measured on 300 MB of programs:
 /// 0.5 % larger than a single block, which no second thread could share.
@@ -45,7 +45,7 @@ enum Next<M> {
 #[derive(Debug)]
 pub struct BlockEncoder<S: BlockSink> {
     sink: S,
-    pool: Pool,
+    pool: BlockPool,
     data: Vec<u8>,
     cuts: Cuts,
     block_size: usize,
@@ -62,7 +62,7 @@ impl<S: BlockSink> BlockEncoder<S> {
         let mut cuts = Cuts::of(size);
         Self {
             sink,
-            pool: Pool::new(threads),
+            pool: BlockPool::new(threads),
             data: Vec::new(),
             block_size: cuts.next(),
             cuts,
@@ -122,7 +122,7 @@ impl<S: BlockSink> BlockEncoder<S> {
                 self.wait()?;
             }
             let (number, data) = (self.blocks, Arc::clone(&data));
-            self.pool.submit(Job { number, data, range, method })?;
+            self.pool.submit(BlockJob { number, data, range, method })?;
             self.queue.push_back(Next::Block(number));
             self.blocks += 1;
         }

@@ -104,19 +104,19 @@ impl<'a> FileHasher<'a> {
         whole_sum(folder, &mut self.tally())
     }
 
-    fn tally(&self) -> Tally<'a> {
-        Tally { most: self.most, left: self.most, interrupt: self.interrupt }
+    fn tally(&self) -> ByteTally<'a> {
+        ByteTally { most: self.most, left: self.most, interrupt: self.interrupt }
     }
 }
 
 /// Bytes that may still be read.
-struct Tally<'a> {
+struct ByteTally<'a> {
     most: u64,
     left: u64,
     interrupt: &'a Interrupt,
 }
 
-impl Tally<'_> {
+impl ByteTally<'_> {
     /// Reads a regular file.
     fn read<T>(
         &mut self,
@@ -130,7 +130,7 @@ impl Tally<'_> {
             return Err(too_large(bytes, self.most));
         }
         let (most, interrupt) = (self.most, self.interrupt);
-        let mut metered = Metered { file, tally: self, is_exceeded: false };
+        let mut metered = MeteredFile { file, tally: self, is_exceeded: false };
         let done = read(&mut metered);
         if metered.is_exceeded {
             return Err(too_large(metered.file.metadata().map_or(bytes, |data| data.len()), most));
@@ -143,13 +143,13 @@ impl Tally<'_> {
 }
 
 /// A file that ends with an error when the run is interrupted, or when the file grows beyond the limit.
-struct Metered<'t, 'i> {
+struct MeteredFile<'t, 'i> {
     file: fs_err::File,
-    tally: &'t mut Tally<'i>,
+    tally: &'t mut ByteTally<'i>,
     is_exceeded: bool,
 }
 
-impl Read for Metered<'_, '_> {
+impl Read for MeteredFile<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.tally.interrupt.is_raised() {
             return Err(io::Error::other("interrupted"));
@@ -164,7 +164,7 @@ impl Read for Metered<'_, '_> {
     }
 }
 
-fn hash_folder(folder: &Path, tally: &mut Tally<'_>) -> Result<Sha1Sum, FolderError> {
+fn hash_folder(folder: &Path, tally: &mut ByteTally<'_>) -> Result<Sha1Sum, FolderError> {
     let mut entries = BTreeMap::new();
     if folder.is_dir() {
         let root = fs_err::canonicalize(folder).map_err(FolderError::Unreadable)?;
@@ -197,7 +197,7 @@ fn hash_folder(folder: &Path, tally: &mut Tally<'_>) -> Result<Sha1Sum, FolderEr
 /// Mode bits that are independent of the caller's umask in a checkout, and that affect an image.
 const MODE: u32 = 0o7113;
 
-fn whole_sum(folder: &Path, tally: &mut Tally<'_>) -> Result<Sha256Sum, FolderError> {
+fn whole_sum(folder: &Path, tally: &mut ByteTally<'_>) -> Result<Sha256Sum, FolderError> {
     let unreadable = FolderError::Unreadable;
     let mut sum = Sha256::new();
     for entry in WalkDir::new(folder).min_depth(1).sort_by_file_name() {
@@ -227,7 +227,7 @@ fn hash_entry(
     path: &Path,
     kind: std::fs::FileType,
     (folder, root): (&Path, &Path),
-    tally: &mut Tally<'_>,
+    tally: &mut ByteTally<'_>,
 ) -> Result<Option<Sha1Sum>, FolderError> {
     if kind.is_symlink() {
         let target = match fs_err::canonicalize(path) {

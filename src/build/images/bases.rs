@@ -8,7 +8,7 @@ use super::mirrored::MirrorImage;
 use super::{ImageError, ImageFinder};
 use crate::base::event::Observer;
 use crate::dockerfile::execute::{OutsideInputs, outside_inputs};
-use crate::dockerfile::{BuildOptions, ConfigDocument};
+use crate::dockerfile::{ConfigDocument, ImageBuildOptions};
 use crate::image::pins::{ImageKey, ImagePin, PinError};
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
@@ -65,7 +65,7 @@ impl ImageFinder<'_> {
                 }
                 self.configuration(&self.store.find_id(name).ok()??)
             };
-            let inputs = outside_inputs(&BuildOptions::of_folder(folder), &mut known);
+            let inputs = outside_inputs(&ImageBuildOptions::of_folder(folder), &mut known);
             let inputs = inputs.map_err(failed)?;
             let keys = inputs.images.iter().map(|(name, platform)| ImageKey {
                 name: name.clone(),
@@ -151,7 +151,7 @@ fn base_error(base: &ImageRef, error: PinError) -> ImageError {
 
 /// Images that a folder's Dockerfile itself names.
 pub(super) fn named_bases(folder: &Path) -> Result<Vec<(ImageRef, Platform)>, ImageError> {
-    let inputs = outside_inputs(&BuildOptions::of_folder(folder), &mut |_, _| None);
+    let inputs = outside_inputs(&ImageBuildOptions::of_folder(folder), &mut |_, _| None);
     let inputs = inputs.map_err(|source| ImageError::Build {
         name: folder.display().to_string(),
         source: Box::new(source),

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use super::span::Line;
+use super::span::SpanLine;
 
 /// Lines at the end of stderr.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ pub(super) fn write(text: &str) {
 }
 
 /// Writes text above the live lines, and other live lines in place of those that stand there.
-pub(super) fn draw(text: &str, lines: &[Line], colour: bool) {
+pub(super) fn draw(text: &str, lines: &[SpanLine], colour: bool) {
     let (columns, rows) = size();
     let mut screen = lock();
     let drawn: Vec<String> = if is_in_foreground() {
@@ -106,7 +106,7 @@ pub(super) fn draw(text: &str, lines: &[Line], colour: bool) {
     let mut frame = screen.erase(columns, rows);
     frame.push_str(text);
     frame.push_str(&paint(&drawn));
-    screen.widths = lines.iter().take(drawn.len()).map(Line::width).collect();
+    screen.widths = lines.iter().take(drawn.len()).map(SpanLine::width).collect();
     screen.columns = columns;
     screen.drawn = drawn;
     emit(&frame);

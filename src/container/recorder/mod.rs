@@ -32,13 +32,13 @@ use nix::fcntl::AtFlags;
 use nix::sys::stat::{FileStat, SFlag, fstat};
 use nix::unistd::{Gid, Uid, fchownat};
 
-use self::call::{Call, decode};
-use self::caller::{Caller, Missing, field, place};
+use self::call::{RecordedCall, decode};
+use self::caller::{Caller, FailedLookup, field, place};
 use self::chown_command::NamedId;
 use super::sandbox::User;
-use super::seccomp::table::{self, Row};
+use super::seccomp::table::{self, PolicyRow};
 use super::{namespace, sys};
-use crate::archive::{FileIdentity, Noted, OwnerNote};
+use crate::archive::{FileIdentity, NotedId, OwnerNote};
 
 /// Extended attribute that overlayfs sets on copied-up files and folders.
 const ORIGIN: &str = "user.overlay.origin";
@@ -58,7 +58,7 @@ pub struct Recorder {
     upper: PathBuf,
     user: User,
     /// Recorded system calls.
-    calls: Vec<Row>,
+    calls: Vec<PolicyRow>,
     state: RefCell<RecorderState>,
 }
 
@@ -112,9 +112,9 @@ impl Recorder {
             taken => taken?,
         };
         let done = match decode(&self.calls, &asked) {
-            Some(Call::Chown { file, user, group }) => {
+            Some(RecordedCall::Chown { file, user, group }) => {
                 let caller = Caller::of(asked.thread);
-                let found = caller.as_ref().ok_or(Missing::Unknown);
+                let found = caller.as_ref().ok_or(FailedLookup::Unknown);
                 let found = found.and_then(|caller| Ok((caller.find(file)?, self.root(caller))));
                 let named_id = || caller.as_ref().and_then(Caller::named_id);
                 if !sys::is_still_asked(questions, asked.id) {
@@ -126,14 +126,14 @@ impl Recorder {
                         self.is_lost("the container's root was not found");
                         Ok(())
                     }
-                    Err(Missing::Errno(errno)) => Err(errno),
-                    Err(Missing::Unknown) => {
+                    Err(FailedLookup::Errno(errno)) => Err(errno),
+                    Err(FailedLookup::Unknown) => {
                         self.is_lost("a file was not found");
                         Ok(())
                     }
                 }
             }
-            Some(Call::Become { groups, ids }) => {
+            Some(RecordedCall::Become { groups, ids }) => {
                 let own = if groups { self.user.gid } else { self.user.uid };
                 if ids.iter().flatten().any(|id| *id != own) {
                     self.is_lost("a program went on as another user");
@@ -192,8 +192,8 @@ impl Recorder {
     ) -> nix::Result<()> {
         let is_own =
             root_file.is_none_or(|root_file| match root_file.note().unwrap_or_default().user {
-                Noted::Is(id) => id == self.user.uid,
-                Noted::Same | Noted::Unset => !root_file.is_copied_up(),
+                NotedId::Is(id) => id == self.user.uid,
+                NotedId::Same | NotedId::Unset => !root_file.is_copied_up(),
             });
         let has_group = |group| group == self.user.gid || self.user.groups.contains(&group);
         let may = user.is_none_or(|user| user == self.user.uid) && group.is_none_or(has_group);
@@ -212,7 +212,7 @@ impl Recorder {
         let listed = |of: &FileIdentity| self.state.borrow().recorded.notes.get(of).copied();
         let before = root_file.note().or_else(|| identity.as_ref().and_then(listed));
         let before = before.unwrap_or_default();
-        let seems = |given, before, shown| given == Some(shown) && matches!(before, Noted::Is(_));
+        let seems = |given, before, shown| given == Some(shown) && matches!(before, NotedId::Is(_));
         if seems(user, before.user, self.user.uid) && named_id() == Some(NamedId::Group) {
             user = None;
         }
@@ -220,10 +220,10 @@ impl Recorder {
             group = None;
         }
         let is_new = self.user.uid == 0 && (root_file.says_itself() || !root_file.is_copied_up());
-        let part = |given: Option<u32>, before: Noted, shown: u32| match (given, before) {
+        let part = |given: Option<u32>, before: NotedId, shown: u32| match (given, before) {
             (None, before) => before,
-            (Some(id), Noted::Unset | Noted::Same) if id == shown && is_new => Noted::Same,
-            (Some(id), _) => Noted::Is(id),
+            (Some(id), NotedId::Unset | NotedId::Same) if id == shown && is_new => NotedId::Same,
+            (Some(id), _) => NotedId::Is(id),
         };
         let note = OwnerNote {
             user: part(user, before.user, self.user.uid),

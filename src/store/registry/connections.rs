@@ -10,7 +10,7 @@ use reqwest::blocking::Client as HttpClient;
 use reqwest::redirect::Policy;
 
 use super::credentials::CredentialSources;
-use super::error::ExchangeError;
+use super::error::RegistryExchangeError;
 use super::host::{Endpoint, Registries, RegistryHost};
 use super::reference::ImageRef;
 use super::token::Proofs;
@@ -137,16 +137,16 @@ impl Connections {
     pub(super) fn prepare(
         &self,
         endpoint: &Endpoint,
-    ) -> Result<(&HttpOptions, HttpClient), ExchangeError> {
+    ) -> Result<(&HttpOptions, HttpClient), RegistryExchangeError> {
         if self.options.offline {
-            return Err(ExchangeError::Offline);
+            return Err(RegistryExchangeError::Offline);
         }
         let reach = self.reach(&endpoint.host);
         let is_failing = reach.is_failing();
         let is_skipped =
             if endpoint.is_mirror { reach.is_skipped() } else { self.is_hasty && is_failing };
         if is_skipped {
-            return Err(ExchangeError::Skipped { host: endpoint.host.clone() });
+            return Err(RegistryExchangeError::Skipped { host: endpoint.host.clone() });
         }
         let is_hasty = self.is_hasty || (is_failing && !endpoint.is_mirror);
         let http = if is_hasty { &self.hasty_http } else { &self.options.http };
@@ -155,7 +155,10 @@ impl Connections {
 
     /// Returns the HTTP client for requests whose body is secret. A redirect to another server is an error:
     /// with the statuses 307 and 308 the body would go there.
-    pub(super) fn prepare_secret(&self, endpoint: &Endpoint) -> Result<HttpClient, ExchangeError> {
+    pub(super) fn prepare_secret(
+        &self,
+        endpoint: &Endpoint,
+    ) -> Result<HttpClient, RegistryExchangeError> {
         let http = if self.is_hasty { &self.hasty_http } else { &self.options.http };
         self.client(endpoint, http, self.is_hasty, Leads::Nowhere)
     }
@@ -196,7 +199,7 @@ impl Connections {
         options: &HttpOptions,
         is_hasty: bool,
         leads: Leads,
-    ) -> Result<HttpClient, ExchangeError> {
+    ) -> Result<HttpClient, RegistryExchangeError> {
         let key = (endpoint.ca.clone(), is_hasty, leads);
         let mut clients = self.shared.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = clients.get(&key) {
@@ -212,8 +215,8 @@ fn build(
     endpoint: &Endpoint,
     options: &HttpOptions,
     leads: Leads,
-) -> Result<HttpClient, ExchangeError> {
-    let refused = |reason: String| ExchangeError::Refused {
+) -> Result<HttpClient, RegistryExchangeError> {
+    let refused = |reason: String| RegistryExchangeError::Refused {
         url: endpoint.url(""),
         reason: format!("the HTTP client can't be set up: {reason}"),
     };
@@ -229,7 +232,7 @@ fn build(
             })
             .map_err(|error| refused(with_causes(&error)));
     };
-    let ca = |reason: String| ExchangeError::Ca { path: path.clone(), reason };
+    let ca = |reason: String| RegistryExchangeError::Ca { path: path.clone(), reason };
     let text = fs_err::read(path).map_err(|error| ca(error.to_string()))?;
     let certificates =
         reqwest::Certificate::from_pem_bundle(&text).map_err(|error| ca(with_causes(&error)))?;

@@ -28,7 +28,7 @@ struct VersionField {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Document {
+struct LockDocument {
     #[serde(rename = "version")]
     _version: u32,
     #[serde(default)]
@@ -119,7 +119,7 @@ impl TreeLock {
                 "this mkpanda reads version {VERSION}: take the one that wrote it"
             )));
         }
-        let document: Document = from_toml(text)?;
+        let document: LockDocument = from_toml(text)?;
         Ok(Self {
             path: std::path::PathBuf::new(),
             upstreams: sources(document.upstreams)?,
