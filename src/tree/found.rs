@@ -13,9 +13,9 @@ use crate::package::{PackageName, Problem, Report};
 pub(super) enum FoundFolder {
     /// The entry has to do with no package.
     Nothing,
-    /// PackageFolder of a package, or one with a builder image alone.
+    /// Folder of a package, or one with a builder image alone.
     Package { name: PackageName, folder: Option<PackageFolder>, docker: Option<PathBuf> },
-    /// PackageFolder that looks like a package, with an invalid name.
+    /// Folder that looks like a package, with an invalid name.
     Misnamed(Report),
     /// The cache, with files of a package in it.
     PackageCalledCache(Report),
