@@ -11,9 +11,9 @@ const LONGEST: usize = 1024;
 /// Upper limit of a part's length in bytes: that of most filesystems.
 const LONGEST_PART: usize = 255;
 
-/// Name of an object: a relative path with `/` between its parts, without `.`, `..` and empty parts,
-/// in letters that neither a URL nor a shell escapes. A part does not begin with `.tmp-`, the prefix of
-/// files under construction.
+/// Name of an object: a relative path with `/` between its parts, without `.`, `..` and empty parts, in
+/// ASCII characters that the path of a URL has without escapes. A part does not begin with `.tmp-`, the
+/// prefix of files under construction.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey(String);
 
@@ -56,6 +56,7 @@ impl fmt::Display for ObjectKey {
 
 written_as_text!(ObjectKey);
 
+/// Returns the rule that a text breaks as a key, if any.
 fn broken_rule(text: &str) -> Option<&'static str> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._+@:=,~!".contains(&byte);
     if text.is_empty() {
