@@ -133,7 +133,7 @@ impl<'r> PackageReader<'r> {
         if !capability.as_deref().is_none_or(can_be_capability) {
             return Err(ReadError::Kind {
                 path,
-                kind: "a file with capabilities that can't be any",
+                kind: "a file with capabilities that are not valid",
             });
         }
         let attributes = Attributes { mode: member.mode, mtime: member.mtime, capability };

@@ -368,7 +368,7 @@ fn hint_of_sum(key: &str, text: &str) -> Option<String> {
 
 /// Problem of a source without a required key; `what` is the key's meaning.
 fn missing(node: &JsonNode, kind: &str, key: &str, what: &str) -> Problem {
-    Problem::at(node.offset, format!("the {kind} source has no {key}: {what}"))
+    Problem::at(node.offset, format!("the {kind} source lacks the key {key}: {what}"))
         .hint(format!("add \"{key}\" to the source"))
 }
 

@@ -100,7 +100,7 @@ fn warn_of_query(request: &SourceRequest, file: &FileSource, observer: &dyn Obse
     if file.is_named_by_query() {
         let (subject, url) = (request.subject(), redact(&file.url));
         let message = format!(
-            "the file's name has the query of {url} in it, as that is the end of the URL; the source's key filename names it otherwise"
+            "the file's name has the query of {url} in it, which may be a secret; the source's key filename gives it another name"
         );
         observer.event(Event::Warning { subject, message });
     }
@@ -214,7 +214,7 @@ fn copy(path: &Path, to: &mut AtomicFile, shown: &str) -> Result<(), SourceProbl
     let no_file =
         |reason| SourceProblem::NoFile { url: shown.to_owned(), path: path.to_owned(), reason };
     let from = open_regular(path).map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidInput => no_file("is not a plain file"),
+        io::ErrorKind::InvalidInput => no_file("is not a regular file"),
         io::ErrorKind::NotFound => no_file("does not exist"),
         _ => SourceProblem::Io { doing: "read a source", error },
     })?;

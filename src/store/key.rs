@@ -71,7 +71,7 @@ fn broken_rule(text: &str) -> Option<&'static str> {
         part if part.len() > LONGEST_PART => Some("a part of it is longer than 255 bytes"),
         part if part.starts_with(TEMPORARY_PREFIX) => Some("a part of it begins with .tmp-"),
         part if !part.bytes().all(is_plain) => {
-            Some("it has other letters than a-z, A-Z, 0-9 and - . _ + @ : = , ~ !")
+            Some("it has characters other than a-z, A-Z, 0-9 and - . _ + @ : = , ~ !")
         }
         _ => None,
     })

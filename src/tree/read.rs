@@ -183,7 +183,8 @@ impl Package {
         let has_extra = match fs_err::symlink_metadata(&extra) {
             Ok(found) if found.is_symlink() => {
                 if !extra.exists() {
-                    let problem = Problem::whole("extra is a link that leads nowhere");
+                    let problem =
+                        Problem::whole("extra is a symlink to something that does not exist");
                     return Err(vec![report(problem)]);
                 }
                 stays_in(base, &extra).map_err(|report| vec![report])?;

@@ -25,7 +25,7 @@ pub enum FolderError {
     #[error("can't read what is part of a package's id")]
     Unreadable(#[source] io::Error),
     /// A symlink has no target.
-    #[error("{0} is a link that leads nowhere")]
+    #[error("{0} is a symlink to something that does not exist")]
     Dangling(PathBuf),
     /// A link to a file that isn't part of the folder, so neither of the id.
     #[error("{link} is a link to {target}, which lies outside of {folder}")]

@@ -254,7 +254,7 @@ fn redirects(leads: Leads) -> Policy {
         } else if from.as_deref() == Some("https") && attempt.url().scheme() != "https" {
             attempt.error("it redirects to plain HTTP")
         } else if leads == Leads::Nowhere && first != Some(attempt.url().origin()) {
-            attempt.error("it redirects to another server, which is not told a token")
+            attempt.error("it redirects to another server, which must not get the token")
         } else {
             attempt.follow()
         }

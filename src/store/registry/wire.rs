@@ -355,11 +355,12 @@ impl<'a> RegistryWire<'a> {
         let challenge = |reason| RegistryExchangeError::Challenge { host: host(), reason };
         let bearer = asked.iter().find(|asked| matches!(asked, Challenge::Bearer { .. }));
         if let Some(Challenge::Bearer { realm, service, .. }) = bearer {
-            let url = Url::parse(realm).map_err(|_error| challenge("names no URL of a server"))?;
+            let url = Url::parse(realm)
+                .map_err(|_error| challenge("names a token server that is not a valid URL"))?;
             let fits =
                 url.scheme() == "https" || (self.endpoint.insecure && url.scheme() == "http");
             if !fits {
-                return Err(challenge("would send them unencrypted").into());
+                return Err(challenge("would have the credentials sent unencrypted").into());
             }
             let request = TokenRequest {
                 url,
@@ -376,13 +377,13 @@ impl<'a> RegistryWire<'a> {
         }
         match (asked.contains(&Challenge::Basic), self.credential()?) {
             (true, Some(Credential::Password { user, password })) => {
-                Ok(basic(user, password).ok_or_else(|| challenge("their letters don't allow"))?)
+                Ok(basic(user, password).ok_or_else(|| challenge("takes a name and a password, and theirs have characters that HTTP cannot send so"))?)
             }
             (true, Some(Credential::Identity(_))) => {
-                Err(challenge("takes no token, which is all that there is").into())
+                Err(challenge("takes a name and a password, and there is only a token for it").into())
             }
             (true, None) => Err(self.unauthorized(String::new())?.into()),
-            (false, _) => Err(challenge("this client doesn't know").into()),
+            (false, _) => Err(challenge("asks for credentials of a kind that mkpanda does not support").into()),
         }
     }
 }

@@ -84,7 +84,7 @@ fn a_token_is_fetched_once_for_all_of_an_image() {
 #[test]
 fn token_servers_that_make_no_sense_are_named() {
     for (realm, message) in [
-        ("nowhere", "names no URL"),
+        ("nowhere", "names a token server that is not"),
         ("ftp://x/token", "would send them unencrypted"),
         ("http://HOST/html", "something else than a token"),
         ("http://HOST/token-less", "without a token"),
