@@ -21,12 +21,13 @@ use nix::unistd::{fchown, fchownat, linkat, mkfifoat, symlinkat};
 use xattr::FileExt as _;
 
 use super::error::{ReadError, UnpackError};
-use super::folders::{Folder, Folders, Owner, Rules, fail, make, owner_error, permissions};
+use super::folders::{FolderAttributes, Folders, UnpackRules, make, permissions};
 use super::hiding::Hiding;
-use super::limits::Limits;
+use super::limits::ArchiveLimits;
 use super::overlay_form::{is_whiteout, kind, stat};
 use super::path::EntryPath;
-use super::pax::{Attribute, CAPABILITY};
+use super::pax::{CAPABILITY, ExtendedAttribute};
+use super::write_error::{OwnerIds, fail, owner_error};
 
 /// Attributes of an entry beside its content.
 #[derive(Debug, Clone, Copy)]
@@ -34,19 +35,19 @@ pub(super) struct Finish<'a> {
     pub(super) mode: u32,
     pub(super) mtime: i64,
     /// Owner to set; unchanged if `None`.
-    pub(super) owner: Option<Owner>,
-    pub(super) attributes: &'a [Attribute],
+    pub(super) owner: Option<OwnerIds>,
+    pub(super) attributes: &'a [ExtendedAttribute],
 }
 
 impl Finish<'_> {
-    pub(super) fn for_folder(&self) -> Folder {
-        Folder { mode: self.mode, mtime: self.mtime, owner: self.owner, implied: false }
+    pub(super) fn for_folder(&self) -> FolderAttributes {
+        FolderAttributes { mode: self.mode, mtime: self.mtime, owner: self.owner, implied: false }
     }
 }
 
 /// Folder that is being filled.
 #[derive(Debug)]
-pub(super) struct Destination {
+pub(super) struct UnpackFolder {
     pub(super) folders: Folders,
     pub(super) buffer: Vec<u8>,
     pub(super) hiding: Hiding,
@@ -55,7 +56,7 @@ pub(super) struct Destination {
     pub(super) attributes_lost: u64,
 }
 
-/// Folders of a destination that is full.
+/// Folders of a complete destination that need attention by the caller.
 #[derive(Debug)]
 pub(super) struct Finished {
     /// Folders without an entry.
@@ -69,9 +70,13 @@ pub(super) struct Finished {
 /// Folder of an entry, and its name there.
 pub(super) type EntryLocation<'p> = (Rc<OwnedFd>, &'p OsStr);
 
-impl Destination {
+impl UnpackFolder {
     /// Opens the folder to be filled, or makes a missing one.
-    pub(super) fn open(folder: &Path, rules: Rules, limits: &Limits) -> Result<Self, UnpackError> {
+    pub(super) fn open(
+        folder: &Path,
+        rules: UnpackRules,
+        limits: &ArchiveLimits,
+    ) -> Result<Self, UnpackError> {
         let folders = Folders::open(folder, rules, limits)?;
         let hiding = Hiding::default();
         Ok(Self { folders, buffer: vec![0; 256 * 1024], hiding, attributes_lost: 0 })
@@ -101,7 +106,7 @@ impl Destination {
         Ok(())
     }
 
-    /// A folder where there is something: another entry's folder stays as it is.
+    /// Makes a folder where something exists: a folder stays, anything else is an error or is replaced.
     fn directory_again(
         &mut self,
         path: &EntryPath,
@@ -112,7 +117,7 @@ impl Destination {
         if kind(&there) == SFlag::S_IFDIR {
             return Ok(());
         }
-        if self.folders.rules == Rules::Strict {
+        if self.folders.rules == UnpackRules::Strict {
             return Err(ReadError::Duplicate(path.clone()).into());
         }
         let was_whiteout = is_whiteout(above, name, &there).map_err(fail(path, "looking at it"))?;
@@ -147,6 +152,7 @@ impl Destination {
         futimens(&file, &mtime, &mtime).map_err(fail(path, "setting its time"))
     }
 
+    /// Copies the content, which must have the stated size.
     fn fill(
         &mut self,
         path: &EntryPath,
@@ -217,7 +223,7 @@ impl Destination {
         if kind(&there) == SFlag::S_IFDIR {
             return Err(refused("is a folder"));
         }
-        let is_layer = self.folders.rules == Rules::Layer;
+        let is_layer = self.folders.rules == UnpackRules::Layer;
         if is_layer && is_whiteout(&from, target_name, &there).map_err(unfound)? {
             return Err(refused("is what the layer removes"));
         }
@@ -275,7 +281,7 @@ impl Destination {
         Ok(Finished { implied_folders: self.folders.finish()?, whiteout_folders })
     }
 
-    /// The place of an entry that can't be the root.
+    /// Returns the location of an entry, which must not be the root.
     pub(super) fn place<'p>(
         &mut self,
         path: &'p EntryPath,
@@ -294,7 +300,7 @@ impl Destination {
         make: impl Fn(&OwnedFd, &OsStr) -> nix::Result<T>,
     ) -> Result<T, UnpackError> {
         match make(above, name) {
-            Err(Errno::EEXIST) if self.folders.rules == Rules::Layer => {
+            Err(Errno::EEXIST) if self.folders.rules == UnpackRules::Layer => {
                 self.folders.clear(path, above)?;
                 make(above, name).map_err(fail(path, "making it"))
             }
@@ -307,7 +313,7 @@ impl Destination {
         &mut self,
         file: &File,
         path: &EntryPath,
-        attributes: &[Attribute],
+        attributes: &[ExtendedAttribute],
     ) -> Result<(), UnpackError> {
         for (name, value) in attributes {
             match file.set_xattr(OsStr::from_bytes(name), value) {
@@ -330,6 +336,7 @@ impl Destination {
     }
 }
 
+/// Sets owner, mode and time of a symlink or FIFO, which is not opened.
 fn finish_by_name(
     path: &EntryPath,
     (above, name): &EntryLocation<'_>,
@@ -342,7 +349,7 @@ fn finish_by_name(
             .map_err(|error| owner_error(path, (uid, gid), error))?;
     }
     if let Some(mode) = mode {
-        // It was made just now under a name that was free: there is no symlink to follow.
+        // The entry was made just now, so it is not a symlink that could be followed.
         fchmodat(above, *name, mode, FchmodatFlags::FollowSymlink)
             .map_err(fail(path, "setting its mode"))?;
     }

@@ -24,18 +24,16 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, mkdir, unlinkat};
 use xattr::FileExt as _;
 
 use super::error::{ReadError, UnpackError};
-use super::limits::{LimitExceeded, Limits};
+use super::limits::{ArchiveLimits, LimitExceeded};
 use super::overlay_form::{HIDES_ALL, OPAQUE, is_whiteout, stat};
 use super::path::EntryPath;
+use super::write_error::{OwnerIds, fail, owner_error, walk_error};
 use crate::base::confinement::open_within;
 use crate::base::removal::remove_at;
 
-/// An owner and a group.
-pub(super) type Owner = (u32, u32);
-
 /// Treatment of symlinks among an entry's parent folders, and of existing files at its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rules {
+pub(super) enum UnpackRules {
     /// Both are errors; a folder may come again.
     Strict,
     /// A symlink is resolved below the root; an existing entry is replaced.
@@ -44,11 +42,11 @@ pub(super) enum Rules {
 
 /// Attributes of a folder, set after its entries.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Folder {
+pub(super) struct FolderAttributes {
     pub(super) mode: u32,
     pub(super) mtime: i64,
     /// Owner to set; unchanged if `None`.
-    pub(super) owner: Option<Owner>,
+    pub(super) owner: Option<OwnerIds>,
     /// True until an entry describes the folder.
     pub(super) implied: bool,
 }
@@ -56,21 +54,25 @@ pub(super) struct Folder {
 #[derive(Debug)]
 pub(super) struct Folders {
     root: OwnedFd,
-    pub(super) rules: Rules,
+    pub(super) rules: UnpackRules,
     /// The folder used last: most entries lie in the same one as their predecessor.
     last: Option<(Vec<u8>, Rc<OwnedFd>)>,
-    made: BTreeMap<EntryPath, Folder>,
+    made: BTreeMap<EntryPath, FolderAttributes>,
     /// True if a folder of the layer hides everything below it in the layers below.
     pub(super) has_opaque: bool,
     implied: u64,
     /// Of the implied folders' paths, which no reader of the archive has counted.
     name_bytes: u64,
-    limits: Limits,
+    limits: ArchiveLimits,
 }
 
 impl Folders {
     /// Opens the destination, or makes a missing one.
-    pub(super) fn open(folder: &Path, rules: Rules, limits: &Limits) -> Result<Self, UnpackError> {
+    pub(super) fn open(
+        folder: &Path,
+        rules: UnpackRules,
+        limits: &ArchiveLimits,
+    ) -> Result<Self, UnpackError> {
         let action = "making the destination";
         match mkdir(folder, Mode::S_IRWXU) {
             Ok(()) | Err(Errno::EEXIST) => {}
@@ -100,7 +102,7 @@ impl Folders {
     pub(super) fn place<'p>(
         &mut self,
         path: &'p EntryPath,
-        like: &Folder,
+        like: &FolderAttributes,
     ) -> Result<Option<(Rc<OwnedFd>, &'p OsStr)>, UnpackError> {
         let Some((above, name)) = path.split() else { return Ok(None) };
         let name = OsStr::from_bytes(name);
@@ -119,12 +121,12 @@ impl Folders {
         &mut self,
         above: &[u8],
         path: &EntryPath,
-        like: &Folder,
+        like: &FolderAttributes,
     ) -> Result<OwnedFd, UnpackError> {
         match self.walk(above, OFlag::O_PATH, true) {
             Err(Errno::ENOENT) => {}
             // There may be a whiteout on the way, which a folder of the layer's own replaces.
-            Err(Errno::ENOTDIR) if self.rules == Rules::Layer => {}
+            Err(Errno::ENOTDIR) if self.rules == UnpackRules::Layer => {}
             other => return other.map_err(|error| walk_error(path, error)),
         }
         let mut folder = self.walk(b"", OFlag::O_PATH, true).map_err(fail(path, "opening it"))?;
@@ -143,7 +145,7 @@ impl Folders {
                     }
                     self.step(&folder, prefix, part)
                 }
-                Err(Errno::ENOTDIR) if self.rules == Rules::Layer => {
+                Err(Errno::ENOTDIR) if self.rules == UnpackRules::Layer => {
                     self.replace_whiteout(&folder, prefix, part, path, like)?;
                     self.step(&folder, prefix, part)
                 }
@@ -162,7 +164,7 @@ impl Folders {
         prefix: &[u8],
         part: &OsStr,
         path: &EntryPath,
-        like: &Folder,
+        like: &FolderAttributes,
     ) -> Result<(), UnpackError> {
         let is_hiding = stat(above, part).and_then(|there| is_whiteout(above, part, &there));
         if !is_hiding.map_err(fail(path, "looking at its folder"))? {
@@ -180,7 +182,11 @@ impl Folders {
     }
 
     /// Hides the entries of a folder in the layers below; makes a missing folder.
-    pub(super) fn opaque(&mut self, path: &EntryPath, like: &Folder) -> Result<(), UnpackError> {
+    pub(super) fn opaque(
+        &mut self,
+        path: &EntryPath,
+        like: &FolderAttributes,
+    ) -> Result<(), UnpackError> {
         drop(self.ensure(path.as_bytes(), path, like)?);
         self.hide_below(path)
     }
@@ -193,8 +199,8 @@ impl Folders {
             .map_err(|source| UnpackError::Whiteout { path: path.clone(), source })
     }
 
-    fn imply(&mut self, prefix: &[u8], like: &Folder) -> Result<(), UnpackError> {
-        let folder = Folder {
+    fn imply(&mut self, prefix: &[u8], like: &FolderAttributes) -> Result<(), UnpackError> {
+        let folder = FolderAttributes {
             mode: 0o755,
             mtime: like.mtime,
             owner: like.owner.map(|_| (0, 0)),
@@ -203,7 +209,7 @@ impl Folders {
         self.made.insert(EntryPath::trusted(prefix), folder);
         self.implied += 1;
         self.name_bytes += prefix.len() as u64;
-        let Limits { max_entries, max_name_bytes, .. } = self.limits;
+        let ArchiveLimits { max_entries, max_name_bytes, .. } = self.limits;
         if self.implied > max_entries {
             return Err(ReadError::Limit(LimitExceeded::Entries(max_entries)).into());
         }
@@ -219,7 +225,7 @@ impl Folders {
         let how = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         match openat(from, part, how, Mode::empty()) {
             // The target of a symlink depends on the root.
-            Err(Errno::ENOTDIR | Errno::ELOOP) if self.rules == Rules::Layer => {
+            Err(Errno::ENOTDIR | Errno::ELOOP) if self.rules == UnpackRules::Layer => {
                 self.walk(prefix, OFlag::O_PATH, true)
             }
             other => other,
@@ -227,7 +233,7 @@ impl Folders {
     }
 
     /// Sets the attributes that a folder gets at the end.
-    pub(super) fn describe(&mut self, path: &EntryPath, folder: Folder) {
+    pub(super) fn describe(&mut self, path: &EntryPath, folder: FolderAttributes) {
         self.made.insert(path.clone(), folder);
     }
 
@@ -278,7 +284,7 @@ impl Folders {
                 Ok(opened) => opened,
                 // Something took the folder's place, or the place of a symlink on the way to it.
                 Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP)
-                    if self.rules == Rules::Layer =>
+                    if self.rules == UnpackRules::Layer =>
                 {
                     continue;
                 }
@@ -306,7 +312,7 @@ impl Folders {
         if path.is_empty() {
             return openat(&self.root, c".", how, Mode::empty());
         }
-        if self.rules == Rules::Layer {
+        if self.rules == UnpackRules::Layer {
             if !follow {
                 how |= OFlag::O_NOFOLLOW;
             }
@@ -338,27 +344,6 @@ pub(super) fn permissions(mode: u32) -> Mode {
     Mode::from_bits_truncate(mode & 0o7777)
 }
 
-/// Makes the error of a failed system call for an entry.
-pub(super) fn fail(path: &EntryPath, action: &'static str) -> impl FnOnce(Errno) -> UnpackError {
-    move |error| UnpackError::Write { path: path.clone(), action, source: error.into() }
-}
-
-pub(super) fn owner_error(path: &EntryPath, (uid, gid): Owner, error: Errno) -> UnpackError {
-    match error {
-        Errno::EINVAL => {
-            UnpackError::OwnerNotMapped { path: path.clone(), uid: uid.into(), gid: gid.into() }
-        }
-        error => fail(path, "changing its owner")(error),
-    }
-}
-
-fn walk_error(path: &EntryPath, error: Errno) -> UnpackError {
-    match error {
-        Errno::ENOTDIR | Errno::ELOOP => UnpackError::ThroughSymlink { path: path.clone() },
-        error => fail(path, "opening its folder")(error),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -367,9 +352,9 @@ mod tests {
     /// Describes folders, with one below each, and forgets those; returns the rest.
     fn left(count: u32, beside: &[&str]) -> Vec<String> {
         let destination = tempfile::tempdir().unwrap();
-        let limits = Limits::default();
-        let mut folders = Folders::open(destination.path(), Rules::Layer, &limits).unwrap();
-        let folder = Folder { mode: 0o755, mtime: 0, owner: None, implied: false };
+        let limits = ArchiveLimits::default();
+        let mut folders = Folders::open(destination.path(), UnpackRules::Layer, &limits).unwrap();
+        let folder = FolderAttributes { mode: 0o755, mtime: 0, owner: None, implied: false };
         let path = |text: &str| EntryPath::trusted(text.as_bytes());
         for number in 0..count {
             folders.describe(&path(&format!("d/{number}")), folder);

@@ -12,9 +12,10 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use xattr::FileExt as _;
 
 use super::error::{ReadError, UnpackError};
-use super::folders::{Folder, Folders, fail};
+use super::folders::{FolderAttributes, Folders};
 use super::overlay_form::{HIDES_ALL, OPAQUE, Whiteouts, is_whiteout, kind, reopened, stat};
 use super::path::EntryPath;
+use super::write_error::fail;
 
 /// Paths hidden by the unpacked part of a layer.
 #[derive(Debug, Default)]
@@ -31,7 +32,7 @@ impl Hiding {
         &mut self,
         folders: &mut Folders,
         path: &EntryPath,
-        like: &Folder,
+        like: &FolderAttributes,
     ) -> Result<(), UnpackError> {
         let place = folders.place(path, like)?;
         let kind_error = || ReadError::Kind { path: path.clone(), kind: "a whiteout" };
@@ -50,14 +51,15 @@ impl Hiding {
         }
     }
 
-    /// Removes whiteouts below folders that hide everything; returns the folders of the others.
+    /// Removes whiteouts in opaque folders and below, where nothing is left to hide; returns the folders that
+    /// have other whiteouts.
     pub(super) fn settle(&self, folders: &Folders) -> Result<Vec<EntryPath>, UnpackError> {
         let mut last: Option<(&[u8], bool)> = None;
         let mut kept: Vec<EntryPath> = Vec::new();
         for path in &self.made {
             let Some((above, name)) = path.split() else { continue };
             let folder = match folders.find(above) {
-                // Something took the folder's place.
+                // A later entry has replaced the folder.
                 Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => continue,
                 found => found.map_err(fail(path, "opening its folder"))?,
             };

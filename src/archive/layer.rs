@@ -17,17 +17,18 @@ use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use super::destination::{Destination, Finish};
+use super::destination::{Finish, UnpackFolder};
 use super::error::{ReadError, UnpackError};
-use super::folders::{Folder, Owner, Rules};
+use super::folders::{FolderAttributes, UnpackRules};
 use super::kept_attributes::is_kept_attribute;
 use super::layer_owners::{OWNER_ATTRIBUTE, OwnerNote};
-use super::limits::Limits;
+use super::limits::ArchiveLimits;
 use super::overlay_form::Whiteouts;
 use super::path::{EntryPath, NameProblem};
-use super::pax::{Attribute, CAPABILITY, can_be_capability};
+use super::pax::{CAPABILITY, ExtendedAttribute, can_be_capability};
 use super::read::symlink_target;
-use super::tar_read::{Member, MemberKind, TarReader};
+use super::tar_read::{MemberKind, TarMember, TarReader};
+use super::write_error::OwnerIds;
 use crate::base::removal::remove_at;
 
 const WHITEOUT: &[u8] = b".wh.";
@@ -45,15 +46,15 @@ pub struct LayerOptions<'a> {
     /// True if whiteout names are plain names, as in an archive that is not a layer.
     pub is_plain: bool,
     /// Limits of the unpacked size.
-    pub limits: Limits,
+    pub limits: ArchiveLimits,
     /// Owners of the files.
-    pub owners: Owners<'a>,
+    pub owners: UnpackedOwners<'a>,
     /// Treatment of the layer's whiteouts.
     pub whiteouts: Whiteouts,
 }
 
 /// Owners of a layer's files.
-pub enum Owners<'a> {
+pub enum UnpackedOwners<'a> {
     /// Owners as in the layer. An id that is missing in the user namespace is an error.
     Mapped,
     /// The caller; owners in the layer are ignored.
@@ -65,7 +66,7 @@ pub enum Owners<'a> {
     Single(&'a mut dyn Write),
 }
 
-impl std::fmt::Debug for Owners<'_> {
+impl std::fmt::Debug for UnpackedOwners<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Mapped => "Mapped",
@@ -109,15 +110,15 @@ pub fn unpack_layer(
 ) -> Result<LayerSummary, UnpackError> {
     let LayerOptions { is_plain, limits, owners, whiteouts } = options;
     let mut tar = TarReader::new(layer, &limits);
-    let mut destination = Destination::open(folder, Rules::Layer, &limits)?;
+    let mut destination = UnpackFolder::open(folder, UnpackRules::Layer, &limits)?;
     destination.hiding.whiteouts = whiteouts;
     let summary = LayerSummary::default();
     let (devices, recorded) = (HashSet::new(), HashMap::new());
     let mut unpacking =
         Unpacking { is_plain, destination, owners, summary, devices, recorded, has_linked: false };
-    let owner = matches!(unpacking.owners, Owners::Mapped).then_some((0, 0));
+    let owner = matches!(unpacking.owners, UnpackedOwners::Mapped).then_some((0, 0));
     // Until an entry describes it.
-    let root = Folder { mode: 0o755, mtime: 0, owner, implied: true };
+    let root = FolderAttributes { mode: 0o755, mtime: 0, owner, implied: true };
     unpacking.destination.folders.describe(&EntryPath::root(), root);
     while let Some(member) = tar.next_member()? {
         unpacking.member(member, &mut tar)?;
@@ -140,84 +141,88 @@ pub fn unpack_layer(
 
 struct Unpacking<'a> {
     is_plain: bool,
-    destination: Destination,
-    owners: Owners<'a>,
+    destination: UnpackFolder,
+    owners: UnpackedOwners<'a>,
     summary: LayerSummary,
     /// Left out devices, and hard links to them.
     devices: HashSet<EntryPath>,
-    /// What the last record of a path says.
+    /// Last record of each path.
     recorded: HashMap<EntryPath, OwnerRecord>,
-    /// True if there are files of AUFS's that go in the end.
+    /// True if the folder of AUFS exists, which is removed in the end.
     has_linked: bool,
 }
 
-/// A record of an owner.
+/// Owner of an entry, for the record in the single-id tier.
 #[derive(Debug, Clone, Copy)]
 struct OwnerRecord {
     mode: u32,
     ids: (u64, u64),
-    /// True if the entry can say itself whom it belongs to: symlinks and FIFOs have no attributes.
+    /// True if the entry can have the owner as an attribute: symlinks and FIFOs cannot.
     can_say: bool,
 }
 
-/// What the name of an entry means.
-enum Meaning {
+/// Meaning of an entry's name.
+enum NameMeaning {
+    /// An ordinary path.
     Entry(EntryPath),
+    /// A whiteout of this path.
     Whiteout(EntryPath),
+    /// The mark that this folder is opaque.
     Opaque(EntryPath),
-    /// One of AUFS's files with several names, or their folder.
+    /// AUFS's folder of files with several hard links, or a file in there.
     Linked(EntryPath),
+    /// Any other name of AUFS's own.
     Ignored,
 }
 
 impl Unpacking<'_> {
-    fn member(&mut self, member: Member, content: impl Read) -> Result<(), UnpackError> {
+    fn member(&mut self, member: TarMember, content: impl Read) -> Result<(), UnpackError> {
         self.summary.entries += 1;
         let meaning = if self.is_plain {
-            Meaning::Entry(cleaned(&member.name)?)
+            NameMeaning::Entry(cleaned(&member.name)?)
         } else {
             meaning(&member.name)?
         };
         let path = match &meaning {
-            Meaning::Entry(path)
-            | Meaning::Whiteout(path)
-            | Meaning::Opaque(path)
-            | Meaning::Linked(path) => path,
-            Meaning::Ignored => return Ok(()),
+            NameMeaning::Entry(path)
+            | NameMeaning::Whiteout(path)
+            | NameMeaning::Opaque(path)
+            | NameMeaning::Linked(path) => path,
+            NameMeaning::Ignored => return Ok(()),
         };
         // Some programs write an empty file without a name first. Docker leaves it out too.
-        if matches!(&meaning, Meaning::Entry(path) if path.is_root())
+        if matches!(&meaning, NameMeaning::Entry(path) if path.is_root())
             && member.kind == MemberKind::File
             && member.size == 0
         {
             return Ok(());
         }
-        let is_linked = matches!(meaning, Meaning::Linked(_));
+        let is_linked = matches!(meaning, NameMeaning::Linked(_));
         if is_linked && !matches!(member.kind, MemberKind::File | MemberKind::Directory) {
             return Ok(());
         }
         self.has_linked |= is_linked;
         let mut attributes = Vec::new();
-        if matches!(meaning, Meaning::Entry(_) | Meaning::Linked(_)) {
+        if matches!(meaning, NameMeaning::Entry(_) | NameMeaning::Linked(_)) {
             attributes = self.kept(member.kind, member.attributes);
             attributes.extend(self.note(member.kind, member.uid, member.gid));
         }
         let owner = match self.owners {
-            Owners::Mapped => Some(mapped(path, member.uid, member.gid)?),
-            Owners::Caller | Owners::Single(_) => None,
+            UnpackedOwners::Mapped => Some(mapped(path, member.uid, member.gid)?),
+            UnpackedOwners::Caller | UnpackedOwners::Single(_) => None,
         };
         let (mode, mtime) = (member.mode, member.mtime);
         let with = Finish { mode, mtime, owner, attributes: &attributes };
         match &meaning {
-            Meaning::Whiteout(path) => {
+            NameMeaning::Whiteout(path) => {
                 self.summary.whiteouts += 1;
                 return self.destination.whiteout(path, &with);
             }
-            Meaning::Opaque(path) => {
+            NameMeaning::Opaque(path) => {
                 self.summary.whiteouts += 1;
                 return self.destination.opaque(path, &with);
             }
-            Meaning::Entry(_) | Meaning::Linked(_) | Meaning::Ignored => {}
+            NameMeaning::Entry(_) | NameMeaning::Linked(_) | NameMeaning::Ignored => {}
         }
         match member.kind {
             MemberKind::Directory => self.destination.directory(path, &with)?,
@@ -261,9 +266,10 @@ impl Unpacking<'_> {
         if self.is_plain { Ok(()) } else { self.destination.hide(path, with) }
     }
 
-    /// Records an owner who can't be given; also root where somebody else was recorded before.
+    /// Records an owner that cannot be set on disk. Root is recorded only in place of an earlier owner of the
+    /// same path.
     fn record(&mut self, path: &EntryPath, recorded: OwnerRecord) -> Result<(), UnpackError> {
-        let Owners::Single(record) = &mut self.owners else { return Ok(()) };
+        let UnpackedOwners::Single(record) = &mut self.owners else { return Ok(()) };
         let OwnerRecord { mode, ids, .. } = recorded;
         if ids == (0, 0) && !self.recorded.contains_key(path) {
             return Ok(());
@@ -275,8 +281,8 @@ impl Unpacking<'_> {
             .map_err(UnpackError::Record)
     }
 
-    /// Records the owner of another name of something. A file says itself whom it belongs to, so its other
-    /// names need a record only in the place of an earlier one.
+    /// Records the owner of a hard link. A file has its owner as an attribute, so its further names need a
+    /// record only in place of an earlier one.
     fn record_again(&mut self, path: &EntryPath, target: &EntryPath) -> Result<(), UnpackError> {
         let of_root = OwnerRecord { mode: 0o644, ids: (0, 0), can_say: true };
         let recorded = self.recorded.get(target).copied().unwrap_or(of_root);
@@ -286,17 +292,22 @@ impl Unpacking<'_> {
         self.record(path, recorded)
     }
 
-    /// What a file or folder is to say of its owner, who can't be given it.
-    fn note(&self, kind: MemberKind, uid: u64, gid: u64) -> Option<Attribute> {
+    /// Returns the attribute with the owner of a file or folder, in the single-id tier.
+    fn note(&self, kind: MemberKind, uid: u64, gid: u64) -> Option<ExtendedAttribute> {
         let may_say = matches!(kind, MemberKind::File | MemberKind::Directory);
-        let is_told = matches!(self.owners, Owners::Single(_)) && (uid, gid) != (0, 0);
+        let is_told = matches!(self.owners, UnpackedOwners::Single(_)) && (uid, gid) != (0, 0);
         let ids = (u32::try_from(uid).ok()?, u32::try_from(gid).ok()?);
         let name = OWNER_ATTRIBUTE.as_bytes().to_vec();
         (may_say && is_told).then(|| (name, OwnerNote::of(ids).to_string().into_bytes()))
     }
 
-    /// The attributes that are kept, of files and folders; capabilities of files alone.
-    fn kept(&mut self, kind: MemberKind, attributes: Vec<Attribute>) -> Vec<Attribute> {
+    /// Returns the attributes that layers keep, and counts the dropped ones: those of files and folders, and
+    /// capabilities of files only.
+    fn kept(
+        &mut self,
+        kind: MemberKind,
+        attributes: Vec<ExtendedAttribute>,
+    ) -> Vec<ExtendedAttribute> {
         let count = attributes.len();
         let mut kept = Vec::new();
         for (name, value) in attributes {
@@ -315,7 +326,7 @@ impl Unpacking<'_> {
     }
 }
 
-fn mapped(path: &EntryPath, uid: u64, gid: u64) -> Result<Owner, UnpackError> {
+fn mapped(path: &EntryPath, uid: u64, gid: u64) -> Result<OwnerIds, UnpackError> {
     // The highest number means "unchanged" to the kernel.
     let id = |id: u64| u32::try_from(id).ok().filter(|id| *id != u32::MAX);
     let missing = || UnpackError::OwnerNotMapped { path: path.clone(), uid, gid };
@@ -336,29 +347,30 @@ fn is_of_linked(path: &EntryPath) -> bool {
         && path.parts().skip(1).all(|part| !part.starts_with(WHITEOUT))
 }
 
-fn meaning(name: &[u8]) -> Result<Meaning, ReadError> {
+/// Interprets a name. Names below a whiteout, and whiteouts of nothing, are errors.
+fn meaning(name: &[u8]) -> Result<NameMeaning, ReadError> {
     let path = cleaned(name)?;
     if is_of_linked(&path) {
-        return Ok(Meaning::Linked(path));
+        return Ok(NameMeaning::Linked(path));
     }
-    let Some((above, last)) = path.split() else { return Ok(Meaning::Entry(path)) };
+    let Some((above, last)) = path.split() else { return Ok(NameMeaning::Entry(path)) };
     let above = EntryPath::trusted(above);
     if above.parts().any(|part| part.starts_with(AUFS)) {
-        return Ok(Meaning::Ignored);
+        return Ok(NameMeaning::Ignored);
     }
     let nothing = || ReadError::name(name, NameProblem::Whiteout);
     if above.parts().any(|part| part.starts_with(WHITEOUT)) {
         return Err(nothing());
     }
     if last == OPAQUE {
-        return Ok(Meaning::Opaque(above));
+        return Ok(NameMeaning::Opaque(above));
     }
     if last.starts_with(AUFS) {
-        return Ok(Meaning::Ignored);
+        return Ok(NameMeaning::Ignored);
     }
     match last.strip_prefix(WHITEOUT) {
-        None => Ok(Meaning::Entry(path)),
+        None => Ok(NameMeaning::Entry(path)),
         Some(b"" | b"." | b"..") => Err(nothing()),
-        Some(hidden) => Ok(Meaning::Whiteout(above.join(&EntryPath::trusted(hidden)))),
+        Some(hidden) => Ok(NameMeaning::Whiteout(above.join(&EntryPath::trusted(hidden)))),
     }
 }

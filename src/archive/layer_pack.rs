@@ -23,10 +23,10 @@ use tar::{EntryType, Header};
 use super::error::PackError;
 use super::kept_attributes::is_kept_attribute;
 use super::layer_owners::{OWNER_ATTRIBUTE, Ownable, OwnerNote, settle};
-use super::layer_scan::{Kind, LayerEntry, scan};
-use super::limits::Limits;
+use super::layer_scan::{LayerEntry, LayerEntryKind, scan};
+use super::limits::ArchiveLimits;
 use super::path::EntryPath;
-use super::pax::{Attribute, attribute_record};
+use super::pax::{ExtendedAttribute, attribute_record};
 use super::scan::Inode;
 use super::tar_block::BLOCK;
 use super::tar_write::bare_header;
@@ -42,7 +42,7 @@ const BUFFER: usize = 256 * 1024;
 
 /// Times of entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Times {
+pub enum EntryTimes {
     /// Own times, with an upper limit in seconds since 1970.
     Latest(u64),
     /// The same time for all entries, as copied files have meaningless times.
@@ -58,7 +58,7 @@ pub enum LayerOwners<'a> {
         /// Function that returns the owner.
         owner: &'a dyn Fn(&Ownable<'_>) -> (u32, u32),
         /// Receives a record for each entry with an owner other than 0:0, in the format of
-        /// [`super::Owners::Single`].
+        /// [`super::UnpackedOwners::Single`].
         record: &'a mut dyn Write,
     },
 }
@@ -86,9 +86,9 @@ pub struct PackedLayer {
 pub fn pack_layer<W: Write>(
     folder: &Path,
     out: W,
-    times: Times,
+    times: EntryTimes,
     mut owners: LayerOwners<'_>,
-    limits: &Limits,
+    limits: &ArchiveLimits,
 ) -> Result<(W, PackedLayer), PackError> {
     let mut found = scan(folder, limits)?;
     let bytes = found.iter().map(bytes_of).fold(0, u64::saturating_add);
@@ -100,12 +100,14 @@ pub fn pack_layer<W: Write>(
     for entry in &mut found {
         if let LayerOwners::Told { owner, record } = &mut owners {
             entry.owner = groups.ask(entry, owner);
-            if matches!(entry.kind, Kind::Directory | Kind::File { .. }) {
+            if matches!(entry.kind, LayerEntryKind::Directory | LayerEntryKind::File { .. }) {
                 let said = note(&entry.attributes);
                 let place = folder.join(entry.path.as_path());
                 settle(&place, said, entry.owner).map_err(PackError::Input)?;
             }
-            if entry.owner != (0, 0) && !matches!(entry.kind, Kind::Whiteout | Kind::HardLink(_)) {
+            if entry.owner != (0, 0)
+                && !matches!(entry.kind, LayerEntryKind::Whiteout | LayerEntryKind::HardLink(_))
+            {
                 write_record(*record, entry).map_err(PackError::Output)?;
             }
         }
@@ -122,7 +124,7 @@ pub fn pack_layer<W: Write>(
 /// Size of a file; holes count.
 fn bytes_of(entry: &LayerEntry) -> u64 {
     match entry.kind {
-        Kind::File { size, .. } => size,
+        LayerEntryKind::File { size, .. } => size,
         _ => 0,
     }
 }
@@ -133,8 +135,8 @@ fn write_record(record: &mut dyn Write, entry: &LayerEntry) -> io::Result<()> {
     record.write_all(b"\0")
 }
 
-fn note(attributes: &[Attribute]) -> Option<OwnerNote> {
-    let is_note = |(name, _): &&Attribute| name == OWNER_ATTRIBUTE.as_bytes();
+fn note(attributes: &[ExtendedAttribute]) -> Option<OwnerNote> {
+    let is_note = |(name, _): &&ExtendedAttribute| name == OWNER_ATTRIBUTE.as_bytes();
     attributes.iter().find(is_note).and_then(|(_, value)| OwnerNote::parse(value))
 }
 
@@ -149,7 +151,7 @@ impl Groups {
         entry: &LayerEntry,
         owner: &dyn Fn(&Ownable<'_>) -> (u32, u32),
     ) -> (u32, u32) {
-        if let Kind::Whiteout = entry.kind {
+        if let LayerEntryKind::Whiteout = entry.kind {
             return (0, 0);
         }
         let above = entry.path.split().map_or(&b""[..], |(above, _)| above);
@@ -159,7 +161,7 @@ impl Groups {
             is_copied_up: entry.attributes.iter().any(|(name, _)| name == ORIGIN),
             group_of_folder: self.0.get(above).copied(),
         });
-        if matches!(entry.kind, Kind::Directory) && entry.mode & SETGID != 0 {
+        if matches!(entry.kind, LayerEntryKind::Directory) && entry.mode & SETGID != 0 {
             self.0.insert(entry.path.as_bytes().to_vec(), ids.1);
         }
         ids
@@ -167,13 +169,13 @@ impl Groups {
 }
 
 /// Returns the time of an entry, and sets the same time on the file.
-fn settle_time(folder: &Path, entry: &LayerEntry, times: Times) -> io::Result<u64> {
+fn settle_time(folder: &Path, entry: &LayerEntry, times: EntryTimes) -> io::Result<u64> {
     let own = u64::try_from(entry.mtime.0).unwrap_or(0);
     let time = match times {
-        Times::Latest(latest) => own.min(latest),
-        Times::All(all) => all,
+        EntryTimes::Latest(latest) => own.min(latest),
+        EntryTimes::All(all) => all,
     };
-    if matches!(entry.kind, Kind::Whiteout) {
+    if matches!(entry.kind, LayerEntryKind::Whiteout) {
         return Ok(0);
     }
     let seconds = i64::try_from(time).unwrap_or(i64::MAX);
@@ -194,16 +196,16 @@ struct LayerTar<W> {
 impl<W: Write> LayerTar<W> {
     fn entry(&mut self, folder: &Path, entry: &LayerEntry, mtime: u64) -> Result<(), PackError> {
         let mut name = entry.path.as_bytes().to_vec();
-        if matches!(entry.kind, Kind::Directory) {
+        if matches!(entry.kind, LayerEntryKind::Directory) {
             name.extend_from_slice(if name.is_empty() { b"./" } else { b"/" });
         }
         let (kind, link, size) = match &entry.kind {
-            Kind::Directory => (EntryType::Directory, &b""[..], 0),
-            Kind::File { size, .. } => (EntryType::Regular, &b""[..], *size),
-            Kind::Whiteout => (EntryType::Regular, &b""[..], 0),
-            Kind::HardLink(target) => (EntryType::Link, target.as_bytes(), 0),
-            Kind::Symlink(target) => (EntryType::Symlink, target.as_slice(), 0),
-            Kind::Fifo => (EntryType::Fifo, &b""[..], 0),
+            LayerEntryKind::Directory => (EntryType::Directory, &b""[..], 0),
+            LayerEntryKind::File { size, .. } => (EntryType::Regular, &b""[..], *size),
+            LayerEntryKind::Whiteout => (EntryType::Regular, &b""[..], 0),
+            LayerEntryKind::HardLink(target) => (EntryType::Link, target.as_bytes(), 0),
+            LayerEntryKind::Symlink(target) => (EntryType::Symlink, target.as_slice(), 0),
+            LayerEntryKind::Fifo => (EntryType::Fifo, &b""[..], 0),
         };
         if name.len() >= LONG {
             self.extension(EntryType::GNULongName, b"././@LongLink", &[&name[..], b"\0"].concat())?;
@@ -214,7 +216,7 @@ impl<W: Write> LayerTar<W> {
         let kept = entry.attributes.iter().filter(|(name, _)| is_kept_attribute(name));
         let records: Vec<u8> = match entry.kind {
             // The file itself has them.
-            Kind::HardLink(_) => Vec::new(),
+            LayerEntryKind::HardLink(_) => Vec::new(),
             _ => kept.flat_map(|(name, value)| attribute_record(name, value)).collect(),
         };
         if !records.is_empty() {
@@ -225,7 +227,7 @@ impl<W: Write> LayerTar<W> {
         self.write(head.as_bytes())?;
         self.summary.entries += 1;
         match entry.kind {
-            Kind::File { size, inode } => self.content(folder, &entry.path, size, inode),
+            LayerEntryKind::File { size, inode } => self.content(folder, &entry.path, size, inode),
             _ => Ok(()),
         }
     }

@@ -8,24 +8,24 @@ use std::path::Path;
 
 use super::error::PackError;
 use super::kept_attributes::is_read_attribute;
-use super::limits::{EntryCount, Limits};
+use super::limits::{ArchiveLimits, EntryCount};
 use super::overlay_form::{OPAQUE, WHITEOUT};
 use super::path::EntryPath;
-use super::pax::{Attribute, CAPABILITY};
+use super::pax::{CAPABILITY, ExtendedAttribute};
 use super::scan::{Inode, unread, without_namespace};
 
 /// An entry.
 pub(super) struct LayerEntry {
     pub(super) path: EntryPath,
-    pub(super) kind: Kind,
+    pub(super) kind: LayerEntryKind,
     pub(super) mode: u32,
     pub(super) owner: (u32, u32),
     pub(super) mtime: (i64, i64),
-    pub(super) attributes: Vec<Attribute>,
+    pub(super) attributes: Vec<ExtendedAttribute>,
 }
 
 /// Type of an entry.
-pub(super) enum Kind {
+pub(super) enum LayerEntryKind {
     Directory,
     File { size: u64, inode: Inode },
     HardLink(EntryPath),
@@ -35,7 +35,7 @@ pub(super) enum Kind {
 }
 
 /// All entries of the layer, in their order. A folder with more than `limits` allow is not read to its end.
-pub(super) fn scan(folder: &Path, limits: &Limits) -> Result<Vec<LayerEntry>, PackError> {
+pub(super) fn scan(folder: &Path, limits: &ArchiveLimits) -> Result<Vec<LayerEntry>, PackError> {
     let mut count = EntryCount::default();
     let mut found: Vec<LayerEntry> =
         look(folder, EntryPath::root())?.into_iter().map(|(entry, _)| entry).collect();
@@ -54,15 +54,15 @@ pub(super) fn scan(folder: &Path, limits: &Limits) -> Result<Vec<LayerEntry>, Pa
                 return Err(PackError::Special(vec![(path, what)]));
             }
             let Some((entry, links)) = look(folder, path)? else { continue };
-            if let (Kind::File { inode, .. }, true) = (&entry.kind, links > 1) {
+            if let (LayerEntryKind::File { inode, .. }, true) = (&entry.kind, links > 1) {
                 linked.push((*inode, entry.path.clone()));
             }
-            if matches!(entry.kind, Kind::Directory) {
+            if matches!(entry.kind, LayerEntryKind::Directory) {
                 open.push(entry.path.clone());
                 found.extend(opaque_mark(&entry));
             }
             let link = match &entry.kind {
-                Kind::Symlink(target) => target.len(),
+                LayerEntryKind::Symlink(target) => target.len(),
                 _ => 0,
             };
             // `/` behind the name of a folder.
@@ -84,36 +84,36 @@ fn look(folder: &Path, path: EntryPath) -> Result<Option<(LayerEntry, u64)>, Pac
     let kind = data.file_type();
     let mut mode = data.mode() & 0o7777;
     let kind = if kind.is_dir() {
-        Kind::Directory
+        LayerEntryKind::Directory
     } else if kind.is_symlink() {
         mode = 0o777;
         let target = fs_err::read_link(&full).map_err(PackError::Input)?;
-        Kind::Symlink(target.into_os_string().into_encoded_bytes())
+        LayerEntryKind::Symlink(target.into_os_string().into_encoded_bytes())
     } else if kind.is_file() {
-        Kind::File { size: data.len(), inode: (data.dev(), data.ino()) }
+        LayerEntryKind::File { size: data.len(), inode: (data.dev(), data.ino()) }
     } else if kind.is_fifo() {
-        Kind::Fifo
+        LayerEntryKind::Fifo
     } else if kind.is_char_device() && data.rdev() == 0 {
         mode = 0;
-        Kind::Whiteout
+        LayerEntryKind::Whiteout
     } else {
         return Ok(None);
     };
     let attributes = match kind {
-        Kind::Directory | Kind::File { .. } => attributes(&full)?,
+        LayerEntryKind::Directory | LayerEntryKind::File { .. } => attributes(&full)?,
         _ => Vec::new(),
     };
-    let is_marked = |(name, _): &Attribute| name == WHITEOUT.as_bytes();
+    let is_marked = |(name, _): &ExtendedAttribute| name == WHITEOUT.as_bytes();
     let kind = match kind {
-        Kind::File { size: 0, .. } if attributes.iter().any(is_marked) => {
+        LayerEntryKind::File { size: 0, .. } if attributes.iter().any(is_marked) => {
             mode = 0;
-            Kind::Whiteout
+            LayerEntryKind::Whiteout
         }
         kind => kind,
     };
     let (owner, mtime) = ((data.uid(), data.gid()), (data.mtime(), data.mtime_nsec()));
     let path = match kind {
-        Kind::Whiteout => whiteout(&path),
+        LayerEntryKind::Whiteout => whiteout(&path),
         _ => path,
     };
     Ok(Some((LayerEntry { path, kind, mode, owner, mtime, attributes }, data.nlink())))
@@ -126,11 +126,11 @@ fn whiteout(path: &EntryPath) -> EntryPath {
 
 /// Returns the entry that marks a folder as opaque, if needed.
 fn opaque_mark(folder: &LayerEntry) -> Option<LayerEntry> {
-    let hides = |(name, value): &Attribute| name == OPAQUE.as_bytes() && value == b"y";
+    let hides = |(name, value): &ExtendedAttribute| name == OPAQUE.as_bytes() && value == b"y";
     let is_opaque = folder.attributes.iter().any(hides);
     is_opaque.then(|| LayerEntry {
         path: folder.path.join(&EntryPath::trusted(b".wh..wh..opq")),
-        kind: Kind::Whiteout,
+        kind: LayerEntryKind::Whiteout,
         mode: 0,
         owner: (0, 0),
         mtime: (0, 0),
@@ -139,7 +139,7 @@ fn opaque_mark(folder: &LayerEntry) -> Option<LayerEntry> {
 }
 
 /// Returns the extended attributes of overlayfs, and those that a layer keeps.
-fn attributes(path: &Path) -> Result<Vec<Attribute>, PackError> {
+fn attributes(path: &Path) -> Result<Vec<ExtendedAttribute>, PackError> {
     let failed = |error: io::Error| {
         let text = format!("reading the attributes of {}: {error}", path.display());
         PackError::Input(io::Error::new(error.kind(), text))
@@ -170,11 +170,11 @@ fn mark_hard_links(found: &mut [LayerEntry], mut linked: Vec<(Inode, EntryPath)>
         first.entry(inode).or_insert(path);
     }
     for entry in found {
-        if let Kind::File { inode, .. } = &entry.kind
+        if let LayerEntryKind::File { inode, .. } = &entry.kind
             && let Some(file) = first.get(inode)
             && *file != entry.path
         {
-            entry.kind = Kind::HardLink(file.clone());
+            entry.kind = LayerEntryKind::HardLink(file.clone());
         }
     }
 }

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 /// Limits of an archive's unpacked size. The defaults stop a bomb before the disk is full; a caller
 /// with better knowledge raises them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Limits {
+pub struct ArchiveLimits {
     /// Bytes that come out of the decompressor, and bytes of holes in sparse files.
     pub max_bytes: u64,
     /// Entries, including the folders that only the names of others imply.
@@ -17,7 +17,7 @@ pub struct Limits {
     pub max_threads: u32,
 }
 
-impl Limits {
+impl ArchiveLimits {
     /// No limits.
     pub const NONE: Self = Self {
         max_bytes: u64::MAX,
@@ -27,7 +27,7 @@ impl Limits {
     };
 }
 
-impl Default for Limits {
+impl Default for ArchiveLimits {
     fn default() -> Self {
         Self {
             max_bytes: 64 << 30,
@@ -41,13 +41,13 @@ impl Default for Limits {
 /// Kind of the exceeded limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LimitExceeded {
-    /// See [`Limits::max_bytes`].
+    /// See [`ArchiveLimits::max_bytes`].
     #[error("it unpacks to more than {0} bytes")]
     Bytes(u64),
-    /// See [`Limits::max_entries`].
+    /// See [`ArchiveLimits::max_entries`].
     #[error("it has more than {0} entries")]
     Entries(u64),
-    /// See [`Limits::max_name_bytes`].
+    /// See [`ArchiveLimits::max_name_bytes`].
     #[error("its names have more than {0} bytes")]
     NameBytes(u64),
 }
@@ -75,7 +75,11 @@ pub(super) struct EntryCount {
 
 impl EntryCount {
     /// Counts an entry, with the bytes of its name and link target.
-    pub(super) fn add(&mut self, name_bytes: usize, limits: &Limits) -> Result<(), LimitExceeded> {
+    pub(super) fn add(
+        &mut self,
+        name_bytes: usize,
+        limits: &ArchiveLimits,
+    ) -> Result<(), LimitExceeded> {
         self.entries += 1;
         self.name_bytes += name_bytes as u64;
         if self.entries > limits.max_entries {
@@ -90,19 +94,19 @@ impl EntryCount {
 
 /// Reader that fails when its output exceeds a limit.
 #[derive(Debug)]
-pub(super) struct Metered<R> {
+pub(super) struct MeteredReader<R> {
     inner: R,
     left: u64,
     limit: u64,
 }
 
-impl<R> Metered<R> {
-    pub(super) fn new(inner: R, limits: &Limits) -> Self {
+impl<R> MeteredReader<R> {
+    pub(super) fn new(inner: R, limits: &ArchiveLimits) -> Self {
         Self { inner, left: limits.max_bytes, limit: limits.max_bytes }
     }
 }
 
-impl<R: Read> Read for Metered<R> {
+impl<R: Read> Read for MeteredReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         match self.left.checked_sub(count as u64) {

@@ -16,18 +16,18 @@ pub(super) enum DecoderState<D> {
 }
 
 /// Reader of all members. `next` takes the decoder of a member that was read to its end.
-pub(super) struct Members<D, N> {
+pub(super) struct ArchiveMembers<D, N> {
     state: DecoderState<D>,
     next: N,
 }
 
-impl<D: Read, N: FnMut(D) -> io::Result<DecoderState<D>>> Members<D, N> {
+impl<D: Read, N: FnMut(D) -> io::Result<DecoderState<D>>> ArchiveMembers<D, N> {
     pub(super) fn new(first: D, next: N) -> Self {
         Self { state: DecoderState::Within(first), next }
     }
 }
 
-impl<D: Read, N: FnMut(D) -> io::Result<DecoderState<D>>> Read for Members<D, N> {
+impl<D: Read, N: FnMut(D) -> io::Result<DecoderState<D>>> Read for ArchiveMembers<D, N> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match &mut self.state {

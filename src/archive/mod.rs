@@ -10,7 +10,7 @@
 //!
 //! Archives are untrusted. All input goes through `tar_read`, which checks every length before its
 //! use, and all output goes through `destination`, which works below one open directory and never
-//! follows a symlink out of it. Only names are kept in memory: [`Limits`] bounds their sum, the
+//! follows a symlink out of it. Only names are kept in memory: [`ArchiveLimits`] bounds their sum, the
 //! number of entries and the unpacked bytes.
 //!
 //! A function that fails leaves its partial output: the caller unpacks into a folder of its own,
@@ -64,6 +64,7 @@ mod tar_sparse;
 #[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers and folders need it"))]
 mod tar_write;
 mod unpack;
+mod write_error;
 mod xz;
 #[cfg(feature = "builder")]
 mod zip_read;
@@ -78,12 +79,12 @@ pub use error::{PackError, ReadError, UnpackError, limit_remedy};
 #[cfg(feature = "builder")]
 pub use kept_attributes::is_kept_attribute;
 #[cfg(feature = "builder")]
-pub use layer::{LayerOptions, LayerSummary, Owners, unpack_layer};
+pub use layer::{LayerOptions, LayerSummary, UnpackedOwners, unpack_layer};
 #[cfg(feature = "builder")]
-pub use layer_owners::{FileIdentity, Noted, OWNER_ATTRIBUTE, Ownable, OwnerNote, tell_owner};
+pub use layer_owners::{FileIdentity, NotedId, OWNER_ATTRIBUTE, Ownable, OwnerNote, tell_owner};
 #[cfg(feature = "builder")]
-pub use layer_pack::{LayerOwners, PackedLayer, Times, pack_layer};
-pub use limits::{LimitExceeded, Limits};
+pub use layer_pack::{EntryTimes, LayerOwners, PackedLayer, pack_layer};
+pub use limits::{ArchiveLimits, LimitExceeded};
 #[cfg(feature = "builder")]
 pub use look::is_html;
 #[cfg(feature = "builder")]

@@ -7,7 +7,7 @@ use std::path::Path;
 use fs_err::os::unix::fs::OpenOptionsExt;
 
 use super::error::PackError;
-use super::limits::Limits;
+use super::limits::ArchiveLimits;
 use super::scan::{FolderEntry, FolderEntryKind, Inode, scan};
 use super::tar_write::{PackSummary, TarWriter};
 use super::xz::XzWriter;
@@ -21,7 +21,7 @@ pub struct PackOptions {
     /// Number of compressing threads, without effect on the bytes.
     pub threads: u32,
     /// Limits when the archive is unpacked. Holes of sparse files count.
-    pub limits: Limits,
+    pub limits: ArchiveLimits,
 }
 
 /// Writes a folder as tar: entries `./…` in byte order of their paths, of hard links the first as

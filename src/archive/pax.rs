@@ -15,7 +15,7 @@ pub(super) fn can_be_capability(value: &[u8]) -> bool {
 }
 
 /// Name and value of an extended attribute.
-pub(super) type Attribute = (Vec<u8>, Vec<u8>);
+pub(super) type ExtendedAttribute = (Vec<u8>, Vec<u8>);
 
 /// Contents of an extended header for the next entry.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -23,33 +23,34 @@ pub(super) struct Pax {
     pub(super) path: Option<Vec<u8>>,
     pub(super) link: Option<Vec<u8>>,
     pub(super) size: Option<u64>,
-    pub(super) uid: Field<u64>,
-    pub(super) gid: Field<u64>,
-    pub(super) mtime: Field<i64>,
+    pub(super) uid: PaxField<u64>,
+    pub(super) gid: PaxField<u64>,
+    pub(super) mtime: PaxField<i64>,
     /// In the order given: of two with one name, the later one counts.
-    pub(super) attributes: Vec<Attribute>,
+    pub(super) attributes: Vec<ExtendedAttribute>,
     /// Map of a sparse file in one of GNU tar's POSIX forms.
     pub(super) sparse: Option<Sparse>,
 }
 
-/// A value that an extended header gives or takes back.
+/// Value of a key in an extended header, or its revocation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Field<T> {
+pub(super) enum PaxField<T> {
     /// The header says nothing.
     #[default]
     Unsaid,
-    /// The key stands there with an empty value, which takes back what headers before it say: the field
-    /// of the entry's own header counts (POSIX pax, "pax Extended Header").
+    /// The key is present with an empty value, which revokes the values of earlier headers: the field of the
+    /// entry's own header counts (POSIX pax, "pax Extended Header").
     TakenBack,
+    /// The header has this value.
     Is(T),
 }
 
-impl<T: Copy> Field<T> {
+impl<T: Copy> PaxField<T> {
     fn read(given: Option<&[u8]>, read: impl Fn(&[u8]) -> Option<T>) -> Option<Self> {
         given.map_or(Some(Self::TakenBack), |value| read(value).map(Self::Is))
     }
 
-    /// What both say, this one first.
+    /// Returns the field of two headers together, of which `earlier` counts if this one has no such key.
     pub(super) fn over(self, earlier: Self) -> Self {
         if matches!(self, Self::Unsaid) { earlier } else { self }
     }
@@ -79,6 +80,7 @@ pub(super) struct Sparse {
 }
 
 impl Sparse {
+    /// Adds a record, whose key is given without `GNU.sparse.`; `None` if not valid.
     fn take(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
         match key {
             b"major" => self.is_in_content = number::<u64>(value).filter(|it| *it <= 1)? == 1,
@@ -119,8 +121,9 @@ impl Pax {
         Some(pax)
     }
 
+    /// Adds a record; `None` if not valid. Unknown keys are ignored.
     fn take(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
-        // An empty value takes the key back (POSIX pax, "pax Extended Header").
+        // An empty value revokes the key (POSIX pax, "pax Extended Header").
         let given = Some(value).filter(|value| !value.is_empty());
         match key {
             b"path" => self.path = given.map(<[u8]>::to_vec),
@@ -131,9 +134,9 @@ impl Pax {
                     Some(value) => Some(number(value)?),
                 }
             }
-            b"uid" => self.uid = Field::read(given, number)?,
-            b"gid" => self.gid = Field::read(given, number)?,
-            b"mtime" => self.mtime = Field::read(given, seconds)?,
+            b"uid" => self.uid = PaxField::read(given, number)?,
+            b"gid" => self.gid = PaxField::read(given, number)?,
+            b"mtime" => self.mtime = PaxField::read(given, seconds)?,
             key => {
                 if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
                     // An empty map belongs to an empty file; any other empty value removes the key.
@@ -148,14 +151,14 @@ impl Pax {
         Some(())
     }
 
-    /// Overrides values by those of a later header.
+    /// Overrides values by those of a later header: the fields that a global header may set.
     pub(super) fn override_with(&mut self, later: &Self) {
         self.uid = later.uid.over(self.uid);
         self.gid = later.gid.over(self.gid);
         self.mtime = later.mtime.over(self.mtime);
     }
 
-    /// True if a value makes sense for a single entry only.
+    /// True if a value makes sense for a single entry only, which a global header must not have.
     pub(super) fn is_for_one_entry(&self) -> bool {
         self.path.is_some() || self.link.is_some() || self.size.is_some() || self.sparse.is_some()
     }
@@ -193,7 +196,7 @@ pub(super) fn attribute_record(name: &[u8], value: &[u8]) -> Vec<u8> {
     [length.to_string().as_bytes(), b" ", ATTRIBUTE, name, b"=", value, b"\n"].concat()
 }
 
-/// Name with a given length, without trailing NULs.
+/// Removes trailing NULs from a name of fixed length; another NUL is an error.
 pub(super) fn terminated(mut name: Vec<u8>) -> Result<Vec<u8>, NameProblem> {
     while name.last() == Some(&0) {
         name.pop();
@@ -213,7 +216,7 @@ mod tests {
             let both = [record.as_slice(), b"10 uid=12\n"].concat();
             let pax = Pax::parse(&both).unwrap();
             assert_eq!(pax.attributes, [(CAPABILITY.to_vec(), value)]);
-            assert_eq!(pax.uid, Field::Is(12));
+            assert_eq!(pax.uid, PaxField::Is(12));
         }
     }
 

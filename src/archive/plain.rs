@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::compression::{Compression, decompressed_with, read_start, resumed};
 use super::error::{ReadError, UnpackError};
-use super::layer::{LayerOptions, Owners, unpack_layer};
-use super::limits::Limits;
+use super::layer::{LayerOptions, UnpackedOwners, unpack_layer};
+use super::limits::ArchiveLimits;
 use super::overlay_form::Whiteouts;
 use super::path::EntryPath;
 use super::tar_block::{BLOCK, begins_tar, is_header};
@@ -29,12 +29,12 @@ pub fn unpack_plain(
     start: &[u8],
     stream: impl Read,
     folder: &Path,
-    limits: &Limits,
+    limits: &ArchiveLimits,
 ) -> Result<(), UnpackError> {
     let content = Compression::of(start)
         .reader_with(BufReader::with_capacity(BUFFER, stream), limits.max_threads);
     let content = content.map_err(|error| UnpackError::from(ReadError::Stream(error)))?;
-    unpack_layer(content, folder, options(Owners::Caller, limits)).map(drop)
+    unpack_layer(content, folder, options(UnpackedOwners::Caller, limits)).map(drop)
 }
 
 /// True if a file is a tar, be it compressed.
@@ -50,30 +50,31 @@ pub fn is_tar(path: &Path) -> io::Result<bool> {
 
 /// Unpacks a tar into a folder, which is made if missing and must otherwise be empty. Files get the
 /// archive's owners; with a single id, owners are written beside the folder, at `<folder>.owners`,
-/// in the format of [`Owners::Single`]. Returns the folders without an entry. After an error the
+/// in the format of [`UnpackedOwners::Single`]. Returns the folders without an entry. After an error the
 /// folder has partial content, which the caller must remove.
 pub fn unpack_tar(
     path: &Path,
     folder: &Path,
-    limits: &Limits,
+    limits: &ArchiveLimits,
     single_id: bool,
 ) -> Result<Vec<EntryPath>, UnpackError> {
     let stream = |error| UnpackError::from(ReadError::Stream(error));
     let open = |file| decompressed_with(file, limits.max_threads);
     let content = fs_err::File::open(path).and_then(open).map_err(stream)?;
     if !single_id {
-        let summary = unpack_layer(content, folder, options(Owners::Mapped, limits))?;
+        let summary = unpack_layer(content, folder, options(UnpackedOwners::Mapped, limits))?;
         return Ok(summary.implied_folders);
     }
     let file =
         fs_err::File::create(folder.with_extension("owners")).map_err(UnpackError::Record)?;
     let mut record = BufWriter::new(file);
-    let summary = unpack_layer(content, folder, options(Owners::Single(&mut record), limits))?;
+    let summary =
+        unpack_layer(content, folder, options(UnpackedOwners::Single(&mut record), limits))?;
     record.flush().map_err(UnpackError::Record)?;
     Ok(summary.implied_folders)
 }
 
-fn options<'o>(owners: Owners<'o>, limits: &Limits) -> LayerOptions<'o> {
+fn options<'o>(owners: UnpackedOwners<'o>, limits: &ArchiveLimits) -> LayerOptions<'o> {
     // A plain archive has none.
     let whiteouts = Whiteouts::Devices;
     LayerOptions { is_plain: true, limits: *limits, owners, whiteouts }

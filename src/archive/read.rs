@@ -1,4 +1,4 @@
-//! A package's entries, checked, without anything being written.
+//! Checked entries of a package; nothing is written.
 //!
 //! Entries are named `./…` and are folders, files, symlinks, FIFOs and hard links to earlier files;
 //! paths are unique, and only folders have entries below. [`PackageReader::next_entry`] reports the
@@ -9,11 +9,11 @@ use std::io::{self, Read};
 use super::attributes::Attributes;
 use super::compression::{Compression, read_start, resumed};
 use super::error::ReadError;
-use super::limits::Limits;
-use super::names::{Conflict, Names, Seen};
+use super::limits::ArchiveLimits;
+use super::names::{Conflict, SeenEntry, SeenPaths};
 use super::path::{EntryPath, NameProblem};
 use super::pax::{CAPABILITY, can_be_capability};
-use super::tar_read::{Member, MemberKind, TarReader};
+use super::tar_read::{MemberKind, TarMember, TarReader};
 
 /// Entry of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,14 +53,14 @@ pub enum EntryKind {
 /// Gives a package's entries one after another, and is the reader of the current file's content.
 #[derive(Debug)]
 pub struct PackageReader<'r> {
-    /// Nothing once the end was reached.
+    /// `None` after the end.
     tar: Option<TarReader<Decompressed<'r>>>,
-    names: Names,
+    names: SeenPaths,
 }
 
 impl<'r> PackageReader<'r> {
     /// Opens a tar with any compression, detected by content.
-    pub fn new(package: impl Read + 'r, limits: &Limits) -> Result<Self, ReadError> {
+    pub fn new(package: impl Read + 'r, limits: &ArchiveLimits) -> Result<Self, ReadError> {
         let mut package = package;
         let start = read_start(&mut package).map_err(ReadError::Stream)?;
         if start.is_empty() {
@@ -71,7 +71,7 @@ impl<'r> PackageReader<'r> {
             .reader_with(resumed(start, package), limits.max_threads)
             .map_err(ReadError::Stream)?;
         let tar = TarReader::new(Decompressed(tar), limits);
-        Ok(Self { tar: Some(tar), names: Names::new(limits) })
+        Ok(Self { tar: Some(tar), names: SeenPaths::new(limits) })
     }
 
     /// Returns the next entry, after skipping the unread rest of the previous one; `None` at the
@@ -92,17 +92,17 @@ impl<'r> PackageReader<'r> {
         }
     }
 
-    fn checked(&mut self, member: Member) -> Result<PackageEntry, ReadError> {
+    fn checked(&mut self, member: TarMember) -> Result<PackageEntry, ReadError> {
         let path = package_path(&member.name)?;
         if member.claims_content {
             return Err(ReadError::Kind { path, kind: "no file, but claims to have content" });
         }
         let seen = match member.kind {
-            MemberKind::Directory => Seen::Directory,
-            MemberKind::File => Seen::File,
-            _ => Seen::Other,
+            MemberKind::Directory => SeenEntry::Directory,
+            MemberKind::File => SeenEntry::File,
+            _ => SeenEntry::Other,
         };
-        if path.is_root() && seen != Seen::Directory {
+        if path.is_root() && seen != SeenEntry::Directory {
             return Err(ReadError::Kind { path, kind: member.kind.name() });
         }
         self.names.add(&path, seen, false).map_err(|conflict| conflict.of(&path))?;
@@ -113,7 +113,7 @@ impl<'r> PackageReader<'r> {
             MemberKind::Symlink => EntryKind::Symlink { target: symlink_target(member.link)? },
             MemberKind::HardLink => {
                 let target = package_path(&member.link)?;
-                if self.names.get(&target) != Some(Seen::File) {
+                if self.names.get(&target) != Some(SeenEntry::File) {
                     let problem = "isn't a file that came before it";
                     return Err(ReadError::HardLink { path, target, problem });
                 }
@@ -133,7 +133,7 @@ impl<'r> PackageReader<'r> {
         if !capability.as_deref().is_none_or(can_be_capability) {
             return Err(ReadError::Kind {
                 path,
-                kind: "a file with capabilities that can't be any",
+                kind: "a file with capabilities that are not valid",
             });
         }
         let attributes = Attributes { mode: member.mode, mtime: member.mtime, capability };
@@ -163,7 +163,7 @@ impl Read for PackageReader<'_> {
 }
 
 impl Conflict {
-    /// The error that a conflict at a path is.
+    /// Converts a conflict at a path into an error.
     pub(super) fn of(self, path: &EntryPath) -> ReadError {
         let path = path.clone();
         match self {
@@ -182,7 +182,7 @@ fn package_path(name: &[u8]) -> Result<EntryPath, ReadError> {
     Ok(path)
 }
 
-/// A symlink's target, which can be anything but nothing.
+/// Checks a symlink's target: any bytes except NUL, and not empty.
 pub(super) fn symlink_target(target: Vec<u8>) -> Result<Vec<u8>, ReadError> {
     match target.as_slice() {
         b"" => Err(ReadError::name(&target, NameProblem::Empty)),
@@ -206,7 +206,10 @@ pub struct PackageIndex {
 const LARGEST_DOCUMENT: u64 = 64 << 20;
 
 /// Reads a package to its end with all checks, without writing.
-pub fn verify_package(package: impl Read, limits: &Limits) -> Result<PackageIndex, ReadError> {
+pub fn verify_package(
+    package: impl Read,
+    limits: &ArchiveLimits,
+) -> Result<PackageIndex, ReadError> {
     let mut reader = PackageReader::new(package, limits)?;
     let mut index = PackageIndex { entries: Vec::new(), pkginfo: None, buildinfo: None };
     while let Some(entry) = reader.next_entry()? {

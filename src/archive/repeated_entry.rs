@@ -10,13 +10,14 @@ use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmod, fchmodat, futimens};
 use nix::sys::time::TimeSpec;
 
-use super::destination::{Destination, Finish};
+use super::destination::{Finish, UnpackFolder};
 use super::error::{ReadError, UnpackError};
-use super::folders::{fail, permissions};
+use super::folders::permissions;
 use super::overlay_form::{kind, stat};
 use super::path::EntryPath;
+use super::write_error::fail;
 
-impl Destination {
+impl UnpackFolder {
     /// A file that an earlier entry made: taken if the content is the same, and then with the later mode and
     /// time, as tar leaves it.
     pub(super) fn file_again(

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::attributes::Attributes;
 use super::error::PackError;
-use super::limits::{EntryCount, Limits};
+use super::limits::{ArchiveLimits, EntryCount};
 use super::path::EntryPath;
 use super::pax::CAPABILITY;
 use super::tar_write::{END_BYTES, entry_bytes};
@@ -35,7 +35,10 @@ pub(super) type Inode = (u64, u64);
 
 /// All entries of a folder, the folder first, in byte order of the paths; and the size of an
 /// archive of them in bytes. A folder with more entries than `limits` allow is not read to its end.
-pub(super) fn scan(folder: &Path, limits: &Limits) -> Result<(Vec<FolderEntry>, u64), PackError> {
+pub(super) fn scan(
+    folder: &Path,
+    limits: &ArchiveLimits,
+) -> Result<(Vec<FolderEntry>, u64), PackError> {
     let mut count = EntryCount::default();
     let mut found = Vec::new();
     let mut linked = Vec::new();

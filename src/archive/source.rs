@@ -9,16 +9,16 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::compression::Compression;
-use super::destination::Destination;
+use super::destination::UnpackFolder;
 use super::error::{ReadError, UnpackError};
-use super::folders::Rules;
-use super::limits::Limits;
+use super::folders::UnpackRules;
+use super::limits::ArchiveLimits;
 use super::look::look_of;
 use super::path::{EntryPath, readable};
 use super::read::symlink_target;
 use super::source_writer::SourceWriter;
 use super::tar_block::{BLOCK, begins_tar};
-use super::tar_read::{Member, MemberKind, TarReader};
+use super::tar_read::{MemberKind, TarMember, TarReader};
 use super::unpack::UnpackSummary;
 use super::zip_read::{ends_as_zip, unpack_zip};
 
@@ -50,7 +50,7 @@ pub fn unpack_source_archive(
     mut file: File,
     file_name: &str,
     folder: &Path,
-    limits: &Limits,
+    limits: &ArchiveLimits,
 ) -> Result<UnpackSummary, UnpackError> {
     let mut start = Vec::with_capacity(BLOCK);
     (&mut file)
@@ -69,7 +69,7 @@ pub fn unpack_source_archive(
             return Err(UnpackError::UnknownFormat { file_name, found });
         }
     };
-    let destination = Destination::open(folder, Rules::Strict, limits)?;
+    let destination = UnpackFolder::open(folder, UnpackRules::Strict, limits)?;
     let mut writer = SourceWriter::new(destination, limits);
     let Format::Tar(compression) = format else {
         unpack_zip(file, file_name, &mut writer, limits)?;
@@ -84,7 +84,7 @@ fn unpack_tar(
     input: impl Read,
     file_name: &str,
     mut writer: SourceWriter,
-    limits: &Limits,
+    limits: &ArchiveLimits,
 ) -> Result<UnpackSummary, UnpackError> {
     let mut tar = TarReader::new(input, limits);
     let (mut dropped, mut is_empty) = (None, true);
@@ -106,7 +106,7 @@ fn unpack_tar(
 }
 
 fn unpack_member(
-    member: &Member,
+    member: &TarMember,
     path: &EntryPath,
     content: impl Read,
     writer: &mut SourceWriter,

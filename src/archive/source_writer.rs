@@ -3,10 +3,10 @@
 
 use std::io::Read;
 
-use super::destination::{Destination, Finish};
+use super::destination::{Finish, UnpackFolder};
 use super::error::UnpackError;
-use super::limits::Limits;
-use super::names::{Names, Seen};
+use super::limits::ArchiveLimits;
+use super::names::{SeenEntry, SeenPaths};
 use super::path::EntryPath;
 use super::unpack::UnpackSummary;
 
@@ -15,14 +15,14 @@ const KEPT: u32 = 0o777;
 
 /// Writes the entries of a source archive, and counts them.
 pub(super) struct SourceWriter {
-    destination: Destination,
-    names: Names,
+    destination: UnpackFolder,
+    names: SeenPaths,
     summary: UnpackSummary,
 }
 
 impl SourceWriter {
-    pub(super) fn new(destination: Destination, limits: &Limits) -> Self {
-        Self { destination, names: Names::new(limits), summary: UnpackSummary::default() }
+    pub(super) fn new(destination: UnpackFolder, limits: &ArchiveLimits) -> Self {
+        Self { destination, names: SeenPaths::new(limits), summary: UnpackSummary::default() }
     }
 
     pub(super) fn directory(
@@ -31,7 +31,7 @@ impl SourceWriter {
         mode: u32,
         mtime: i64,
     ) -> Result<(), UnpackError> {
-        self.add(path, Seen::Directory)?;
+        self.add(path, SeenEntry::Directory)?;
         self.destination.directory(path, &plain(mode, mtime))
     }
 
@@ -43,10 +43,10 @@ impl SourceWriter {
         size: u64,
         content: impl Read,
     ) -> Result<(), UnpackError> {
-        if self.names.get(path) == Some(Seen::File) {
+        if self.names.get(path) == Some(SeenEntry::File) {
             return self.destination.file_again(path, size, content, &plain(mode, mtime));
         }
-        self.add(path, Seen::File)?;
+        self.add(path, SeenEntry::File)?;
         self.summary.file_bytes += size;
         self.destination.file(path, size, content, &plain(mode, mtime))
     }
@@ -57,12 +57,12 @@ impl SourceWriter {
         target: &[u8],
         mtime: i64,
     ) -> Result<(), UnpackError> {
-        if self.names.get(path) == Some(Seen::Other)
+        if self.names.get(path) == Some(SeenEntry::Other)
             && self.destination.has_symlink(path, target)?
         {
             return Ok(());
         }
-        self.add(path, Seen::Other)?;
+        self.add(path, SeenEntry::Other)?;
         self.destination.symlink(path, target, &plain(0o777, mtime))
     }
 
@@ -73,11 +73,11 @@ impl SourceWriter {
         mtime: i64,
     ) -> Result<(), UnpackError> {
         // GNU tar writes one where it has a file twice in its arguments.
-        let is_there = matches!(self.names.get(path), Some(Seen::File | Seen::Other));
+        let is_there = matches!(self.names.get(path), Some(SeenEntry::File | SeenEntry::Other));
         if is_there && self.destination.is_one_file(path, target) {
             return Ok(());
         }
-        self.add(path, Seen::Other)?;
+        self.add(path, SeenEntry::Other)?;
         self.destination.hard_link(path, target, &plain(0, mtime))
     }
 
@@ -87,11 +87,11 @@ impl SourceWriter {
         mode: u32,
         mtime: i64,
     ) -> Result<(), UnpackError> {
-        self.add(path, Seen::Other)?;
+        self.add(path, SeenEntry::Other)?;
         self.destination.fifo(path, &plain(mode, mtime))
     }
 
-    fn add(&mut self, path: &EntryPath, what: Seen) -> Result<(), UnpackError> {
+    fn add(&mut self, path: &EntryPath, what: SeenEntry) -> Result<(), UnpackError> {
         self.names.add(path, what, true).map_err(|conflict| conflict.of(path))?;
         self.summary.entries += 1;
         Ok(())
@@ -102,7 +102,9 @@ impl SourceWriter {
         let root = EntryPath::root();
         if self.names.get(&root).is_none() {
             self.destination.directory(&root, &plain(0o755, mtime))?;
-            self.names.add(&root, Seen::Directory, true).map_err(|conflict| conflict.of(&root))?;
+            self.names
+                .add(&root, SeenEntry::Directory, true)
+                .map_err(|conflict| conflict.of(&root))?;
         }
         Ok(())
     }

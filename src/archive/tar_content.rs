@@ -8,7 +8,7 @@ const ALIGNMENT: u64 = BLOCK as u64;
 
 /// The unread rest of a file's content.
 #[derive(Debug, Default)]
-pub(super) struct Content {
+pub(super) struct TarContent {
     position: u64,
     size: u64,
     /// Pieces of data: offset and length, last piece first, none empty.
@@ -18,7 +18,7 @@ pub(super) struct Content {
     left: u64,
 }
 
-impl Content {
+impl TarContent {
     /// Data without holes.
     pub(super) fn whole(size: u64) -> Self {
         Self::new(size, vec![(0, size)])
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn holes_read_as_zeros() {
         let data = [1; 515];
-        let mut content = Content::sparse(2000, 515, vec![(10, 512), (1500, 3)]).unwrap();
+        let mut content = TarContent::sparse(2000, 515, vec![(10, 512), (1500, 3)]).unwrap();
         assert_eq!((content.size(), content.holes(), content.left()), (2000, 1485, 1024));
         let mut out = Vec::new();
         let mut buffer = [9; 300];
@@ -130,7 +130,7 @@ mod tests {
             (1000, 11, vec![(0, 10), (20, 1)]),
             (u64::MAX, u64::MAX, vec![(u64::MAX, 2)]),
         ] {
-            assert!(Content::sparse(size, stored, pieces.clone()).is_none(), "{pieces:?}");
+            assert!(TarContent::sparse(size, stored, pieces.clone()).is_none(), "{pieces:?}");
         }
     }
 }

@@ -13,13 +13,13 @@ use std::io::{self, BufReader, Read};
 use tar::{EntryType, Header};
 
 use super::error::ReadError;
-use super::limits::{EntryCount, Limits, Metered};
+use super::limits::{ArchiveLimits, EntryCount, MeteredReader};
 use super::path::NameProblem;
-use super::pax::{Attribute, Pax, terminated};
+use super::pax::{ExtendedAttribute, Pax, terminated};
 use super::tar_block::{BLOCK, is_header};
-use super::tar_content::Content;
+use super::tar_content::TarContent;
 
-/// An extended header may have a name and some attributes of 64 KiB at the most.
+/// Upper limit of an extended header: room for a name, and for some attributes of at most 64 KiB each.
 const LARGEST_EXTENSION: u64 = 1 << 20;
 
 const LONE_BLOCK: &str = "a block of zeros with something else behind it, where an archive ends for some programs, and goes on for others";
@@ -31,7 +31,7 @@ const NO_NUMBER: &str = "a field of the header is not a number";
 
 /// Unchecked entry of an archive.
 #[derive(Debug)]
-pub(crate) struct Member {
+pub(crate) struct TarMember {
     pub(crate) name: Vec<u8>,
     pub(crate) kind: MemberKind,
     /// The target, of links.
@@ -44,7 +44,7 @@ pub(crate) struct Member {
     pub(super) size: u64,
     /// True for a non-file whose header gives a size, which readers interpret differently.
     pub(super) claims_content: bool,
-    pub(super) attributes: Vec<Attribute>,
+    pub(super) attributes: Vec<ExtendedAttribute>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,43 +75,43 @@ impl MemberKind {
 
 /// End of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct End {
-    /// There was a block of zeros after the last entry.
+pub(crate) struct ArchiveEnd {
+    /// True if a block of zeros followed the last entry.
     pub(super) marked: bool,
     /// True if other bytes than zeros followed.
     pub(super) trailing: bool,
 }
 
-/// Gives the entries of a tar stream one after another; as a reader, the current one's content.
+/// Iterates over the entries of a tar stream; as a reader, returns the content of the current one.
 #[derive(Debug)]
 pub(crate) struct TarReader<R> {
-    input: BufReader<Metered<R>>,
-    pub(super) limits: Limits,
+    input: BufReader<MeteredReader<R>>,
+    pub(super) limits: ArchiveLimits,
     offset: u64,
     count: EntryCount,
     pub(super) hole_bytes: u64,
-    pub(super) content: Content,
+    pub(super) content: TarContent,
     marked: bool,
     /// Attributes of global headers.
     global: Pax,
 }
 
 impl<R: Read> TarReader<R> {
-    pub(crate) fn new(input: R, limits: &Limits) -> Self {
+    pub(crate) fn new(input: R, limits: &ArchiveLimits) -> Self {
         Self {
-            input: BufReader::with_capacity(256 * 1024, Metered::new(input, limits)),
+            input: BufReader::with_capacity(256 * 1024, MeteredReader::new(input, limits)),
             limits: *limits,
             offset: 0,
             count: EntryCount::default(),
             hole_bytes: 0,
-            content: Content::default(),
+            content: TarContent::default(),
             marked: false,
             global: Pax::default(),
         }
     }
 
     /// Reads the next entry, after skipping the unread rest of the previous one; `None` at the end.
-    pub(crate) fn next_member(&mut self) -> Result<Option<Member>, ReadError> {
+    pub(crate) fn next_member(&mut self) -> Result<Option<TarMember>, ReadError> {
         self.skip_content()?;
         let mut long_name = None;
         let mut long_link = None;
@@ -153,12 +153,12 @@ impl<R: Read> TarReader<R> {
 
     /// Reads the rest of the stream behind the last entry, so that the stream's checksums are
     /// verified.
-    pub(crate) fn finish(mut self) -> Result<End, ReadError> {
+    pub(crate) fn finish(mut self) -> Result<ArchiveEnd, ReadError> {
         let mut trailing = false;
         let mut buffer = vec![0; 128 * 1024];
         loop {
             match self.input.read(&mut buffer) {
-                Ok(0) => return Ok(End { marked: self.marked, trailing }),
+                Ok(0) => return Ok(ArchiveEnd { marked: self.marked, trailing }),
                 Ok(count) => trailing |= buffer[..count].iter().any(|byte| *byte != 0),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(ReadError::stream(error)),
@@ -166,7 +166,7 @@ impl<R: Read> TarReader<R> {
         }
     }
 
-    /// An error at the place that was read last.
+    /// Returns an error at the current offset.
     pub(super) fn damaged(&self, problem: &'static str) -> ReadError {
         ReadError::Damaged { offset: self.offset, problem }
     }
@@ -203,7 +203,7 @@ impl<R: Read> TarReader<R> {
             return Ok(None);
         }
         if header.as_bytes().iter().all(|byte| *byte == 0) {
-            // The end are two such blocks; some writers have but one, and nothing behind it.
+            // Two such blocks end an archive; some writers write only one, and nothing behind it.
             let mut second = [0; BLOCK];
             if self.fill(&mut second)? && second.iter().any(|byte| *byte != 0) {
                 return Err(self.damaged(LONE_BLOCK));
@@ -240,7 +240,7 @@ impl<R: Read> TarReader<R> {
         long_name: Option<Vec<u8>>,
         long_link: Option<Vec<u8>>,
         pax: Option<Pax>,
-    ) -> Result<Member, ReadError> {
+    ) -> Result<TarMember, ReadError> {
         let pax = pax.unwrap_or_default();
         let sparse_name = pax.sparse.as_ref().and_then(|sparse| sparse.name.clone());
         let pax_name = sparse_name.or(pax.path);
@@ -260,7 +260,7 @@ impl<R: Read> TarReader<R> {
                 .or_else(|| optional(&old.mtime, header.mtime())),
         ]
         .map(|field| field.ok_or_else(|| self.damaged(NO_NUMBER)));
-        let mut member = Member {
+        let mut member = TarMember {
             kind,
             link,
             mode: u32::try_from(mode? & 0o7777).unwrap_or_default(),
@@ -349,7 +349,7 @@ impl<R: Read> Read for TarReader<R> {
     }
 }
 
-/// A numeric field of which old writers left all bytes empty counts as 0.
+/// Returns the value of a numeric field; 0 for an empty one, as old writers left it.
 fn optional(field: &[u8], value: io::Result<u64>) -> Option<u64> {
     if field.iter().all(|byte| matches!(byte, 0 | b' ')) { Some(0) } else { value.ok() }
 }

@@ -9,7 +9,7 @@ use super::limits::LimitExceeded;
 use super::pax::Sparse;
 use super::sparse_map::{MOST_PIECES, MapNumbers};
 use super::tar_block::BLOCK;
-use super::tar_content::Content;
+use super::tar_content::TarContent;
 use super::tar_read::TarReader;
 
 impl<R: Read> TarReader<R> {
@@ -31,7 +31,7 @@ impl<R: Read> TarReader<R> {
         } else if let Some(sparse) = sparse {
             self.posix_sparse_content(sparse, stored)?.ok_or_else(|| self.damaged(broken))?
         } else {
-            Content::whole(stored)
+            TarContent::whole(stored)
         };
         self.hole_bytes = self.hole_bytes.saturating_add(self.content.holes());
         if self.hole_bytes > self.limits.max_bytes {
@@ -44,7 +44,7 @@ impl<R: Read> TarReader<R> {
         &mut self,
         header: &Header,
         stored: u64,
-    ) -> Result<Option<Content>, ReadError> {
+    ) -> Result<Option<TarContent>, ReadError> {
         let Some(gnu) = header.as_gnu() else { return Ok(None) };
         let mut pieces = Vec::new();
         let mut add = |block: &GnuSparseHeader| -> Option<()> {
@@ -64,7 +64,7 @@ impl<R: Read> TarReader<R> {
             more = extension.is_extended();
         }
         let size = fine.and_then(|()| gnu.real_size().ok());
-        Ok(size.and_then(|size| Content::sparse(size, stored, pieces)))
+        Ok(size.and_then(|size| TarContent::sparse(size, stored, pieces)))
     }
 
     /// Content of a sparse file in one of the POSIX forms. In form 1.0 the map stands before the data, as
@@ -73,13 +73,13 @@ impl<R: Read> TarReader<R> {
         &mut self,
         sparse: Sparse,
         mut stored: u64,
-    ) -> Result<Option<Content>, ReadError> {
+    ) -> Result<Option<TarContent>, ReadError> {
         let Some(size) = sparse.size else { return Ok(None) };
         if size > i64::MAX.unsigned_abs() {
             return Ok(None);
         }
         if !sparse.is_in_content {
-            return Ok(Content::sparse(size, stored, sparse.pieces));
+            return Ok(TarContent::sparse(size, stored, sparse.pieces));
         }
         let mut numbers = MapNumbers::default();
         while !numbers.is_complete() {
@@ -93,6 +93,6 @@ impl<R: Read> TarReader<R> {
                 return Ok(None);
             }
         }
-        Ok(Content::sparse(size, stored, numbers.pieces()))
+        Ok(TarContent::sparse(size, stored, numbers.pieces()))
     }
 }

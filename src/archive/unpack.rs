@@ -1,12 +1,12 @@
-//! Unpacks packages.
+//! Unpacking of packages.
 
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::destination::{Destination, Finish};
+use super::destination::{Finish, UnpackFolder};
 use super::error::UnpackError;
-use super::folders::Rules;
-use super::limits::Limits;
+use super::folders::UnpackRules;
+use super::limits::ArchiveLimits;
 use super::pax::CAPABILITY;
 use super::read::{EntryKind, PackageEntry, PackageReader};
 use crate::base::digest::{Sha256, Sha256Sum};
@@ -18,8 +18,8 @@ pub struct UnpackSummary {
     pub entries: u64,
     /// Number of bytes in all files; hard links count once.
     pub file_bytes: u64,
-    /// Number of file capabilities that could not be set: the filesystem does not support them, or
-    /// the caller lacks the privilege.
+    /// Number of file capabilities (the only attributes of packages) that could not be set: the filesystem
+    /// does not support them, or the caller lacks the privilege.
     pub attributes_lost: u64,
 }
 
@@ -29,7 +29,7 @@ pub struct UnpackSummary {
 pub fn unpack_package(
     package: impl Read,
     folder: &Path,
-    limits: &Limits,
+    limits: &ArchiveLimits,
 ) -> Result<UnpackSummary, UnpackError> {
     unpack(package, folder, limits, None)
 }
@@ -41,7 +41,7 @@ pub type Watcher<'a> = dyn FnMut(PackageEntry, Option<Sha256Sum>) + 'a;
 pub fn unpack_package_watched(
     package: impl Read,
     folder: &Path,
-    limits: &Limits,
+    limits: &ArchiveLimits,
     watcher: &mut Watcher<'_>,
 ) -> Result<UnpackSummary, UnpackError> {
     unpack(package, folder, limits, Some(watcher))
@@ -50,11 +50,11 @@ pub fn unpack_package_watched(
 fn unpack(
     package: impl Read,
     folder: &Path,
-    limits: &Limits,
+    limits: &ArchiveLimits,
     mut watcher: Option<&mut Watcher<'_>>,
 ) -> Result<UnpackSummary, UnpackError> {
     let mut reader = PackageReader::new(package, limits)?;
-    let mut destination = Destination::open(folder, Rules::Strict, limits)?;
+    let mut destination = UnpackFolder::open(folder, UnpackRules::Strict, limits)?;
     let owner = destination.can_give_to_root()?.then_some((0, 0));
     let mut summary = UnpackSummary::default();
     while let Some(entry) = reader.next_entry()? {

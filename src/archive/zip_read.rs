@@ -9,7 +9,7 @@ use zip::result::ZipError;
 use zip::{System, ZipArchive};
 
 use super::error::{ReadError, UnpackError};
-use super::limits::{LimitExceeded, Limits};
+use super::limits::{ArchiveLimits, LimitExceeded};
 use super::path::{EntryPath, readable};
 use super::read::symlink_target;
 use super::source_writer::SourceWriter;
@@ -21,7 +21,7 @@ pub(super) fn unpack_zip(
     file: File,
     file_name: &str,
     writer: &mut SourceWriter,
-    limits: &Limits,
+    limits: &ArchiveLimits,
 ) -> Result<(), UnpackError> {
     let broken = |source| UnpackError::Zip { file_name: file_name.to_owned(), source };
     let mut zip = ZipArchive::new(BufReader::new(file)).map_err(broken)?;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::archive::compression::decompressed;
-use crate::archive::{LimitExceeded, Limits};
+use crate::archive::{ArchiveLimits, LimitExceeded};
 use crate::base::digest::{Sha256Sum, Tee, Until};
 use crate::base::regular::open_regular;
 use crate::package::PackageId;
@@ -58,7 +58,7 @@ impl PackageRecord {
         id: &PackageId,
         archive: &Path,
         buildinfo: Value,
-        limits: &Limits,
+        limits: &ArchiveLimits,
         ends: impl Fn() -> bool,
     ) -> io::Result<Self> {
         Self::of_reader(id, open_regular(archive)?, buildinfo, limits, ends)
@@ -71,7 +71,7 @@ impl PackageRecord {
         id: &PackageId,
         archive: impl Read,
         buildinfo: Value,
-        limits: &Limits,
+        limits: &ArchiveLimits,
         ends: impl Fn() -> bool,
     ) -> io::Result<Self> {
         let longest = limits.max_bytes;
@@ -125,7 +125,7 @@ mod tests {
         let archive = packer.finish().unwrap();
         let id: PackageId = "p--1".parse().unwrap();
         let record = |max_bytes, ends: &dyn Fn() -> bool| {
-            let limits = Limits { max_bytes, ..Limits::NONE };
+            let limits = ArchiveLimits { max_bytes, ..ArchiveLimits::NONE };
             PackageRecord::of_reader(&id, &archive[..], Value::Null, &limits, ends)
         };
         let found = record(1 << 20, &|| false).unwrap();

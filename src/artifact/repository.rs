@@ -26,15 +26,17 @@ use std::sync::Arc;
 pub use super::repository_error::RepositoryError;
 use super::repository_error::{CACHE, Need};
 use super::signed::{self, SignedError, signed_id};
-use crate::archive::{self, Limits};
+use crate::archive::{self, ArchiveLimits};
 use crate::base::atomic::{self, AtomicFile};
 use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
 use crate::package::PackageId;
-use crate::package::paths::{active_name, bootstrap_name, bootstrap_path, list_path, package_path};
+use crate::package::paths::{
+    active_name, active_path, bootstrap_name, bootstrap_path, package_path,
+};
 use crate::store::signature::{SUFFIX, TrustedKeys};
-use crate::store::{Backend, Key, Store, Transfer};
+use crate::store::{Backend, ObjectKey, Store, StoreTransfer};
 
 /// Upper limit of a bootstrap's list of packages, in bytes.
 pub const LONGEST_LIST: u64 = 64 << 20;
@@ -57,13 +59,13 @@ pub type ContentCheck<'a> =
 
 /// A file that was fetched and checked, under a temporary name.
 #[derive(Debug)]
-struct Fetched {
+struct FetchedFile {
     file: AtomicFile,
     /// Text of the valid signature, if required.
     signature: Option<Vec<u8>>,
 }
 
-impl Fetched {
+impl FetchedFile {
     /// Renames the file to its final name, and writes the signature beside the file, as a proof for
     /// other users.
     fn commit(self) -> io::Result<()> {
@@ -118,7 +120,7 @@ impl Repository {
         &self,
         id: &PackageId,
         target: &Path,
-        limits: &Limits,
+        limits: &ArchiveLimits,
         check: &ContentCheck<'_>,
         observer: &dyn Observer,
     ) -> Result<bool, RepositoryError> {
@@ -147,16 +149,16 @@ impl Repository {
         &self,
         id: &PackageId,
         target: &Path,
-        limits: &Limits,
+        limits: &ArchiveLimits,
         check: &ContentCheck<'_>,
         observer: &dyn Observer,
     ) -> Result<bool, RepositoryError> {
         let what = package_path(id);
         let fetched = self
             .item(&what, observer, |backend| self.get(backend, &what, limits, target, observer))?;
-        let Some(Fetched { mut file, signature }) = fetched else { return Ok(false) };
+        let Some(FetchedFile { mut file, signature }) = fetched else { return Ok(false) };
         check_package(id, file.file(), limits, check, observer)?;
-        Fetched { file, signature }.commit().map_err(in_file(&what))?;
+        FetchedFile { file, signature }.commit().map_err(in_file(&what))?;
         Ok(true)
     }
 
@@ -166,14 +168,14 @@ impl Repository {
         &self,
         id: &PackageId,
         folder: &Path,
-        limits: &Limits,
+        limits: &ArchiveLimits,
         check: &ContentCheck<'_>,
         observer: &dyn Observer,
     ) -> Result<Option<archive::PackageIndex>, RepositoryError> {
         let (what, target) = (package_path(id), folder.join(format!("{id}.tar.xz")));
         let fetched = self
             .item(&what, observer, |backend| self.get(backend, &what, limits, &target, observer))?;
-        let Some(Fetched { mut file, .. }) = fetched else { return Ok(None) };
+        let Some(FetchedFile { mut file, .. }) = fetched else { return Ok(None) };
         check_package(id, file.file(), limits, check, observer).map(Some)
     }
 
@@ -185,7 +187,7 @@ impl Repository {
         name: &str,
         folder: &Path,
         active: &str,
-        limits: &Limits,
+        limits: &ArchiveLimits,
         observer: &dyn Observer,
     ) -> Result<bool, RepositoryError> {
         let fetched = self.fetch_checked_bootstrap(name, folder, active, limits, observer);
@@ -197,10 +199,10 @@ impl Repository {
         name: &str,
         folder: &Path,
         active: &str,
-        limits: &Limits,
+        limits: &ArchiveLimits,
         observer: &dyn Observer,
     ) -> Result<bool, RepositoryError> {
-        let (list, archive) = (list_path(name), bootstrap_path(name));
+        let (list, archive) = (active_path(name), bootstrap_path(name));
         let fetched = self.item(&archive, observer, |backend| {
             let place = folder.join(active_name(name));
             let mut list_file = get(backend, &list, LONGEST_LIST, &place, observer)?;
@@ -224,7 +226,7 @@ impl Repository {
         target: &Path,
         observer: &dyn Observer,
     ) -> Result<Option<AtomicFile>, RepositoryError> {
-        match self.get(self.store.backend(), what, &Limits::NONE, target, observer) {
+        match self.get(self.store.backend(), what, &ArchiveLimits::NONE, target, observer) {
             Err(RepositoryError::Store { source, .. }) if source.is_not_found() => Ok(None),
             other => other.map(|fetched| Some(fetched.file)),
         }
@@ -237,7 +239,7 @@ impl Repository {
         observer: &dyn Observer,
         requests: impl FnOnce(&dyn Backend) -> Result<T, RepositoryError>,
     ) -> Result<Option<T>, RepositoryError> {
-        let transfer = Transfer { subject: what, observer };
+        let transfer = StoreTransfer { subject: what, observer };
         let role = self.need.role();
         let kind = |error: &RepositoryError| error.dispensable(self.need);
         // The repository answers, so its reachability is not in question.
@@ -261,13 +263,13 @@ impl Repository {
         &self,
         backend: &dyn Backend,
         what: &str,
-        limits: &Limits,
+        limits: &ArchiveLimits,
         target: &Path,
         observer: &dyn Observer,
-    ) -> Result<Fetched, RepositoryError> {
+    ) -> Result<FetchedFile, RepositoryError> {
         let Some(keys) = &self.signers else {
             let file = get(backend, what, limits.max_bytes, target, observer)?;
-            return Ok(Fetched { file, signature: None });
+            return Ok(FetchedFile { file, signature: None });
         };
         let untrusted = |source| {
             let (what, place) = (what.to_owned(), backend.name());
@@ -285,7 +287,7 @@ impl Repository {
         let content = file.rewound().map_err(in_file(what))?;
         let key = claim.verify(content, signed_id(what)).map_err(untrusted)?;
         tracing::info!(what, %key, "the signature is good");
-        Ok(Fetched { file, signature: Some(text) })
+        Ok(FetchedFile { file, signature: Some(text) })
     }
 }
 
@@ -302,7 +304,7 @@ fn get(
     copy(backend, what, longest, file.file(), observer)?;
     let mut text = Vec::new();
     // No more than the beginning is asked for: it is kept in memory.
-    let transfer = Transfer { subject: what, observer };
+    let transfer = StoreTransfer { subject: what, observer };
     match backend.get_range(
         &format!("{what}.sha256").parse()?,
         0..LONGEST_SUM,
@@ -331,9 +333,9 @@ fn copy(
     to: &mut std::fs::File,
     observer: &dyn Observer,
 ) -> Result<(), RepositoryError> {
-    let key: Key = what.parse()?;
+    let key: ObjectKey = what.parse()?;
     backend
-        .get_within(&key, longest, to, &Transfer { subject: what, observer })
+        .get_within(&key, longest, to, &StoreTransfer { subject: what, observer })
         .map(drop)
         .map_err(|source| RepositoryError::Store { what: what.to_owned(), source })
 }
@@ -365,7 +367,7 @@ pub fn stated_sum(text: &str) -> &str {
 fn verify(
     what: &str,
     file: &mut std::fs::File,
-    limits: &Limits,
+    limits: &ArchiveLimits,
 ) -> Result<archive::PackageIndex, RepositoryError> {
     file.rewind().map_err(in_file(what))?;
     archive::verify_package(file, limits)
@@ -376,7 +378,7 @@ fn verify(
 pub fn check_package(
     id: &PackageId,
     file: &mut std::fs::File,
-    limits: &Limits,
+    limits: &ArchiveLimits,
     check: &ContentCheck<'_>,
     observer: &dyn Observer,
 ) -> Result<archive::PackageIndex, RepositoryError> {

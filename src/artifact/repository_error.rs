@@ -6,7 +6,7 @@ use crate::archive;
 use crate::base::digest::Sha256Sum;
 use crate::base::remedy::RAISE_UNPACKED;
 use crate::store::signature::SignatureError;
-use crate::store::{FailureKind, KeyError, StoreError};
+use crate::store::{FailureKind, ObjectKeyError, StoreError};
 
 /// Names of stores in warnings.
 const REPOSITORY: &str = "the repository";
@@ -35,7 +35,7 @@ impl Need {
 pub enum RepositoryError {
     /// The artifact's name is not valid in a store.
     #[error(transparent)]
-    Name(#[from] KeyError),
+    Name(#[from] ObjectKeyError),
     /// The store failed.
     #[error("cannot fetch {what} from the repository")]
     Store {

@@ -20,11 +20,11 @@ use super::publish::{
     self, BootstrapPublication, Publication, PublishError, Published, publish_bootstrap,
 };
 use super::repository::{ContentCheck, Repository, RepositoryError};
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 use crate::base::event::Observer;
 use crate::package::PackageId;
 use crate::store::signature::{Signer, TrustedKeys};
-use crate::store::{Store, Transfer};
+use crate::store::{Store, StoreTransfer};
 
 /// Folder of sources in a cache.
 pub const SOURCES: &str = "sources";
@@ -99,7 +99,7 @@ impl SharedCache {
         observer: &dyn Observer,
     ) -> Result<Option<Published>, PublishError> {
         let subject = package.record.id.to_string();
-        let transfer = Transfer { subject: &subject, observer };
+        let transfer = StoreTransfer { subject: &subject, observer };
         self.store.item(ROLE, &transfer, PublishError::kind, |backend| {
             publish::publish(backend, package, signer, observer)
         })
@@ -113,7 +113,7 @@ impl SharedCache {
         observer: &dyn Observer,
     ) -> Result<Option<Published>, PublishError> {
         let subject = format!("bootstrap {}", bootstrap.id);
-        let transfer = Transfer { subject: &subject, observer };
+        let transfer = StoreTransfer { subject: &subject, observer };
         self.store.item(ROLE, &transfer, PublishError::kind, |backend| {
             publish_bootstrap(backend, bootstrap, signer, observer)
         })
@@ -177,7 +177,7 @@ impl SharedCaches {
         id: &str,
         folder: &Path,
         active: &str,
-        limits: &Limits,
+        limits: &ArchiveLimits,
         observer: &dyn Observer,
     ) -> Result<bool, RepositoryError> {
         for cache in self.caches.iter().filter(|cache| cache.reads) {
@@ -194,7 +194,7 @@ impl SharedCaches {
         &self,
         id: &PackageId,
         target: &Path,
-        limits: &Limits,
+        limits: &ArchiveLimits,
         check: &ContentCheck<'_>,
         observer: &dyn Observer,
     ) -> Result<bool, RepositoryError> {

@@ -2,14 +2,14 @@
 
 use crate::base::event::Observer;
 use crate::store::signature::{Claim, LONGEST, SUFFIX, SignatureError, TrustedKeys};
-use crate::store::{Backend, FailureKind, KeyError, StoreError, Transfer};
+use crate::store::{Backend, FailureKind, ObjectKeyError, StoreError, StoreTransfer};
 
 /// A signed file is not there, or its signature does not count.
 #[derive(Debug, thiserror::Error)]
 pub enum SignedError {
     /// The file's name is not valid in a store.
     #[error(transparent)]
-    Name(#[from] KeyError),
+    Name(#[from] ObjectKeyError),
     /// The store failed, or lacks the file.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -34,7 +34,7 @@ pub fn get_signed(
     keys: Option<&TrustedKeys>,
     observer: &dyn Observer,
 ) -> Result<Vec<u8>, SignedError> {
-    let transfer = Transfer { subject: what, observer };
+    let transfer = StoreTransfer { subject: what, observer };
     let claim = keys.map(|keys| claim(backend, what, keys, observer)).transpose()?;
     let mut content = Vec::new();
     backend.get_range(&what.parse()?, 0..longest, &mut content, &transfer)?;
@@ -63,7 +63,7 @@ pub(super) fn claim<'k>(
     keys: &'k TrustedKeys,
     observer: &dyn Observer,
 ) -> Result<(Claim<'k>, Vec<u8>), SignedError> {
-    let transfer = Transfer { subject: what, observer };
+    let transfer = StoreTransfer { subject: what, observer };
     let name = format!("{what}{SUFFIX}").parse()?;
     let mut text = Vec::new();
     match backend.get_range(&name, 0..LONGEST + 1, &mut text, &transfer) {

@@ -3,10 +3,10 @@
 use std::io::Read;
 
 use super::repository::{Repository, RepositoryError};
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 use crate::base::causes::with_causes;
 use crate::base::events::{Events, impatient_client};
-use crate::base::http::test_server::{Step, TestServer, answer, ok};
+use crate::base::http::test_server::{ServerAction, TestServer, answer, ok};
 use crate::package::PackageId;
 use crate::store::signature::TrustedKeys;
 use crate::store::{FailureKind, Store};
@@ -21,7 +21,7 @@ fn fetch(repository: &Repository, id: &str, seen: &Events) -> Result<bool, Repos
     let fetched = repository.fetch_package(
         &id,
         &folder.path().join("x.tar.xz"),
-        &Limits::default(),
+        &ArchiveLimits::default(),
         &|_, _| Ok(None),
         seen,
     );
@@ -50,7 +50,7 @@ fn a_bootstrap_counts_as_one_item_with_the_packages() {
     for number in 0..4 {
         fetch(&repository, &format!("p--{number}"), &seen).unwrap();
         let fetched = repository
-            .fetch_bootstrap("b", folder.path(), "[]", &Limits::default(), &seen)
+            .fetch_bootstrap("b", folder.path(), "[]", &ArchiveLimits::default(), &seen)
             .unwrap();
         assert!(!fetched);
     }
@@ -82,8 +82,8 @@ fn of_a_sum_without_an_end_no_more_than_the_beginning_is_read() {
         }
         let sum = crate::base::digest::Sha256Sum::of(b"an archive");
         let mut steps = answer(&format!("200 OK\r\nContent-Length: {}", 1_u64 << 40), b"");
-        steps.push(Step::Send(format!("{sum}  p\n").into_bytes()));
-        steps.push(Step::Repeat(vec![b' '; 1 << 20], 64));
+        steps.push(ServerAction::Send(format!("{sum}  p\n").into_bytes()));
+        steps.push(ServerAction::Repeat(vec![b' '; 1 << 20], 64));
         steps
     });
     let (repository, seen) = (repository(&server.url("")), Events::default());
@@ -193,7 +193,7 @@ fn packages_are_fetched_up_to_a_limit() {
     });
     let (repository, folder) = (repository(&server.url("")), tempfile::tempdir().unwrap());
     let fetch = |max_bytes| {
-        let limits = Limits { max_bytes, ..Limits::default() };
+        let limits = ArchiveLimits { max_bytes, ..ArchiveLimits::default() };
         let (id, place): (PackageId, _) = ("p--1".parse().unwrap(), folder.path().join("x.tar.xz"));
         let fetched =
             repository.fetch_package(&id, &place, &limits, &|_, _| Ok(None), &Events::default());
@@ -218,13 +218,13 @@ fn packages_are_refused_that_unpack_to_more_than_the_limit() {
     fs_err::create_dir_all(place.parent().unwrap()).unwrap();
     fs_err::create_dir(folder.path().join("p")).unwrap();
     fs_err::write(folder.path().join("p/zeros"), vec![0; 1 << 20]).unwrap();
-    let options = PackOptions { source_date_epoch: 1, threads: 1, limits: Limits::NONE };
+    let options = PackOptions { source_date_epoch: 1, threads: 1, limits: ArchiveLimits::NONE };
     let archive = fs_err::File::create(&place).unwrap();
     pack_package(&folder.path().join("p"), archive, &options).unwrap();
     assert!(fs_err::metadata(&place).unwrap().len() < 10_000, "it is small when packed");
     let repository = Repository::new(Store::in_folder(folder.path().to_owned()));
     let fetch = |max_bytes| {
-        let limits = Limits { max_bytes, ..Limits::default() };
+        let limits = ArchiveLimits { max_bytes, ..ArchiveLimits::default() };
         let target = folder.path().join("fetched.tar.xz");
         let seen = Events::default();
         repository.fetch_package(&id, &target, &limits, &|_, _| Ok(None), &seen)

@@ -12,7 +12,7 @@ use std::str::FromStr;
 
 use sha1::Digest as _;
 
-use crate::base::regular::{check_length, open_regular};
+use crate::base::regular::{check_length, open_measured, open_regular};
 use crate::base::text::written_as_text;
 
 /// The text is not a digest of the expected kind.
@@ -58,8 +58,8 @@ macro_rules! digest_type {
                 longest: u64,
                 ends: impl Fn() -> bool,
             ) -> io::Result<Self> {
-                let file = open_regular(path)?;
-                check_length(path, file.metadata()?.len(), longest)?;
+                let (file, length) = open_measured(path)?;
+                check_length(path, length, longest)?;
                 Self::of_reader(Until::new(file.take(longest), ends))
             }
 
@@ -263,6 +263,11 @@ impl<T> Tee<T, Both> {
 }
 
 impl<T, D: Digests> Tee<T, D> {
+    /// Wraps a reader or writer, with digests that may have been given bytes before.
+    pub fn with(inner: T, digests: D) -> Self {
+        Self { inner, digests, bytes: 0 }
+    }
+
     /// Returns the inner value, with the digests.
     pub fn finish(self) -> (T, D::Sums) {
         (self.inner, self.digests.sums(self.bytes))

@@ -45,7 +45,7 @@ pub enum Event {
         /// Source: `<package>/<source>`.
         subject: String,
         /// Origin of the content.
-        origin: Origin,
+        origin: SourceOrigin,
     },
     /// A download began or went on.
     Download {
@@ -104,7 +104,7 @@ pub enum Event {
         /// The package's id.
         package: String,
         /// Way the package was obtained.
-        how: Outcome,
+        how: PackageOutcome,
         /// Duration.
         took: Duration,
     },
@@ -163,7 +163,7 @@ pub struct PlannedPackage {
 
 /// Origin of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub enum SourceOrigin {
     /// The tree's cache.
     Cache,
     /// A mirror.
@@ -174,7 +174,7 @@ pub enum Origin {
     Local,
 }
 
-impl Origin {
+impl SourceOrigin {
     /// The origin as a word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -217,7 +217,7 @@ impl Phase {
 
 /// Way a package was obtained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum PackageOutcome {
     /// Built in this run.
     Built,
     /// Fetched from a repository.

@@ -43,6 +43,8 @@ pub(crate) mod suggestion;
 pub mod supervisor;
 pub(crate) mod text;
 #[cfg(feature = "builder")]
+pub(crate) mod threaded_hasher;
+#[cfg(feature = "builder")]
 pub mod times;
 #[cfg(feature = "builder")]
 pub mod total;

@@ -1,7 +1,7 @@
 //! Several items at once.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::event::Observer;
 
@@ -38,15 +38,17 @@ pub fn try_each<T: Sync, R: Send, E: Send>(
 }
 
 /// Number of short works that take longer than the start of a thread.
-const WORTH_A_THREAD: usize = 64;
+const WORTH_A_THREAD: usize = 32;
 
 /// Does the short work of each item, such as the reading of a small file, on all cores if there are enough
 /// items, and returns the results in the order of the items.
 pub fn each_short<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    match cores.min(items.len() / WORTH_A_THREAD) {
+    // The kernel is asked by some ten calls, with the files of control groups.
+    static CORES: OnceLock<usize> = OnceLock::new();
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    match CORES.get_or_init(cores).min(&(items.len() / WORTH_A_THREAD)) {
         0 | 1 => items.iter().map(work).collect(),
-        threads => until(items, threads, || false, work).into_iter().flatten().collect(),
+        threads => until(items, *threads, || false, work).into_iter().flatten().collect(),
     }
 }
 

@@ -44,10 +44,10 @@ pub fn remove_at(above: impl AsFd, name: &OsStr) -> io::Result<()> {
     let how = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     for _ in 0..ATTEMPTS {
         let above = openat(&above, c".", how, Mode::empty()).map_err(|error| named(top, error))?;
-        let mut walk = Walk { top, way: Descent::new(above), open_closed: false };
+        let mut walk = RemovalWalk { top, way: Descent::new(above), open_closed: false };
         match walk.remove(&name) {
-            Err(Stop::Moved) => {}
-            Err(Stop::Failed(error)) => return Err(error),
+            Err(WalkStop::Moved) => {}
+            Err(WalkStop::Failed(error)) => return Err(error),
             Ok(()) => return Ok(()),
         }
     }
@@ -77,11 +77,11 @@ fn remove(path: &Path, open_closed: bool) -> io::Result<()> {
             Err(Errno::ENOENT) => return Ok(()),
             other => other.map_err(|error| named(path, error))?,
         };
-        let mut walk = Walk { top: path, way: Descent::new(above), open_closed };
+        let mut walk = RemovalWalk { top: path, way: Descent::new(above), open_closed };
         match walk.remove(&name) {
-            Err(Stop::Moved) if attempt < ATTEMPTS => {}
-            Err(Stop::Moved) => return Err(named(path, Errno::EBUSY)),
-            Err(Stop::Failed(error)) => return Err(error),
+            Err(WalkStop::Moved) if attempt < ATTEMPTS => {}
+            Err(WalkStop::Moved) => return Err(named(path, Errno::EBUSY)),
+            Err(WalkStop::Failed(error)) => return Err(error),
             Ok(()) => return Ok(()),
         }
     }
@@ -89,21 +89,21 @@ fn remove(path: &Path, open_closed: bool) -> io::Result<()> {
 }
 
 /// Reason for which a walk ends early.
-enum Stop {
+enum WalkStop {
     /// Another process moves the folders.
     Moved,
     /// Something cannot be removed.
     Failed(io::Error),
 }
 
-impl From<Moved> for Stop {
+impl From<Moved> for WalkStop {
     fn from(_: Moved) -> Self {
         Self::Moved
     }
 }
 
 /// A walk through a tree that is being removed.
-struct Walk<'a> {
+struct RemovalWalk<'a> {
     /// Path of the tree, for messages.
     top: &'a Path,
     /// The way from the folder that has the tree.
@@ -120,8 +120,8 @@ struct Doomed {
     rounds: u32,
 }
 
-impl Walk<'_> {
-    fn remove(&mut self, name: &CStr) -> Result<(), Stop> {
+impl RemovalWalk<'_> {
+    fn remove(&mut self, name: &CStr) -> Result<(), WalkStop> {
         self.enter(name, 0)?;
         while let Some(doomed) = self.way.note() {
             match doomed.left.pop() {
@@ -134,7 +134,7 @@ impl Walk<'_> {
 
     /// Enters a subfolder of the current one, already read `rounds` times, and removes all its
     /// entries except folders.
-    fn enter(&mut self, name: &CStr, rounds: u32) -> Result<(), Stop> {
+    fn enter(&mut self, name: &CStr, rounds: u32) -> Result<(), WalkStop> {
         let opened = match self.open(name) {
             Err(Errno::EACCES) if self.open_closed => {
                 // Without the right to read it there is no descriptor by which its mode can be changed.
@@ -164,7 +164,7 @@ impl Walk<'_> {
     }
 
     /// Removes all entries of the current folder except folders, whose names are kept.
-    fn empty(&mut self) -> Result<(), Stop> {
+    fn empty(&mut self) -> Result<(), WalkStop> {
         let unreadable = |walk: &Self, error| walk.failed(c"", error);
         let list = |folder: BorrowedFd<'_>| Dir::openat(folder, c".", FOLDER, Mode::empty());
         let mut entries = self.opening(list).map_err(|error| unreadable(self, error))?;
@@ -193,7 +193,7 @@ impl Walk<'_> {
     }
 
     /// Returns to the parent folder, and removes the emptied one.
-    fn leave(&mut self) -> Result<(), Stop> {
+    fn leave(&mut self) -> Result<(), WalkStop> {
         let Some(left) = self.way.leave()? else { return Ok(()) };
         match self.unlink(&left.name, UnlinkatFlags::RemoveDir) {
             // Something was written into it meanwhile.
@@ -201,7 +201,7 @@ impl Walk<'_> {
                 self.enter(&left.name, left.rounds)
             }
             // Another process put a file in the folder's place.
-            Err(Errno::ENOTDIR) => Err(Stop::Moved),
+            Err(Errno::ENOTDIR) => Err(WalkStop::Moved),
             other => other.map_err(|error| self.failed(&left.name, error)),
         }
     }
@@ -230,7 +230,7 @@ impl Walk<'_> {
         }
     }
 
-    fn failed(&self, name: &CStr, error: Errno) -> Stop {
+    fn failed(&self, name: &CStr, error: Errno) -> WalkStop {
         let mut path = PathBuf::from(self.top.parent().unwrap_or(Path::new("")));
         let names = self.way.notes().map(|doomed| doomed.name.as_c_str()).chain([name]);
         for name in names {
@@ -240,7 +240,7 @@ impl Walk<'_> {
             }
             path.push(OsStr::from_bytes(name.to_bytes()));
         }
-        Stop::Failed(named(&path, error))
+        WalkStop::Failed(named(&path, error))
     }
 }
 

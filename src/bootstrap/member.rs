@@ -40,7 +40,7 @@ impl FileStamp {
 
 /// A package that goes into a bootstrap.
 #[derive(Debug)]
-pub(super) struct Member<'a> {
+pub(super) struct BootstrapMember<'a> {
     pub(super) id: &'a PackageId,
     /// Path of the archive.
     pub(super) path: &'a Path,
@@ -55,7 +55,7 @@ pub(super) struct Member<'a> {
     pub(super) tar_bytes: u64,
 }
 
-impl<'a> Member<'a> {
+impl<'a> BootstrapMember<'a> {
     /// Reads a package's summary, from the parts or by reading the whole archive; fails soon after
     /// an interruption.
     pub(super) fn read(
@@ -90,7 +90,7 @@ impl<'a> Member<'a> {
     }
 }
 
-impl Member<'_> {
+impl BootstrapMember<'_> {
     /// Writes the package's entries in byte order of their paths.
     pub(super) fn write<W: Write>(
         &self,

@@ -42,11 +42,11 @@ use std::time::Duration;
 
 use crate::archive::{Attributes, BlockEncoder, EntryPath, PackError, TarWriter};
 use crate::base::digest::Sha256Sum;
-use crate::install::{InstallOptions, InstallPlan, Node, PackageContents, plan_install};
+use crate::install::{InstallNode, InstallOptions, InstallPlan, PackageContents, plan_install};
 use crate::package::PackageId;
-use member::{Member, entry_path};
+use member::{BootstrapMember, entry_path};
 use parts::{PartKey, PartStore};
-use sink::{BootstrapSink, Mark};
+use sink::{BootstrapSink, SinkMark};
 
 pub use documents::{BootstrapId, active_json, complete_json};
 pub use error::BootstrapError;
@@ -82,8 +82,8 @@ pub fn write_bootstrap(
         read_members(&packages, &mut out, options, parts)?.into_iter().unzip();
     let mut plan = plan_install(&contents, &InstallOptions::bootstrap()).map_err(Box::new)?;
     drop(contents);
-    plan.nodes.insert(entry_path("bootstrap"), Node::File(Vec::new()));
-    plan.nodes.insert(entry_path("packages"), Node::Directory);
+    plan.nodes.insert(entry_path("bootstrap"), InstallNode::File(Vec::new()));
+    plan.nodes.insert(entry_path("packages"), InstallNode::Directory);
 
     let sink = BootstrapSink::new(out, parts).map_err(unwritten)?;
     let encoder = BlockEncoder::new(sink, options.threads, None);
@@ -111,7 +111,7 @@ fn read_members<'a>(
     out: &mut impl Write,
     options: &BootstrapOptions<'_>,
     parts: PartStore<'_>,
-) -> Result<Vec<(Member<'a>, PackageContents)>, BootstrapError> {
+) -> Result<Vec<(BootstrapMember<'a>, PackageContents)>, BootstrapError> {
     let next = AtomicUsize::new(0);
     let stop = AtomicBool::new(false);
     let (sender, receiver) = mpsc::channel();
@@ -120,7 +120,7 @@ fn read_members<'a>(
             if stop.load(Ordering::Relaxed) {
                 return;
             }
-            drop(sender.send(Member::read(id, path, options, &parts, &stop)));
+            drop(sender.send(BootstrapMember::read(id, path, options, &parts, &stop)));
         }
     };
     let mut read = thread::scope(|scope| {
@@ -157,20 +157,24 @@ struct Writing<'a, W: Write> {
 }
 
 impl<W: Write> Writing<'_, W> {
-    fn write(&mut self, plan: &InstallPlan, members: &[Member<'_>]) -> Result<(), BootstrapError> {
+    fn write(
+        &mut self,
+        plan: &InstallPlan,
+        members: &[BootstrapMember<'_>],
+    ) -> Result<(), BootstrapError> {
         let folder = Attributes::new(0o755);
         self.tar.directory(&EntryPath::root(), &folder).map_err(BootstrapError::Write)?;
         let packages = entry_path("packages");
         for (path, node) in &plan.nodes {
             match node {
-                Node::Directory => self.tar.directory(path, &folder),
-                Node::Symlink(target) => self.tar.symlink(path, target, &folder),
-                Node::File(content) => {
+                InstallNode::Directory => self.tar.directory(path, &folder),
+                InstallNode::Symlink(target) => self.tar.symlink(path, target, &folder),
+                InstallNode::File(content) => {
                     let size = content.len() as u64;
                     self.tar.file(path, size, content.as_slice(), &Attributes::new(0o644))
                 }
                 // There are no units in a bootstrap's plan.
-                Node::Copy { .. } => continue,
+                InstallNode::Copy { .. } => continue,
             }
             .map_err(BootstrapError::Write)?;
             if *path == packages {
@@ -179,23 +183,23 @@ impl<W: Write> Writing<'_, W> {
                 for group in groups::groups(&sizes) {
                     self.group(&members[group])?;
                 }
-                self.tar.get_mut().part(None, [Mark::Pass]).map_err(unwritten)?;
+                self.tar.get_mut().part(None, [SinkMark::Pass]).map_err(unwritten)?;
             }
         }
         Ok(())
     }
 
     /// Writes packages that share blocks.
-    fn group(&mut self, members: &[Member<'_>]) -> Result<(), BootstrapError> {
+    fn group(&mut self, members: &[BootstrapMember<'_>]) -> Result<(), BootstrapError> {
         let ids = members.iter().map(|member| (member.id, &member.identity));
         let key = PartKey::of_blocks(ids, self.options.source_date_epoch);
         self.summary.parts += 1;
         if let Some(kept) = self.parts.blocks(&key) {
             self.summary.kept += 1;
-            return self.tar.get_mut().part(None, [Mark::Kept(kept)]).map_err(unwritten);
+            return self.tar.get_mut().part(None, [SinkMark::Kept(kept)]).map_err(unwritten);
         }
         let bytes = members.iter().map(|member| member.tar_bytes).sum();
-        self.tar.get_mut().part(Some(bytes), [Mark::Keep(key)]).map_err(unwritten)?;
+        self.tar.get_mut().part(Some(bytes), [SinkMark::Keep(key)]).map_err(unwritten)?;
         members.iter().try_for_each(|member| member.write(&mut self.tar, self.options))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 
 /// Options of [`write_bootstrap`](super::write_bootstrap).
 #[derive(Debug, Clone, Copy)]
@@ -12,7 +12,7 @@ pub struct BootstrapOptions<'a> {
     /// Number of compressing threads, without effect on the bytes.
     pub threads: u32,
     /// Limits of each unpacked package.
-    pub limits: Limits,
+    pub limits: ArchiveLimits,
     /// Folder for temporary files of packages whose archives are not in order, such as those of
     /// another tool.
     pub scratch: &'a Path,

@@ -7,7 +7,7 @@ use crate::archive::{Block, BlockSink, StreamWriter};
 
 /// Item between blocks.
 #[derive(Debug)]
-pub(super) enum Mark {
+pub(super) enum SinkMark {
     /// The following blocks are kept.
     Keep(PartKey),
     /// The following blocks are not kept.
@@ -43,19 +43,19 @@ impl<'a, W: Write> BootstrapSink<'a, W> {
 }
 
 impl<W: Write> BlockSink for BootstrapSink<'_, W> {
-    type Mark = Mark;
+    type Mark = SinkMark;
 
     fn block(&mut self, block: &Block) -> io::Result<()> {
         self.keeping = self.keeping.take().and_then(|writer| writer.block(block));
         self.stream.block(block)
     }
 
-    fn mark(&mut self, mark: Mark) -> io::Result<()> {
+    fn mark(&mut self, mark: SinkMark) -> io::Result<()> {
         self.keep();
         match mark {
-            Mark::Keep(key) => self.keeping = self.parts.keep_blocks(&key),
-            Mark::Pass => {}
-            Mark::Kept(KeptBlocks { records, file }) => {
+            SinkMark::Keep(key) => self.keeping = self.parts.keep_blocks(&key),
+            SinkMark::Pass => {}
+            SinkMark::Kept(KeptBlocks { records, file }) => {
                 self.stream.copy(&records, file)?;
                 // Says whether it is still wanted.
                 self.stream.flush()?;

@@ -10,7 +10,7 @@ use super::upload::BootstrapUpload;
 use super::{
     BootstrapError, BootstrapId, BootstrapOptions, active_json, complete_json, write_bootstrap,
 };
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 use crate::artifact::repository::{Repository, RepositoryError};
 use crate::artifact::shared_cache::{SharedCache, SharedCaches};
 use crate::base::atomic::{self, AtomicFile};
@@ -47,7 +47,7 @@ pub struct SupplyOptions<'a> {
     /// Keys whose signatures allow other builders' packages in an uploaded bootstrap.
     pub trusted_keys: &'a TrustedKeys,
     /// Limits for archives.
-    pub limits: Limits,
+    pub limits: ArchiveLimits,
     /// The latest time in archives.
     pub source_date_epoch: u64,
     /// Number of compressing threads.

@@ -2,7 +2,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use super::*;
-use crate::archive::{EntryKind, Limits, PackOptions, PackageReader, pack_package};
+use crate::archive::{ArchiveLimits, EntryKind, PackOptions, PackageReader, pack_package};
 use crate::base::recorded::recordings;
 
 const EPOCH: u64 = 315_532_800;
@@ -42,7 +42,8 @@ impl Cache {
 
     fn pack(&self, id: &str, folder: &Path) -> (PackageId, PathBuf) {
         let archive = self.0.path().join(format!("{id}.tar.xz"));
-        let options = PackOptions { source_date_epoch: EPOCH, threads: 1, limits: Limits::NONE };
+        let options =
+            PackOptions { source_date_epoch: EPOCH, threads: 1, limits: ArchiveLimits::NONE };
         pack_package(folder, fs_err::File::create(&archive).unwrap(), &options).unwrap();
         (id.parse().unwrap(), archive)
     }
@@ -63,7 +64,7 @@ impl Cache {
     ) -> Result<(Vec<u8>, BootstrapSummary), BootstrapError> {
         let mut out = Vec::new();
         let scratch = self.0.path();
-        let limits = Limits::default();
+        let limits = ArchiveLimits::default();
         let options =
             BootstrapOptions { source_date_epoch: EPOCH, threads, limits, scratch, parts };
         write_bootstrap(packages, &mut out, &options).map(|summary| (out, summary))
@@ -71,7 +72,7 @@ impl Cache {
 }
 
 fn listing(archive: &[u8]) -> Vec<String> {
-    let mut reader = PackageReader::new(archive, &Limits::default()).unwrap();
+    let mut reader = PackageReader::new(archive, &ArchiveLimits::default()).unwrap();
     let mut lines = Vec::new();
     while let Some(entry) = reader.next_entry().unwrap() {
         let mode = entry.attributes.mode;

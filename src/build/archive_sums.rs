@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::job::Dependency;
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 use crate::base::digest::Sha256Sum;
 use crate::container::helper::Interrupt;
 
@@ -27,7 +27,7 @@ impl ArchiveSums {
     pub fn fill(
         &self,
         dependencies: &mut [Dependency],
-        limits: &Limits,
+        limits: &ArchiveLimits,
         interrupt: &Interrupt,
     ) -> io::Result<()> {
         for needed in dependencies {

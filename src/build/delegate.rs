@@ -15,10 +15,10 @@ use crate::base::causes::with_causes;
 use crate::base::event::{Event, Phase};
 use crate::base::remedy::with_hint;
 use crate::package::SourceName;
-use crate::runner::job::Failure;
+use crate::runner::job::JobFailure;
 use crate::runner::log_tail::last_lines;
 use crate::runner::session::RunnerSettings;
-use crate::source::Fetched;
+use crate::source::FetchedSource;
 
 /// A package that an engine is asked for.
 pub(super) struct Delegation<'a> {
@@ -27,7 +27,7 @@ pub(super) struct Delegation<'a> {
     pub(super) settings: &'a RunnerSettings,
     pub(super) shows_output: bool,
     pub(super) request: &'a PackageRequest,
-    pub(super) sources: &'a [(SourceName, Fetched)],
+    pub(super) sources: &'a [(SourceName, FetchedSource)],
 }
 
 impl Delegation<'_> {
@@ -95,7 +95,7 @@ impl Delegation<'_> {
         let FailedElsewhere { phase, message, hint } = failed;
         let tail = last_lines(&log);
         let (see_log, message) = (!tail.is_empty(), format!("{message}, on {place}"));
-        let failure = Failure { message, hint, see_log, no_room: false };
+        let failure = JobFailure { message, hint, see_log, no_room: false };
         let log = see_log.then_some(log);
         let (id, is_kept) = (self.request.package.id.clone(), false);
         BuildError::Failed(Box::new(FailedBuild { id, phase, failure, log, tail, is_kept }))

@@ -13,12 +13,12 @@ use super::job::Built;
 use super::place::Place;
 use super::record::Record;
 use super::request::PackageRequest;
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 use crate::base::event::{Observer, Phase};
 use crate::container::helper::Interrupt;
 use crate::package::SourceName;
 use crate::runner::home::Home;
-use crate::source::Fetched;
+use crate::source::FetchedSource;
 
 /// Engine that builds packages on other machines. Several threads call it at once.
 pub trait Executor: fmt::Debug + Send + Sync {
@@ -40,7 +40,7 @@ pub struct Task<'a> {
     /// Inputs that the plan knows.
     pub request: &'a PackageRequest,
     /// Fetched sources.
-    pub sources: &'a [(SourceName, Fetched)],
+    pub sources: &'a [(SourceName, FetchedSource)],
     /// Empty file that receives the package.
     pub output: &'a Path,
     /// Empty file that receives the log of the build.
@@ -50,7 +50,7 @@ pub struct Task<'a> {
     /// Folder of the builder itself.
     pub home: &'a Home,
     /// Limits of archives.
-    pub archives: Limits,
+    pub archives: ArchiveLimits,
     /// Interruption of the run.
     pub interrupt: &'a Interrupt,
     /// Observer of the run.

@@ -7,7 +7,7 @@ use crate::artifact::repository::RepositoryError;
 use crate::base::event::Phase;
 use crate::base::remedy::for_size;
 use crate::package::{PackageId, SourceName};
-use crate::runner::job::Failure;
+use crate::runner::job::JobFailure;
 use crate::runner::session::{JobError, SessionError};
 use crate::source::SourceError;
 
@@ -155,7 +155,7 @@ pub struct FailedBuild {
     /// Phase of the failure.
     pub phase: Phase,
     /// Reason.
-    pub failure: Failure,
+    pub failure: JobFailure,
     /// Path of the log, if longer than the excerpt.
     pub log: Option<PathBuf>,
     /// The log's last lines.

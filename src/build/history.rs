@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use super::record::{self, Ending, Record};
+use super::record::{self, BuildEnding, Record};
 use crate::base::event::Phase;
 use crate::base::lock::FileLock;
 use crate::base::total::total;
@@ -19,7 +19,7 @@ use crate::runner::home::Home;
 /// Outcome of a build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase", tag = "outcome")]
-pub enum Outcome {
+pub enum BuildOutcome {
     /// The package was made.
     Built,
     /// The build failed.
@@ -35,7 +35,7 @@ pub enum Outcome {
     Running,
 }
 
-impl Outcome {
+impl BuildOutcome {
     /// The outcome as a word.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -58,7 +58,7 @@ pub struct PastBuild {
     pub milliseconds: Option<u64>,
     /// Outcome.
     #[serde(flatten)]
-    pub outcome: Outcome,
+    pub outcome: BuildOutcome,
     /// Path of the log.
     pub log: PathBuf,
     /// Time of the last output.
@@ -119,8 +119,8 @@ pub fn of_id(home: &Home, id: PackageId) -> Option<PastBuild> {
             began: record.began,
             milliseconds: Some(total(record.phases.values().copied())),
             outcome: match record.ending {
-                Ending::Built(_) => Outcome::Built,
-                Ending::Failed { phase, message } => Outcome::Failed { phase, message },
+                BuildEnding::Built(_) => BuildOutcome::Built,
+                BuildEnding::Failed { phase, message } => BuildOutcome::Failed { phase, message },
             },
             id,
             log,
@@ -129,7 +129,11 @@ pub fn of_id(home: &Home, id: PackageId) -> Option<PastBuild> {
         None => PastBuild {
             began: written.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
             milliseconds: None,
-            outcome: if is_running(home, &id) { Outcome::Running } else { Outcome::Interrupted },
+            outcome: if is_running(home, &id) {
+                BuildOutcome::Running
+            } else {
+                BuildOutcome::Interrupted
+            },
             id,
             log,
             written,
@@ -161,7 +165,8 @@ mod tests {
         let held = FileLock::acquire(&home.package_lock(Path::new("/c"), &id("a")), || ()).unwrap();
         let outcomes = |held: &Option<FileLock>| {
             let builds = of_name(&home, &"p".parse().unwrap()).unwrap();
-            let running = builds.iter().filter(|build| build.outcome == Outcome::Running).count();
+            let running =
+                builds.iter().filter(|build| build.outcome == BuildOutcome::Running).count();
             assert_eq!(builds.len(), 2, "{held:?}");
             running
         };

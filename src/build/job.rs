@@ -12,14 +12,16 @@ use crate::container::namespace::Network;
 use crate::image::config::RunConfig;
 use crate::install::INSTALL_ROOT;
 use crate::package::{PackageId, SourceName};
-use crate::runner::command::{Command, CommandRoot, Mount, MountSource, Names, names_files};
+use crate::runner::command::{
+    CommandRoot, ContainerCommand, Mount, MountSource, NameLookup, names_files,
+};
 use crate::runner::readable::InputCopies;
 use crate::runner::workspace::JobFolders;
-use crate::source::Fetched;
+use crate::source::FetchedSource;
 use crate::tree::{Package, PackageKey};
 
 use super::id::Documents;
-use super::jobserver::Access;
+use super::jobserver::JobserverAccess;
 
 /// Inputs of a package's build that the plan knows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -88,14 +90,14 @@ pub struct BuildJob {
     /// Folder of unpacked packages.
     pub packages: PathBuf,
     /// Build script as a command.
-    pub command: Command,
+    pub command: ContainerCommand,
     /// Fetched sources.
-    pub sources: Vec<(SourceName, Fetched)>,
+    pub sources: Vec<(SourceName, FetchedSource)>,
     /// Number of cores announced to the build; without a jobserver, also the number of compressing
     /// threads.
     pub threads: u32,
     /// Jobserver of the run.
-    pub jobserver: Option<Access>,
+    pub jobserver: Option<JobserverAccess>,
     /// Archive: an empty file of the caller.
     pub output: PathBuf,
     /// Log.
@@ -157,7 +159,7 @@ impl PackageBuild {
     }
 
     /// The build script as a command. `packages` is the folder of unpacked packages.
-    pub fn command(&self, packages: &Path, cores: u32) -> Command {
+    pub fn command(&self, packages: &Path, cores: u32) -> ContainerCommand {
         let caller = MountSource::Caller;
         let scratch = |name: &str| MountSource::Scratch(name.to_owned());
         let mut mounts = vec![
@@ -179,12 +181,12 @@ impl PackageBuild {
         environment.push(("PKG_PATH".to_owned(), self.package_path()));
         environment.extend(self.environment.iter().cloned());
         environment.push(("NUM_CORES".to_owned(), cores.to_string()));
-        Command {
+        ContainerCommand {
             root: self.root.clone(),
             mounts,
             files: names_files(match self.network {
-                Network::None => Names::Own,
-                Network::Host => Names::Machine,
+                Network::None => NameLookup::Own,
+                Network::Host => NameLookup::Machine,
             }),
             folders: vec![("/tmp".into(), 0o1777)],
             arguments,

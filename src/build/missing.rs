@@ -8,7 +8,7 @@ use crate::source::MissingSource;
 
 /// Input that is missing on this machine and in all mirrors that may be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Missing {
+pub enum MissingInput {
     /// An upstream.
     Upstream(MissingSource),
     /// A builder image.
@@ -34,7 +34,7 @@ pub enum Missing {
 /// Number of packages that a line names.
 const SHOWN: usize = 5;
 
-impl fmt::Display for Missing {
+impl fmt::Display for MissingInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Upstream(source) => {
@@ -60,7 +60,7 @@ impl fmt::Display for Missing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingList {
     /// The items.
-    pub items: Vec<Missing>,
+    pub items: Vec<MissingInput>,
     /// True if mirrors with URLs were asked.
     pub only_mirrors: bool,
 }
@@ -69,17 +69,17 @@ impl MissingList {
     /// Name of the first image among the items.
     pub fn first_image(&self) -> Option<String> {
         self.items.iter().find_map(|item| match item {
-            Missing::Image { name, .. } => Some(name.as_str().to_owned()),
-            Missing::BaseImage { name, .. } => Some(name.familiar()),
-            Missing::Upstream(_) | Missing::Source(_) => None,
+            MissingInput::Image { name, .. } => Some(name.as_str().to_owned()),
+            MissingInput::BaseImage { name, .. } => Some(name.familiar()),
+            MissingInput::Upstream(_) | MissingInput::Source(_) => None,
         })
     }
 }
 
 impl fmt::Display for MissingList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_source = |item: &&Missing| matches!(item, Missing::Source(_));
-        let is_upstream = |item: &&Missing| matches!(item, Missing::Upstream(_));
+        let is_source = |item: &&MissingInput| matches!(item, MissingInput::Source(_));
+        let is_upstream = |item: &&MissingInput| matches!(item, MissingInput::Upstream(_));
         let upstreams = self.items.iter().filter(is_upstream).count();
         let sources = self.items.iter().filter(is_source).count();
         let images = self.items.len() - upstreams - sources;
@@ -108,27 +108,27 @@ mod tests {
             url: "https://h/f".to_owned(),
             id: "sha1 0".to_owned(),
         };
-        let image = |count: usize| Missing::Image {
+        let image = |count: usize| MissingInput::Image {
             name: "a/b:1".parse().unwrap(),
             packages: (0..count).map(|number| format!("p{number}")).collect(),
             origin: "docker://docker.io/a/b:1".to_owned(),
         };
-        let base = Missing::BaseImage {
+        let base = MissingInput::BaseImage {
             name: "ubuntu:22.04".parse().unwrap(),
             image: "dcos/dcos-builder:p_dockerdir-latest".parse().unwrap(),
         };
         let list = |items| MissingList { items, only_mirrors: false }.to_string();
         assert_eq!(
-            list(vec![Missing::Source(source("p"))]),
+            list(vec![MissingInput::Source(source("p"))]),
             "a source is missing, and --offline forbids fetching them:\n  p/s  sha1 0  https://h/f"
         );
         assert_eq!(
             list(vec![
-                Missing::Upstream(source("upstream")),
+                MissingInput::Upstream(source("upstream")),
                 image(2),
                 base,
-                Missing::Source(source("p")),
-                Missing::Source(source("q")),
+                MissingInput::Source(source("p")),
+                MissingInput::Source(source("q")),
             ]),
             "an upstream and 2 images and 2 sources are missing, and --offline forbids fetching them:
   the tree's upstream  sha1 0  https://h/f

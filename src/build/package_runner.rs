@@ -13,19 +13,19 @@ use crate::package::{PackageId, SourceName};
 use crate::runner::aliases::Aliases;
 use crate::runner::follow::following;
 use crate::runner::home::Home;
-use crate::runner::job::Failure;
+use crate::runner::job::JobFailure;
 use crate::runner::log_tail::last_lines;
 use crate::runner::readable::InputCopies;
 use crate::runner::scratch::ScratchDir;
 use crate::runner::session::{JobError, Ran, Session};
 use crate::runner::uses::{Registration, Used};
-use crate::source::Fetched;
+use crate::source::FetchedSource;
 
 use super::archive_sums::ArchiveSums;
 use super::failed::{BuildError, FailedBuild};
 use super::job::{BuildJob, Built, Dependency, PackageBuild};
-use super::jobserver::{Access, Jobserver};
-use super::record::{Ending, Stopwatch};
+use super::jobserver::{Jobserver, JobserverAccess};
+use super::record::{BuildEnding, Stopwatch};
 use super::schedule::Share;
 
 /// Runner of package builds in a session of containers.
@@ -51,7 +51,7 @@ pub struct CoreShare {
     /// Number of cores announced to the build.
     pub told: u32,
     /// Access to the jobserver.
-    pub jobserver: Option<Access>,
+    pub jobserver: Option<JobserverAccess>,
 }
 
 impl CoreShare {
@@ -105,11 +105,11 @@ impl<'a> Phases<'a> {
     }
 
     /// Ending of a build, for its record.
-    pub fn ending(&self, result: &Result<Built, Failure>) -> Ending {
+    pub fn ending(&self, result: &Result<Built, JobFailure>) -> BuildEnding {
         match result {
-            Ok(built) => Ending::Built(built.clone()),
+            Ok(built) => BuildEnding::Built(built.clone()),
             Err(failure) => {
-                Ending::Failed { phase: self.watch.phase(), message: failure.message.clone() }
+                BuildEnding::Failed { phase: self.watch.phase(), message: failure.message.clone() }
             }
         }
     }
@@ -137,7 +137,7 @@ impl PackageRunner {
         &self,
         package: &PackageBuild,
         share: &CoreShare,
-        sources: &[(SourceName, Fetched)],
+        sources: &[(SourceName, FetchedSource)],
         files: &BuildFiles,
     ) -> Result<BuildJob, BuildError> {
         let id = &package.id;
@@ -221,7 +221,7 @@ pub(super) fn start_log(log: &Path) -> std::io::Result<()> {
 }
 
 /// Error of a failed build, with the end of its log.
-pub fn failed(job: &BuildJob, phase: Phase, failure: Failure) -> BuildError {
+pub fn failed(job: &BuildJob, phase: Phase, failure: JobFailure) -> BuildError {
     let log = failure.see_log.then(|| job.log.clone());
     let tail = log.as_deref().map(last_lines).unwrap_or_default();
     let id = job.package.id.clone();

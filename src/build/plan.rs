@@ -23,14 +23,14 @@ pub struct CacheState {
 
 /// Plan for packages, in dependency order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Plan {
+pub struct BuildPlan {
     /// A step per package.
-    pub steps: Vec<Step>,
+    pub steps: Vec<PlanStep>,
 }
 
 /// Planned action for a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct PlanStep {
     /// Name and variant.
     pub key: PackageKey,
     /// Id of the package.
@@ -94,7 +94,7 @@ pub fn plan(
     tree: &PackageTree,
     identities: &Identities,
     mut cache: impl FnMut(&PackageKey, &PackageId) -> CacheState,
-) -> Plan {
+) -> BuildPlan {
     let steps = identities.iter().map(|identity| {
         let state = cache(&identity.key, &identity.id);
         let action = if state.archive {
@@ -116,9 +116,9 @@ pub fn plan(
                 }
             })
         };
-        Step { key: identity.key.clone(), id: identity.id.clone(), action }
+        PlanStep { key: identity.key.clone(), id: identity.id.clone(), action }
     });
-    Plan { steps: steps.collect() }
+    BuildPlan { steps: steps.collect() }
 }
 
 /// The parts of `build_ids` as a person knows them.
@@ -142,7 +142,7 @@ fn differences(then: &Value, now: &Value) -> Vec<&'static str> {
     PARTS.iter().filter(differs).map(|(_, words)| *words).collect()
 }
 
-impl Plan {
+impl BuildPlan {
     /// The plan once these packages are in the cache.
     #[must_use]
     pub fn without(&self, there: &BTreeSet<PackageId>) -> Self {
@@ -154,15 +154,15 @@ impl Plan {
     }
 
     /// The steps that are not done already.
-    pub fn to_build(&self) -> impl Iterator<Item = &Step> {
+    pub fn to_build(&self) -> impl Iterator<Item = &PlanStep> {
         self.steps.iter().filter(|step| step.action != Action::Cached)
     }
 }
 
-impl fmt::Display for Plan {
+impl fmt::Display for BuildPlan {
     /// A line per package: `build <id> (<why>)` or `cached <id>`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Step { key, id, action } in &self.steps {
+        for PlanStep { key, id, action } in &self.steps {
             let variant = match key.variant.name() {
                 None => String::new(),
                 Some(name) => format!(" variant {name}"),

@@ -73,7 +73,7 @@ pub struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ran_on: Option<Place>,
     /// Ending.
-    pub ending: Ending,
+    pub ending: BuildEnding,
 }
 
 impl Record {
@@ -94,7 +94,7 @@ impl Record {
 
 /// Declarations of a package that its id has in another form.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Declared {
+pub struct RecordedDeclarations {
     /// Direct requirements.
     pub requires: Vec<Requirement>,
     /// Name of its builder image.
@@ -104,7 +104,7 @@ pub struct Declared {
 /// How a build ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Ending {
+pub enum BuildEnding {
     /// The package was built.
     Built(Built),
     /// The build failed.
@@ -118,7 +118,7 @@ pub enum Ending {
 
 /// Durations in a record. All other keys are skipped.
 #[derive(Debug, Deserialize)]
-pub(super) struct Times {
+pub(super) struct RecordedTimes {
     phases: BTreeMap<String, u64>,
     ending: EndingKind,
 }
@@ -133,7 +133,7 @@ enum EndingKind {
 /// Upper limit of a build's duration in a record.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-impl Times {
+impl RecordedTimes {
     /// Returns the total duration of a successful build: preparing, building and packing.
     pub(super) fn of_a_good_build(&self) -> Option<Duration> {
         let counts = [Phase::Prepare, Phase::Build, Phase::Pack].map(Phase::as_str);
@@ -177,7 +177,12 @@ impl Stopwatch {
     }
 
     /// The record of a build that ends now.
-    pub fn record(mut self, declared: &Declared, job: &BuildJob, ending: Ending) -> Record {
+    pub fn record(
+        mut self,
+        declared: &RecordedDeclarations,
+        job: &BuildJob,
+        ending: BuildEnding,
+    ) -> Record {
         self.end_phase();
         Record {
             version: 1,

@@ -1,9 +1,9 @@
 //! A package that a run is about to build.
 
 use super::job::PackageBuild;
-use super::record::Declared;
+use super::record::RecordedDeclarations;
 use crate::base::digest::Sha256Sum;
-use crate::package::{Requirement, Source, SourceName};
+use crate::package::{PackageSource, Requirement, SourceName};
 use crate::source::{LocalScope, SourceId};
 
 /// A package to be built, as the plan knows it.
@@ -14,11 +14,11 @@ pub struct PackageRequest {
     /// Inputs of the build.
     pub package: PackageBuild,
     /// Declarations for the record.
-    pub declared: Declared,
+    pub declared: RecordedDeclarations,
     /// Id of the builder image.
     pub image: Sha256Sum,
     /// Declared sources.
-    pub sources: Vec<(SourceName, Source, SourceId)>,
+    pub sources: Vec<(SourceName, PackageSource, SourceId)>,
     /// Folders in which `git_local` sources may lie.
     pub local: LocalScope,
 }

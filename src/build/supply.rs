@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use crate::artifact::repository::Repository;
 use crate::base::atomic::{self, PreparedFile};
-use crate::base::event::{Event, Observer, Outcome, Phase};
+use crate::base::event::{Event, Observer, PackageOutcome, Phase};
 use crate::base::lock::FileLock;
 use crate::container::helper::HelperSlot;
 use crate::container::helper::Interrupt;
-use crate::package::{Source, SourceName};
+use crate::package::{PackageSource, SourceName};
 use crate::runner::scratch::{Leftovers, ScratchDir};
 use crate::source::{self, SourceId, SourceRequest};
 
@@ -88,7 +88,7 @@ impl PackageBuilder {
         helper: &mut Option<HelperSlot>,
         before: &mut Option<Leftovers>,
         phases: &mut Phases<'_>,
-    ) -> Result<Outcome, BuildError> {
+    ) -> Result<PackageOutcome, BuildError> {
         let id = &request.package.id;
         let variant = &request.key.variant;
         let file = |what| move |source| BuildError::File { id: id.clone(), what, source };
@@ -100,14 +100,14 @@ impl PackageBuilder {
         if self.cache.has(id) {
             // Another process built it in the meantime.
             self.cache.write_latest(id, variant).map_err(file("write latest"))?;
-            return Ok(Outcome::Cached);
+            return Ok(PackageOutcome::Cached);
         }
         phases.enter(Phase::Fetch);
         // Temporary archives that dead runs have left.
         atomic::sweep_temporaries(&self.cache.package_folder(id.name())).report(phases.observer);
         if self.fetch_package(request, phases.observer)? {
             self.cache.write_latest(id, variant).map_err(file("write latest"))?;
-            return Ok(Outcome::Fetched);
+            return Ok(PackageOutcome::Fetched);
         }
         let sources = self.fetch_sources(request, phases.observer)?;
         if let Some(elsewhere) = &self.elsewhere {
@@ -122,7 +122,7 @@ impl PackageBuilder {
             if let Some(built) = delegation.build(phases)? {
                 self.upload(request, &built);
                 self.cache.write_latest(id, variant).map_err(file("write latest"))?;
-                return Ok(Outcome::Built);
+                return Ok(PackageOutcome::Built);
             }
         }
         let opened = self.local.enter(helper, phases.observer);
@@ -137,7 +137,7 @@ impl PackageBuilder {
         let job = runner.job(&request.package, share, &sources, &files)?;
         let leftovers = self.build(request, runner, &job, files, helper, before, phases)?;
         *before = Some(leftovers);
-        Ok(Outcome::Built)
+        Ok(PackageOutcome::Built)
     }
 
     fn fetch_package(
@@ -157,8 +157,8 @@ impl PackageBuilder {
         &self,
         request: &PackageRequest,
         observer: &dyn Observer,
-    ) -> Result<Vec<(SourceName, source::Fetched)>, BuildError> {
-        let fetch = |(name, declared, source_id): &(SourceName, Source, SourceId)| {
+    ) -> Result<Vec<(SourceName, source::FetchedSource)>, BuildError> {
+        let fetch = |(name, declared, source_id): &(SourceName, PackageSource, SourceId)| {
             let wanted = SourceRequest {
                 package: request.key.name.clone(),
                 package_dir: request.package.folder.clone(),

@@ -8,7 +8,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 use crate::base::atomic;
 use crate::base::confinement;
 use crate::base::digest::{Sha1Sum, Sha256, Sha256Sum};
@@ -81,7 +81,7 @@ pub fn expand(
     packages: &Path,
     home: &Home,
     fetch: &FetchOptions,
-    limits: &Limits,
+    limits: &ArchiveLimits,
     local: &LocalPermission,
     lock: Option<&TreeLock>,
     observer: &dyn Observer,
@@ -244,7 +244,7 @@ fn check_out(
     local: LocalScope,
     home: &Home,
     fetch: &FetchOptions,
-    limits: &Limits,
+    limits: &ArchiveLimits,
     observer: &dyn Observer,
 ) -> Result<PathBuf, UpstreamError> {
     let path = || upstream.path.clone();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::args::GlobalArgs;
 use super::config::CacheFile;
 use super::environment::Environment;
-use super::given::Given;
+use super::given::GivenValues;
 use super::settings_error::SettingsError;
 use super::signing;
 use super::value::Text;
@@ -46,7 +46,7 @@ fn passed_over(
 /// read. Returns sentences about those that may not be asked, too.
 pub(super) fn shared_caches(
     args: &GlobalArgs,
-    given: &Given<'_>,
+    given: &GivenValues<'_>,
     environment: &Environment,
     access: &StoreAccess,
     required: Option<&TrustedKeys>,

@@ -17,7 +17,7 @@ use crate::image::reference::ReferenceError;
 use crate::image::registry::RegistryError;
 use crate::image::save::SaveError;
 use crate::image::store::ImageStoreError;
-use crate::mirror::{Fault, MirrorError};
+use crate::mirror::{MirrorError, MirrorFault};
 use crate::package::{NameError, VariantError};
 use crate::portable::PortableJobError;
 use crate::release::ReleaseError;
@@ -141,7 +141,7 @@ pub enum CliError {
         /// The mirror.
         place: PathBuf,
         /// All faults.
-        faults: Vec<Fault>,
+        faults: Vec<MirrorFault>,
     },
     /// No shared cache is named.
     #[error("no shared cache is named that {0}")]
@@ -233,7 +233,7 @@ impl From<ProjectError> for CliError {
     }
 }
 
-fn listed(faults: &[Fault]) -> String {
+fn listed(faults: &[MirrorFault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::environment::Environment;
 use super::executor_args::{ExecutorArg, ExecutorArgs};
 use super::executor_file::ExecutorFile;
-use super::given::Given;
+use super::given::GivenValues;
 use super::settings_error::SettingsError;
 use super::value::Text;
 use crate::build::elsewhere::Elsewhere;
@@ -36,7 +36,7 @@ pub struct ExecutorSettings {
     configuration: Option<PathBuf>,
 }
 
-impl Given<'_> {
+impl GivenValues<'_> {
     /// Settings of builds on other machines.
     pub(super) fn executor(
         &self,

@@ -17,14 +17,14 @@ use super::signing::UsersKeys;
 use super::trust::{self, Trust};
 use super::user_paths::user_file;
 use super::value::Text;
-use crate::base::http::Login;
+use crate::base::http::HttpLogin;
 use crate::source::LocalPermission;
 use crate::store::registry::{Registries, RegistryConfig};
 
 pub(super) use stores::Mirrors;
 
 /// Values of the environment and the files.
-pub(super) struct Given<'a> {
+pub(super) struct GivenValues<'a> {
     environment: &'a Environment,
     /// Configuration files, highest priority first.
     files: Vec<GivenFile>,
@@ -47,7 +47,7 @@ impl GivenFile {
     }
 }
 
-impl<'a> Given<'a> {
+impl<'a> GivenValues<'a> {
     pub(super) fn read(
         environment: &'a Environment,
         tree: Option<&Path>,
@@ -312,7 +312,7 @@ impl<'a> Given<'a> {
     pub(super) fn logins(
         &self,
         environment: &Environment,
-    ) -> Result<BTreeMap<String, Login>, SettingsError> {
+    ) -> Result<BTreeMap<String, HttpLogin>, SettingsError> {
         let mut logins = BTreeMap::new();
         for file in self.files.iter().filter(|file| !file.is_trees) {
             for (host, says) in &file.says.credentials {
@@ -325,7 +325,7 @@ impl<'a> Given<'a> {
                 };
                 let name = value("username", &says.username)?;
                 let password = value("password", &says.password)?;
-                logins.insert(host.to_ascii_lowercase(), Login { name, password });
+                logins.insert(host.to_ascii_lowercase(), HttpLogin { name, password });
             }
         }
         Ok(logins)

@@ -7,7 +7,7 @@ use crate::base::suggestion::meant_or;
 use crate::build::project::WithoutId;
 use crate::inspect::explain::RecordsError;
 use crate::package::Variant;
-use crate::scaffold::{ScaffoldError, SourceError};
+use crate::scaffold::{DeclareError, ScaffoldError};
 
 /// A tree cannot be looked at, or has faults, or nothing new can be made.
 #[derive(Debug, thiserror::Error)]
@@ -59,15 +59,15 @@ pub enum InspectError {
     #[error(transparent)]
     Scaffold(#[from] ScaffoldError),
     /// A source for a tree, which has none.
-    #[error("--from declares the source of a package, and a tree would be made here")]
+    #[error("--from is for a package, and without a name this makes a tree")]
     SourceWithoutPackage,
     /// A sum that would have to be fetched.
     #[error("--from {0}: without a network, its sum is not known")]
     SumOffline(String),
 }
 
-impl From<SourceError> for InspectError {
-    fn from(error: SourceError) -> Self {
+impl From<DeclareError> for InspectError {
+    fn from(error: DeclareError) -> Self {
         Self::Scaffold(error.into())
     }
 }

@@ -17,6 +17,7 @@ pub mod executor_args;
 pub mod executor_file;
 mod format_arg;
 mod given;
+mod global_args;
 pub mod grant;
 mod help;
 pub mod helper;

@@ -16,12 +16,12 @@ use serde_json::{Value, json};
 use super::args::GlobalArgs;
 use super::config::read_text;
 use super::environment::{Environment, variable_of};
-use super::given::Given;
+use super::given::GivenValues;
 use super::settings::Settings;
 use super::settings_error::SettingsError;
 use super::value::Text;
 use crate::base::http::redact_text;
-pub use assignments::Origin;
+pub use assignments::ValueOrigin;
 use assignments::{Assignment, lines};
 
 /// A setting with its origin.
@@ -32,12 +32,12 @@ pub struct Setting {
     /// Value; null where there is none.
     pub value: Value,
     /// Origin.
-    pub origin: Origin,
+    pub origin: ValueOrigin,
 }
 
 /// Form of a setting, by which values are compared.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum SettingForm {
     Text,
     Flag,
     Size,
@@ -48,7 +48,7 @@ enum Form {
 /// A setting that an option, a variable and each file can say.
 struct SettingSpec {
     key: &'static str,
-    form: Form,
+    form: SettingForm,
     option: Option<(&'static str, Value)>,
     /// Value by which commands go.
     value: Value,
@@ -64,7 +64,7 @@ pub fn settings(
     settings: &Settings,
 ) -> Result<Vec<Setting>, SettingsError> {
     let mut assignments = Vec::new();
-    for path in Given::read(environment, Some(tree))?.paths() {
+    for path in GivenValues::read(environment, Some(tree))?.paths() {
         if let Some(text) = read_text(&path)? {
             assignments.extend(lines(&path, &text));
         }
@@ -113,7 +113,7 @@ fn setting_specs(args: &GlobalArgs, settings: &Settings) -> Vec<SettingSpec> {
     let flag = |name: &'static str, is_typed: bool| is_typed.then(|| (name, Value::from(true)));
     let choice = |key, name_of: &'static str, typed: Value, value: Value| SettingSpec {
         key,
-        form: Form::Text,
+        form: SettingForm::Text,
         option: (!typed.is_null()).then_some((name_of, typed)),
         default: value.clone(),
         value,
@@ -134,18 +134,22 @@ fn setting_specs(args: &GlobalArgs, settings: &Settings) -> Vec<SettingSpec> {
         choice("network", "--network", name(args.network), name(Some(settings.network))),
         choice("jobserver", "--jobserver", name(args.jobserver), name(Some(settings.jobserver))),
         choice("progress", "--progress", name(args.progress), name(Some(settings.progress))),
-        plain("jobs", Form::Text, settings.jobs.map_or_else(|| json!(cores()), Value::from)),
+        plain("jobs", SettingForm::Text, settings.jobs.map_or_else(|| json!(cores()), Value::from)),
         SettingSpec {
             option: flag("--offline", args.offline),
-            ..plain("offline", Form::Flag, (settings.offline && !settings.only_mirrors).into())
+            ..plain(
+                "offline",
+                SettingForm::Flag,
+                (settings.offline && !settings.only_mirrors).into(),
+            )
         },
         SettingSpec {
             option: flag("--only-mirrors", args.only_mirrors),
-            ..plain("only_mirrors", Form::Flag, settings.only_mirrors.into())
+            ..plain("only_mirrors", SettingForm::Flag, settings.only_mirrors.into())
         },
         SettingSpec {
             option: flag("--die-with-parent", args.die_with_parent),
-            ..plain("die_with_parent", Form::Flag, settings.die_with_parent.into())
+            ..plain("die_with_parent", SettingForm::Flag, settings.die_with_parent.into())
         },
         SettingSpec {
             option: args
@@ -153,41 +157,41 @@ fn setting_specs(args: &GlobalArgs, settings: &Settings) -> Vec<SettingSpec> {
                 .as_ref()
                 .map(|path| ("--scratch", json!(path.display().to_string()))),
             default: json!(settings.home.join("scratch").display().to_string()),
-            ..plain("scratch", Form::Path, json!(scratch))
+            ..plain("scratch", SettingForm::Path, json!(scratch))
         },
         plain(
             "keep_failed",
-            Form::Duration,
+            SettingForm::Duration,
             json!(settings.keep_failed.map(|age| format!("{}ms", age.as_millis()))),
         ),
-        plain("source_date_epoch", Form::Text, settings.source_date_epoch.into()),
+        plain("source_date_epoch", SettingForm::Text, settings.source_date_epoch.into()),
         plain(
             "root_range",
-            Form::Text,
+            SettingForm::Text,
             json!(settings.root_range.map(|(first, count)| [first, count])),
         ),
         SettingSpec {
             default: json!(format!("{}h", seconds / 3600)),
             ..plain(
                 "limits.time",
-                Form::Duration,
+                SettingForm::Duration,
                 json!(format!("{}ms", settings.time_limit.as_millis())),
             )
         },
-        plain("limits.memory", Form::Size, json!(settings.memory_limit)),
-        plain("limits.processes", Form::Text, json!(settings.process_limit)),
-        plain("limits.log", Form::Size, json!(settings.log_limit)),
-        plain("limits.unpacked", Form::Size, json!(settings.archive_limits().max_bytes)),
-        plain("limits.entries", Form::Text, json!(settings.archive_limits().max_entries)),
+        plain("limits.memory", SettingForm::Size, json!(settings.memory_limit)),
+        plain("limits.processes", SettingForm::Text, json!(settings.process_limit)),
+        plain("limits.log", SettingForm::Size, json!(settings.log_limit)),
+        plain("limits.unpacked", SettingForm::Size, json!(settings.archive_limits().max_bytes)),
+        plain("limits.entries", SettingForm::Text, json!(settings.archive_limits().max_entries)),
         plain(
             "builders.registry",
-            Form::Text,
+            SettingForm::Text,
             json!(settings.builders.registry.as_ref().map(ToString::to_string)),
         ),
-        plain("builders.push", Form::Flag, settings.builders.push.into()),
-        plain("executor.kind", Form::Text, name(Some(settings.executor.kind))),
-        plain("executor.folder", Form::Path, path_of(settings.executor.folder.as_ref())),
-        plain("executor.program", Form::Path, path_of(settings.executor.program.as_ref())),
+        plain("builders.push", SettingForm::Flag, settings.builders.push.into()),
+        plain("executor.kind", SettingForm::Text, name(Some(settings.executor.kind))),
+        plain("executor.folder", SettingForm::Path, path_of(settings.executor.folder.as_ref())),
+        plain("executor.program", SettingForm::Path, path_of(settings.executor.program.as_ref())),
     ]
 }
 
@@ -197,9 +201,9 @@ fn resolve(spec: &SettingSpec, assignments: &[Assignment], environment: &Environ
     let option = spec
         .option
         .iter()
-        .map(|(name, value)| (value.clone(), Origin::Option { name }, here.clone()));
+        .map(|(name, value)| (value.clone(), ValueOrigin::Option { name }, here.clone()));
     let variable = variable_of(spec.key).and_then(|name| {
-        let origin = Origin::Variable { name: name.to_owned() };
+        let origin = ValueOrigin::Variable { name: name.to_owned() };
         Some((Value::from(environment.get(name)?), origin, here.clone()))
     });
     let files = assignments.iter().filter(|line| line.key == spec.key);
@@ -211,26 +215,26 @@ fn resolve(spec: &SettingSpec, assignments: &[Assignment], environment: &Environ
         .find(|(value, _, base)| canonical(spec.form, value, base) == wanted);
     let (value, origin) = match found {
         Some((value, origin, _)) => (value, origin),
-        None => (spec.default.clone(), Origin::Default),
+        None => (spec.default.clone(), ValueOrigin::Default),
     };
     let key = spec.key.to_owned();
     Setting { value: without_secrets(&key, &value), key, origin }
 }
 
 /// A value as it is compared.
-fn canonical(form: Form, value: &Value, base: &Path) -> String {
+fn canonical(form: SettingForm, value: &Value, base: &Path) -> String {
     let text = match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
     let as_text = || Text { origin: String::new(), value: text.clone() };
     let read = match form {
-        Form::Text => Some(text.to_lowercase()),
-        Form::Flag => Some((text == "1" || text == "true").to_string()),
-        Form::Size => as_text().size().ok().map(|bytes| bytes.to_string()),
-        Form::Duration => as_text().duration().ok().map(|time| time.as_millis().to_string()),
-        Form::Path if value.is_null() => None,
-        Form::Path => {
+        SettingForm::Text => Some(text.to_lowercase()),
+        SettingForm::Flag => Some((text == "1" || text == "true").to_string()),
+        SettingForm::Size => as_text().size().ok().map(|bytes| bytes.to_string()),
+        SettingForm::Duration => as_text().duration().ok().map(|time| time.as_millis().to_string()),
+        SettingForm::Path if value.is_null() => None,
+        SettingForm::Path => {
             let path = std::path::absolute(base.join(&text)).ok();
             path.map(|path| path.display().to_string())
         }
@@ -249,13 +253,13 @@ fn by_presence(
     let variable = variable.map(|name| format!("MKPANDA_{name}"));
     let set = variable.and_then(|name| Some((environment.get(&name)?.to_owned(), name)));
     let (value, origin) = if !typed.is_empty() {
-        (json!(typed), Origin::Option { name: option })
+        (json!(typed), ValueOrigin::Option { name: option })
     } else if let Some((text, name)) = set {
-        (json!(text), Origin::Variable { name })
+        (json!(text), ValueOrigin::Variable { name })
     } else if let Some(line) = assignments.iter().find(|line| line.key == key) {
         (line.value.clone(), line.origin.clone())
     } else {
-        (Value::Null, Origin::Default)
+        (Value::Null, ValueOrigin::Default)
     };
     Setting { key: key.to_owned(), value: without_secrets(key, &value), origin }
 }
@@ -263,7 +267,7 @@ fn by_presence(
 /// Values of an option that adds to those of files.
 fn typed(key: &str, option: &'static str, values: &[String]) -> Option<Setting> {
     let value = without_secrets(key, &json!(values));
-    let origin = Origin::Option { name: option };
+    let origin = ValueOrigin::Option { name: option };
     (!values.is_empty()).then(|| Setting { key: key.to_owned(), value, origin })
 }
 
@@ -271,7 +275,8 @@ fn typed(key: &str, option: &'static str, values: &[String]) -> Option<Setting> 
 fn home(environment: &Environment, settings: &Settings) -> Setting {
     let variables = ["MKPANDA_HOME", "XDG_DATA_HOME", "HOME"];
     let name = variables.into_iter().find(|name| environment.get(name).is_some());
-    let origin = name.map_or(Origin::Default, |name| Origin::Variable { name: name.to_owned() });
+    let origin =
+        name.map_or(ValueOrigin::Default, |name| ValueOrigin::Variable { name: name.to_owned() });
     let value = json!(settings.home.display().to_string());
     Setting { key: "home".to_owned(), value, origin }
 }

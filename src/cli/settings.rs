@@ -11,11 +11,11 @@ use super::caches::shared_caches;
 use super::clouds::cloud_settings;
 use super::environment::Environment;
 use super::executor::ExecutorSettings;
-use super::given::{Given, Mirrors};
+use super::given::{GivenValues, Mirrors};
 use super::settings_error::SettingsError;
 use super::user_paths::{credential_sources, home};
 use super::value::Text;
-use crate::archive::Limits as ArchiveLimits;
+use crate::archive::ArchiveLimits;
 use crate::artifact::repository::Repository;
 use crate::artifact::shared_cache::SharedCaches;
 use crate::base::http::{HttpClient, HttpOptions, Proxies};
@@ -106,7 +106,10 @@ fn netrc(environment: &Environment) -> Option<PathBuf> {
 }
 
 /// The client of downloads.
-fn http_client(given: &Given<'_>, environment: &Environment) -> Result<HttpClient, SettingsError> {
+fn http_client(
+    given: &GivenValues<'_>,
+    environment: &Environment,
+) -> Result<HttpClient, SettingsError> {
     Ok(HttpClient::new(HttpOptions {
         logins: given.logins(environment)?,
         netrc: netrc(environment),
@@ -116,7 +119,9 @@ fn http_client(given: &Given<'_>, environment: &Environment) -> Result<HttpClien
 }
 
 /// Limits of archives: unpacked bytes, and entries.
-fn archive_limits(given: &mut Given<'_>) -> Result<(Option<u64>, Option<u64>), SettingsError> {
+fn archive_limits(
+    given: &mut GivenValues<'_>,
+) -> Result<(Option<u64>, Option<u64>), SettingsError> {
     let defaults = ArchiveLimits::default();
     let unpacked = given.limit(
         "LIMITS_UNPACKED",
@@ -134,7 +139,7 @@ fn archive_limits(given: &mut Given<'_>) -> Result<(Option<u64>, Option<u64>), S
 }
 
 fn registry_options(
-    given: &Given<'_>,
+    given: &GivenValues<'_>,
     environment: &Environment,
     offline: bool,
 ) -> RegistryOptions {
@@ -157,7 +162,7 @@ impl Settings {
         environment: &Environment,
         tree: Option<&Path>,
     ) -> Result<Self, SettingsError> {
-        let mut given = Given::read(environment, tree)?;
+        let mut given = GivenValues::read(environment, tree)?;
         given.ask(args, tree);
         let time = given.limit(
             "LIMITS_TIME",

@@ -6,7 +6,7 @@ use crate::base::escape::path_argument;
 use crate::base::http::redact;
 use crate::package::Report;
 use crate::store::StoreUrlError;
-use crate::store::signature::KeyError;
+use crate::store::signature::SigningKeyError;
 
 /// A configuration can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +62,7 @@ pub enum SettingsError {
         origin: String,
         /// Fault.
         #[source]
-        source: KeyError,
+        source: SigningKeyError,
     },
     /// Signatures are required, and no key is trusted.
     #[error("--require-signature: no key is trusted ({revoked} are revoked)")]

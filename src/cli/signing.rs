@@ -11,7 +11,7 @@ use super::environment::Environment;
 use super::settings_error::SettingsError;
 use crate::base::hidden_input::{ask_unseen, first_line};
 use crate::store::signature::{
-    KeyError, RevokedKey, SecretKeyError, SecretKeyFile, Signer, TrustedKey, TrustedKeys,
+    RevokedKey, SecretKeyError, SecretKeyFile, Signer, SigningKeyError, TrustedKey, TrustedKeys,
 };
 
 /// Upper limit of a password in a file, in bytes.
@@ -29,7 +29,7 @@ impl UsersKeys {
     /// Reads the keys that a configuration file names.
     pub(super) fn read(path: &Path, says: &ConfigFile) -> Result<Self, SettingsError> {
         let base = path.parent().unwrap_or(Path::new("/"));
-        let failed = |key: &str, source: KeyError| SettingsError::Key {
+        let failed = |key: &str, source: SigningKeyError| SettingsError::Key {
             origin: format!("{}: {key}", path.display()),
             source,
         };
@@ -83,7 +83,7 @@ pub enum SigningError {
     Secret(#[from] SecretKeyError),
     /// The public key cannot be read.
     #[error(transparent)]
-    Public(#[from] KeyError),
+    Public(#[from] SigningKeyError),
     /// The file with the password cannot be read.
     #[error("cannot read the password (MKPANDA_KEY_PASSWORD_FILE)")]
     PasswordFile(#[source] io::Error),

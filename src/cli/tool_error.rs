@@ -7,7 +7,7 @@ use crate::package::PackageId;
 use crate::portable::CompareError;
 use crate::runner::trial::Feature;
 use crate::store::registry::login::LoginError;
-use crate::store::registry::{ExchangeError, HostError};
+use crate::store::registry::{RegistryExchangeError, RegistryHostError};
 
 /// A command that only looks has found a fault, or nothing to show.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +59,7 @@ pub enum ToolError {
     },
     /// A registry's name is not valid.
     #[error(transparent)]
-    Registry(HostError),
+    Registry(RegistryHostError),
     /// A registry does not take credentials, or cannot be asked.
     #[error("not logged in to {host}")]
     Refused {
@@ -67,7 +67,7 @@ pub enum ToolError {
         host: String,
         /// Cause.
         #[source]
-        source: Box<ExchangeError>,
+        source: Box<RegistryExchangeError>,
     },
     /// Credentials cannot be kept or removed.
     #[error(transparent)]
@@ -156,17 +156,17 @@ impl ToolError {
             }
             Self::Ambiguous { .. } => Some("type more of it".to_owned()),
             Self::Refused { host, source } => match &**source {
-                ExchangeError::Unauthorized { .. } => {
+                RegistryExchangeError::Unauthorized { .. } => {
                     Some("look after the name and the password, or make a token there".to_owned())
                 }
-                ExchangeError::Offline => Some("leave --offline out".to_owned()),
+                RegistryExchangeError::Offline => Some("leave --offline out".to_owned()),
                 // The other ones have an answer of the registry, or say what to do themselves.
-                ExchangeError::NotFound { .. }
-                | ExchangeError::Denied { .. }
-                | ExchangeError::Challenge { .. }
-                | ExchangeError::Credentials(_)
-                | ExchangeError::TooMany { .. }
-                | ExchangeError::Status { .. } => None,
+                RegistryExchangeError::NotFound { .. }
+                | RegistryExchangeError::Denied { .. }
+                | RegistryExchangeError::Challenge { .. }
+                | RegistryExchangeError::Credentials(_)
+                | RegistryExchangeError::TooMany { .. }
+                | RegistryExchangeError::Status { .. } => None,
                 _ => Some(format!(
                     "if it speaks plain HTTP, say so in your config.toml:\n    [registries.\"{host}\"]\n    insecure = true\nif it has a CA of its own, name its file there:\n    [registries.\"{host}\"]\n    ca = \"FILE\""
                 )),

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::copy::{copy_entry, copy_folder};
 use super::idmap::{IdMap, IdRange};
 use super::sandbox::{Bind, Sandbox, Special};
-use super::seccomp::table::{Answer, Row, When};
+use super::seccomp::table::{DeniedAnswer, PolicyRow, When};
 use super::system_mounts::{DEV, SHARED_MEMORY, SystemMount, TERMINALS};
 
 /// Name of the folder with the root.
@@ -32,7 +32,7 @@ pub fn write(
     sandbox: &Sandbox,
     view: &Path,
     (rootfs, mounts): (&Path, &Path),
-    (map, rows): (&IdMap, &[Row]),
+    (map, rows): (&IdMap, &[PolicyRow]),
     terminal: bool,
 ) -> io::Result<String> {
     for entry in fs_err::read_dir(&sandbox.root)? {
@@ -62,7 +62,7 @@ fn specification(
     sandbox: &Sandbox,
     binds: &[Bind],
     map: &IdMap,
-    rows: &[Row],
+    rows: &[PolicyRow],
     terminal: bool,
 ) -> Result<Value, oci_spec::OciSpecError> {
     let mut spec = json!(sandbox.to_spec()?);
@@ -110,7 +110,7 @@ fn bind(bind: &Bind) -> Value {
 }
 
 /// The rows as rules of libseccomp, which knows calls by their names.
-fn seccomp(rows: &[Row]) -> Value {
+fn seccomp(rows: &[PolicyRow]) -> Value {
     let rules: Vec<Value> = rows.iter().flat_map(rules).collect();
     json!({
         "defaultAction": "SCMP_ACT_ALLOW",
@@ -119,13 +119,13 @@ fn seccomp(rows: &[Row]) -> Value {
     })
 }
 
-fn rules(row: &Row) -> Vec<Value> {
+fn rules(row: &PolicyRow) -> Vec<Value> {
     // `ioctl TIOCSTI` is a call with an argument.
     let name = row.name.split(' ').next().unwrap_or(row.name);
     let errno = match row.answer {
-        Answer::Refuse => libc::EPERM,
-        Answer::Unknown => libc::ENOSYS,
-        Answer::Pretend | Answer::Record => 0,
+        DeniedAnswer::Refuse => libc::EPERM,
+        DeniedAnswer::Unknown => libc::ENOSYS,
+        DeniedAnswer::Pretend | DeniedAnswer::Record => 0,
     };
     let rule = |arguments: Value| {
         json!({
@@ -179,6 +179,6 @@ mod tests {
 
     fn rules_of(when: When) -> Vec<Value> {
         let row = table::refused().remove(0);
-        rules(&Row { when, ..row })
+        rules(&PolicyRow { when, ..row })
     }
 }

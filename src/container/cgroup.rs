@@ -18,14 +18,14 @@ use serde::{Deserialize, Serialize};
 
 /// Resource limits of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Limits {
+pub struct ResourceLimits {
     /// Bytes of memory.
     pub memory: Option<u64>,
     /// Processes and threads.
     pub processes: Option<u64>,
 }
 
-impl Limits {
+impl ResourceLimits {
     /// True if nothing is limited.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -152,7 +152,7 @@ impl Delegation {
         let set_up = |source| CgroupError::SetUp { source };
         match self {
             Self::V1 { .. } => {
-                let limits = Limits { memory: Some(1 << 30), processes: Some(1000) };
+                let limits = ResourceLimits { memory: Some(1 << 30), processes: Some(1000) };
                 self.create("rehearsal", limits).map(drop)
             }
             Self::V2(parent) => {
@@ -164,7 +164,7 @@ impl Delegation {
     }
 
     /// Makes a limited cgroup. Names are unique within this process.
-    pub fn create(&self, name: &str, limits: Limits) -> Result<Cgroup, CgroupError> {
+    pub fn create(&self, name: &str, limits: ResourceLimits) -> Result<Cgroup, CgroupError> {
         self.sweep();
         self.make(&format!("{}-{name}", std::process::id()), limits)
             .map_err(|source| CgroupError::SetUp { source })
@@ -189,7 +189,7 @@ impl Delegation {
         }
     }
 
-    fn make(&self, name: &str, limits: Limits) -> io::Result<Cgroup> {
+    fn make(&self, name: &str, limits: ResourceLimits) -> io::Result<Cgroup> {
         let child = |parent: &Path| {
             let folder = parent.join(format!("{PREFIX}{name}"));
             fs_err::create_dir(&folder)?;
@@ -291,7 +291,7 @@ mod tests {
         let folder = root.path().join("user/app");
         fs_err::create_dir(folder.join("mkpanda-4194305-left")).unwrap();
         assert_eq!(found, Delegation::V2(folder.clone()));
-        let limits = Limits { memory: Some(1 << 20), processes: Some(9) };
+        let limits = ResourceLimits { memory: Some(1 << 20), processes: Some(9) };
         let cgroup = found.create("x", limits).unwrap();
         cgroup.add(4711).unwrap();
         let own = format!("mkpanda-{}-x", std::process::id());
@@ -325,7 +325,8 @@ mod tests {
         let root = fake(&[("memory/a/cgroup.procs", ""), ("pids/b/cgroup.procs", "")]);
         let own = "3:pids:/b\n2:cpu,memory:/a\n0::/\n";
         let found = find_delegation(root.path(), own).unwrap();
-        let cgroup = found.create("x", Limits { memory: Some(5), processes: None }).unwrap();
+        let cgroup =
+            found.create("x", ResourceLimits { memory: Some(5), processes: None }).unwrap();
         cgroup.add(1).unwrap();
         let own = format!("mkpanda-{}-x", std::process::id());
         let limit = root.path().join("memory/a").join(&own).join("memory.limit_in_bytes");

@@ -27,7 +27,7 @@ use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 use rustix::termios::{Winsize, tcgetwinsize, tcsetwinsize};
 use serde::{Deserialize, Serialize};
 
-use super::{passing, sys};
+use super::{passing, poll};
 
 /// Name of the socket in its folder.
 const NAME: &str = "console";
@@ -67,19 +67,19 @@ pub enum Streams {
     /// Pipes: stdin, stdout, stderr.
     Pipes([OwnedFd; 3]),
     /// A terminal of the container's own.
-    Terminal(Terminal),
+    Terminal(ContainerTerminal),
 }
 
 /// Terminal that a container makes.
 #[derive(Debug, Clone)]
-pub struct Terminal {
+pub struct ContainerTerminal {
     /// Connection that gets the master.
     pub channel: Arc<UnixStream>,
     /// Size at the beginning.
     pub size: TerminalSize,
 }
 
-impl Terminal {
+impl ContainerTerminal {
     /// Makes the terminal, and makes it the controlling one and the standard streams of this process,
     /// which has to lead a session.
     pub(super) fn enter(&self) -> nix::Result<()> {
@@ -127,7 +127,7 @@ impl ConsoleSocket {
 
     /// Waits for the connection; nothing if `over` becomes readable before.
     pub fn accept(&self, over: BorrowedFd<'_>) -> io::Result<Option<UnixStream>> {
-        let said = sys::wait_any(&[self.listener.as_fd(), over], None)?.unwrap_or_default();
+        let said = poll::wait_any(&[self.listener.as_fd(), over], None)?.unwrap_or_default();
         if said.first().is_none_or(PollFlags::is_empty) {
             return Ok(None);
         }

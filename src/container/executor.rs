@@ -19,7 +19,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use oci_spec::runtime::Spec;
 
-use super::console::Terminal;
+use super::console::ContainerTerminal;
 use super::{init, passing, resources, sole_user, sys};
 
 /// Environment of the process until `execve`. A set home prevents a search for one.
@@ -51,7 +51,7 @@ pub(super) struct BuildExecutor {
     /// Filter with notifications, if a recorder answers.
     pub(super) asking: Option<Asking>,
     /// Terminal of the command, if it has one.
-    pub(super) terminal: Option<Terminal>,
+    pub(super) terminal: Option<ContainerTerminal>,
 }
 
 /// Filter that returns `SECCOMP_RET_USER_NOTIF`, and the socket that receives its notification

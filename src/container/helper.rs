@@ -33,7 +33,7 @@ use super::cgroup::Cgroup;
 use super::cleaner::Cleaning;
 use super::executable;
 use super::idmap::IdMap;
-use super::lines::{LineRead, Lines};
+use super::lines::{LineRead, PipeLines};
 use super::process::Process;
 use super::refusal;
 
@@ -174,7 +174,7 @@ pub fn run_once<Job: Serialize, Answer: DeserializeOwned, T>(
 struct Helper {
     child: Child,
     orders: Option<UnixStream>,
-    answers: Option<Lines>,
+    answers: Option<PipeLines>,
     /// The process of the job under way.
     process: Option<Process>,
     /// True while the last job has sent no answer.
@@ -222,7 +222,7 @@ impl Helper {
             has_said_nothing: true,
             interrupt,
         };
-        helper.answers = stdout.map(Lines::new).transpose().map_err(start)?;
+        helper.answers = stdout.map(PipeLines::new).transpose().map_err(start)?;
         unless_gone(orders.write_all(&text)).map_err(start)?;
         helper.orders = Some(orders);
         Ok(helper)

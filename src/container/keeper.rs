@@ -30,7 +30,7 @@ use nix::unistd::Pid;
 use super::cleaner;
 use super::helper::{BEGUN, GO, HELD, SPARED, STARTED, Start};
 use super::namespace::{self, NamespaceError};
-use super::{refusal, sys};
+use super::{poll, refusal, sys};
 
 /// Work of a job's process, and its messages of refusal.
 pub trait Worker {
@@ -73,7 +73,7 @@ pub fn keep(worker: &impl Worker) -> u8 {
         }
         namespace::share_with_the_caller();
         let watching = |errno| NamespaceError::Step { step: "watching the helper", errno };
-        sys::pidfd_open(Pid::this()).map_err(watching)
+        poll::pidfd_open(Pid::this()).map_err(watching)
     });
     let own = match prepared {
         Ok(own) => own,

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use super::sys;
+use super::poll;
 
 /// The most that may come without a line's end, in bytes.
 const LONGEST: usize = 16 << 20;
@@ -25,12 +25,12 @@ pub(super) enum LineRead {
 
 /// The lines that come out of a pipe.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(super) struct PipeLines {
     pipe: File,
     unread: Vec<u8>,
 }
 
-impl Lines {
+impl PipeLines {
     /// Reads from a pipe, whose reading end changes to not waiting.
     pub(super) fn new(pipe: OwnedFd) -> io::Result<Self> {
         fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
@@ -66,13 +66,13 @@ impl Lines {
                     }
                     let ends = [Some(self.pipe.as_fd()), writer.map(AsFd::as_fd)];
                     let ends: Vec<_> = ends.into_iter().flatten().collect();
-                    if !sys::wait_readable(&ends, until)? {
+                    if !poll::wait_readable(&ends, until)? {
                         return Ok(LineRead::NotInTime);
                     }
                     // The last output before the end is read once more.
                     has_ended = match writer {
                         Some(writer) => {
-                            sys::wait_readable(&[writer.as_fd()], Some(Instant::now()))?
+                            poll::wait_readable(&[writer.as_fd()], Some(Instant::now()))?
                         }
                         None => false,
                     };
@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    fn next(lines: &mut Lines, writer: Option<&OwnedFd>) -> Option<String> {
+    fn next(lines: &mut PipeLines, writer: Option<&OwnedFd>) -> Option<String> {
         match lines.next(writer, None).unwrap() {
             LineRead::Line(line) => Some(String::from_utf8(line).unwrap()),
             other => {
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn lines_come_whole_however_they_were_written() {
         let (reader, mut writer) = io::pipe().unwrap();
-        let mut lines = Lines::new(reader.into()).unwrap();
+        let mut lines = PipeLines::new(reader.into()).unwrap();
         let thread = std::thread::spawn(move || {
             for piece in ["a", "b\nc\n\n", &"d".repeat(100_000), "\ne"] {
                 writer.write_all(piece.as_bytes()).unwrap();
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn the_end_of_who_writes_is_the_end_although_the_pipe_is_open() {
         let (reader, mut writer) = io::pipe().unwrap();
-        let mut lines = Lines::new(reader.into()).unwrap();
+        let mut lines = PipeLines::new(reader.into()).unwrap();
         // Like a process's descriptor: readable when it is over.
         let (process, alive) = io::pipe().unwrap();
         let process = OwnedFd::from(process);

@@ -39,6 +39,7 @@ pub mod network;
 mod output;
 pub mod overlay;
 mod passing;
+pub mod poll;
 mod process;
 pub mod recorder;
 pub mod refusal;

@@ -26,7 +26,7 @@ pub use super::network::Network;
 
 use super::idmap::{IdMap, MapWriter, Tier, map_text};
 use super::refusal::{self, Refusal};
-use super::sys;
+use super::{poll, sys};
 
 /// Reason why the namespaces could not be entered.
 #[derive(Debug, thiserror::Error)]
@@ -119,7 +119,7 @@ pub fn die_with_outer(outer: OwnedFd) -> nix::Result<()> {
 fn ask_to_die() -> nix::Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     if let Some(outer) = OUTER.get()
-        && sys::wait_readable(&[outer.as_fd()], Some(Instant::now()))?
+        && poll::wait_readable(&[outer.as_fd()], Some(Instant::now()))?
     {
         sys::exit_now(1);
     }

@@ -22,7 +22,7 @@ const TAIL: u64 = 1 << 20;
 
 /// The pipe.
 #[derive(Debug)]
-pub(super) struct Output {
+pub(super) struct OutputPipe {
     reader: PipeReader,
     /// Kept open, so that the pipe stays open when a container closes its own ends.
     writer: PipeWriter,
@@ -78,7 +78,7 @@ impl Portions {
     }
 }
 
-impl Output {
+impl OutputPipe {
     /// Makes the pipe. The container's user may reopen the pipe.
     pub(super) fn new(limit: u64) -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
@@ -117,7 +117,7 @@ impl Output {
     }
 }
 
-impl Output {
+impl OutputPipe {
     /// Writes pending output into the log, and the end of the output beyond the limit.
     pub(super) fn finish(&mut self, mut log: &File) -> io::Result<()> {
         self.pass_on(log)?;
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn what_is_opened_again_cuts_nothing_off() {
         use std::os::fd::AsRawFd;
-        let mut output = Output::new(64 << 20).unwrap();
+        let mut output = OutputPipe::new(64 << 20).unwrap();
         let log = tempfile::NamedTempFile::new().unwrap();
         let mut first = File::from(output.writer().unwrap());
         first.write_all(b"first\n").unwrap();

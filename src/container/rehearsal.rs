@@ -13,7 +13,7 @@ use super::console::Streams;
 use super::machine::{Condition, Machine, RootKind};
 use super::namespace::Network;
 use super::overlay::{self, RootError};
-use super::run::{self, Ending, RunError, RunOptions};
+use super::run::{self, ContainerEnding, ContainerRunOptions, RunError};
 use super::sandbox::{Sandbox, User};
 use super::seccomp;
 use super::view::View;
@@ -61,7 +61,7 @@ pub fn rehearse(view: &View, scratch: &Path, machine: &Machine) -> Result<(), Re
     make_root(view, scratch, &machine.root)?;
     let path = view.path().join("rehearsal.log");
     let log = fs_err::File::create(&path).map_err(file)?.into_parts().0;
-    let options = RunOptions {
+    let options = ContainerRunOptions {
         log: &log,
         time_limit: Some(LIMIT),
         log_limit: 1 << 20,
@@ -77,7 +77,7 @@ pub fn rehearse(view: &View, scratch: &Path, machine: &Machine) -> Result<(), Re
     // The first line is the innermost cause.
     let detail = text.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned);
     let reason = match ended {
-        Ok(Ending::Exited(0)) => return Ok(()),
+        Ok(ContainerEnding::Exited(0)) => return Ok(()),
         Ok(ending) => detail.unwrap_or_else(|| format!("{ending:?}")),
         Err(RunError::Container { reason }) => {
             detail.map_or_else(|| reason.clone(), |detail| format!("{reason} ({detail})"))

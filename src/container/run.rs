@@ -39,17 +39,17 @@ use super::binds::mount_binds;
 use super::console::Streams;
 use super::executor::{Asking, BuildExecutor};
 use super::messages::{Messages, with_messages};
-use super::output::Output;
+use super::output::OutputPipe;
 use super::recorder::{Questions, Recorder};
 use super::sandbox::{Sandbox, Special};
 use super::system_mounts::mount_devices;
 use super::view::View;
-use super::{namespace, sys};
+use super::{namespace, poll, sys};
 use crate::base::causes::with_causes;
 
 /// Result of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum ContainerEnding {
     /// The command exited.
     Exited(i32),
     /// A signal ended the command.
@@ -107,7 +107,7 @@ pub enum RunError {
 
 /// Settings of a run beside the container.
 #[derive(Debug)]
-pub struct RunOptions<'a> {
+pub struct ContainerRunOptions<'a> {
     /// Log file for the command's output.
     pub log: &'a File,
     /// Time limit.
@@ -140,7 +140,11 @@ pub struct Recording<'a> {
 }
 
 /// Runs a container and waits for its end; no process of the container is left then.
-pub fn run(sandbox: &Sandbox, view: &View, options: &RunOptions<'_>) -> Result<Ending, RunError> {
+pub fn run(
+    sandbox: &Sandbox,
+    view: &View,
+    options: &ContainerRunOptions<'_>,
+) -> Result<ContainerEnding, RunError> {
     let log = |source| RunError::Log { source };
     let messages = Messages::new(options.log).map_err(log)?;
     let places = messages.try_clone().map_err(log)?;
@@ -154,14 +158,14 @@ pub fn run(sandbox: &Sandbox, view: &View, options: &RunOptions<'_>) -> Result<E
 fn run_logged(
     sandbox: &Sandbox,
     view: &View,
-    options: &RunOptions<'_>,
-) -> Result<Ending, RunError> {
+    options: &ContainerRunOptions<'_>,
+) -> Result<ContainerEnding, RunError> {
     if sandbox.shows_outer_sysfs() {
         show_unwritable_cgroups()?;
     }
     let prepare = |source| RunError::Prepare { source };
     let spec = sandbox.to_spec().map_err(|source| RunError::Spec { source })?;
-    let mut output = Output::new(options.log_limit).map_err(prepare)?;
+    let mut output = OutputPipe::new(options.log_limit).map_err(prepare)?;
     let started = Instant::now();
     let (channel, theirs) = UnixStream::pair().map_err(prepare)?;
     let init = start(sandbox, spec, view, &output, options, theirs);
@@ -169,7 +173,7 @@ fn run_logged(
     output.pass_on(options.log).map_err(log)?;
     let init = init?;
     let step = |step| move |errno| RunError::Step { step, errno };
-    let watch = sys::pidfd_open(init).map_err(step("watching the container's first process"))?;
+    let watch = poll::pidfd_open(init).map_err(step("watching the container's first process"))?;
     let deadline = options.time_limit.and_then(|limit| started.checked_add(limit));
     let recorder = options.recording.as_ref().map(|recording| recording.recorder);
     let mut questions = match recorder {
@@ -187,9 +191,9 @@ fn run_logged(
     let ended = ended?;
     finished?;
     Ok(match code {
-        _ if !ended => Ending::TimedOut,
-        code if code > 128 => Ending::Signalled(code - 128),
-        code => Ending::Exited(code),
+        _ if !ended => ContainerEnding::TimedOut,
+        code if code > 128 => ContainerEnding::Signalled(code - 128),
+        code => ContainerEnding::Exited(code),
     })
 }
 
@@ -199,8 +203,8 @@ fn start(
     sandbox: &Sandbox,
     spec: Spec,
     view: &View,
-    output: &Output,
-    options: &RunOptions<'_>,
+    output: &OutputPipe,
+    options: &ContainerRunOptions<'_>,
     channel: UnixStream,
 ) -> Result<Pid, RunError> {
     let prepare = |source| RunError::Prepare { source };
@@ -276,7 +280,7 @@ fn start(
 }
 
 /// Standard streams until the command begins, and of a command without a terminal.
-fn streams(output: &Output, streams: &Streams) -> std::io::Result<[OwnedFd; 3]> {
+fn streams(output: &OutputPipe, streams: &Streams) -> std::io::Result<[OwnedFd; 3]> {
     match streams {
         Streams::Pipes([stdin, stdout, stderr]) => {
             Ok([stdin.try_clone()?, stdout.try_clone()?, stderr.try_clone()?])
@@ -312,7 +316,7 @@ fn become_container(
 /// first process, `watch`, has ended; returns `false` at the deadline.
 fn wait(
     watch: &OwnedFd,
-    output: &mut Output,
+    output: &mut OutputPipe,
     log: &File,
     questions: &mut Questions<'_>,
     deadline: Option<Instant>,
@@ -321,7 +325,7 @@ fn wait(
     loop {
         let mut waited = vec![watch.as_fd(), output.readable()];
         waited.extend(questions.readable());
-        let said = sys::wait_any(&waited, deadline).map_err(step)?.unwrap_or_default();
+        let said = poll::wait_any(&waited, deadline).map_err(step)?.unwrap_or_default();
         let of = |index: usize| said.get(index).copied().unwrap_or(PollFlags::empty());
         let (has_ended, has_said, asks) = (!of(0).is_empty(), !of(1).is_empty(), of(2));
         questions.hear(asks).map_err(|source| RunError::Questions { source })?;

@@ -26,7 +26,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::idmap::{IdMap, USUAL_PATH};
-use super::{namespace, passing, sys};
+use super::{namespace, passing, poll, sys};
 use crate::base::programs::find_on_path;
 
 /// Time limit for the program to bring the interface up.
@@ -103,7 +103,7 @@ pub struct Waiting {
 
 /// Connected network. The value keeps the program's pipes open: closing one ends the program.
 #[derive(Debug)]
-pub struct Connected(#[expect(dead_code, reason = "it is kept open")] Waiting);
+pub struct ConnectedUplink(#[expect(dead_code, reason = "it is kept open")] Waiting);
 
 impl Uplink {
     /// Finds the program in a search path, and then in the usual places: pasta, which supports IPv6
@@ -202,7 +202,7 @@ impl Uplink {
 
 impl Waiting {
     /// Connects the network namespace that the caller is in now; returns when the interface is up.
-    pub fn connect(self) -> Result<Connected, UplinkError> {
+    pub fn connect(self) -> Result<ConnectedUplink, UplinkError> {
         let namespace = fs_err::File::open("/proc/self/ns/net").map_err(failed("opening it"))?;
         passing::pass(&self.channel, namespace.file())
             .map_err(|errno| failed("passing it on")(errno.into()))?;
@@ -213,12 +213,16 @@ impl Waiting {
             let ends = [self.ready.as_fd(), self.said.as_fd()];
             // Of a program that doesn't tell, the one end may be closed, and nothing follows from that.
             let ends = if self.tells { &ends[..] } else { &ends[1..] };
-            let heard = sys::wait_any(ends, Instant::now().checked_add(POLL)).map_err(waiting)?;
+            let heard = poll::wait_any(ends, Instant::now().checked_add(POLL)).map_err(waiting)?;
             let heard = heard.unwrap_or_default();
             if self.tells && heard.first().is_some_and(|flags| !flags.is_empty()) {
                 let mut byte = [0];
                 let count = nix::unistd::read(&self.ready, &mut byte).map_err(waiting)?;
-                return if count == 0 { Err(self.gave_up(said)) } else { Ok(Connected(self)) };
+                return if count == 0 {
+                    Err(self.gave_up(said))
+                } else {
+                    Ok(ConnectedUplink(self))
+                };
             }
             if heard.last().is_some_and(|flags| !flags.is_empty()) {
                 let mut some = [0; 1024];
@@ -231,7 +235,7 @@ impl Waiting {
                 }
             }
             if !self.tells && has_route() {
-                return Ok(Connected(self));
+                return Ok(ConnectedUplink(self));
             }
             if Instant::now() > until {
                 return Err(self.gave_up(said));

@@ -8,12 +8,12 @@ pub enum Chmod {
     /// The same mode for all files.
     Octal(u32),
     /// Changes relative to each file's mode.
-    Symbolic(Vec<Change>),
+    Symbolic(Vec<ModeChange>),
 }
 
 /// A relative change, such as `go-w`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Change {
+pub struct ModeChange {
     /// Mask of all bits of the affected classes.
     classes: u32,
     operator: Operator,
@@ -44,7 +44,7 @@ impl Chmod {
             let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777)?;
             return Some(Self::Octal(mode));
         }
-        let changes: Option<Vec<Vec<Change>>> = text.split(',').map(clause).collect();
+        let changes: Option<Vec<Vec<ModeChange>>> = text.split(',').map(clause).collect();
         Some(Self::Symbolic(changes?.into_iter().flatten().collect()))
     }
 
@@ -59,7 +59,7 @@ impl Chmod {
     }
 }
 
-impl Change {
+impl ModeChange {
     fn apply(&self, mode: u32, folder: bool) -> u32 {
         let mut bits = self.bits;
         if self.execute_some && (folder || mode & EXECUTE != 0) {
@@ -80,7 +80,7 @@ impl Change {
 }
 
 /// `ugo=rw-x`: classes, then any number of changes to them.
-fn clause(text: &str) -> Option<Vec<Change>> {
+fn clause(text: &str) -> Option<Vec<ModeChange>> {
     let start = text.find(['+', '-', '='])?;
     let mut classes = 0;
     for letter in text[..start].chars() {
@@ -110,8 +110,8 @@ fn clause(text: &str) -> Option<Vec<Change>> {
     Some(changes)
 }
 
-fn change(classes: u32, operator: Operator, permissions: &str) -> Option<Change> {
-    let mut change = Change { classes, operator, bits: 0, execute_some: false, copied: None };
+fn change(classes: u32, operator: Operator, permissions: &str) -> Option<ModeChange> {
+    let mut change = ModeChange { classes, operator, bits: 0, execute_some: false, copied: None };
     match permissions {
         "u" => change.copied = Some(6),
         "g" => change.copied = Some(3),

@@ -23,7 +23,7 @@ use crate::base::http::{HttpError, redact};
 use crate::base::removal::remove_all_closed;
 use crate::container::cleaner;
 use crate::container::helper::Interrupt;
-use crate::container::sys::wait_readable;
+use crate::container::poll::wait_readable;
 use crate::dockerfile::git::{GitFilesError, check_out_git};
 use crate::runner::home::RunScratch;
 use crate::runner::session;
@@ -153,7 +153,7 @@ impl ImageBuilder<'_> {
         observer: &dyn Observer,
     ) -> Result<Brought, BringError> {
         let read = |source| BringError::Read { what: what.to_owned(), source };
-        let mut stream = Watched::new(stream, &self.runner.interrupt);
+        let mut stream = WatchedStream::new(stream, &self.runner.interrupt);
         let mut start = Vec::new();
         (&mut stream).take(ARCHIVE_START as u64).read_to_end(&mut start).map_err(read)?;
         let whole = start.as_slice().chain(stream);
@@ -256,19 +256,19 @@ impl Drop for BroughtContext {
 
 /// A stream that ends with an error when the run is interrupted, even if nothing comes.
 #[derive(Debug)]
-pub struct Watched<'a> {
+pub struct WatchedStream<'a> {
     stream: File,
     interrupt: &'a Interrupt,
 }
 
-impl<'a> Watched<'a> {
+impl<'a> WatchedStream<'a> {
     /// Watches a stream.
     pub fn new(stream: File, interrupt: &'a Interrupt) -> Self {
         Self { stream, interrupt }
     }
 }
 
-impl Read for Watched<'_> {
+impl Read for WatchedStream<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             if self.interrupt.is_raised() {

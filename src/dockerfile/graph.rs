@@ -3,9 +3,9 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::model::{Dockerfile, Instruction, MountKind, Position, Stage, Statement};
+use super::model::{Dockerfile, Instruction, MountKind, PlacedInstruction, Position, Stage};
 use super::scope::{Base, Scope};
-use super::step::Origin;
+use super::step::CopyOrigin;
 use super::syntax;
 use crate::graph;
 use crate::image::platform::Platform;
@@ -17,7 +17,7 @@ pub type Triggers = BTreeMap<String, Vec<String>>;
 
 /// The needed stages.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
+pub struct StagePlan {
     /// Stages in dependency order; the last one is the image.
     pub stages: Vec<PlannedStage>,
 }
@@ -43,7 +43,7 @@ pub struct PlannedStage {
     pub takes_context: bool,
 }
 
-impl Plan {
+impl StagePlan {
     /// The images that stages start from or take files from, each with the platform that it is needed for: a
     /// base with that of its stage, others with that of the build, as in BuildKit.
     pub fn images(&self, target: &Platform) -> BTreeSet<(String, String)> {
@@ -66,7 +66,7 @@ pub fn plan(
     scope: &Scope,
     target: Option<&str>,
     triggers: &Triggers,
-) -> Result<Plan, Problem> {
+) -> Result<StagePlan, Problem> {
     let target = target_stage(dockerfile, target)?;
     let mut open = vec![target];
     let mut planned = BTreeMap::new();
@@ -80,7 +80,7 @@ pub fn plan(
     let needs = |number: &usize| planned[number].needs.iter().copied().collect();
     let order = graph::topological_order(&numbers, needs)
         .map_err(|cycle| cycle_problem(dockerfile, &cycle))?;
-    Ok(Plan { stages: order.iter().filter_map(|number| planned.remove(number)).collect() })
+    Ok(StagePlan { stages: order.iter().filter_map(|number| planned.remove(number)).collect() })
 }
 
 /// Plans the stages with the triggers of all images that stages start from, those included that
@@ -91,7 +91,7 @@ pub fn plan_with_triggers<E>(
     target: Option<&str>,
     mut triggers_of: impl FnMut(&str, &PlannedStage) -> Result<Vec<String>, E>,
     report: impl Fn(Problem) -> E,
-) -> Result<(Plan, Triggers), E> {
+) -> Result<(StagePlan, Triggers), E> {
     let mut triggers = Triggers::new();
     let mut asked = BTreeSet::new();
     loop {
@@ -167,10 +167,10 @@ fn planned_stage(
                 continue;
             };
             match scope.origin(from, stage.number, position)? {
-                Origin::Context => planned.takes_context = true,
-                Origin::Stage(number) => _ = planned.needs.insert(number),
-                Origin::Image(name) => _ = planned.images.insert(name),
-                Origin::Named(name) => _ = planned.contexts.insert(name),
+                CopyOrigin::Context => planned.takes_context = true,
+                CopyOrigin::Stage(number) => _ = planned.needs.insert(number),
+                CopyOrigin::Image(name) => _ = planned.images.insert(name),
+                CopyOrigin::Named(name) => _ = planned.contexts.insert(name),
             }
         }
     }
@@ -182,7 +182,7 @@ fn inherited_triggers(
     dockerfile: &Dockerfile,
     base: &Base,
     triggers: &Triggers,
-) -> Result<Vec<Statement>, Problem> {
+) -> Result<Vec<PlacedInstruction>, Problem> {
     match base {
         Base::Stage(number) => Ok(dockerfile.stages[*number]
             .statements
@@ -201,7 +201,7 @@ fn inherited_triggers(
 }
 
 /// Origins of a statement's files; `None` is the build context.
-fn sources(statement: &Statement) -> Vec<(Option<&str>, &Position)> {
+fn sources(statement: &PlacedInstruction) -> Vec<(Option<&str>, &Position)> {
     let position = &statement.position;
     match &statement.instruction {
         Instruction::Add(transfer) | Instruction::Copy(transfer) => {
@@ -222,16 +222,16 @@ fn sources(statement: &Statement) -> Vec<(Option<&str>, &Position)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dockerfile::options::{NamedContext, Surroundings};
+    use crate::dockerfile::options::{DockerfileSurroundings, NamedContext};
 
     fn planned(text: &str, target: Option<&str>) -> Result<Vec<String>, String> {
-        let around = Surroundings {
+        let around = DockerfileSurroundings {
             contexts: [
                 ("ctx".to_owned(), NamedContext::Folder("/c".into())),
                 ("other".to_owned(), NamedContext::Image("image:1".to_owned())),
             ]
             .into(),
-            ..Surroundings::default()
+            ..DockerfileSurroundings::default()
         };
         let parsed = Dockerfile::parse(text).map_err(|problem| problem.message)?;
         let scope = Scope::of(&parsed, &around).map_err(|problem| problem.message)?;
@@ -292,7 +292,7 @@ mod tests {
     fn images_have_the_platform_of_what_needs_them() {
         let text = "FROM --platform=linux/s390x x\nCOPY --from=img / /\n";
         let dockerfile = Dockerfile::parse(text).unwrap();
-        let around = Surroundings::default();
+        let around = DockerfileSurroundings::default();
         let scope = Scope::of(&dockerfile, &around).unwrap();
         let plan = plan(&dockerfile, &scope, None, &Triggers::new()).unwrap();
         let images = [("x", "linux/s390x"), ("img", "linux/riscv64")];
@@ -312,7 +312,7 @@ mod tests {
     fn a_stage_that_only_triggers_need_may_have_triggers_itself() {
         let text = "FROM y AS c\nFROM second AS b\nFROM first\n";
         let parsed = Dockerfile::parse(text).unwrap();
-        let scope = Scope::of(&parsed, &Surroundings::default()).unwrap();
+        let scope = Scope::of(&parsed, &DockerfileSurroundings::default()).unwrap();
         let mut asked = Vec::new();
         let triggers_of = |name: &str, _: &PlannedStage| {
             asked.push(name.to_owned());

@@ -14,11 +14,11 @@ const MOST: usize = 10_000;
 /// Patterns, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Patterns {
-    patterns: Vec<Pattern>,
+    patterns: Vec<IgnorePattern>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Pattern {
+struct IgnorePattern {
     /// True for `!`: matching paths stay.
     exception: bool,
     /// Literal prefix before the first wildcard.
@@ -77,7 +77,7 @@ impl Patterns {
         let glob = Glob::deep(&clean).map_err(|_bad| format!("{text:?} is not a pattern"))?;
         let special = clean.find(['*', '?', '[', '\\']).unwrap_or(clean.len());
         let beginning = clean[..special].to_owned();
-        self.patterns.push(Pattern { exception, beginning, glob });
+        self.patterns.push(IgnorePattern { exception, beginning, glob });
         Ok(())
     }
 
@@ -124,7 +124,7 @@ impl Patterns {
     }
 }
 
-impl Pattern {
+impl IgnorePattern {
     fn matches(&self, path: &str) -> bool {
         path.starts_with(&self.beginning) && self.glob.matches(path)
     }

@@ -43,5 +43,5 @@ pub mod syntax;
 
 pub use evaluate::{Applied, ConfigDocument, StageState};
 pub use model::Dockerfile;
-pub use options::BuildOptions;
+pub use options::ImageBuildOptions;
 pub use scope::Scope;

@@ -13,7 +13,7 @@ pub struct Dockerfile {
     /// Directives in the comments at the top.
     pub directives: Directives,
     /// The ARGs before the first FROM.
-    pub arguments: Vec<Statement>,
+    pub arguments: Vec<PlacedInstruction>,
     /// Stages; at least one.
     pub stages: Vec<Stage>,
 }
@@ -50,7 +50,7 @@ pub struct Stage {
     /// Position of FROM.
     pub position: Position,
     /// Instructions.
-    pub statements: Vec<Statement>,
+    pub statements: Vec<PlacedInstruction>,
 }
 
 impl Stage {
@@ -88,7 +88,7 @@ impl Position {
 
 /// An instruction and its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Statement {
+pub struct PlacedInstruction {
     /// Position.
     pub position: Position,
     /// Instruction as parsed.
@@ -99,15 +99,15 @@ pub struct Statement {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Instruction {
     /// ADD.
-    Add(Transfer),
+    Add(CopyInstruction),
     /// ARG.
-    Arg(Vec<Argument>),
+    Arg(Vec<ArgDeclaration>),
     /// CMD.
-    Cmd(Command),
+    Cmd(CommandForm),
     /// COPY.
-    Copy(Transfer),
+    Copy(CopyInstruction),
     /// ENTRYPOINT.
-    Entrypoint(Command),
+    Entrypoint(CommandForm),
     /// ENV.
     Env(Vec<(String, String)>),
     /// EXPOSE.
@@ -136,7 +136,7 @@ pub enum Instruction {
 
 /// A declaration of ARG.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Argument {
+pub struct ArgDeclaration {
     /// Name.
     pub name: String,
     /// Default value, not expanded.
@@ -145,7 +145,7 @@ pub struct Argument {
 
 /// A command in exec or shell form.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
+pub enum CommandForm {
     /// `["program", "argument"]`.
     Exec(Vec<String>),
     /// A line for the stage's SHELL.
@@ -158,18 +158,18 @@ pub struct Trigger {
     /// The instruction's text as the configuration keeps it.
     pub text: String,
     /// Parsed instruction, which shows the needed stages.
-    pub statement: Box<Statement>,
+    pub statement: Box<PlacedInstruction>,
 }
 
 /// RUN.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
     /// The command.
-    pub command: Command,
+    pub command: CommandForm,
     /// Here-documents, in order.
     pub documents: Vec<HereDocument>,
     /// `--mount`.
-    pub mounts: Vec<Mount>,
+    pub mounts: Vec<MountFlag>,
     /// `--network`.
     pub network: Option<RunNetwork>,
 }
@@ -201,7 +201,7 @@ impl HereDocument {
 
 /// `--mount`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mount {
+pub struct MountFlag {
     /// Kind.
     pub kind: MountKind,
     /// The stage, image or context whose files are mounted.
@@ -227,7 +227,7 @@ pub enum MountKind {
 
 /// COPY or ADD.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transfer {
+pub struct CopyInstruction {
     /// `--from`: a stage, image or context.
     pub from: Option<String>,
     /// Sources in order, not expanded.
@@ -269,7 +269,7 @@ pub enum Healthcheck {
     /// `CMD`.
     Check {
         /// Command of the check.
-        command: Command,
+        command: CommandForm,
         /// `--interval`, in nanoseconds; 0 where nothing is said.
         interval: u64,
         /// `--timeout`, in nanoseconds.

@@ -10,7 +10,7 @@ use crate::image::platform::Platform;
 
 /// Options for building an image.
 #[derive(Debug, Clone)]
-pub struct BuildOptions {
+pub struct ImageBuildOptions {
     /// Location of the build context.
     pub context: ContextLocation,
     /// The Dockerfile; none is the file `Dockerfile` at the context's top.
@@ -48,7 +48,7 @@ pub struct BuildOptions {
     pub source_date_epoch: u64,
 }
 
-impl BuildOptions {
+impl ImageBuildOptions {
     /// Options for building the `Dockerfile` of a folder, with the folder as context, for this
     /// machine.
     pub fn of_folder(folder: &Path) -> Self {
@@ -72,9 +72,9 @@ impl BuildOptions {
     }
 
     /// Returns the inputs of evaluation beside the Dockerfile.
-    pub fn surroundings(&self) -> Surroundings {
+    pub fn surroundings(&self) -> DockerfileSurroundings {
         let host = Platform::host();
-        Surroundings {
+        DockerfileSurroundings {
             arguments: self.arguments.clone(),
             target_platform: self.platform.clone().unwrap_or_else(|| host.clone()),
             build_platform: host,
@@ -138,7 +138,7 @@ pub enum NamedContext {
 
 /// Inputs of evaluating a Dockerfile beside its text.
 #[derive(Debug, Clone)]
-pub struct Surroundings {
+pub struct DockerfileSurroundings {
     /// Build arguments.
     pub arguments: BTreeMap<String, String>,
     /// Platform of the image.
@@ -153,7 +153,7 @@ pub struct Surroundings {
     pub source_date_epoch: u64,
 }
 
-impl Default for Surroundings {
+impl Default for DockerfileSurroundings {
     fn default() -> Self {
         Self {
             arguments: BTreeMap::new(),

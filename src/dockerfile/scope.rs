@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::expand::{Expander, expand};
-use super::model::{Argument, Dockerfile, Instruction, Position, Stage};
-use super::options::{NamedContext, Surroundings};
-use super::step::Origin;
+use super::model::{ArgDeclaration, Dockerfile, Instruction, Position, Stage};
+use super::options::{DockerfileSurroundings, NamedContext};
+use super::step::CopyOrigin;
 use crate::image::platform::{Platform, PlatformError};
 use crate::image::reference::ImageRef;
 use crate::package::Problem;
@@ -66,7 +66,7 @@ impl Base {
 
 impl Scope {
     /// Makes the scope of a Dockerfile.
-    pub fn of(dockerfile: &Dockerfile, around: &Surroundings) -> Result<Self, Problem> {
+    pub fn of(dockerfile: &Dockerfile, around: &DockerfileSurroundings) -> Result<Self, Problem> {
         let label = dockerfile.stages.last().map(Stage::label).unwrap_or_default();
         let target = around.target.clone().unwrap_or(label);
         let mut scope = Self {
@@ -120,7 +120,7 @@ impl Scope {
         self.given.keys().map(String::as_str).filter(|name| !is_known(name)).collect()
     }
 
-    fn declare(&mut self, argument: &Argument, position: &Position) -> Result<(), Problem> {
+    fn declare(&mut self, argument: &ArgDeclaration, position: &Position) -> Result<(), Problem> {
         let name = self.expanded(&argument.name, position)?;
         check_name(&name, argument, position)?;
         let value = match (self.given.get(&name), &argument.default) {
@@ -203,15 +203,21 @@ impl Scope {
 
     /// Resolves the value of `--from` or `from=` in a stage, given by its number: a context, an earlier stage by
     /// name or number, or an image.
-    pub fn origin(&self, from: &str, stage: usize, position: &Position) -> Result<Origin, Problem> {
+    pub fn origin(
+        &self,
+        from: &str,
+        stage: usize,
+        position: &Position,
+    ) -> Result<CopyOrigin, Problem> {
         if from.contains('$') {
-            let message = format!("the source {from} is a variable, which from can't have");
+            let message =
+                format!("the source {from} is a variable, which --from and from= do not allow");
             return Err(position
                 .problem(message)
                 .hint("name a stage for it: ARG before the first FROM, then FROM $… AS name"));
         }
         if let Some((name, _)) = self.context(from) {
-            return Ok(Origin::Named(name.clone()));
+            return Ok(CopyOrigin::Named(name.clone()));
         }
         let later = || {
             let message =
@@ -221,16 +227,18 @@ impl Scope {
         let (above, rest) = self.stages.split_at(stage.min(self.stages.len()));
         let called = |known: &Option<String>| is_called(known.as_ref(), from);
         if let Some(number) = above.iter().rposition(called) {
-            return Ok(Origin::Stage(number));
+            return Ok(CopyOrigin::Stage(number));
         }
         if rest.iter().any(called) {
             return Err(later());
         }
-        let Ok(number) = from.parse::<usize>() else { return Ok(Origin::Image(from.to_owned())) };
+        let Ok(number) = from.parse::<usize>() else {
+            return Ok(CopyOrigin::Image(from.to_owned()));
+        };
         match above.get(number) {
             // Whatever it is called by.
             Some(Some(name)) if self.context(name).is_some() => self.origin(name, stage, position),
-            Some(_) => Ok(Origin::Stage(number)),
+            Some(_) => Ok(CopyOrigin::Stage(number)),
             None if number < self.stages.len() => Err(later()),
             None => {
                 let last = self.stages.len() - 1;
@@ -243,7 +251,7 @@ impl Scope {
 /// Refuses an ARG whose expanded name is not a valid name.
 pub(super) fn check_name(
     name: &str,
-    argument: &Argument,
+    argument: &ArgDeclaration,
     position: &Position,
 ) -> Result<(), Problem> {
     if name.is_empty() || name.contains(['=', '\0']) {
@@ -258,7 +266,7 @@ fn is_called(known: Option<&String>, name: &str) -> bool {
 }
 
 /// The arguments that FROM may use, and stages may declare, without anybody having given them.
-fn predefined(around: &Surroundings, target: String) -> BTreeMap<String, String> {
+fn predefined(around: &DockerfileSurroundings, target: String) -> BTreeMap<String, String> {
     let mut values = BTreeMap::from([("TARGETSTAGE".to_owned(), target)]);
     for (prefix, platform) in
         [("BUILD", &around.build_platform), ("TARGET", &around.target_platform)]

@@ -11,7 +11,7 @@ use crate::source::GitSelection;
 
 /// An instruction that may change files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Step {
+pub enum LayerStep {
     /// RUN.
     Run(RunStep),
     /// COPY and ADD.
@@ -26,7 +26,7 @@ pub struct RunStep {
     /// The program and its arguments; the shell form has the stage's SHELL in front.
     pub command: Vec<String>,
     /// Here-documents that the command finds as executable files: `/dev/pipes/<name>`, read-only.
-    pub documents: Vec<Document>,
+    pub documents: Vec<StepDocument>,
     /// Variables of the command, including build arguments.
     pub environment: Vec<(String, String)>,
     /// Proxy variables of the command, which do not affect its result: they are part of no cache
@@ -44,7 +44,7 @@ pub struct RunStep {
 
 /// A here-document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Document {
+pub struct StepDocument {
     /// The name after `<<`: for COPY and ADD the file's name.
     pub name: String,
     /// Text, expanded unless the name was quoted.
@@ -68,7 +68,7 @@ pub enum RunMount {
     /// Files of the context, a stage or an image. Writes are lost.
     Bind {
         /// Origin of the files.
-        from: Origin,
+        from: CopyOrigin,
         /// Path relative to the origin's root.
         source: String,
         /// Absolute path.
@@ -85,7 +85,7 @@ pub enum RunMount {
         /// Sharing between concurrent commands.
         sharing: Sharing,
         /// Initial content of an empty cache, and the path in its origin.
-        from: Option<(Origin, String)>,
+        from: Option<(CopyOrigin, String)>,
         /// Folder of the cache to mount, for a cache without initial content; none for the whole
         /// cache.
         source: Option<String>,
@@ -146,7 +146,7 @@ pub enum Sharing {
 
 /// Origin of files.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Origin {
+pub enum CopyOrigin {
     /// The build context.
     Context,
     /// Number of a stage.
@@ -161,7 +161,7 @@ pub enum Origin {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopyStep {
     /// Origin of the files of [`CopySource::Path`].
-    pub from: Origin,
+    pub from: CopyOrigin,
     /// Sources, in this order.
     pub sources: Vec<CopySource>,
     /// Destination, absolute and normal; with a trailing slash if the destination must be a folder.
@@ -206,7 +206,7 @@ pub enum CopySource {
     /// A git repository to check out.
     Git(GitSelection),
     /// A here-document.
-    Document(Document),
+    Document(StepDocument),
 }
 
 /// A folder to be there.

@@ -8,14 +8,14 @@ use crate::base::total::total;
 use crate::package::PackageId;
 use crate::package::paths::{active_id, bootstrap_id, is_late};
 use crate::store::signature::SUFFIX;
-use crate::store::{Backend, LOCK_FILE, Listed, StoreError, Transfer};
+use crate::store::{Backend, LOCK_FILE, Listed, StoreError, StoreTransfer};
 
 /// Name of lists in events.
 pub(super) const SUBJECT: &str = "cache";
 
 /// Sizes of an archive and its accompanying files, in bytes; `None` for missing ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Parts {
+pub struct PartSizes {
     /// Archive.
     pub archive: Option<u64>,
     /// Sum.
@@ -30,7 +30,7 @@ pub struct Parts {
 
 /// Kind of a single object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ArtifactKind {
     /// A source.
     Source,
     /// A file of builder images.
@@ -43,11 +43,11 @@ pub enum Kind {
 
 /// Contents of a store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Contents {
+pub struct StoreContents {
     /// Packages.
-    pub packages: BTreeMap<PackageId, Parts>,
+    pub packages: BTreeMap<PackageId, PartSizes>,
     /// Bootstraps by their ids.
-    pub bootstraps: BTreeMap<String, Parts>,
+    pub bootstraps: BTreeMap<String, PartSizes>,
     /// Sources.
     pub sources: Vec<Listed>,
     /// Files of builder images.
@@ -56,10 +56,10 @@ pub struct Contents {
     pub strays: Vec<Listed>,
 }
 
-impl Contents {
+impl StoreContents {
     /// Lists a store.
     pub fn list(backend: &dyn Backend, observer: &dyn Observer) -> Result<Self, StoreError> {
-        let transfer = Transfer { subject: SUBJECT, observer };
+        let transfer = StoreTransfer { subject: SUBJECT, observer };
         Ok(Self::of(backend.list(None, &transfer)?))
     }
 
@@ -70,10 +70,10 @@ impl Contents {
                 continue;
             }
             match kind(object.key.as_str()) {
-                Kind::Source => found.sources.push(object),
-                Kind::Image => found.images.push(object),
-                Kind::Known => {}
-                Kind::Stray => found.strays.push(object),
+                ArtifactKind::Source => found.sources.push(object),
+                ArtifactKind::Image => found.images.push(object),
+                ArtifactKind::Known => {}
+                ArtifactKind::Stray => found.strays.push(object),
             }
         }
         found
@@ -118,7 +118,7 @@ impl Contents {
     }
 }
 
-impl Parts {
+impl PartSizes {
     /// Bytes of all files.
     pub fn bytes(&self) -> u64 {
         let parts = [self.archive, self.sum, self.signature, self.record, self.list];
@@ -135,16 +135,16 @@ pub(super) fn is_hex(text: &str, length: usize) -> bool {
 }
 
 /// Kind of an object that does not belong to a package or a bootstrap.
-fn kind(name: &str) -> Kind {
+fn kind(name: &str) -> ArtifactKind {
     let is_sum = |prefix: &str, suffix: &str| {
         let sum = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(suffix));
         sum.is_some_and(|sum| is_hex(sum, 40))
     };
     if is_sum("sources/sha1/", "") || is_sum("sources/bundles/", ".bundle") {
-        return Kind::Source;
+        return ArtifactKind::Source;
     }
     if name.starts_with("images/") {
-        return Kind::Image;
+        return ArtifactKind::Image;
     }
     let own = [INDEX_JSON, INDEX_PAGE, LOCK_FILE];
     let folders = ["package_lists/", "complete/", "sha1/", "bundles/", "git/"];
@@ -157,18 +157,18 @@ fn kind(name: &str) -> Kind {
         || is_late(strip(name, &[".sha256", SUFFIX]))
         || is_latest(name)
     {
-        return Kind::Known;
+        return ArtifactKind::Known;
     }
-    Kind::Stray
+    ArtifactKind::Stray
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn contents(names: &[&str]) -> Contents {
+    fn contents(names: &[&str]) -> StoreContents {
         let listed = names.iter().zip(1..);
-        Contents::of(
+        StoreContents::of(
             listed.map(|(name, size)| Listed { key: name.parse().unwrap(), size }).collect(),
         )
     }
@@ -193,7 +193,7 @@ mod tests {
         let parts = found.packages[&"a--1".parse().unwrap()];
         assert_eq!(
             parts,
-            Parts {
+            PartSizes {
                 archive: Some(1),
                 sum: Some(2),
                 signature: Some(3),
@@ -209,14 +209,14 @@ mod tests {
 
     #[test]
     fn sizes_that_a_store_makes_up_are_no_fault_of_ours() {
-        let parts = Parts { archive: Some(u64::MAX), sum: Some(1), ..Parts::default() };
+        let parts = PartSizes { archive: Some(u64::MAX), sum: Some(1), ..PartSizes::default() };
         assert_eq!(parts.bytes(), u64::MAX);
     }
 
     #[test]
     fn what_has_another_form_is_a_stray() {
         let known = ["index.json", "index.html", "packages/a/latest", "package_lists/x.json"];
-        assert_eq!(contents(&known), Contents::default());
+        assert_eq!(contents(&known), StoreContents::default());
         for name in [
             "packages/b/a--1.tar.xz",
             "packages/a--1.tar.xz",

@@ -8,7 +8,7 @@ use crate::build::project::ProjectError;
 use crate::build::upload::{UnprovenError, UploadError};
 use crate::package::ImageName;
 use crate::source::SourceError;
-use crate::store::{FailureKind, KeyError, StoreError};
+use crate::store::{FailureKind, ObjectKeyError, StoreError};
 
 /// An artifact cannot be exchanged.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +45,7 @@ pub enum ExchangeError {
     Store(#[from] StoreError),
     /// A name is not valid in a store.
     #[error(transparent)]
-    Key(#[from] KeyError),
+    Key(#[from] ObjectKeyError),
     /// The tree's cache cannot be written.
     #[error(transparent)]
     Project(Box<ProjectError>),

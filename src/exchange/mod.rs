@@ -20,11 +20,11 @@ mod push;
 mod verify;
 mod wanted;
 
-pub use contents::{Contents, Kind, Parts};
+pub use contents::{ArtifactKind, PartSizes, StoreContents};
 pub use failure::{ExchangeError, ExchangeFailure};
-pub use index::{Index, IndexError, Replaced, read_index, write_index};
+pub use index::{IndexError, Replaced, StoreIndex, read_index, write_index};
 pub use names::{INDEX_JSON, INDEX_PAGE};
-pub use pull::{Pulled, pull};
-pub use push::{Pushed, push};
-pub use verify::{Fault, FaultKind, Verified, verify};
-pub use wanted::{Selection, WantedArtifacts};
+pub use pull::{PullReport, pull};
+pub use push::{PushReport, push};
+pub use verify::{ArtifactFault, FaultKind, Verified, verify};
+pub use wanted::{PackageSelection, WantedArtifacts};

@@ -5,19 +5,19 @@ use super::wanted::{ExchangeItem, WantedArtifacts, WantedBootstrap};
 use crate::artifact::repository::RepositoryError;
 use crate::artifact::shared_cache::{SOURCES, SharedCache, SharedCaches};
 use crate::base::causes::with_causes;
-use crate::base::event::{Event, Observer, Outcome};
+use crate::base::event::{Event, Observer, PackageOutcome};
 use crate::base::parallel;
 use crate::bootstrap::{SupplyError, bring_bootstrap};
 use crate::build::project::Project;
 use crate::package::PackageId;
 use crate::package::contents::check;
 use crate::source::{self, FetchOptions, SourceProblem, SourceRequest};
-use crate::store::{FailureKind, Reach, Transfer};
+use crate::store::{FailureKind, Reach, StoreTransfer};
 use crate::tree::PackageKey;
 
 /// Result of a pull.
 #[derive(Debug, Default)]
-pub struct Pulled {
+pub struct PullReport {
     /// Number of fetched artifacts.
     pub fetched: usize,
     /// Number of artifacts that the tree's cache had already.
@@ -30,7 +30,7 @@ pub struct Pulled {
     pub failures: Vec<ExchangeFailure>,
 }
 
-enum Got {
+enum PullOutcome {
     Fetched,
     Present,
     Missing,
@@ -53,7 +53,7 @@ pub fn pull(
     caches: &SharedCaches,
     threads: usize,
     observer: &dyn Observer,
-) -> Pulled {
+) -> PullReport {
     let mut here = project.fetch_options().clone();
     here.offline = true;
     here.only_mirrors = false;
@@ -70,13 +70,13 @@ pub fn pull(
     let sources = sources.map(|request| ExchangeItem::Source(vec![request]));
     let items: Vec<_> = packages.chain(bootstraps).chain(sources).collect();
     let results = parallel::each(&items, threads, observer, |item| run.fetch(item));
-    let mut pulled = Pulled::default();
+    let mut pulled = PullReport::default();
     for (item, result) in items.iter().zip(results) {
         match result {
-            Some(Ok(Got::Fetched)) => pulled.fetched += 1,
-            Some(Ok(Got::Present)) => pulled.present += 1,
-            Some(Ok(Got::Missing)) => pulled.missing.push(item.name()),
-            Some(Ok(Got::Skipped)) => pulled.skipped += 1,
+            Some(Ok(PullOutcome::Fetched)) => pulled.fetched += 1,
+            Some(Ok(PullOutcome::Present)) => pulled.present += 1,
+            Some(Ok(PullOutcome::Missing)) => pulled.missing.push(item.name()),
+            Some(Ok(PullOutcome::Skipped)) => pulled.skipped += 1,
             Some(Err(error)) => pulled.failures.push(ExchangeFailure::new(&item.name(), "", error)),
             None => {}
         }
@@ -85,18 +85,18 @@ pub fn pull(
 }
 
 impl PullRun<'_> {
-    fn fetch(&self, item: &ExchangeItem<'_>) -> Result<Got, ExchangeError> {
+    fn fetch(&self, item: &ExchangeItem<'_>) -> Result<PullOutcome, ExchangeError> {
         let got = match item {
             ExchangeItem::Package(key, id) => self.fetch_package(key, id),
             ExchangeItem::Bootstrap(bootstrap) => self.fetch_bootstrap(bootstrap),
             ExchangeItem::Source(requests) => self.fetch_source(requests[0]),
             // Ids contain the ids of builder images, so these were fetched with the ids.
-            ExchangeItem::Builder(_) => Ok(Got::Present),
+            ExchangeItem::Builder(_) => Ok(PullOutcome::Present),
         }?;
         // A cache that is not asked any more may have had it.
         let is_any_skipped = || self.readable.iter().any(|(_, reach)| reach.is_skipped());
         Ok(match got {
-            Got::Missing if is_any_skipped() => Got::Skipped,
+            PullOutcome::Missing if is_any_skipped() => PullOutcome::Skipped,
             got => got,
         })
     }
@@ -140,7 +140,11 @@ impl PullRun<'_> {
         failed.map_or(Ok(false), Err)
     }
 
-    fn fetch_package(&self, key: &PackageKey, id: &PackageId) -> Result<Got, ExchangeError> {
+    fn fetch_package(
+        &self,
+        key: &PackageKey,
+        id: &PackageId,
+    ) -> Result<PullOutcome, ExchangeError> {
         let limits = self.project.archive_limits();
         let brought = self.project.bring(key, id, self.observer, |archive| {
             let ask = |cache: &SharedCache| {
@@ -150,13 +154,13 @@ impl PullRun<'_> {
             self.first(&id.to_string(), ask, RepositoryError::kind)
         })?;
         Ok(match brought {
-            Some(Outcome::Cached) => Got::Present,
-            Some(_) => Got::Fetched,
-            None => Got::Missing,
+            Some(PackageOutcome::Cached) => PullOutcome::Present,
+            Some(_) => PullOutcome::Fetched,
+            None => PullOutcome::Missing,
         })
     }
 
-    fn fetch_bootstrap(&self, bootstrap: &WantedBootstrap) -> Result<Got, ExchangeError> {
+    fn fetch_bootstrap(&self, bootstrap: &WantedBootstrap) -> Result<PullOutcome, ExchangeError> {
         let (id, active) = (bootstrap.id.as_str(), &bootstrap.active);
         let (cache, limits) = (&self.project.cache, self.project.archive_limits());
         let folder = cache.bootstraps();
@@ -173,20 +177,20 @@ impl PullRun<'_> {
                 })
             })?;
         Ok(match was_there {
-            Some(true) => Got::Present,
-            Some(false) => Got::Fetched,
-            None => Got::Missing,
+            Some(true) => PullOutcome::Present,
+            Some(false) => PullOutcome::Fetched,
+            None => PullOutcome::Missing,
         })
     }
 
-    fn fetch_source(&self, request: &SourceRequest) -> Result<Got, ExchangeError> {
+    fn fetch_source(&self, request: &SourceRequest) -> Result<PullOutcome, ExchangeError> {
         let id = source::identify(request, &self.here, self.observer)?;
         if source::fetch(request, &id, &self.here, self.observer).is_ok() {
-            return Ok(Got::Present);
+            return Ok(PullOutcome::Present);
         }
-        let Some(key) = request.mirror_key() else { return Ok(Got::Missing) };
+        let Some(key) = request.mirror_key() else { return Ok(PullOutcome::Missing) };
         let subject = request.subject();
-        let transfer = Transfer { subject: &subject, observer: self.observer };
+        let transfer = StoreTransfer { subject: &subject, observer: self.observer };
         let ask = |cache: &SharedCache| -> Result<bool, ExchangeError> {
             let store = cache.store().folder(SOURCES);
             match store.backend().head(&key, &transfer) {
@@ -209,6 +213,6 @@ impl PullRun<'_> {
             }
         };
         let found = self.first(&subject, ask, ExchangeError::kind)?;
-        Ok(if found { Got::Fetched } else { Got::Missing })
+        Ok(if found { PullOutcome::Fetched } else { PullOutcome::Missing })
     }
 }

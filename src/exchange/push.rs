@@ -22,11 +22,11 @@ use crate::build::upload::{Evidence, PackageUpload, SourceUpload, unknown};
 use crate::package::paths::{bootstrap_path, package_path};
 use crate::package::{ImageName, PackageId};
 use crate::source::{self, FetchOptions, SourceRequest};
-use crate::store::{Key, Put, Reach, Transfer};
+use crate::store::{ObjectKey, Put, Reach, StoreTransfer};
 
 /// Result of a push at one store.
 #[derive(Debug, Default)]
-pub struct Pushed {
+pub struct PushReport {
     /// Name of the store.
     pub store: String,
     /// Number of artifacts that the store has taken.
@@ -42,7 +42,7 @@ pub struct Pushed {
 }
 
 /// Result for one artifact at one store.
-enum Sent {
+enum PushOutcome {
     Taken(u64),
     Present,
     Skipped,
@@ -71,10 +71,12 @@ pub fn push(
     evidence: Evidence<'_>,
     (threads, scratch): (usize, &Path),
     observer: &dyn Observer,
-) -> Vec<Pushed> {
+) -> Vec<PushReport> {
     let targets: Vec<_> = caches.iter().filter(|cache| cache.writes()).collect();
-    let mut pushed: Vec<Pushed> =
-        targets.iter().map(|cache| Pushed { store: cache.name(), ..Pushed::default() }).collect();
+    let mut pushed: Vec<PushReport> = targets
+        .iter()
+        .map(|cache| PushReport { store: cache.name(), ..PushReport::default() })
+        .collect();
     let mut here = project.fetch_options().clone();
     here.offline = true;
     here.only_mirrors = false;
@@ -86,13 +88,13 @@ pub fn push(
     for (item, results) in items.iter().zip(results) {
         for (pushed, result) in pushed.iter_mut().zip(results.into_iter().flatten()) {
             match result {
-                Sent::Taken(bytes) => {
+                PushOutcome::Taken(bytes) => {
                     pushed.sent += 1;
                     pushed.bytes += bytes;
                 }
-                Sent::Present => pushed.present += 1,
-                Sent::Skipped => pushed.skipped += 1,
-                Sent::Failed(error) => {
+                PushOutcome::Present => pushed.present += 1,
+                PushOutcome::Skipped => pushed.skipped += 1,
+                PushOutcome::Failed(error) => {
                     pushed.failures.push(ExchangeFailure::new(&item.name(), &pushed.store, error));
                 }
             }
@@ -111,7 +113,7 @@ impl<'w> PushRun<'w> {
         };
         let bootstraps = wanted.bootstraps.iter().filter(is_there);
         // Several packages may name one source, of which not all have fetched it.
-        let mut sources: BTreeMap<Key, Vec<&SourceRequest>> = BTreeMap::new();
+        let mut sources: BTreeMap<ObjectKey, Vec<&SourceRequest>> = BTreeMap::new();
         for request in &wanted.sources {
             if let Some(key) = request.mirror_key() {
                 sources.entry(key).or_default().push(request);
@@ -126,7 +128,7 @@ impl<'w> PushRun<'w> {
     }
 
     /// Sends an artifact to each store.
-    fn send(&self, item: &ExchangeItem<'_>) -> Vec<Sent> {
+    fn send(&self, item: &ExchangeItem<'_>) -> Vec<PushOutcome> {
         match item {
             ExchangeItem::Package(_, id) => self.send_package(id),
             ExchangeItem::Bootstrap(bootstrap) => self.send_bootstrap(bootstrap),
@@ -141,11 +143,11 @@ impl<'w> PushRun<'w> {
         what: &str,
         size: u64,
         mut ask: impl FnMut(&SharedCache) -> Result<Option<Published>, ExchangeError>,
-    ) -> Vec<Sent> {
+    ) -> Vec<PushOutcome> {
         let mut results = Vec::new();
         for (cache, reach) in &self.targets {
             if reach.is_skipped() {
-                results.push(Sent::Skipped);
+                results.push(PushOutcome::Skipped);
                 continue;
             }
             let result = ask(cache);
@@ -157,10 +159,10 @@ impl<'w> PushRun<'w> {
                 Ok(Some(Published::Written)) => {
                     let (subject, place) = (what.to_owned(), cache.name());
                     self.observer.event(Event::Sent { subject, place, bytes: size });
-                    Sent::Taken(size)
+                    PushOutcome::Taken(size)
                 }
-                Ok(Some(Published::WasThere) | None) => Sent::Present,
-                Err(error) => Sent::Failed(error),
+                Ok(Some(Published::WasThere) | None) => PushOutcome::Present,
+                Err(error) => PushOutcome::Failed(error),
             });
         }
         results
@@ -173,7 +175,7 @@ impl<'w> PushRun<'w> {
         what: &str,
         archive: &Path,
         reason: impl Fn() -> Option<ExchangeError>,
-    ) -> Vec<Sent> {
+    ) -> Vec<PushOutcome> {
         let uploading = WithoutDownloads(self.observer);
         self.at_each(what, 0, |cache| {
             let sum = self.evidence.sum(archive)?;
@@ -185,11 +187,11 @@ impl<'w> PushRun<'w> {
     }
 
     /// Sends the image of a `docker/` folder, if this machine has built it.
-    fn send_builder(&self, name: &ImageName) -> Vec<Sent> {
+    fn send_builder(&self, name: &ImageName) -> Vec<PushOutcome> {
         let upload = match self.project.builder_upload(name, self.observer) {
             Ok(Some(upload)) => upload,
             Ok(None) => return Vec::new(),
-            Err(error) => return vec![Sent::Failed(error.into())],
+            Err(error) => return vec![PushOutcome::Failed(error.into())],
         };
         let observer = WithoutDownloads(self.observer);
         let what = upload.publication.documents.last().cloned().unwrap_or_default();
@@ -205,7 +207,7 @@ impl<'w> PushRun<'w> {
         })
     }
 
-    fn send_package(&self, id: &PackageId) -> Vec<Sent> {
+    fn send_package(&self, id: &PackageId) -> Vec<PushOutcome> {
         let archive = self.project.cache.archive(id);
         let what = package_path(id);
         let limits = self.project.archive_limits();
@@ -224,7 +226,7 @@ impl<'w> PushRun<'w> {
         })
     }
 
-    fn send_bootstrap(&self, bootstrap: &WantedBootstrap) -> Vec<Sent> {
+    fn send_bootstrap(&self, bootstrap: &WantedBootstrap) -> Vec<PushOutcome> {
         let id = bootstrap.id.as_str();
         let what = bootstrap_path(id);
         let archive = self.project.cache.root().join(&what);
@@ -250,7 +252,7 @@ impl<'w> PushRun<'w> {
 
     /// Sends a source from the first package with a local copy; sources without a local copy are
     /// skipped.
-    fn send_source(&self, requests: &[&SourceRequest]) -> Vec<Sent> {
+    fn send_source(&self, requests: &[&SourceRequest]) -> Vec<PushOutcome> {
         let uploading = WithoutDownloads(self.observer);
         let fetched = requests.iter().find_map(|request| {
             let id = source::identify(request, &self.here, &uploading).ok()?;
@@ -262,7 +264,7 @@ impl<'w> PushRun<'w> {
         let size = fs_err::metadata(fetched.path()).map_or(0, |data| data.len());
         let subject = request.subject();
         self.at_each(&what, size, |cache| {
-            let transfer = Transfer { subject: &subject, observer: &uploading };
+            let transfer = StoreTransfer { subject: &subject, observer: &uploading };
             let store = cache.store().folder(SOURCES);
             let put = upload.upload(store.backend(), self.scratch, &self.here, &transfer)?;
             let is_new = put == Put::Written;

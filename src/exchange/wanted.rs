@@ -12,7 +12,7 @@ use crate::tree::{PackageKey, TreeError, TreeSet};
 
 /// Selection of packages.
 #[derive(Debug, Clone, Default)]
-pub struct Selection {
+pub struct PackageSelection {
     /// Packages, with all their requirements; if empty, the packages of tree variants.
     pub packages: Vec<PackageName>,
     /// Variant of the packages, or of the tree; `None` for all.
@@ -71,7 +71,7 @@ impl WantedArtifacts {
     /// Resolves a selection. Missing images are pulled, but not built.
     pub fn of(
         project: &Project,
-        selection: &Selection,
+        selection: &PackageSelection,
         observer: &dyn Observer,
     ) -> Result<Self, ProjectError> {
         let sets = if selection.packages.is_empty() {

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use super::LIMITS;
-use super::guarded_folder::{GuardedFolder, Listing, What};
+use super::guarded_folder::{GuardedFolder, UnpackedListing, What};
 use super::model::Directory;
-use super::recipe::{Entry, Recipe};
+use super::recipe::{Recipe, RecipeEntry};
 use crate::archive::{
-    EntryKind, EntryPath, LayerOptions, Limits, Owners, PackError, PackOptions, PackageEntry,
-    PackageIndex, UnpackError, Whiteouts, pack_package, unpack_layer, unpack_package,
-    unpack_source_archive, verify_package,
+    ArchiveLimits, EntryKind, EntryPath, LayerOptions, PackError, PackOptions, PackageEntry,
+    PackageIndex, UnpackError, UnpackedOwners, Whiteouts, pack_package, unpack_layer,
+    unpack_package, unpack_source_archive, verify_package,
 };
 
 /// Times that every filesystem supports.
@@ -23,7 +23,7 @@ pub(super) fn layer(data: &[u8]) -> bool {
     // Without devices, whiteouts are files.
     let whiteouts =
         if data.len().is_multiple_of(2) { Whiteouts::Devices } else { Whiteouts::Attributes };
-    let owners = Owners::Single(&mut record);
+    let owners = UnpackedOwners::Single(&mut record);
     let options = LayerOptions { is_plain: false, limits: LIMITS, owners, whiteouts };
     let unpacked = unpack_layer(recipe.tar.as_slice(), &place.folder(), options);
     place.check();
@@ -45,7 +45,7 @@ pub(super) fn layer(data: &[u8]) -> bool {
     }
 }
 
-fn compare(recipe: &Recipe, found: &Listing) {
+fn compare(recipe: &Recipe, found: &UnpackedListing) {
     let model = Directory::of_layer(recipe).expect("what was unpacked can be worked out");
     let wanted = model.listing();
     let paths = |path: &Vec<u8>| path.escape_ascii().to_string();
@@ -125,7 +125,7 @@ fn unpacked_as_verified(package: &[u8], place: &GuardedFolder) -> bool {
     }
 }
 
-fn check_entries(index: &PackageIndex, found: &Listing) {
+fn check_entries(index: &PackageIndex, found: &UnpackedListing) {
     let mut implied: BTreeSet<&[u8]> = found.keys().map(Vec::as_slice).collect();
     for entry in &index.entries {
         let path = &entry.path;
@@ -159,7 +159,8 @@ fn check_entries(index: &PackageIndex, found: &Listing) {
 /// Checks that packing the unpacked files gives a package with the same contents.
 fn packed_again(index: &PackageIndex, place: &GuardedFolder) {
     let mut package = Vec::new();
-    let options = PackOptions { source_date_epoch: 1 << 31, threads: 1, limits: Limits::NONE };
+    let options =
+        PackOptions { source_date_epoch: 1 << 31, threads: 1, limits: ArchiveLimits::NONE };
     match pack_package(&place.folder(), &mut package, &options) {
         // An ordinary user may be unable to read files without permissions.
         Err(PackError::Input(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => {
@@ -168,7 +169,7 @@ fn packed_again(index: &PackageIndex, place: &GuardedFolder) {
         }
         packed => drop(packed.expect("what was unpacked can be packed")),
     }
-    let limits = Limits::default();
+    let limits = ArchiveLimits::default();
     let again = verify_package(package.as_slice(), &limits).expect("what was packed can be read");
     assert_eq!((&again.pkginfo, &again.buildinfo), (&index.pkginfo, &index.buildinfo));
     assert!(again.entries.windows(2).all(|pair| pair[0].path < pair[1].path), "no order");
@@ -216,9 +217,9 @@ pub(super) fn source_tar(data: &[u8]) -> bool {
 }
 
 fn check_source_entry(
-    entry: &Entry,
+    entry: &RecipeEntry,
     recipe: &Recipe,
-    found: &Listing,
+    found: &UnpackedListing,
     named: &mut BTreeSet<Vec<u8>>,
 ) {
     let Some(path) = stripped(&entry.name) else { return };
@@ -233,7 +234,7 @@ fn check_source_entry(
         (b'2', What::Symlink(target)) => *target == entry.link,
         // Of several entries for one folder the last one counts.
         (b'5', What::Directory { opaque: false }) => {
-            let same = |other: &&Entry| stripped(&other.name).as_deref() == Some(&path);
+            let same = |other: &&RecipeEntry| stripped(&other.name).as_deref() == Some(&path);
             let last = recipe.entries.iter().rev().find(same);
             last.is_some_and(|last| there.mode == last.mode & 0o777)
         }

@@ -1,18 +1,19 @@
-//! Dockerfiles and the patterns of `.dockerignore`: what is taken leads nowhere out of an image or a
-//! context, and means the same when it is read again.
+//! Dockerfiles and the patterns of `.dockerignore`: no accepted path leads out of an image or a context,
+//! and an image configuration is the same after writing and reading.
 
 use std::path::Path;
 
 use crate::dockerfile::evaluate::{ConfigDocument, check};
 use crate::dockerfile::ignore::Patterns;
 use crate::dockerfile::model::{Dockerfile, Instruction};
-use crate::dockerfile::options::Surroundings;
-use crate::dockerfile::step::{CopySource, RunMount, Step};
+use crate::dockerfile::options::DockerfileSurroundings;
+use crate::dockerfile::step::{CopySource, LayerStep, RunMount};
 use crate::package::Problem;
 
+/// Target of a whole Dockerfile.
 pub(super) fn dockerfile(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else { return false };
-    let around = Surroundings::default();
+    let around = DockerfileSurroundings::default();
     let read = match Dockerfile::parse(text) {
         Ok(read) => read,
         Err(problem) => return shown(problem, text),
@@ -39,10 +40,10 @@ pub(super) fn dockerfile(data: &[u8]) -> bool {
 }
 
 /// Checks that no step leads out of the image or out of its origins.
-fn stays_inside(step: &Step) {
+fn stays_inside(step: &LayerStep) {
     match step {
-        Step::Folder(step) => normal(&step.path),
-        Step::Copy(step) => {
+        LayerStep::Folder(step) => normal(&step.path),
+        LayerStep::Copy(step) => {
             normal(step.destination.trim_end_matches('/'));
             for source in &step.sources {
                 match source {
@@ -53,7 +54,7 @@ fn stays_inside(step: &Step) {
                 }
             }
         }
-        Step::Run(step) => {
+        LayerStep::Run(step) => {
             normal(&step.workdir);
             assert!(!step.command.is_empty());
             assert!(!step.documents.iter().any(|document| document.name.contains('/')));
@@ -75,6 +76,7 @@ fn stays_inside(step: &Step) {
     }
 }
 
+/// Checks that a path is absolute and has no part `.` or `..`.
 fn normal(path: &str) {
     let plain = |part: &str| !matches!(part, "" | "." | "..");
     assert!(
@@ -84,17 +86,19 @@ fn normal(path: &str) {
     );
 }
 
+/// Checks that a path is relative and has no part `..`.
 fn below(path: &str) {
     assert!(!path.starts_with('/') && !path.split('/').any(|part| part == ".."), "{path:?}");
 }
 
+/// Checks that the report of a problem has no control characters; returns false, as the input was refused.
 fn shown(problem: Problem, text: &str) -> bool {
     let report = problem.in_file(Path::new("Dockerfile"), text).to_string();
     assert!(!report.contains(|letter: char| letter.is_control() && letter != '\n'), "{report:?}");
     false
 }
 
-/// The first line is a path, the others are patterns.
+/// Target of `.dockerignore`: the first line of the input is a path, the others are patterns.
 pub(super) fn dockerignore(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else { return false };
     let (path, text) = text.split_once('\n').unwrap_or(("a/b", text));

@@ -8,8 +8,8 @@ use crate::cli::{config as settings, value};
 use crate::install::PackageInfo;
 use crate::package::contents;
 use crate::package::hash::hash_value;
-use crate::package::json::{Node, canonical};
-use crate::package::{BuildInfo, PackageId, Problem, Source, SourceSpec, TreeInfo, Variant};
+use crate::package::json::{JsonNode, canonical};
+use crate::package::{BuildInfo, PackageId, PackageSource, Problem, SourceSpec, TreeInfo, Variant};
 use crate::tree;
 
 pub(super) fn buildinfo(data: &[u8]) -> bool {
@@ -108,7 +108,7 @@ pub(super) fn config(data: &[u8]) -> bool {
 /// `H` doesn't depend on how a value is written.
 pub(super) fn hash(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else { return false };
-    let placed = match Node::parse(text) {
+    let placed = match JsonNode::parse(text) {
         Ok(node) => node.to_value(),
         Err(problem) => return shown(problem, text),
     };
@@ -119,7 +119,7 @@ pub(super) fn hash(data: &[u8]) -> bool {
     printed_and_read(&placed);
     let mut backwards = String::new();
     let booleans = write_backwards(&placed, &mut backwards);
-    let backwards = Node::parse(&backwards).expect("what was written is JSON").to_value();
+    let backwards = JsonNode::parse(&backwards).expect("what was written is JSON").to_value();
     // `true` and `1` are equal in Python, so the first of them stays first.
     if !booleans {
         assert_eq!(hash_value(&backwards), Ok(hash.clone()), "{text}");
@@ -181,13 +181,13 @@ fn has_booleans(value: &Value) -> bool {
 fn printed_and_read(value: &Value) {
     let text = canonical(value);
     assert!(text.is_ascii(), "{text}");
-    let read = Node::parse(&text).expect("what was printed is JSON").to_value();
+    let read = JsonNode::parse(&text).expect("what was printed is JSON").to_value();
     assert_eq!(&read, value);
     assert_eq!(canonical(&read), text);
     assert_eq!(hash_value(&read), hash_value(value));
 }
 
-fn checked_source(source: &Source) {
+fn checked_source(source: &PackageSource) {
     match &source.spec {
         SourceSpec::Git { url, ref_origin, .. } => {
             assert!(!url.starts_with('-') && !ref_origin.starts_with('-'));

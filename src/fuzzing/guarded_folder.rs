@@ -35,7 +35,7 @@ pub(super) enum What {
     Other,
 }
 
-pub(super) type Listing = BTreeMap<Vec<u8>, UnpackedEntry>;
+pub(super) type UnpackedListing = BTreeMap<Vec<u8>, UnpackedEntry>;
 
 impl GuardedFolder {
     pub(super) fn new() -> Self {
@@ -78,7 +78,7 @@ impl GuardedFolder {
     }
 
     /// All entries below the folder, which itself has the empty path.
-    pub(super) fn listing(&self) -> Listing {
+    pub(super) fn listing(&self) -> UnpackedListing {
         listing(&self.folder())
     }
 }
@@ -99,7 +99,7 @@ fn open(folder: &Path) {
     }
 }
 
-fn listing(folder: &Path) -> Listing {
+fn listing(folder: &Path) -> UnpackedListing {
     let mut all = BTreeMap::new();
     let mut open = vec![folder.to_owned()];
     let mut changed = Vec::new();

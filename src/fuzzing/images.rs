@@ -9,7 +9,7 @@ use crate::base::event::Silent;
 use crate::image::config::ImageConfig;
 use crate::image::document::parse_index;
 use crate::image::load::{LoadError, LoadInput, LoadOptions};
-use crate::image::location::Form;
+use crate::image::location::ImageForm;
 use crate::image::manifest::parse_manifest;
 use crate::image::store::{ImageStore, LoadedImage};
 
@@ -50,15 +50,15 @@ pub(super) fn documents(data: &[u8]) -> bool {
 pub(super) fn archive(data: &[u8]) -> bool {
     let Some((first, rest)) = data.split_first() else { return false };
     let form = match first {
-        b'd' => Some(Form::DockerArchive),
-        b'o' => Some(Form::OciArchive),
+        b'd' => Some(ImageForm::DockerArchive),
+        b'o' => Some(ImageForm::OciArchive),
         _ => None,
     };
     let place = GuardedFolder::new();
     let recipe = Recipe::of(rest, &place.outside());
     let options = LoadOptions { form, limits: LIMITS, ..LoadOptions::default() };
     let load =
-        |home: &Home| home.load(LoadInput::Stream(&mut recipe.tar.as_slice(), "-"), &options);
+        |home: &TestHome| home.load(LoadInput::Stream(&mut recipe.tar.as_slice(), "-"), &options);
     twice(&place, load)
 }
 
@@ -84,9 +84,9 @@ pub(super) fn layout(data: &[u8]) -> bool {
 /// Loading the same again gives the same, and leaves nothing.
 fn twice(
     place: &GuardedFolder,
-    load: impl Fn(&Home) -> Result<Vec<LoadedImage>, LoadError>,
+    load: impl Fn(&TestHome) -> Result<Vec<LoadedImage>, LoadError>,
 ) -> bool {
-    let home = Home::new(&place.folder().join("home"));
+    let home = TestHome::new(&place.folder().join("home"));
     let first = load(&home);
     let before = home.blobs();
     let second = load(&home);
@@ -114,11 +114,11 @@ fn twice(
     }
 }
 
-struct Home {
+struct TestHome {
     store: ImageStore,
 }
 
-impl Home {
+impl TestHome {
     fn new(folder: &Path) -> Self {
         fs_err::create_dir_all(folder).expect("a folder can be made");
         Self { store: ImageStore::open(folder).expect("a new store can be opened") }

@@ -28,13 +28,13 @@ mod signatures;
 #[cfg(test)]
 mod tests;
 
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 
 /// Fuzz target; returns true if the input was accepted.
-pub type Target = fn(&[u8]) -> bool;
+pub type FuzzTarget = fn(&[u8]) -> bool;
 
 /// All targets, by name.
-pub const TARGETS: [(&str, Target); 23] = [
+pub const TARGETS: [(&str, FuzzTarget); 23] = [
     ("buildinfo", documents::buildinfo),
     ("treeinfo", documents::treeinfo),
     ("upstream", documents::upstream),
@@ -61,8 +61,12 @@ pub const TARGETS: [(&str, Target); 23] = [
 ];
 
 /// Limits small enough to be exceeded quickly, and large enough for ordinary inputs.
-const LIMITS: Limits =
-    Limits { max_bytes: 4 << 20, max_entries: 400, max_name_bytes: 1 << 16, ..Limits::NONE };
+const LIMITS: ArchiveLimits = ArchiveLimits {
+    max_bytes: 4 << 20,
+    max_entries: 400,
+    max_name_bytes: 1 << 16,
+    ..ArchiveLimits::NONE
+};
 
 /// Runs the target of a name; says whether the input was taken.
 pub fn run(name: &str, data: &[u8]) -> bool {

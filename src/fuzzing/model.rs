@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::guarded_folder::What;
-use super::recipe::{Entry, Recipe};
+use super::recipe::{Recipe, RecipeEntry};
 
 /// Upper limit of symlinks in a walk, as in the kernel.
 const MOST_LINKS: usize = 40;
@@ -15,7 +15,7 @@ type Name = Vec<u8>;
 
 /// Something at a path.
 #[derive(Debug, Clone)]
-pub(super) enum Node {
+pub(super) enum ModelNode {
     Directory(Directory),
     File { data: Vec<u8>, mode: u32, mtime: u64 },
     Symlink(Vec<u8>),
@@ -25,7 +25,7 @@ pub(super) enum Node {
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Directory {
-    entries: BTreeMap<Name, Node>,
+    entries: BTreeMap<Name, ModelNode>,
     opaque: bool,
     /// Mode in the last entry of the folder.
     mode: Option<u32>,
@@ -35,7 +35,7 @@ pub(super) struct Directory {
 type Refused = &'static str;
 
 /// Reason of a walk's end.
-enum Stop {
+enum ModelStop {
     Missing,
     NoFolder,
 }
@@ -56,7 +56,7 @@ impl Directory {
         Ok(root)
     }
 
-    fn add(&mut self, entry: &Entry) -> Result<(), Refused> {
+    fn add(&mut self, entry: &RecipeEntry) -> Result<(), Refused> {
         let parts = parts(&entry.name)?;
         let Some((last, above)) = parts.split_last() else {
             if entry.kind == b'5' {
@@ -82,17 +82,19 @@ impl Directory {
         }
         let new = match entry.kind {
             b'5' => return self.directory(above, last, entry.mode),
-            b'0' => Node::File { data: entry.data.clone(), mode: entry.mode, mtime: entry.mtime },
+            b'0' => {
+                ModelNode::File { data: entry.data.clone(), mode: entry.mode, mtime: entry.mtime }
+            }
             b'2' if entry.link.is_empty() => return Err("a symlink to nothing"),
-            b'2' => Node::Symlink(entry.link.clone()),
-            b'6' => Node::Fifo,
+            b'2' => ModelNode::Symlink(entry.link.clone()),
+            b'6' => ModelNode::Fifo,
             b'1' => self.linked(&parts, &entry.link)?,
             _ => return Err("a kind that the model doesn't know"),
         };
         self.put(above, last, new)
     }
 
-    fn linked(&self, path: &[Name], link: &[u8]) -> Result<Node, Refused> {
+    fn linked(&self, path: &[Name], link: &[u8]) -> Result<ModelNode, Refused> {
         let target = parts(link)?;
         if target == path {
             return Err("a link to itself");
@@ -101,16 +103,16 @@ impl Directory {
         let real = self.walk(above).map_err(|_stop| "a link to what isn't there")?;
         match self.folder(&real).and_then(|folder| folder.entries.get(last)) {
             None => Err("a link to what isn't there"),
-            Some(Node::Directory(_)) => Err("a link to a folder"),
-            Some(Node::Whiteout) => Err("a link to what is removed"),
+            Some(ModelNode::Directory(_)) => Err("a link to a folder"),
+            Some(ModelNode::Whiteout) => Err("a link to what is removed"),
             Some(node) => Ok(node.clone()),
         }
     }
 
-    fn put(&mut self, above: &[Name], last: &Name, new: Node) -> Result<(), Refused> {
+    fn put(&mut self, above: &[Name], last: &Name, new: ModelNode) -> Result<(), Refused> {
         let real = self.ensure(above)?;
         let folder = self.folder_mut(&real);
-        if let Some(Node::Directory(there)) = folder.entries.get(last)
+        if let Some(ModelNode::Directory(there)) = folder.entries.get(last)
             && !there.entries.is_empty()
         {
             return Err("something in the place of a filled folder");
@@ -122,11 +124,11 @@ impl Directory {
     fn directory(&mut self, above: &[Name], last: &Name, mode: u32) -> Result<(), Refused> {
         let real = self.ensure(above)?;
         let entries = &mut self.folder_mut(&real).entries;
-        let opaque = matches!(entries.get(last), Some(Node::Whiteout));
-        if !matches!(entries.get(last), Some(Node::Directory(_))) {
-            entries.insert(last.clone(), Node::Directory(Self { opaque, ..Self::default() }));
+        let opaque = matches!(entries.get(last), Some(ModelNode::Whiteout));
+        if !matches!(entries.get(last), Some(ModelNode::Directory(_))) {
+            entries.insert(last.clone(), ModelNode::Directory(Self { opaque, ..Self::default() }));
         }
-        if let Some(Node::Directory(folder)) = entries.get_mut(last) {
+        if let Some(ModelNode::Directory(folder)) = entries.get_mut(last) {
             folder.mode = Some(mode);
         }
         Ok(())
@@ -138,7 +140,7 @@ impl Directory {
         }
         let real = self.ensure(above)?;
         let entry = self.folder_mut(&real).entries.entry(hidden.to_vec());
-        if let Node::Directory(folder) = entry.or_insert(Node::Whiteout) {
+        if let ModelNode::Directory(folder) = entry.or_insert(ModelNode::Whiteout) {
             folder.opaque = true;
         }
         Ok(())
@@ -149,7 +151,7 @@ impl Directory {
         if let Some((last, above)) = path.split_last() {
             let above = self.walk(above).map_err(|_stop| "nothing there")?;
             let there = self.folder(&above).and_then(|folder| folder.entries.get(last));
-            if !matches!(there, Some(Node::Directory(_))) {
+            if !matches!(there, Some(ModelNode::Directory(_))) {
                 return Err("a symlink that should hide what is below it");
             }
         }
@@ -163,14 +165,14 @@ impl Directory {
         for end in 1..=path.len() {
             real = match self.walk(&path[..end]) {
                 Ok(real) => real,
-                Err(Stop::NoFolder) => return Err("through an entry that is not a folder"),
-                Err(Stop::Missing) => {
+                Err(ModelStop::NoFolder) => return Err("through an entry that is not a folder"),
+                Err(ModelStop::Missing) => {
                     let name = &path[end - 1];
                     let folder = self.folder_mut(&real);
                     if folder.entries.contains_key(name) {
                         return Err("through a symlink to nothing");
                     }
-                    folder.entries.insert(name.clone(), Node::Directory(Self::default()));
+                    folder.entries.insert(name.clone(), ModelNode::Directory(Self::default()));
                     real.push(name.clone());
                     real
                 }
@@ -180,7 +182,7 @@ impl Directory {
     }
 
     /// Resolves a path with all symlinks, with this folder as the root.
-    fn walk(&self, path: &[Name]) -> Result<Real, Stop> {
+    fn walk(&self, path: &[Name]) -> Result<Real, ModelStop> {
         let mut real = Real::new();
         let mut left: Vec<Name> = path.iter().rev().cloned().collect();
         let mut links = 0;
@@ -193,21 +195,21 @@ impl Directory {
                 }
                 _ => {}
             }
-            let folder = self.folder(&real).ok_or(Stop::NoFolder)?;
+            let folder = self.folder(&real).ok_or(ModelStop::NoFolder)?;
             match folder.entries.get(&part) {
-                None => return Err(Stop::Missing),
-                Some(Node::Directory(_)) => real.push(part),
-                Some(Node::Symlink(target)) => {
+                None => return Err(ModelStop::Missing),
+                Some(ModelNode::Directory(_)) => real.push(part),
+                Some(ModelNode::Symlink(target)) => {
                     links += 1;
                     if links > MOST_LINKS {
-                        return Err(Stop::NoFolder);
+                        return Err(ModelStop::NoFolder);
                     }
                     if target.starts_with(b"/") {
                         real.clear();
                     }
                     left.extend(target.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec));
                 }
-                Some(_) => return Err(Stop::NoFolder),
+                Some(_) => return Err(ModelStop::NoFolder),
             }
         }
         Ok(real)
@@ -215,14 +217,14 @@ impl Directory {
 
     fn folder(&self, real: &[Name]) -> Option<&Self> {
         real.iter().try_fold(self, |folder, part| match folder.entries.get(part) {
-            Some(Node::Directory(folder)) => Some(folder),
+            Some(ModelNode::Directory(folder)) => Some(folder),
             _ => None,
         })
     }
 
     fn folder_mut(&mut self, real: &[Name]) -> &mut Self {
         real.iter().fold(self, |folder, part| match folder.entries.get_mut(part) {
-            Some(Node::Directory(folder)) => folder,
+            Some(ModelNode::Directory(folder)) => folder,
             _ => unreachable!("a real path leads to a folder"),
         })
     }
@@ -241,17 +243,17 @@ impl Directory {
         for (name, node) in &self.entries {
             let path = if path.is_empty() { name.clone() } else { [path, b"/", name].concat() };
             let found = match node {
-                Node::Directory(folder) => {
+                ModelNode::Directory(folder) => {
                     folder.list(&path, is_hidden, all);
                     continue;
                 }
-                Node::File { data, mode, mtime } => {
+                ModelNode::File { data, mode, mtime } => {
                     (What::File(data.clone()), Some(*mode), Some(*mtime))
                 }
-                Node::Symlink(target) => (What::Symlink(target.clone()), None, None),
-                Node::Fifo => (What::Fifo, None, None),
-                Node::Whiteout if is_hidden => continue,
-                Node::Whiteout => (What::Whiteout, None, None),
+                ModelNode::Symlink(target) => (What::Symlink(target.clone()), None, None),
+                ModelNode::Fifo => (What::Fifo, None, None),
+                ModelNode::Whiteout if is_hidden => continue,
+                ModelNode::Whiteout => (What::Whiteout, None, None),
             };
             all.insert(path, found);
         }

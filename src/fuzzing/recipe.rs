@@ -31,7 +31,7 @@ const BLOCK: usize = 512;
 const MOST_ENTRIES: usize = 60;
 
 /// Entry of the archive.
-pub(super) struct Entry {
+pub(super) struct RecipeEntry {
     pub(super) kind: u8,
     pub(super) name: Vec<u8>,
     pub(super) link: Vec<u8>,
@@ -50,7 +50,7 @@ pub(super) struct Entry {
 #[derive(Default)]
 pub(super) struct Recipe {
     pub(super) tar: Vec<u8>,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<RecipeEntry>,
     /// True if the archive's bytes match the entries, so that a model can predict the result.
     pub(super) honest: bool,
 }
@@ -75,11 +75,11 @@ impl Recipe {
         recipe
     }
 
-    fn entry(&self, line: &[u8], outside: &Path) -> Option<Entry> {
+    fn entry(&self, line: &[u8], outside: &Path) -> Option<RecipeEntry> {
         let (kind, rest) = line.split_first()?;
         let fields: Vec<&[u8]> = rest.split(|byte| *byte == b'\t').collect();
         let field = |index: usize| fields.get(index).copied().unwrap_or_default();
-        let mut entry = Entry {
+        let mut entry = RecipeEntry {
             kind: *kind,
             name: Vec::new(),
             link: Vec::new(),
@@ -103,7 +103,7 @@ impl Recipe {
         Some(entry)
     }
 
-    fn unescaped(&self, field: &[u8], own: Option<&Entry>, outside: &Path) -> Vec<u8> {
+    fn unescaped(&self, field: &[u8], own: Option<&RecipeEntry>, outside: &Path) -> Vec<u8> {
         let mut out: Vec<u8> = Vec::with_capacity(field.len());
         let mut bytes = field.iter().copied();
         while let Some(byte) = bytes.next() {
@@ -135,7 +135,7 @@ impl Recipe {
     }
 }
 
-impl Entry {
+impl RecipeEntry {
     fn set(&mut self, letter: u8, value: &[u8]) {
         let text = std::str::from_utf8(value).unwrap_or_default();
         let number: u64 = text.parse().unwrap_or_default();

@@ -6,11 +6,11 @@ use super::active::ActiveError;
 use super::machine_units::MachineUnit;
 use super::paths::PathError;
 use super::prepare_error::PrepareError;
-use super::repository::RepositoryError;
+use super::repository::HostRepositoryError;
 use super::state::StateError;
 use super::swap::SwapError;
 use super::systemd::SystemdError;
-use super::users::UserError;
+use super::users::HostUserError;
 use crate::base::suggestion::meant_or;
 use crate::install::{InstallError, WANTS};
 use crate::package::{PackageId, PackageName};
@@ -29,7 +29,7 @@ pub enum ActivateError {
     Path(#[from] PathError),
     /// A package can't be taken.
     #[error(transparent)]
-    Package(Box<RepositoryError>),
+    Package(Box<HostRepositoryError>),
     /// The packages don't fit.
     #[error(transparent)]
     Install(Box<InstallError>),
@@ -42,7 +42,7 @@ pub enum ActivateError {
         near: Option<String>,
     },
     /// The name of a unit is not valid.
-    #[error("package {package} has the unit {unit:?}, which can't be the name of one")]
+    #[error("package {package} has the unit {unit:?}, which is not a valid unit name")]
     UnitName {
         /// The package.
         package: PackageId,
@@ -61,7 +61,7 @@ pub enum ActivateError {
     },
     /// A user cannot be made or found.
     #[error(transparent)]
-    User(Box<UserError>),
+    User(Box<HostUserError>),
     /// systemd has failed.
     #[error(transparent)]
     Systemd(#[from] SystemdError),
@@ -97,8 +97,8 @@ pub enum ActivateError {
     NoArchive,
 }
 
-impl From<RepositoryError> for ActivateError {
-    fn from(error: RepositoryError) -> Self {
+impl From<HostRepositoryError> for ActivateError {
+    fn from(error: HostRepositoryError) -> Self {
         Self::Package(Box::new(error))
     }
 }
@@ -109,8 +109,8 @@ impl From<InstallError> for ActivateError {
     }
 }
 
-impl From<UserError> for ActivateError {
-    fn from(error: UserError) -> Self {
+impl From<HostUserError> for ActivateError {
+    fn from(error: HostUserError) -> Self {
         Self::User(Box::new(error))
     }
 }

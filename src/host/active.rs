@@ -85,9 +85,9 @@ pub(super) fn odd_entries(folder: &Path) -> Result<Vec<PathBuf>, ActiveError> {
 }
 
 /// Ids of linked packages, and other entries.
-type Entries = (Vec<PackageId>, Vec<PathBuf>);
+type ActiveEntries = (Vec<PackageId>, Vec<PathBuf>);
 
-fn look(folder: &Path) -> Result<Option<Entries>, ActiveError> {
+fn look(folder: &Path) -> Result<Option<ActiveEntries>, ActiveError> {
     let file = fs_err::OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(folder);
     let file = match file {
         // A file of that name is not a set.

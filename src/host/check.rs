@@ -30,7 +30,7 @@ pub enum CheckError {
 
 /// A check.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Check {
+pub struct HostCheck {
     /// Package of the check.
     pub package: PackageId,
     /// File name.
@@ -43,9 +43,9 @@ pub struct Check {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Checks {
     /// Executable checks, sorted by package and name.
-    pub checks: Vec<Check>,
+    pub checks: Vec<HostCheck>,
     /// Files without execute permission.
-    pub not_executable: Vec<Check>,
+    pub not_executable: Vec<HostCheck>,
     /// Active packages that are no longer in the repository.
     pub gone: Vec<PackageId>,
 }
@@ -84,7 +84,7 @@ impl Host {
                     continue;
                 }
                 let name = name.to_string_lossy().into_owned();
-                let check = Check { package: package.clone(), name, path };
+                let check = HostCheck { package: package.clone(), name, path };
                 match access(&check.path, AccessFlags::X_OK) {
                     Ok(()) => found.checks.push(check),
                     Err(_) => found.not_executable.push(check),
@@ -95,7 +95,7 @@ impl Host {
     }
 }
 
-impl Check {
+impl HostCheck {
     /// Runs the check; its output goes to this process's stdout and stderr or, if `quiet` is set,
     /// to stderr only. Returns true on success.
     pub fn run(&self, quiet: bool) -> io::Result<bool> {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use super::repository::{Add, PackageRepository, RepositoryError};
+use super::repository::{Add, HostRepositoryError, PackageRepository};
 use crate::artifact::repository::Repository;
 use crate::base::event::{Interruptible, Observer};
 use crate::package::PackageId;
@@ -33,7 +33,7 @@ impl PackageRepository<'_> {
         from: &Repository,
         observer: &dyn Observer,
         tell: &mut dyn FnMut(FetchStep<'_>),
-    ) -> Result<(), RepositoryError> {
+    ) -> Result<(), HostRepositoryError> {
         let _lock = self.lock()?;
         let mut ids_once = ids.to_vec();
         ids_once.sort_unstable();
@@ -64,7 +64,7 @@ impl PackageRepository<'_> {
                 while !waiting.contains_key(id) {
                     let Ok((done, result)) = results.recv() else {
                         tell(FetchStep::Failed(id));
-                        return Err(RepositoryError::Interrupted(id.clone()));
+                        return Err(HostRepositoryError::Interrupted(id.clone()));
                     };
                     waiting.insert(done, result);
                 }

@@ -3,7 +3,7 @@
 use super::activate::{ActivateError, Actor};
 use super::active::linked;
 use super::record;
-use super::repository::{PackageRepository, RepositoryError};
+use super::repository::{HostRepositoryError, PackageRepository};
 use crate::package::PackageId;
 
 /// A package can't be removed.
@@ -17,7 +17,7 @@ pub enum RemoveError {
     Activate(#[from] ActivateError),
     /// The package cannot be removed.
     #[error(transparent)]
-    Repository(#[from] RepositoryError),
+    Repository(#[from] HostRepositoryError),
 }
 
 impl RemoveError {

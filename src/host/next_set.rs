@@ -28,14 +28,14 @@ use super::prepare_error::PrepareError;
 use super::progress::{NEW, OLD};
 use crate::base::descent::Descent;
 use crate::base::removal::remove_all;
-use crate::install::{InstallPlan, Node, WANTS};
+use crate::install::{InstallNode, InstallPlan, WANTS};
 
 /// The mode of a set's folders and files, whatever the umask is: services of all users read them.
 const FOLDER: Mode = Mode::from_bits_truncate(0o755);
 const FILE: Mode = Mode::from_bits_truncate(0o644);
 
 /// Wanted entries of a folder by name, in byte order.
-type WantedEntries<'a> = Vec<(&'a [u8], &'a Node)>;
+type WantedEntries<'a> = Vec<(&'a [u8], &'a InstallNode)>;
 
 /// Writes the parts of the next set below the install root; returns the files that are not on disk
 /// yet.
@@ -78,13 +78,18 @@ struct Way<'a> {
 struct Open<'a> {
     name: &'a [u8],
     /// Wanted entries that are still to be made, each with true if present.
-    left: std::iter::Zip<std::vec::IntoIter<(&'a [u8], &'a Node)>, std::vec::IntoIter<bool>>,
+    left: std::iter::Zip<std::vec::IntoIter<(&'a [u8], &'a InstallNode)>, std::vec::IntoIter<bool>>,
     has_model: bool,
 }
 
 impl<'a> Writer<'a> {
     /// Writes the file or folder at one of the swapped names.
-    fn top(&mut self, above: &Path, name: &'a OsStr, node: &Node) -> Result<(), PrepareError> {
+    fn top(
+        &mut self,
+        above: &Path,
+        name: &'a OsStr,
+        node: &InstallNode,
+    ) -> Result<(), PrepareError> {
         let place = above.join(name);
         let new = with_suffix(&place, NEW);
         let failed = |source| PrepareError::Write { path: place.clone(), source };
@@ -101,7 +106,7 @@ impl<'a> Writer<'a> {
         let above = open().map_err(failed)?;
         let new_name = new.file_name().unwrap_or_default();
         match node {
-            Node::Directory => {
+            InstallNode::Directory => {
                 // Beside the next set's own folder, which has another name.
                 let model = above.try_clone().map_err(failed)?;
                 let way =
@@ -130,14 +135,14 @@ impl<'a> Writer<'a> {
             let os_name = OsStr::from_bytes(name);
             let current = way.next.current();
             let made = match node {
-                Node::Directory => {
+                InstallNode::Directory => {
                     path.push(b'/');
                     path.extend(name);
                     self.enter(&mut way, name, &path)?;
                     continue;
                 }
                 _ if kept => Ok(()),
-                Node::Symlink(target) => way.link(os_name, target),
+                InstallNode::Symlink(target) => way.link(os_name, target),
                 _ => make(current, os_name, node).map(|file| self.written.extend(file)),
             };
             made.map_err(|source| PrepareError::Write { path: way.place.join(os_name), source })?;
@@ -249,8 +254,10 @@ fn sift(
         let bytes = name.to_bytes();
         let found = wanted.binary_search_by_key(&bytes, |(name, _)| *name);
         let is_wanted = found.is_ok_and(|at| match wanted[at].1 {
-            Node::Directory => kind == Some(Type::Directory),
-            Node::Symlink(target) => kind == Some(Type::Symlink) && links_to(folder, &name, target),
+            InstallNode::Directory => kind == Some(Type::Directory),
+            InstallNode::Symlink(target) => {
+                kind == Some(Type::Symlink) && links_to(folder, &name, target)
+            }
             node => is_same(folder.as_fd(), OsStr::from_bytes(bytes), node),
         });
         match found {
@@ -309,8 +316,8 @@ fn links_to(folder: &OwnedFd, name: &CStr, target: &[u8]) -> bool {
 }
 
 /// True if the existing entry is the wanted file, which is on disk as part of an earlier set.
-fn is_same(folder: BorrowedFd<'_>, name: &OsStr, node: &Node) -> bool {
-    let Node::File(content) = node else { return false };
+fn is_same(folder: BorrowedFd<'_>, name: &OsStr, node: &InstallNode) -> bool {
+    let InstallNode::File(content) = node else { return false };
     let same = || {
         let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
         let file = File::from(openat(folder, name, flags, Mode::empty())?);
@@ -330,8 +337,8 @@ fn is_same(folder: BorrowedFd<'_>, name: &OsStr, node: &Node) -> bool {
 }
 
 /// Makes a file.
-fn make(folder: BorrowedFd<'_>, name: &OsStr, node: &Node) -> io::Result<Option<File>> {
-    let Node::File(content) = node else {
+fn make(folder: BorrowedFd<'_>, name: &OsStr, node: &InstallNode) -> io::Result<Option<File>> {
+    let InstallNode::File(content) = node else {
         return Err(io::Error::other("a host's units are copied elsewhere"));
     };
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;

@@ -12,12 +12,12 @@ use super::active::{ActiveError, linked};
 use super::progress;
 use super::units::own;
 use crate::archive::EntryPath;
-use crate::install::{Node, WANTS, WELL_KNOWN};
+use crate::install::{InstallNode, WANTS, WELL_KNOWN};
 use crate::package::PackageId;
 
 /// Names that come, go, or stand for something else.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub struct Changes {
+pub struct NameChanges {
     /// Items that only the new set has.
     pub added: BTreeSet<String>,
     /// Items that only the active set has.
@@ -30,13 +30,13 @@ pub struct Changes {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Preview {
     /// Ids of packages.
-    pub packages: Changes,
+    pub packages: NameChanges,
     /// Links, by their paths below the install root.
-    pub links: Changes,
+    pub links: NameChanges,
     /// Files, by their paths below the install root.
-    pub files: Changes,
+    pub files: NameChanges,
     /// Units.
-    pub units: Changes,
+    pub units: NameChanges,
     /// Users to be made.
     pub users: Vec<String>,
     /// State directories to be made.
@@ -81,12 +81,12 @@ impl Actor<'_> {
         for name in ["environment", "environment.export", "active.buildinfo.full.json"] {
             if let Ok(content) = fs_err::read(root.join(name)) {
                 let name = EntryPath::parse(name.as_bytes()).unwrap_or_default();
-                there.insert(name, Node::File(content));
+                there.insert(name, InstallNode::File(content));
             }
         }
         for (path, node) in &intended.plan.nodes {
             let top = path.parts().next().unwrap_or_default();
-            if *node == Node::Directory || top == b"active" || top == WANTS.as_bytes() {
+            if *node == InstallNode::Directory || top == b"active" || top == WANTS.as_bytes() {
                 continue;
             }
             let changes = changes_of(preview, node);
@@ -105,7 +105,7 @@ impl Actor<'_> {
     fn compare_units(
         &self,
         intended: &Intended,
-        changes: &mut Changes,
+        changes: &mut NameChanges,
     ) -> Result<(), ActivateError> {
         let host = self.host;
         let mut there: BTreeSet<String> =
@@ -132,19 +132,19 @@ fn as_text<S: serde::Serializer>(paths: &[PathBuf], to: S) -> Result<S::Ok, S::E
     to.collect_seq(paths.iter().map(|path| path.to_string_lossy()))
 }
 
-fn packages(active: &[PackageId], ids: &[PackageId]) -> Changes {
+fn packages(active: &[PackageId], ids: &[PackageId]) -> NameChanges {
     let gone = active.iter().filter(|id| !ids.contains(id));
     let new = ids.iter().filter(|id| !active.contains(id));
-    Changes {
+    NameChanges {
         added: new.map(ToString::to_string).collect(),
         removed: gone.map(ToString::to_string).collect(),
         changed: BTreeSet::new(),
     }
 }
 
-fn changes_of<'a>(preview: &'a mut Preview, node: &Node) -> &'a mut Changes {
+fn changes_of<'a>(preview: &'a mut Preview, node: &InstallNode) -> &'a mut NameChanges {
     match node {
-        Node::Symlink(_) => &mut preview.links,
+        InstallNode::Symlink(_) => &mut preview.links,
         _ => &mut preview.files,
     }
 }
@@ -157,7 +157,7 @@ fn shown(path: &EntryPath) -> String {
 fn read_tree(
     root: &Path,
     path: EntryPath,
-    there: &mut BTreeMap<EntryPath, Node>,
+    there: &mut BTreeMap<EntryPath, InstallNode>,
 ) -> io::Result<()> {
     let mut open = vec![path];
     while let Some(folder) = open.pop() {
@@ -174,9 +174,9 @@ fn read_tree(
                 open.push(path);
             } else if kind.is_symlink() {
                 let target = fs_err::read_link(entry.path())?;
-                there.insert(path, Node::Symlink(target.as_os_str().as_bytes().to_vec()));
+                there.insert(path, InstallNode::Symlink(target.as_os_str().as_bytes().to_vec()));
             } else if kind.is_file() {
-                there.insert(path, Node::File(fs_err::read(entry.path())?));
+                there.insert(path, InstallNode::File(fs_err::read(entry.path())?));
             }
         }
     }

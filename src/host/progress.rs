@@ -22,7 +22,7 @@ pub(super) const OLD: &str = ".old";
 /// Stage of a swap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Stage {
+pub enum SwapStage {
     /// The active set becomes the previous one.
     Archive,
     /// The prepared set becomes the active one.
@@ -31,9 +31,9 @@ pub enum Stage {
 
 /// State of a swap.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
+pub struct SwapProgress {
     /// Stage.
-    pub stage: Stage,
+    pub stage: SwapStage,
     /// Suffix of the prepared set.
     pub extension: String,
 }
@@ -86,13 +86,13 @@ pub(super) fn next_record(host: &Host) -> PathBuf {
 }
 
 /// Returns the state of a swap under way, if any.
-pub(super) fn read(host: &Host) -> Result<Option<Progress>, ProgressError> {
+pub(super) fn read(host: &Host) -> Result<Option<SwapProgress>, ProgressError> {
     let path = place(host);
     let text = match fs_err::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(ProgressError::Read)?,
     };
-    let progress: Progress = serde_json::from_slice(&text)
+    let progress: SwapProgress = serde_json::from_slice(&text)
         .map_err(|error| ProgressError::Broken { path: path.clone(), reason: error.to_string() })?;
     if progress.extension != NEW {
         let reason = format!("its extension is {:?}", progress.extension);
@@ -102,8 +102,8 @@ pub(super) fn read(host: &Host) -> Result<Option<Progress>, ProgressError> {
 }
 
 /// Records the stage of a swap; the record is on disk on return.
-pub(super) fn record(host: &Host, stage: Stage) -> Result<(), ProgressError> {
-    let progress = Progress { stage, extension: NEW.to_owned() };
+pub(super) fn record(host: &Host, stage: SwapStage) -> Result<(), ProgressError> {
+    let progress = SwapProgress { stage, extension: NEW.to_owned() };
     let text = serde_json::to_vec(&progress).map_err(|error| ProgressError::Write(error.into()))?;
     write(&place(host), &next_record(host), &text).map_err(ProgressError::Write)
 }

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::paths::Host;
-use crate::archive::{EntryKind, EntryPath, Limits, PackageEntry, PackageReader, ReadError};
+use crate::archive::{ArchiveLimits, EntryKind, EntryPath, PackageEntry, PackageReader, ReadError};
 use crate::base::atomic;
 use crate::base::atomic::{AtomicFile, Unswept};
 use crate::base::digest::{Sha256, Sha256Sum};
@@ -38,7 +38,7 @@ const LATE: &str = "late";
 
 /// Contents of a package.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Manifest(pub(super) BTreeMap<EntryPath, PackageItem>);
+pub(super) struct PackageManifest(pub(super) BTreeMap<EntryPath, PackageItem>);
 
 /// Entry of a package. Modes are those of files and folders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,9 +63,9 @@ pub(super) enum PackageItem {
 }
 
 /// Line of a record: the escaped path, and the entry.
-type Line = (String, PackageItem);
+type RecordLine = (String, PackageItem);
 
-impl Manifest {
+impl PackageManifest {
     /// Adds an entry of an archive; `sum` is the digest of its content.
     pub(super) fn add(&mut self, entry: PackageEntry, sum: Option<Sha256Sum>) {
         let mode = entry.attributes.mode & 0o7777;
@@ -87,7 +87,7 @@ impl Manifest {
 
     /// Reads the contents of an archive.
     pub(super) fn of_archive(archive: impl Read) -> Result<Self, ReadError> {
-        let mut reader = PackageReader::new(archive, &Limits::default())?;
+        let mut reader = PackageReader::new(archive, &ArchiveLimits::default())?;
         let mut manifest = Self::default();
         while let Some(entry) = reader.next_entry()? {
             let sum = match entry.kind {
@@ -152,7 +152,8 @@ impl Manifest {
         let broken =
             || io::Error::other(format!("{} is not a record of a package's files", path.display()));
         for line in BufReader::new(file).lines() {
-            let (name, item): Line = serde_json::from_str(&line?).map_err(|_not_json| broken())?;
+            let (name, item): RecordLine =
+                serde_json::from_str(&line?).map_err(|_not_json| broken())?;
             let name = unescaped(&name).ok_or_else(broken)?;
             let path = match name.as_slice() {
                 b"" => EntryPath::root(),

@@ -15,9 +15,9 @@ use super::interruptible::UntilInterrupted;
 use super::late::LateFile;
 use super::lock::FolderLock;
 use super::paths::Host;
-use super::record::{self, Manifest};
+use super::record::{self, PackageManifest};
 use super::signed::verified_copy;
-use crate::archive::{EntryPath, Limits, unpack_package_watched};
+use crate::archive::{ArchiveLimits, EntryPath, unpack_package_watched};
 use crate::artifact::repository::Repository;
 use crate::base::atomic::{AtomicFile, TEMPORARY_PREFIX, sweep_under_lock, sync_folder};
 use crate::base::event::{Event, Observer};
@@ -28,7 +28,7 @@ use crate::package::paths::package_path;
 use crate::package::{PackageId, contents};
 use crate::store::signature::TrustedKeys;
 
-pub use super::repository_error::RepositoryError;
+pub use super::repository_error::HostRepositoryError;
 
 /// The packages on the machine.
 #[derive(Clone, Copy)]
@@ -59,14 +59,14 @@ impl<'a> PackageRepository<'a> {
     }
 
     /// The ids of all packages, sorted as text; none if there is no repository.
-    pub fn list(&self) -> Result<Vec<PackageId>, RepositoryError> {
+    pub fn list(&self) -> Result<Vec<PackageId>, HostRepositoryError> {
         let entries = match fs_err::read_dir(self.folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other.map_err(RepositoryError::Unreadable)?,
+            other => other.map_err(HostRepositoryError::Unreadable)?,
         };
         let mut ids = Vec::new();
         for entry in entries {
-            let name = entry.map_err(RepositoryError::Unreadable)?.file_name();
+            let name = entry.map_err(HostRepositoryError::Unreadable)?.file_name();
             let id = name.to_str().and_then(|name| name.parse::<PackageId>().ok());
             // A file of such a name is not a package, and neither is a link that leads nowhere.
             ids.extend(id.filter(|id| self.has(id)));
@@ -86,13 +86,13 @@ impl<'a> PackageRepository<'a> {
     }
 
     /// Reads the descriptions of packages.
-    pub fn load_all(&self, ids: &[PackageId]) -> Result<Vec<PackageContents>, RepositoryError> {
+    pub fn load_all(&self, ids: &[PackageId]) -> Result<Vec<PackageContents>, HostRepositoryError> {
         ids.iter().map(|id| self.load(id)).collect()
     }
 
-    fn load(&self, id: &PackageId) -> Result<PackageContents, RepositoryError> {
+    fn load(&self, id: &PackageId) -> Result<PackageContents, HostRepositoryError> {
         if !self.has(id) {
-            return Err(RepositoryError::NotThere {
+            return Err(HostRepositoryError::NotThere {
                 id: id.clone(),
                 folder: self.folder.to_owned(),
             });
@@ -101,7 +101,7 @@ impl<'a> PackageRepository<'a> {
     }
 
     /// Takes the lock, and removes leftovers of dead processes. A missing folder is made.
-    pub(super) fn lock(&self) -> Result<FolderLock, RepositoryError> {
+    pub(super) fn lock(&self) -> Result<FolderLock, HostRepositoryError> {
         let lock = || {
             fs_err::create_dir_all(self.folder)?;
             let waiting = || {
@@ -112,7 +112,7 @@ impl<'a> PackageRepository<'a> {
             let lock = FolderLock::acquire_beside_unless(self.folder, waiting, give_up)?;
             lock.ok_or_else(|| io::Error::other("interrupted"))
         };
-        let lock = lock().map_err(RepositoryError::Lock)?;
+        let lock = lock().map_err(HostRepositoryError::Lock)?;
         self.sweep();
         Ok(lock)
     }
@@ -130,12 +130,12 @@ impl<'a> PackageRepository<'a> {
         &self,
         path: &Path,
         keys: Option<&TrustedKeys>,
-    ) -> Result<Add, RepositoryError> {
+    ) -> Result<Add, HostRepositoryError> {
         let name = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".tar.xz"));
         let id: Option<PackageId> = name.and_then(|name| name.parse().ok());
-        let id = id.ok_or_else(|| RepositoryError::FileName(path.to_owned()))?;
+        let id = id.ok_or_else(|| HostRepositoryError::FileName(path.to_owned()))?;
         let mut file = open_regular(path)
-            .map_err(|source| RepositoryError::Archive { id: id.clone(), source })?;
+            .map_err(|source| HostRepositoryError::Archive { id: id.clone(), source })?;
         let lock = self.lock()?;
         let is_other = |reason| {
             let (subject, message) = (id.to_string(), format!("it seems another: {reason}"));
@@ -160,16 +160,16 @@ impl<'a> PackageRepository<'a> {
         path: &Path,
         archive: impl Read,
         keys: &TrustedKeys,
-    ) -> Result<AtomicFile, RepositoryError> {
+    ) -> Result<AtomicFile, HostRepositoryError> {
         let target = self.folder.join(format!("{id}.tar.xz"));
         let mut copy = AtomicFile::create(&target)
-            .map_err(|source| RepositoryError::Archive { id: id.clone(), source })?;
+            .map_err(|source| HostRepositoryError::Archive { id: id.clone(), source })?;
         match verified_copy(path, id, archive, copy.file(), keys, self.observer) {
             Ok(()) => Ok(copy),
             Err(_) if self.observer.is_interrupted() => {
-                Err(RepositoryError::Interrupted(id.clone()))
+                Err(HostRepositoryError::Interrupted(id.clone()))
             }
-            Err(error) => Err(RepositoryError::Untrusted(Box::new(error))),
+            Err(error) => Err(HostRepositoryError::Untrusted(Box::new(error))),
         }
     }
 
@@ -179,7 +179,7 @@ impl<'a> PackageRepository<'a> {
         id: &PackageId,
         from: &Repository,
         observer: &dyn Observer,
-    ) -> Result<Add, RepositoryError> {
+    ) -> Result<Add, HostRepositoryError> {
         if self.has(id) {
             return Ok(Add::There);
         }
@@ -187,13 +187,13 @@ impl<'a> PackageRepository<'a> {
         let fetched = from.fetch(&package_path(id), &target, observer);
         let fetched = fetched.map_err(|error| {
             let is_over = observer.is_interrupted();
-            if is_over { RepositoryError::Interrupted(id.clone()) } else { error.into() }
+            if is_over { HostRepositoryError::Interrupted(id.clone()) } else { error.into() }
         })?;
-        let mut file = fetched.ok_or_else(|| RepositoryError::NotOffered(id.clone()))?;
-        let archive = |source| RepositoryError::Archive { id: id.clone(), source };
+        let mut file = fetched.ok_or_else(|| HostRepositoryError::NotOffered(id.clone()))?;
+        let archive = |source| HostRepositoryError::Archive { id: id.clone(), source };
         file.file().rewind().map_err(archive)?;
         let file: &mut File = file.file();
-        let other = |reason| Err(RepositoryError::Other { id: id.clone(), reason });
+        let other = |reason| Err(HostRepositoryError::Other { id: id.clone(), reason });
         self.unpack(id, file, observer, other)
     }
 
@@ -203,14 +203,14 @@ impl<'a> PackageRepository<'a> {
         id: &PackageId,
         archive: impl Read,
         observer: &dyn Observer,
-        is_other: impl FnOnce(String) -> Result<(), RepositoryError>,
-    ) -> Result<Add, RepositoryError> {
+        is_other: impl FnOnce(String) -> Result<(), HostRepositoryError>,
+    ) -> Result<Add, HostRepositoryError> {
         if self.has(id) {
             return Ok(Add::There);
         }
         let folder = self.temporary(id);
         // Leftovers of the sweep must not become part of the package.
-        remove_all_closed(&folder).map_err(|source| RepositoryError::Change {
+        remove_all_closed(&folder).map_err(|source| HostRepositoryError::Change {
             action: "add",
             id: id.clone(),
             source,
@@ -218,12 +218,12 @@ impl<'a> PackageRepository<'a> {
         let archive = UntilInterrupted { inner: archive, observer };
         let mut result = self.unpack_into(&folder, id, archive, is_other);
         if result.is_err() && observer.is_interrupted() {
-            result = Err(RepositoryError::Interrupted(id.clone()));
+            result = Err(HostRepositoryError::Interrupted(id.clone()));
         }
         if result.is_err() {
             drop(remove_all_closed(&folder));
             if !self.has(id) {
-                drop(Manifest::remove(self.folder, id));
+                drop(PackageManifest::remove(self.folder, id));
             }
         }
         result.map(|()| Add::Added)
@@ -234,14 +234,17 @@ impl<'a> PackageRepository<'a> {
         folder: &Path,
         id: &PackageId,
         archive: impl Read,
-        is_other: impl FnOnce(String) -> Result<(), RepositoryError>,
-    ) -> Result<(), RepositoryError> {
-        let change = |source| RepositoryError::Change { action: "add", id: id.clone(), source };
-        let mut manifest = Manifest::default();
-        unpack_package_watched(archive, folder, &Limits::default(), &mut |entry, sum| {
+        is_other: impl FnOnce(String) -> Result<(), HostRepositoryError>,
+    ) -> Result<(), HostRepositoryError> {
+        let change = |source| HostRepositoryError::Change { action: "add", id: id.clone(), source };
+        let mut manifest = PackageManifest::default();
+        unpack_package_watched(archive, folder, &ArchiveLimits::default(), &mut |entry, sum| {
             manifest.add(entry, sum);
         })
-        .map_err(|source| RepositoryError::Unpack { id: id.clone(), source: Box::new(source) })?;
+        .map_err(|source| HostRepositoryError::Unpack {
+            id: id.clone(),
+            source: Box::new(source),
+        })?;
         let buildinfo = EntryPath::parse(b"buildinfo.full.json").unwrap_or_default();
         let mut text = None;
         if manifest.is_file(&buildinfo) {
@@ -257,7 +260,7 @@ impl<'a> PackageRepository<'a> {
     }
 
     /// Renames a complete package to its final name.
-    fn put_in_place(&self, id: &PackageId, manifest: &Manifest) -> io::Result<()> {
+    fn put_in_place(&self, id: &PackageId, manifest: &PackageManifest) -> io::Result<()> {
         let folder = self.temporary(id);
         manifest.write(self.folder, id)?;
         super::sync::sync([folder.as_path()]).map_err(io::Error::other)?;
@@ -282,7 +285,7 @@ impl<'a> PackageRepository<'a> {
             out.write_all(file.content.as_bytes())?;
             fs_err::set_permissions(&path, PermissionsExt::from_mode(file.mode))?;
         }
-        self.put_in_place(id, &Manifest::of_folder(&folder)?)
+        self.put_in_place(id, &PackageManifest::of_folder(&folder)?)
     }
 
     /// Path of a package during its unpacking or removal.
@@ -292,8 +295,9 @@ impl<'a> PackageRepository<'a> {
 
     /// Removes a package, if present; the caller has checked that the package is not active, and
     /// holds the lock.
-    pub(super) fn remove(&self, id: &PackageId) -> Result<bool, RepositoryError> {
-        let change = |source| RepositoryError::Change { action: "remove", id: id.clone(), source };
+    pub(super) fn remove(&self, id: &PackageId) -> Result<bool, HostRepositoryError> {
+        let change =
+            |source| HostRepositoryError::Change { action: "remove", id: id.clone(), source };
         let gone = self.temporary(id);
         remove_all_closed(&gone).map_err(change)?;
         match fs_err::rename(self.place(id), &gone) {
@@ -301,7 +305,7 @@ impl<'a> PackageRepository<'a> {
             other => other.map_err(change)?,
         }
         remove_all_closed(&gone).map_err(change)?;
-        Manifest::remove(self.folder, id).map_err(change)?;
+        PackageManifest::remove(self.folder, id).map_err(change)?;
         Ok(true)
     }
 }

@@ -21,7 +21,7 @@ use super::activate::{ActivateError, Actor};
 use super::late::{LateConfig, LateError};
 use super::paths::Host;
 use super::record;
-use super::repository::{PackageRepository, RepositoryError};
+use super::repository::{HostRepositoryError, PackageRepository};
 use super::sync;
 use super::systemd::{SystemdError, TARGET_CONTENT, target_file};
 use crate::artifact::repository::{self as remote, Repository};
@@ -44,7 +44,7 @@ pub enum SetupError {
     Activate(#[from] ActivateError),
     /// A package cannot be fetched.
     #[error(transparent)]
-    Repository(#[from] RepositoryError),
+    Repository(#[from] HostRepositoryError),
     /// The late package can't be rendered.
     #[error(transparent)]
     Late(#[from] LateError),

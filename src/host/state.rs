@@ -114,7 +114,7 @@ fn place(host: &Host, package: &PackageContents) -> PathBuf {
 
 /// A folder whose content is being given away.
 #[derive(Debug)]
-struct Given {
+struct GivenFolder {
     name: CString,
     /// Names of the entries that are left.
     left: Vec<CString>,
@@ -142,7 +142,7 @@ fn give_folder(path: &Path, to: Uid) -> io::Result<Vec<CString>> {
 struct Giving<'a> {
     path: &'a Path,
     to: Uid,
-    way: Descent<Given>,
+    way: Descent<GivenFolder>,
     linked: Vec<CString>,
     /// Entry whose owner could not be changed.
     last: Option<CString>,
@@ -171,7 +171,7 @@ impl Giving<'_> {
             }
         }
         let owner = fstat(&folder)?.st_uid;
-        self.way.enter(folder, Given { name: name.to_owned(), left, owner })
+        self.way.enter(folder, GivenFolder { name: name.to_owned(), left, owner })
     }
 
     /// Gives the current folder away: last, as until then its content is not the service's to change.

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use super::paths::{Host, with_suffix};
 use super::pending;
 use super::prepare::{NEW_UNIT, OLD_UNIT, remove_new, remove_old_units};
-use super::progress::{self, NEW, OLD, ProgressError, Stage};
+use super::progress::{self, NEW, OLD, ProgressError, SwapStage};
 use super::relocate::{finish_removal, has_moved, relocate};
 use super::systemd::{Systemd, SystemdError};
 use super::units::{self, own_of};
@@ -89,7 +89,7 @@ pub(super) fn swap(
     systemd: Systemd,
     observer: &dyn Observer,
 ) -> Result<(), SwapError> {
-    progress::record(host, Stage::Archive).inspect_err(|_| drop(progress::clear(host)))?;
+    progress::record(host, SwapStage::Archive).inspect_err(|_| drop(progress::clear(host)))?;
     let undo = |error: SwapError| {
         take_back(host, systemd, observer);
         error
@@ -103,11 +103,11 @@ pub(super) fn swap(
             forget_old_units(host, observer);
             Ok(())
         }
-        Err(Step::Progress(error)) => match renames.undo() {
+        Err(SwapStep::Progress(error)) => match renames.undo() {
             Ok(()) => Err(undo(error.into())),
             Err(error) => Err(SwapError::Stuck(error)),
         },
-        Err(Step::Rename(error)) => match renames.undo() {
+        Err(SwapStep::Rename(error)) => match renames.undo() {
             Ok(()) => Err(undo(SwapError::Undone(error))),
             Err(error) => Err(SwapError::Stuck(error)),
         },
@@ -174,7 +174,7 @@ pub(super) fn finish(
         let units = own_of(host, end).map_err(SwapError::Units)?;
         stopped.extend(units::stopped(&with_suffix(&host.wants(), end), &units));
     }
-    if progress.stage == Stage::Archive {
+    if progress.stage == SwapStage::Archive {
         systemd.stop(&stopped, observer).map_err(not_stopped)?;
     }
     finish_renames(host, &names).map_err(SwapError::Stuck)?;
@@ -183,12 +183,12 @@ pub(super) fn finish(
 }
 
 /// Commands that give the previous set its names again, and remove the record.
-fn commands_back(host: &Host, stage: Stage, names: &[PathBuf]) -> Vec<String> {
+fn commands_back(host: &Host, stage: SwapStage, names: &[PathBuf]) -> Vec<String> {
     let mut commands = Vec::new();
     for name in names {
         let old = with_suffix(name, OLD);
         // Before the second stage, an entry without a previous one has not been archived yet.
-        if there(name) && (stage == Stage::MoveNew || there(&old)) {
+        if there(name) && (stage == SwapStage::MoveNew || there(&old)) {
             commands.push(format!("rm -r {}", path_argument(name)));
         }
         if there(&old) {
@@ -215,23 +215,23 @@ pub(super) fn clear(host: &Host) -> Result<(), SwapError> {
     progress::clear(host).map_err(SwapError::Progress)
 }
 
-enum Step {
+enum SwapStep {
     Progress(ProgressError),
     Rename(io::Error),
 }
 
-impl From<io::Error> for Step {
+impl From<io::Error> for SwapStep {
     fn from(error: io::Error) -> Self {
         Self::Rename(error)
     }
 }
 
-fn rename_all(host: &Host, renames: &mut Renames, old_units: &[String]) -> Result<(), Step> {
+fn rename_all(host: &Host, renames: &mut Renames, old_units: &[String]) -> Result<(), SwapStep> {
     let names = host.swapped();
     for name in names.iter().filter(|name| there(name)) {
         renames.rename(name.clone(), with_suffix(name, OLD))?;
     }
-    progress::record(host, Stage::MoveNew).map_err(Step::Progress)?;
+    progress::record(host, SwapStage::MoveNew).map_err(SwapStep::Progress)?;
     for name in &names {
         renames.rename(with_suffix(name, NEW), name.clone())?;
     }

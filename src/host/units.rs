@@ -27,7 +27,7 @@ use super::systemd::{SystemdError, TARGET, units_in};
 use super::unit_name::{instance_of, is_template, is_unit_name};
 use crate::archive::EntryPath;
 use crate::base::event::Silent;
-use crate::install::{InstallPlan, Node, WANTS, plan_install};
+use crate::install::{InstallNode, InstallPlan, WANTS, plan_install};
 
 /// Name of the record in the folder of links.
 const RECORD: &str = ".pkgpanda";
@@ -96,7 +96,7 @@ pub(super) fn add_record(host: &Host, plan: &mut InstallPlan) -> Result<(), Syst
     for name in names(plan) {
         text.extend([&name, "\n"]);
     }
-    plan.nodes.insert(place(RECORD), Node::File(text.into_bytes()));
+    plan.nodes.insert(place(RECORD), InstallNode::File(text.into_bytes()));
     for template in names(plan).filter(|name| is_template(name)).collect::<Vec<_>>() {
         plan.nodes.remove(&place(&template));
     }
@@ -105,7 +105,7 @@ pub(super) fn add_record(host: &Host, plan: &mut InstallPlan) -> Result<(), Syst
     for unit in units_in(&wants)?.into_iter().filter(|unit| !own.contains(unit)) {
         // An entry other than a link has no effect there.
         if let Ok(target) = fs_err::read_link(wants.join(&unit)) {
-            let link = Node::Symlink(target.as_os_str().as_bytes().to_vec());
+            let link = InstallNode::Symlink(target.as_os_str().as_bytes().to_vec());
             plan.nodes.entry(place(&unit)).or_insert(link);
         }
     }

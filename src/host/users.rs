@@ -27,7 +27,7 @@ pub struct Accounts {
 
 /// A user cannot be made or found.
 #[derive(Debug, thiserror::Error)]
-pub enum UserError {
+pub enum HostUserError {
     /// The lists can't be read.
     #[error("can't tell which users there are")]
     Unreadable(#[source] io::Error),
@@ -89,7 +89,7 @@ pub enum UserError {
     },
 }
 
-impl UserError {
+impl HostUserError {
     /// Remedy, if one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -146,7 +146,7 @@ impl Accounts {
         packages: &[PackageContents],
         make: MakeUsers,
         is_root: bool,
-    ) -> Result<NeededUsers, UserError> {
+    ) -> Result<NeededUsers, HostUserError> {
         let mut needed = NeededUsers::default();
         let mut groups: BTreeMap<String, (&PackageId, &GroupName)> = BTreeMap::new();
         for package in packages {
@@ -156,7 +156,7 @@ impl Accounts {
                 let (one, one_group) =
                     groups.entry(user.to_string()).or_insert((&package.id, group));
                 if *one_group != group {
-                    return Err(UserError::Groups {
+                    return Err(HostUserError::Groups {
                         user: user.clone(),
                         one: Box::new(((*one).clone(), (*one_group).clone())),
                         other: Box::new((package.id.clone(), group.clone())),
@@ -172,17 +172,17 @@ impl Accounts {
                         && !members.iter().any(|member| member == user.as_str())
                     {
                         let (package, user) = named();
-                        return Err(UserError::NotInGroup { package, user, group });
+                        return Err(HostUserError::NotInGroup { package, user, group });
                     }
                     needed.present.insert(user.to_string(), uid);
                 }
                 (None, MakeUsers::Manual) => {
                     let (package, user) = named();
-                    return Err(UserError::Manual { package, user });
+                    return Err(HostUserError::Manual { package, user });
                 }
                 (None, MakeUsers::Yes) if !is_root => {
                     let (package, user) = named();
-                    return Err(UserError::NotRoot { package, user });
+                    return Err(HostUserError::NotRoot { package, user });
                 }
                 (None, MakeUsers::Yes) => {
                     let group = group.map(|(group, ..)| group);
@@ -203,7 +203,7 @@ impl Accounts {
     fn group_of(
         &self,
         package: &PackageContents,
-    ) -> Result<Option<(GroupName, u32, Vec<String>)>, UserError> {
+    ) -> Result<Option<(GroupName, u32, Vec<String>)>, HostUserError> {
         let Some(group) = &package.info.group else { return Ok(None) };
         match self.group(group.as_str())? {
             Some((id, members)) => Ok(Some((group.clone(), id, members))),
@@ -216,13 +216,15 @@ impl Accounts {
             {
                 Ok(None)
             }
-            None => Err(UserError::NoGroup { package: package.id.clone(), group: group.clone() }),
+            None => {
+                Err(HostUserError::NoGroup { package: package.id.clone(), group: group.clone() })
+            }
         }
     }
 
     /// Makes a user; returns the id.
-    pub(super) fn make(&self, user: &NewUser) -> Result<u32, UserError> {
-        let failed = |reason: String| UserError::Make { user: user.name.clone(), reason };
+    pub(super) fn make(&self, user: &NewUser) -> Result<u32, HostUserError> {
+        let failed = |reason: String| HostUserError::Make { user: user.name.clone(), reason };
         let run = |program: &&str| {
             let mut command = Command::new(program);
             command.args(["--system", "-c", "DCOS System User"]);
@@ -259,14 +261,14 @@ impl Accounts {
     }
 
     /// Returns a user's id and group id.
-    fn user(&self, name: &str) -> Result<Option<(u32, u32)>, UserError> {
+    fn user(&self, name: &str) -> Result<Option<(u32, u32)>, HostUserError> {
         let fields = look_up(&self.passwd, "passwd", name)?;
         Ok(fields
             .and_then(|fields| Some((fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?))))
     }
 
     /// Returns a group's id and its members.
-    fn group(&self, name: &str) -> Result<Option<(u32, Vec<String>)>, UserError> {
+    fn group(&self, name: &str) -> Result<Option<(u32, Vec<String>)>, HostUserError> {
         let fields = look_up(&self.group, "group", name)?;
         Ok(fields.and_then(|fields| {
             let members = fields.get(3)?.split(',').map(str::to_owned).collect();
@@ -275,10 +277,10 @@ impl Accounts {
     }
 }
 
-fn look_up(file: &Path, database: &str, name: &str) -> Result<Option<Vec<String>>, UserError> {
+fn look_up(file: &Path, database: &str, name: &str) -> Result<Option<Vec<String>>, HostUserError> {
     let text = match fs_err::read(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        other => other.map_err(UserError::Unreadable)?,
+        other => other.map_err(HostUserError::Unreadable)?,
     };
     if let Some(fields) = fields_of(&String::from_utf8_lossy(&text), name) {
         return Ok(Some(fields));
@@ -323,7 +325,7 @@ mod tests {
                 .collect();
             let needed = accounts.needed(&packages, MakeUsers::Yes, true)?;
             let group = |user: NewUser| user.group.map(|group| group.to_string());
-            Ok::<_, UserError>(needed.missing.into_iter().map(group).collect::<Vec<_>>())
+            Ok::<_, HostUserError>(needed.missing.into_iter().map(group).collect::<Vec<_>>())
         };
         let plain = r#"{"username": "dcos_u"}"#;
         let with = |group: &str| format!(r#"{{"username": "dcos_u", "group": "{group}"}}"#);
@@ -332,9 +334,9 @@ mod tests {
         assert_eq!(needed(&[&with("one"), plain]).unwrap(), [Some("one".to_owned())]);
         assert_eq!(needed(&[&with("one"), &with("one")]).unwrap(), [Some("one".to_owned())]);
         let error = needed(&[&with("one"), &with("two")]).unwrap_err();
-        assert!(matches!(error, UserError::Groups { .. }), "{error}");
+        assert!(matches!(error, HostUserError::Groups { .. }), "{error}");
         assert!(error.to_string().contains("p0--1") && error.to_string().contains("p1--1"));
-        assert!(matches!(needed(&[&with("absent")]), Err(UserError::NoGroup { .. })));
+        assert!(matches!(needed(&[&with("absent")]), Err(HostUserError::NoGroup { .. })));
         // A group of the user's own name is made with the user.
         assert_eq!(needed(&[&with("dcos_u")]).unwrap(), [None]);
         assert_eq!(

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::io::{self, Seek};
 
 use super::interruptible::UntilInterrupted;
-use super::record::{Manifest, PackageItem};
-use super::repository::{PackageRepository, RepositoryError};
+use super::record::{PackageItem, PackageManifest};
+use super::repository::{HostRepositoryError, PackageRepository};
 use crate::archive::{EntryPath, ReadError};
 use crate::artifact::repository::{self as remote, Repository};
 use crate::base::event::Observer;
@@ -18,9 +18,9 @@ use crate::package::paths::package_path;
 pub enum VerifyError {
     /// The package is missing, or the repository cannot be locked.
     #[error(transparent)]
-    Repository(Box<RepositoryError>),
+    Repository(Box<HostRepositoryError>),
     /// The package has no record.
-    #[error("what package {0} had when it came was not recorded")]
+    #[error("there is no record of the files that package {0} had when it was added")]
     NotRecorded(PackageId),
     /// The package's files or records cannot be read.
     #[error("can't read package {id}")]
@@ -60,15 +60,15 @@ impl VerifyError {
     }
 }
 
-impl From<RepositoryError> for VerifyError {
-    fn from(error: RepositoryError) -> Self {
+impl From<HostRepositoryError> for VerifyError {
+    fn from(error: HostRepositoryError) -> Self {
         Self::Repository(Box::new(error))
     }
 }
 
 /// Difference between a file and its record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Difference {
+pub enum FileDifference {
     /// The file is missing.
     Missing,
     /// An extra file exists.
@@ -85,19 +85,19 @@ impl PackageRepository<'_> {
         id: &PackageId,
         from: Option<&Repository>,
         observer: &dyn Observer,
-    ) -> Result<BTreeMap<EntryPath, Difference>, VerifyError> {
+    ) -> Result<BTreeMap<EntryPath, FileDifference>, VerifyError> {
         if !self.has(id) {
             let (id, folder) = (id.clone(), self.folder.to_owned());
-            return Err(RepositoryError::NotThere { id, folder }.into());
+            return Err(HostRepositoryError::NotThere { id, folder }.into());
         }
         let unreadable = |source| VerifyError::Unreadable { id: id.clone(), source };
         let expected = match from {
             Some(from) => self.offered(id, from, observer)?,
-            None => Manifest::read(self.folder, id)
+            None => PackageManifest::read(self.folder, id)
                 .map_err(unreadable)?
                 .ok_or_else(|| VerifyError::NotRecorded(id.clone()))?,
         };
-        let found = Manifest::of_folder(&self.place(id)).map_err(unreadable)?;
+        let found = PackageManifest::of_folder(&self.place(id)).map_err(unreadable)?;
         Ok(compare(expected, found))
     }
 
@@ -107,34 +107,37 @@ impl PackageRepository<'_> {
         id: &PackageId,
         from: &Repository,
         observer: &dyn Observer,
-    ) -> Result<Manifest, VerifyError> {
+    ) -> Result<PackageManifest, VerifyError> {
         // Downloads are in a folder that the holder of the lock sweeps.
         let _lock = self.lock()?;
         let target = self.folder.join(format!("{id}.tar.xz"));
         let file = from
             .fetch(&package_path(id), &target, observer)
             .map_err(|error| VerifyError::Fetch(Box::new(error)))?;
-        let mut file = file.ok_or_else(|| RepositoryError::NotOffered(id.clone()))?;
+        let mut file = file.ok_or_else(|| HostRepositoryError::NotOffered(id.clone()))?;
         file.file()
             .rewind()
             .map_err(|source| VerifyError::Unreadable { id: id.clone(), source })?;
-        Manifest::of_archive(UntilInterrupted { inner: file.file(), observer })
+        PackageManifest::of_archive(UntilInterrupted { inner: file.file(), observer })
             .map_err(|source| VerifyError::Archive { id: id.clone(), source })
     }
 }
 
-fn compare(expected: Manifest, mut found: Manifest) -> BTreeMap<EntryPath, Difference> {
+fn compare(
+    expected: PackageManifest,
+    mut found: PackageManifest,
+) -> BTreeMap<EntryPath, FileDifference> {
     let mut differences = BTreeMap::new();
     for (path, item) in expected.0 {
         let difference = match found.0.remove(&path) {
-            None => Some(Difference::Missing),
-            Some(other) => difference(&item, &other).map(Difference::Changed),
+            None => Some(FileDifference::Missing),
+            Some(other) => difference(&item, &other).map(FileDifference::Changed),
         };
         if let Some(difference) = difference {
             differences.insert(path, difference);
         }
     }
-    differences.extend(found.0.into_keys().map(|path| (path, Difference::Extra)));
+    differences.extend(found.0.into_keys().map(|path| (path, FileDifference::Extra)));
     differences
 }
 

@@ -14,7 +14,7 @@ use crate::artifact::repository::Repository;
 use crate::base::http::{HttpClient, HttpOptions, Proxies};
 use crate::base::remedy::with_hint;
 use crate::host::{
-    Accounts, Actor, Add, AppliedSettings, Check, Checks, FetchStep, Host, HostOptions,
+    Accounts, Actor, Add, AppliedSettings, Checks, FetchStep, Host, HostCheck, HostOptions,
     PASSED_OVER, PackageRepository, Systemd, VerifyError, flagged_repository,
 };
 use crate::package::{NameError, PackageId};
@@ -229,7 +229,8 @@ fn check(checks: &Checks, list: bool, format: FormatArgs, output: &Output) -> Do
     if list {
         if in_json {
             let grouped = checks.checks.chunk_by(|one, other| one.package == other.package);
-            let names = |group: &[Check]| group.iter().map(|check| check.name.clone()).collect();
+            let names =
+                |group: &[HostCheck]| group.iter().map(|check| check.name.clone()).collect();
             let listed: Value = grouped
                 .map(|group| {
                     let names: Value = names(group);

@@ -4,13 +4,13 @@ use std::io;
 
 use crate::base::suggestion::meant_or;
 use crate::host::{
-    ActivateError, ActiveError, CheckError, PathError, RemoveError, RepositoryError,
+    ActivateError, ActiveError, CheckError, HostRepositoryError, PathError, RemoveError,
     ServiceConfigurationError, SetupError, UninstallError, VerifyError,
 };
 use crate::installer::InstallerError;
 use crate::package::NameError;
 use crate::store::StoreUrlError;
-use crate::store::signature::KeyError;
+use crate::store::signature::SigningKeyError;
 
 /// A command failed.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +41,7 @@ pub enum CommandError {
     Url(#[from] StoreUrlError),
     /// The required key is not valid.
     #[error(transparent)]
-    Key(#[from] KeyError),
+    Key(#[from] SigningKeyError),
     /// There is no current folder.
     #[error("can't tell what the current folder is")]
     Current(#[source] io::Error),
@@ -56,7 +56,7 @@ pub enum CommandError {
     Activate(#[from] ActivateError),
     /// A package cannot be fetched.
     #[error(transparent)]
-    Repository(Box<RepositoryError>),
+    Repository(Box<HostRepositoryError>),
     /// A package can't be removed.
     #[error(transparent)]
     Remove(Box<RemoveError>),
@@ -112,7 +112,7 @@ macro_rules! boxed {
 }
 
 boxed!(
-    RepositoryError => Repository, RemoveError => Remove, SetupError => Setup,
+    HostRepositoryError => Repository, RemoveError => Remove, SetupError => Setup,
     InstallerError => Installer
 );
 
@@ -131,7 +131,7 @@ impl CommandError {
             Self::Unknown { near, .. } => {
                 Some(meant_or(near.as_deref(), "list what is here: pkgpanda list"))
             }
-            Self::Ambiguous { .. } => Some("type one of these, or more of it".to_owned()),
+            Self::Ambiguous { .. } => Some("type one of these, or more of the id".to_owned()),
             _ => None,
         }
     }

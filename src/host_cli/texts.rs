@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::archive::{EntryPath, readable};
-use crate::host::{Check, Difference, Preview};
+use crate::host::{FileDifference, HostCheck, Preview};
 use crate::package::PackageId;
 
 /// Ids with their parts as JSON.
@@ -65,7 +65,7 @@ fn section<'a>(text: &mut String, kind: &str, lines: impl Iterator<Item = (char,
 }
 
 /// Packages with the names of their checks below.
-pub(super) fn checks(checks: &[Check]) -> String {
+pub(super) fn checks(checks: &[HostCheck]) -> String {
     let mut text = String::new();
     for group in checks.chunk_by(|one, other| one.package == other.package) {
         _ = writeln!(text, "{}", group[0].package);
@@ -82,27 +82,30 @@ fn visible(name: &str) -> String {
 }
 
 /// Differences of a package, one line per file.
-pub(super) fn differences(id: &PackageId, differences: &BTreeMap<EntryPath, Difference>) -> String {
+pub(super) fn differences(
+    id: &PackageId,
+    differences: &BTreeMap<EntryPath, FileDifference>,
+) -> String {
     let mut text = String::new();
     for (path, difference) in differences {
         let path = visible(&String::from_utf8_lossy(path.as_bytes()));
         _ = match difference {
-            Difference::Missing => writeln!(text, "missing {id}/{path}"),
-            Difference::Extra => writeln!(text, "extra   {id}/{path}"),
-            Difference::Changed(how) => writeln!(text, "changed {id}/{path}: {how}"),
+            FileDifference::Missing => writeln!(text, "missing {id}/{path}"),
+            FileDifference::Extra => writeln!(text, "extra   {id}/{path}"),
+            FileDifference::Changed(how) => writeln!(text, "changed {id}/{path}: {how}"),
         };
     }
     text
 }
 
 /// The same as JSON.
-pub(super) fn differences_json(differences: &BTreeMap<EntryPath, Difference>) -> Value {
+pub(super) fn differences_json(differences: &BTreeMap<EntryPath, FileDifference>) -> Value {
     let differences = differences.iter().map(|(path, difference)| {
         let path = String::from_utf8_lossy(path.as_bytes());
         match difference {
-            Difference::Missing => json!({ "path": path, "is": "missing" }),
-            Difference::Extra => json!({ "path": path, "is": "extra" }),
-            Difference::Changed(how) => json!({ "path": path, "is": "changed", "how": how }),
+            FileDifference::Missing => json!({ "path": path, "is": "missing" }),
+            FileDifference::Extra => json!({ "path": path, "is": "extra" }),
+            FileDifference::Changed(how) => json!({ "path": path, "is": "changed", "how": how }),
         }
     });
     differences.collect()

@@ -12,7 +12,7 @@ use crate::base::regular::open_regular;
 /// A layer's compression: the ones that images have media types for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Compression {
+pub enum LayerCompression {
     /// A plain tar.
     None,
     /// gzip, possibly of several members.
@@ -21,7 +21,7 @@ pub enum Compression {
     Zstd,
 }
 
-impl Compression {
+impl LayerCompression {
     /// The compression as a word.
     pub fn as_str(self) -> &'static str {
         ArchiveCompression::from(self).as_str()
@@ -46,12 +46,12 @@ impl Compression {
     }
 }
 
-impl From<Compression> for ArchiveCompression {
-    fn from(compression: Compression) -> Self {
+impl From<LayerCompression> for ArchiveCompression {
+    fn from(compression: LayerCompression) -> Self {
         match compression {
-            Compression::None => Self::None,
-            Compression::Gzip => Self::Gzip,
-            Compression::Zstd => Self::Zstd,
+            LayerCompression::None => Self::None,
+            LayerCompression::Gzip => Self::Gzip,
+            LayerCompression::Zstd => Self::Zstd,
         }
     }
 }

@@ -48,7 +48,7 @@ pub struct RunConfig {
 
 /// Problem with a configuration.
 #[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
+pub enum ImageConfigError {
     /// It isn't JSON, or not of a configuration's shape.
     #[error("the image's configuration can't be read: {0}")]
     Shape(serde_json::Error),
@@ -130,8 +130,8 @@ struct RawRoot {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
 struct RawRun {
-    entrypoint: Option<Words>,
-    cmd: Option<Words>,
+    entrypoint: Option<WordOrList>,
+    cmd: Option<WordOrList>,
     env: Option<Vec<String>>,
     user: Option<String>,
     working_dir: Option<String>,
@@ -140,19 +140,19 @@ struct RawRun {
 /// Old images have a single word where a list belongs.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Words {
+enum WordOrList {
     List(Vec<String>),
     One(String),
 }
 
 impl ImageConfig {
     /// Reads a configuration's bytes.
-    pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
-        let raw: RawConfig = go_json::parse(bytes, &CONFIG).map_err(ConfigError::Shape)?;
+    pub fn parse(bytes: &[u8]) -> Result<Self, ImageConfigError> {
+        let raw: RawConfig = go_json::parse(bytes, &CONFIG).map_err(ImageConfigError::Shape)?;
         // Programs in Go write an empty text for one that is absent.
         if let Some(kind) = raw.rootfs.kind.filter(|kind| !["layers", ""].contains(&kind.as_str()))
         {
-            return Err(ConfigError::Root(kind));
+            return Err(ImageConfigError::Root(kind));
         }
         Ok(Self {
             platform: Platform {
@@ -197,12 +197,12 @@ fn run_config(raw: RawRun) -> RunConfig {
     }
 }
 
-fn words(words: Option<Words>) -> Vec<String> {
+fn words(words: Option<WordOrList>) -> Vec<String> {
     match words {
         None => Vec::new(),
-        Some(Words::List(list)) => list,
-        Some(Words::One(word)) if word.is_empty() => Vec::new(),
-        Some(Words::One(word)) => vec![word],
+        Some(WordOrList::List(list)) => list,
+        Some(WordOrList::One(word)) if word.is_empty() => Vec::new(),
+        Some(WordOrList::One(word)) => vec![word],
     }
 }
 

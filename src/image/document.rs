@@ -132,7 +132,7 @@ struct RawIndex {
 
 /// What a descriptor in an index leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
+pub(crate) enum DocumentKind {
     Manifest,
     Index,
     Other,
@@ -140,8 +140,8 @@ pub(crate) enum Kind {
 
 /// A checked descriptor.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Target {
-    pub(super) kind: Kind,
+pub(crate) struct CheckedDescriptor {
+    pub(super) kind: DocumentKind,
     pub(super) media_type: String,
     pub(super) digest: BlobDigest,
     pub(super) size: u64,
@@ -155,7 +155,7 @@ pub(crate) struct Target {
 
 /// A blob that a document leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Content {
+pub(crate) struct ReferencedBlob {
     pub(super) digest: BlobDigest,
     pub(super) size: u64,
 }
@@ -163,18 +163,18 @@ pub(crate) struct Content {
 /// A checked index.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct IndexContent {
-    pub(super) targets: Vec<Target>,
+    pub(super) targets: Vec<CheckedDescriptor>,
     /// Entries that cannot be understood, in words.
     pub(super) odd: Vec<String>,
 }
 
-impl Target {
+impl CheckedDescriptor {
     /// Checks an entry of an index.
     pub(super) fn of(entry: &Value) -> Result<Self, DocumentError> {
         let raw: RawDescriptor =
             serde_json::from_value(entry.clone()).map_err(DocumentError::Shape)?;
         let what = "an entry of the index";
-        let content = Content::of(&raw, what)?;
+        let content = ReferencedBlob::of(&raw, what)?;
         if raw.media_type.is_empty() {
             return Err(DocumentError::Missing { what: what.to_owned(), key: "mediaType" });
         }
@@ -212,17 +212,17 @@ impl Target {
 }
 
 /// Returns the kind of document for a media type.
-pub(super) fn kind_of(media_type: &str) -> Kind {
+pub(super) fn kind_of(media_type: &str) -> DocumentKind {
     match MediaType::from(media_type) {
-        MediaType::ImageManifest => Kind::Manifest,
-        MediaType::ImageIndex => Kind::Index,
-        MediaType::Other(name) if name == DOCKER_MANIFEST => Kind::Manifest,
-        MediaType::Other(name) if name == DOCKER_INDEX => Kind::Index,
-        _ => Kind::Other,
+        MediaType::ImageManifest => DocumentKind::Manifest,
+        MediaType::ImageIndex => DocumentKind::Index,
+        MediaType::Other(name) if name == DOCKER_MANIFEST => DocumentKind::Manifest,
+        MediaType::Other(name) if name == DOCKER_INDEX => DocumentKind::Index,
+        _ => DocumentKind::Other,
     }
 }
 
-impl Content {
+impl ReferencedBlob {
     pub(super) fn of(raw: &RawDescriptor, what: &str) -> Result<Self, DocumentError> {
         let missing = |key| DocumentError::Missing { what: what.to_owned(), key };
         if raw.digest.is_empty() {
@@ -268,7 +268,7 @@ pub(crate) fn parse_index(
     }
     let mut content = IndexContent::default();
     for entry in &index.manifests {
-        match Target::of(entry) {
+        match CheckedDescriptor::of(entry) {
             Ok(target) => content.targets.push(target),
             Err(problem) => content.odd.push(format!("an entry that {}", said_of(&problem))),
         }

@@ -39,7 +39,7 @@ pub enum ImageLocation {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct StoredImage {
     /// The form.
-    pub form: Form,
+    pub form: ImageForm,
     /// The layout's folder or the archive.
     pub path: PathBuf,
     /// Reference within the layout or archive; needed where several images are stored.
@@ -49,7 +49,7 @@ pub struct StoredImage {
 /// Form of an image outside of our store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Form {
+pub enum ImageForm {
     /// An OCI image layout, as a folder.
     Oci,
     /// An OCI image layout in a tar archive.
@@ -58,7 +58,7 @@ pub enum Form {
     DockerArchive,
 }
 
-impl Form {
+impl ImageForm {
     const ALL: [Self; 3] = [Self::Oci, Self::OciArchive, Self::DockerArchive];
 
     /// The form's name, as it stands before the colon.
@@ -123,7 +123,7 @@ impl FromStr for ImageLocation {
         }
         let (name, rest) =
             text.split_once(':').ok_or_else(|| error("no form stands before a :"))?;
-        let form = Form::ALL
+        let form = ImageForm::ALL
             .into_iter()
             .find(|form| form.as_str() == name)
             .ok_or_else(|| error("its form is not known"))?;

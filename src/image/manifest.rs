@@ -3,7 +3,7 @@
 use oci_spec::image::MediaType;
 use serde::Deserialize;
 
-use super::document::{Content, DocumentError, MANIFEST, RawDescriptor, check_type};
+use super::document::{DocumentError, MANIFEST, RawDescriptor, ReferencedBlob, check_type};
 use crate::base::go_json;
 use crate::store::registry::media_type;
 
@@ -27,20 +27,20 @@ struct RawManifest {
 
 /// A checked manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Manifest {
-    pub(super) config: Content,
+pub(crate) struct ImageManifest {
+    pub(super) config: ReferencedBlob,
     pub(super) layers: Vec<LayerContent>,
 }
 
 /// Blob of a layer. The compression is read off the content: tools write media types that do not agree with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LayerContent {
-    pub(super) content: Content,
+    pub(super) content: ReferencedBlob,
     pub(super) media_type: String,
 }
 
 /// Reads a manifest and checks all that it leads to.
-pub(crate) fn parse_manifest(bytes: &[u8], expected: &str) -> Result<Manifest, DocumentError> {
+pub(crate) fn parse_manifest(bytes: &[u8], expected: &str) -> Result<ImageManifest, DocumentError> {
     let manifest: RawManifest = go_json::parse(bytes, &MANIFEST).map_err(DocumentError::Shape)?;
     check_type(expected, &manifest.media_type)?;
     let what = "its configuration";
@@ -63,7 +63,7 @@ pub(crate) fn parse_manifest(bytes: &[u8], expected: &str) -> Result<Manifest, D
         .enumerate()
         .map(|(index, layer)| parse_layer(index + 1, layer))
         .collect::<Result<_, _>>()?;
-    Ok(Manifest { config: Content::of(&config, what)?, layers })
+    Ok(ImageManifest { config: ReferencedBlob::of(&config, what)?, layers })
 }
 
 /// Reads the descriptor of a layer. Layers that may be fetched from elsewhere (`urls`,
@@ -76,7 +76,7 @@ fn parse_layer(number: usize, layer: &RawDescriptor) -> Result<LayerContent, Doc
     if !is_tar && !media_type.is_empty() {
         return Err(DocumentError::MediaType { what, media_type });
     }
-    Ok(LayerContent { content: Content::of(layer, &what)?, media_type })
+    Ok(LayerContent { content: ReferencedBlob::of(layer, &what)?, media_type })
 }
 
 #[cfg(test)]
@@ -96,7 +96,7 @@ mod tests {
         )
     }
 
-    fn parse(config_type: &str, layer: &str) -> Result<Manifest, String> {
+    fn parse(config_type: &str, layer: &str) -> Result<ImageManifest, String> {
         parse_manifest(manifest(config_type, layer).as_bytes(), OCI)
             .map_err(|error| error.to_string())
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::config::ConfigError;
+use super::config::ImageConfigError;
 use super::document::DocumentError;
 use crate::base::escape::shell_argument;
 use crate::base::suggestion::meant_or;
@@ -51,7 +51,7 @@ pub enum ImageStoreError {
         image: String,
         /// Reason.
         #[source]
-        problem: ConfigError,
+        problem: ImageConfigError,
     },
     /// No image is called so.
     #[error("the image store has no {name:?}")]

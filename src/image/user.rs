@@ -29,7 +29,7 @@ pub struct UserSpec {
 
 /// An image's user cannot be found in the image.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UserError {
+pub enum ImageUserError {
     /// The name is missing.
     #[error("the image's /etc/passwd has no user {0:?}")]
     NoUser(String),
@@ -59,7 +59,7 @@ pub fn resolve_user(
     user: &str,
     passwd: Option<&str>,
     group: Option<&str>,
-) -> Result<UserSpec, UserError> {
+) -> Result<UserSpec, ImageUserError> {
     let (name, group_name) = match user.split_once(':') {
         Some((name, group)) => (name, Some(group).filter(|group| !group.is_empty())),
         None => (user, None),
@@ -73,13 +73,13 @@ pub fn resolve_user(
         .map(|account| account.uid)
         .or(number)
         .or((name == ROOT).then_some(0))
-        .ok_or_else(|| UserError::NoUser(name.to_owned()))?;
+        .ok_or_else(|| ImageUserError::NoUser(name.to_owned()))?;
     let groups = || groups(group.unwrap_or_default());
     let (gid, additional_gids) = if let Some(wanted) = group_name {
         let number = parse_id(wanted)?;
         let found = groups().find(|group| group.name == wanted || number == Some(group.gid));
         let gid = found.map(|group| group.gid).or(number).or((wanted == ROOT).then_some(0));
-        (gid.ok_or_else(|| UserError::NoGroup(wanted.to_owned()))?, Vec::new())
+        (gid.ok_or_else(|| ImageUserError::NoGroup(wanted.to_owned()))?, Vec::new())
     } else {
         let gid = account.as_ref().map_or(0, |account| account.gid);
         let member = |group: &Group<'_>| {
@@ -100,13 +100,13 @@ pub fn resolve_user(
 }
 
 /// An id, if the text is one.
-fn parse_id(text: &str) -> Result<Option<u32>, UserError> {
+fn parse_id(text: &str) -> Result<Option<u32>, ImageUserError> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Ok(None);
     }
     match text.parse() {
         Ok(id) if id <= LARGEST_ID => Ok(Some(id)),
-        _ => Err(UserError::TooLarge(text.to_owned())),
+        _ => Err(ImageUserError::TooLarge(text.to_owned())),
     }
 }
 
@@ -144,7 +144,7 @@ mod tests {
     const GROUP: &str = "root:x:0:\ndocker:x:999:dcos,other\nadm:x:4:dcos\ndcos:x:1001:dcos\n\
         adm2:x:4:dcos\nnobody\n";
 
-    fn resolve(user: &str) -> Result<(u32, u32, Vec<u32>, String), UserError> {
+    fn resolve(user: &str) -> Result<(u32, u32, Vec<u32>, String), ImageUserError> {
         let spec = resolve_user(user, Some(PASSWD), Some(GROUP))?;
         Ok((spec.uid, spec.gid, spec.additional_gids, spec.home.to_str().unwrap().to_owned()))
     }
@@ -180,10 +180,10 @@ mod tests {
             let spec = resolve_user(user, None, Some("other:x:5:\n")).unwrap();
             assert_eq!((spec.uid, spec.gid), (uid, gid), "{user}");
         }
-        assert_eq!(resolve("who"), Err(UserError::NoUser("who".into())));
-        assert_eq!(resolve("big"), Err(UserError::NoUser("big".into())));
-        assert_eq!(resolve("dcos:who"), Err(UserError::NoGroup("who".into())));
-        assert_eq!(resolve("4294967295"), Err(UserError::TooLarge("4294967295".into())));
-        assert_eq!(resolve("0:99999999999"), Err(UserError::TooLarge("99999999999".into())));
+        assert_eq!(resolve("who"), Err(ImageUserError::NoUser("who".into())));
+        assert_eq!(resolve("big"), Err(ImageUserError::NoUser("big".into())));
+        assert_eq!(resolve("dcos:who"), Err(ImageUserError::NoGroup("who".into())));
+        assert_eq!(resolve("4294967295"), Err(ImageUserError::TooLarge("4294967295".into())));
+        assert_eq!(resolve("0:99999999999"), Err(ImageUserError::TooLarge("99999999999".into())));
     }
 }

@@ -14,7 +14,7 @@ use crate::tree::PackageKey;
 
 /// Packages of a tree, in the order of their names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Listing {
+pub struct TreeListing {
     /// The packages folder.
     pub tree: PathBuf,
     /// The packages.

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::error::InstallError;
 use super::info::{PackageInfo, check_variables};
-use super::listing::{Kind, Listing};
+use super::listing::{ListedKind, PackageListing};
 use super::{WANTS, WELL_KNOWN};
 use crate::archive::{EntryPath, PackageIndex};
 use crate::package::{PackageId, Problem, RESERVED_UNITS};
@@ -25,7 +25,7 @@ pub struct PackageContents {
     pub info: PackageInfo,
     /// Contents of `buildinfo.full.json`, if present.
     pub buildinfo_full: Option<Value>,
-    pub(super) listing: Listing,
+    pub(super) listing: PackageListing,
 }
 
 impl PackageContents {
@@ -38,16 +38,17 @@ impl PackageContents {
         let shown = PathBuf::from(id.to_string());
         let info = parse_info(id, &shown, info.as_deref())?;
         let buildinfo_full = parse_buildinfo(id, &shown, buildinfo_full.as_deref())?;
-        let mut listing = Listing::of_directory(folder, is_put_together).map_err(unreadable)?;
+        let mut listing =
+            PackageListing::of_directory(folder, is_put_together).map_err(unreadable)?;
         // Services can lie anywhere, and links can lead anywhere inside of the package.
         let links_matter = listing.iter().any(|(path, kind)| {
             let mut parts = path.parts();
             let top = parts.next().is_some_and(is_put_together);
             let unit = path.as_bytes().starts_with(WANTS.as_bytes());
-            matches!(kind, Kind::Link(_)) && top && (unit || parts.next().is_none())
+            matches!(kind, ListedKind::Link(_)) && top && (unit || parts.next().is_none())
         });
         if links_matter || !info.sysctl.is_empty() {
-            listing = Listing::of_directory(folder, |_| true).map_err(unreadable)?;
+            listing = PackageListing::of_directory(folder, |_| true).map_err(unreadable)?;
         }
         Ok(Self { id: id.clone(), info, buildinfo_full, listing })
     }
@@ -62,7 +63,7 @@ impl PackageContents {
             id: id.clone(),
             info: parse_info(id, path, index.pkginfo.as_deref())?,
             buildinfo_full: parse_buildinfo(id, path, index.buildinfo.as_deref())?,
-            listing: Listing::of_index(index),
+            listing: PackageListing::of_index(index),
         })
     }
 
@@ -84,14 +85,14 @@ impl PackageContents {
     fn check_units(id: &PackageId, folder: &Path) -> Result<(), InstallError> {
         let unreadable = |source| InstallError::Unreadable { package: id.clone(), source };
         let is_units = |name: &[u8]| name.starts_with(WANTS.as_bytes());
-        let mut listing = Listing::of_directory(folder, is_units).map_err(unreadable)?;
-        let tops: Vec<(EntryPath, Kind)> = listing
+        let mut listing = PackageListing::of_directory(folder, is_units).map_err(unreadable)?;
+        let tops: Vec<(EntryPath, ListedKind)> = listing
             .iter()
             .filter(|(path, _)| path.parts().count() == 1 && is_units(path.as_bytes()))
             .map(|(path, kind)| (path.clone(), kind.clone()))
             .collect();
-        if tops.iter().any(|(_, kind)| matches!(kind, Kind::Link(_))) {
-            listing = Listing::of_directory(folder, |_| true).map_err(unreadable)?;
+        if tops.iter().any(|(_, kind)| matches!(kind, ListedKind::Link(_))) {
+            listing = PackageListing::of_directory(folder, |_| true).map_err(unreadable)?;
         }
         for (top, _) in tops {
             for (unit, _) in folder_of(&listing, id, &top)? {
@@ -103,14 +104,14 @@ impl PackageContents {
 
     /// The names of the services whose units lie anywhere in the package, without `.service`.
     pub(super) fn services(&self) -> BTreeSet<String> {
-        let files = self.listing.iter().filter(|(_, kind)| **kind != Kind::Directory);
+        let files = self.listing.iter().filter(|(_, kind)| **kind != ListedKind::Directory);
         let names = files.filter_map(|(path, _)| path.split().map(|(_, name)| name));
         let services = names.filter_map(|name| name.strip_suffix(b".service"));
         services.map(|name| String::from_utf8_lossy(name).into_owned()).collect()
     }
 
     /// Entries below one of the merged folders; empty if missing.
-    pub(super) fn folder(&self, name: &str) -> Result<Vec<(EntryPath, &Kind)>, InstallError> {
+    pub(super) fn folder(&self, name: &str) -> Result<Vec<(EntryPath, &ListedKind)>, InstallError> {
         // A role can have any name that a file can have.
         match EntryPath::parse(name.as_bytes()) {
             Ok(path) => folder_of(&self.listing, &self.id, &path),
@@ -130,7 +131,7 @@ impl PackageContents {
         let full = EntryPath::parse(folder.as_bytes()).map_err(|_invalid| no_file())?.join(unit);
         let target = self.listing.resolve(&self.id, &full).ok_or_else(no_file)?;
         match self.listing.get(&target) {
-            Some(Kind::File) => Ok(target),
+            Some(ListedKind::File) => Ok(target),
             _ => Err(no_file()),
         }
     }
@@ -138,16 +139,16 @@ impl PackageContents {
 
 /// Entries below a folder, or below the target of a link; empty if missing.
 fn folder_of<'a>(
-    listing: &'a Listing,
+    listing: &'a PackageListing,
     id: &PackageId,
     path: &EntryPath,
-) -> Result<Vec<(EntryPath, &'a Kind)>, InstallError> {
+) -> Result<Vec<(EntryPath, &'a ListedKind)>, InstallError> {
     if listing.get(path).is_none() {
         return Ok(Vec::new());
     }
     let target = listing.resolve(id, path);
     match target.as_ref().and_then(|target| Some((target, listing.get(target)?))) {
-        Some((target, Kind::Directory)) => Ok(listing.below(target)),
+        Some((target, ListedKind::Directory)) => Ok(listing.below(target)),
         _ => Err(InstallError::NoFolder { package: id.clone(), path: path.to_string() }),
     }
 }
@@ -202,7 +203,7 @@ fn parse_buildinfo(
     const NAME: &str = "buildinfo.full.json";
     let Some(content) = content else { return Ok(None) };
     let text = utf8(id, place, NAME, content)?;
-    let node = crate::package::json::Node::parse(text);
+    let node = crate::package::json::JsonNode::parse(text);
     node.map(|node| Some(node.to_value())).map_err(|problem| broken(id, place, NAME, problem, text))
 }
 

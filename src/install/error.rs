@@ -9,7 +9,7 @@ use crate::package::{PackageId, Report, Requirement};
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// A description of a package is not valid.
-    #[error("package {package} is broken\n{report}")]
+    #[error("package {package} cannot be installed\n{report}")]
     Description {
         /// The package.
         package: PackageId,
@@ -17,7 +17,7 @@ pub enum InstallError {
         report: Box<Report>,
     },
     /// There is no `pkginfo.json`.
-    #[error("package {0} is broken: it has no file pkginfo.json")]
+    #[error("package {0} cannot be installed: it has no file pkginfo.json")]
     NoDescription(PackageId),
     /// A package's folder can't be read.
     #[error("can't read package {package}")]
@@ -52,9 +52,9 @@ pub enum InstallError {
         /// Below the install root.
         path: String,
         /// The first.
-        one: Owner,
+        one: EntryOwner,
         /// The second.
-        other: Owner,
+        other: EntryOwner,
     },
     /// A file, or a link, where another one has a folder.
     #[error("{path} is a folder of {folder} and a file of {file}")]
@@ -62,9 +62,9 @@ pub enum InstallError {
         /// Below the install root.
         path: String,
         /// Owner of the folder.
-        folder: Owner,
+        folder: EntryOwner,
         /// Owner of the file.
-        file: Owner,
+        file: EntryOwner,
     },
     /// A merged folder has another type in a package.
     #[error("package {package}: {path} is not a folder of the package")]
@@ -85,7 +85,7 @@ pub enum InstallError {
         other: PackageId,
     },
     /// A unit whose name belongs to the host side.
-    #[error("package {package} has the unit {unit}, a name that is reserved")]
+    #[error("package {package} has the unit {unit}, whose name is reserved for the host side")]
     ReservedUnit {
         /// The package.
         package: PackageId,
@@ -134,14 +134,14 @@ impl fmt::Display for SysctlValue {
 
 /// Owner of an entry below the install root.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Owner {
+pub enum EntryOwner {
     /// A package's.
     Package(PackageId),
     /// The install root's own.
     Install,
 }
 
-impl fmt::Display for Owner {
+impl fmt::Display for EntryOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Package(id) => write!(f, "package {id}"),

@@ -7,7 +7,7 @@
 
 use serde_json::Value;
 
-use crate::package::json::{Kind, Node, Object};
+use crate::package::json::{JsonKind, JsonNode, Object};
 use crate::package::{
     GroupName, NameError, Problem, Requirement, UserName, check_variable_value, is_variable_name,
     wrong_variable,
@@ -36,7 +36,7 @@ pub struct PackageInfo {
 impl PackageInfo {
     /// Reads a `pkginfo.json`.
     pub fn parse(text: &str) -> Result<Self, Problem> {
-        let node = Node::parse(text)?;
+        let node = JsonNode::parse(text)?;
         let object = node.object("a pkginfo.json")?;
         let requires = match object.get("requires") {
             None => Vec::new(),
@@ -66,16 +66,16 @@ impl PackageInfo {
 /// Checks that a `pkginfo.json` is an object, and the names of variables in it and the characters of their values;
 /// what else is wrong with it is found by [`PackageInfo::parse`], when the package is required or activated.
 pub(super) fn check_variables(text: &str) -> Result<(), Problem> {
-    let node = Node::parse(text)?;
+    let node = JsonNode::parse(text)?;
     let object = node.object("a pkginfo.json")?;
-    let Some(Kind::Object(variables)) = object.get("environment").map(|node| &node.kind) else {
+    let Some(JsonKind::Object(variables)) = object.get("environment").map(|node| &node.kind) else {
         return Ok(());
     };
     for entry in variables.entries() {
         if !is_variable_name(&entry.key) {
             return Err(wrong_variable(&entry.key, entry.key_offset));
         }
-        if let Kind::String(value) = &entry.value.kind {
+        if let JsonKind::String(value) = &entry.value.kind {
             check_variable_value(&entry.key, value, entry.value.offset)?;
         }
     }
@@ -83,8 +83,8 @@ pub(super) fn check_variables(text: &str) -> Result<(), Problem> {
 }
 
 /// The value of a key; `null` counts as absent, as in the original.
-fn given<'a>(object: &'a Object, key: &str) -> Option<&'a Node> {
-    object.get(key).filter(|node| !matches!(node.kind, Kind::Null))
+fn given<'a>(object: &'a Object, key: &str) -> Option<&'a JsonNode> {
+    object.get(key).filter(|node| !matches!(node.kind, JsonKind::Null))
 }
 
 fn environment(object: &Object) -> Result<Vec<(String, String)>, Problem> {
@@ -100,11 +100,11 @@ fn environment(object: &Object) -> Result<Vec<(String, String)>, Problem> {
             return Err(wrong_variable(name, entry.key_offset));
         }
         let value = match &entry.value.kind {
-            Kind::String(text) => text.clone(),
-            Kind::Number(number) => number.to_string(),
+            JsonKind::String(text) => text.clone(),
+            JsonKind::Number(number) => number.to_string(),
             // As the original wrote it.
-            Kind::Bool(value) => if *value { "True" } else { "False" }.to_owned(),
-            Kind::Null | Kind::List(_) | Kind::Object(_) => {
+            JsonKind::Bool(value) => if *value { "True" } else { "False" }.to_owned(),
+            JsonKind::Null | JsonKind::List(_) | JsonKind::Object(_) => {
                 let what = format!("the value of {name}");
                 return Err(entry
                     .value
@@ -126,9 +126,9 @@ fn environment(object: &Object) -> Result<Vec<(String, String)>, Problem> {
 fn state_directory(object: &Object) -> Result<bool, Problem> {
     let Some(node) = object.get("state_directory") else { return Ok(false) };
     match &node.kind {
-        Kind::Bool(value) => Ok(*value),
-        Kind::Number(number) if number.to_string() == "0" => Ok(false),
-        Kind::Number(number) if number.to_string() == "1" => Ok(true),
+        JsonKind::Bool(value) => Ok(*value),
+        JsonKind::Number(number) if number.to_string() == "0" => Ok(false),
+        JsonKind::Number(number) if number.to_string() == "1" => Ok(true),
         _ => Err(node.wrong("state_directory", "true or false")),
     }
 }
@@ -142,21 +142,21 @@ fn name<T: std::str::FromStr<Err = NameError>>(
     name.map(Some).map_err(|error: NameError| Problem::at(node.offset, error.to_string()))
 }
 
-type Settings = Vec<(String, Value)>;
+type EnvironmentSettings = Vec<(String, Value)>;
 
-fn sysctl(object: &Object) -> Result<Vec<(String, Settings)>, Problem> {
+fn sysctl(object: &Object) -> Result<Vec<(String, EnvironmentSettings)>, Problem> {
     let Some(node) = given(object, "sysctl") else { return Ok(Vec::new()) };
     let services = node.object("sysctl")?.entries().iter().map(|service| {
         let what = format!("the sysctl of {}", service.key);
         let settings = service.value.object(&what)?.entries().iter().map(|setting| {
             let kind = &setting.value.kind;
-            if !matches!(kind, Kind::String(_) | Kind::Number(_) | Kind::Bool(_)) {
+            if !matches!(kind, JsonKind::String(_) | JsonKind::Number(_) | JsonKind::Bool(_)) {
                 let what = format!("the setting {}", setting.key);
                 return Err(setting.value.wrong(&what, "a string, a number or a boolean"));
             }
             Ok((setting.key.clone(), setting.value.to_value()))
         });
-        Ok((service.key.clone(), settings.collect::<Result<Settings, Problem>>()?))
+        Ok((service.key.clone(), settings.collect::<Result<EnvironmentSettings, Problem>>()?))
     });
     services.collect()
 }

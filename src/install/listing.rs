@@ -14,7 +14,7 @@ const MOST_LINKS: usize = 40;
 
 /// Type of the entry at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ListedKind {
     Directory,
     File,
     Link(Vec<u8>),
@@ -23,22 +23,22 @@ pub(super) enum Kind {
 
 /// Entries of a package by path, in byte order.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Listing(BTreeMap<EntryPath, Kind>);
+pub(super) struct PackageListing(BTreeMap<EntryPath, ListedKind>);
 
-impl Listing {
+impl PackageListing {
     pub(super) fn of_index(index: &PackageIndex) -> Self {
         let mut listing = Self::default();
         for entry in index.entries.iter().filter(|entry| !entry.path.is_root()) {
             let kind = match &entry.kind {
-                EntryKind::Directory => Kind::Directory,
-                EntryKind::File { .. } | EntryKind::HardLink { .. } => Kind::File,
-                EntryKind::Symlink { target } => Kind::Link(target.clone()),
-                EntryKind::Fifo => Kind::Other,
+                EntryKind::Directory => ListedKind::Directory,
+                EntryKind::File { .. } | EntryKind::HardLink { .. } => ListedKind::File,
+                EntryKind::Symlink { target } => ListedKind::Link(target.clone()),
+                EntryKind::Fifo => ListedKind::Other,
             };
             // Other tools' archives may leave folders out that the names in them imply.
             let mut path = entry.path.clone();
             while let Some(folder) = path.split().and_then(|(up, _)| EntryPath::parse(up).ok()) {
-                listing.0.entry(folder.clone()).or_insert(Kind::Directory);
+                listing.0.entry(folder.clone()).or_insert(ListedKind::Directory);
                 path = folder;
             }
             listing.0.insert(entry.path.clone(), kind);
@@ -61,13 +61,13 @@ impl Listing {
                     if !folder.is_root() || enter(path.as_bytes()) {
                         open.push(path.clone());
                     }
-                    Kind::Directory
+                    ListedKind::Directory
                 } else if file_type.is_symlink() {
-                    Kind::Link(fs_err::read_link(entry.path())?.into_os_string().into_vec())
+                    ListedKind::Link(fs_err::read_link(entry.path())?.into_os_string().into_vec())
                 } else if file_type.is_file() {
-                    Kind::File
+                    ListedKind::File
                 } else {
-                    Kind::Other
+                    ListedKind::Other
                 };
                 listing.0.insert(path, kind);
             }
@@ -75,16 +75,16 @@ impl Listing {
         Ok(listing)
     }
 
-    pub(super) fn get(&self, path: &EntryPath) -> Option<&Kind> {
+    pub(super) fn get(&self, path: &EntryPath) -> Option<&ListedKind> {
         self.0.get(path)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&EntryPath, &Kind)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&EntryPath, &ListedKind)> {
         self.0.iter()
     }
 
     /// All entries below a folder, by relative path, in byte order.
-    pub(super) fn below(&self, folder: &EntryPath) -> Vec<(EntryPath, &Kind)> {
+    pub(super) fn below(&self, folder: &EntryPath) -> Vec<(EntryPath, &ListedKind)> {
         let prefix = [folder.as_bytes(), b"/"].concat();
         let after = self.0.range(folder.clone()..);
         after
@@ -115,7 +115,7 @@ impl Listing {
             }
             let path = EntryPath::parse(&here.join(&b'/')).ok()?;
             match self.get(&path)? {
-                Kind::Link(target) => {
+                ListedKind::Link(target) => {
                     links += 1;
                     if links > MOST_LINKS {
                         return None;
@@ -130,9 +130,9 @@ impl Listing {
                     };
                     left.extend(target.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec));
                 }
-                Kind::Directory => {}
-                Kind::File | Kind::Other if left.is_empty() => {}
-                Kind::File | Kind::Other => return None,
+                ListedKind::Directory => {}
+                ListedKind::File | ListedKind::Other if left.is_empty() => {}
+                ListedKind::File | ListedKind::Other => return None,
             }
         }
         EntryPath::parse(&here.join(&b'/')).ok()

@@ -27,9 +27,9 @@ mod tests;
 
 pub use contents::PackageContents;
 pub use environment::environment_warnings;
-pub use error::{InstallError, Owner, SysctlValue};
+pub use error::{EntryOwner, InstallError, SysctlValue};
 pub use info::PackageInfo;
-pub use plan::{InstallOptions, InstallPlan, Node, Unit, Units, plan_install};
+pub use plan::{InstallNode, InstallOptions, InstallPlan, Unit, Units, plan_install};
 pub use write::WriteError;
 
 /// Path of the install root for its users.

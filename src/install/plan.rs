@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use super::contents::{PackageContents, check_unit_name};
 use super::environment::{environment, service_configuration};
-use super::error::{InstallError, Owner};
-use super::listing::Kind;
+use super::error::{EntryOwner, InstallError};
+use super::listing::ListedKind;
 use super::{INSTALL_ROOT, WANTS, WELL_KNOWN};
 use crate::archive::EntryPath;
 use crate::package::json::canonical;
@@ -65,7 +65,7 @@ impl<'a> InstallOptions<'a> {
 pub struct InstallPlan {
     /// Entries by path below the root: in byte order, so folders precede their contents. Folders
     /// have mode 0755, files 0644.
-    pub nodes: BTreeMap<EntryPath, Node>,
+    pub nodes: BTreeMap<EntryPath, InstallNode>,
     /// Units in `dcos.target.wants`.
     pub units: Vec<Unit>,
     /// Questionable but accepted contents.
@@ -74,7 +74,7 @@ pub struct InstallPlan {
 
 /// Entry of an install root.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Node {
+pub enum InstallNode {
     /// A folder.
     Directory,
     /// A symlink.
@@ -111,7 +111,7 @@ pub fn plan_install(
     let warnings = check_set(&packages)?;
     let mut farm = Farm { nodes: BTreeMap::new(), options };
     for folder in WELL_KNOWN.into_iter().chain(["active"]) {
-        farm.directory(path(folder), &Owner::Install)?;
+        farm.directory(path(folder), &EntryOwner::Install)?;
     }
     let texts = environment(options.root, &packages)?;
     farm.file("environment", texts.0)?;
@@ -121,7 +121,7 @@ pub fn plan_install(
     for package in &packages {
         let link = path(&format!("active/{}", package.id.name()));
         let target = format!("{}/{}", options.repository, package.id);
-        farm.leaf(link, Node::Symlink(target.into()), &Owner::Install)?;
+        farm.leaf(link, InstallNode::Symlink(target.into()), &EntryOwner::Install)?;
         for folder in WELL_KNOWN {
             for part in farm.with_roles(folder) {
                 farm.link_folder(package, folder, &part)?;
@@ -130,7 +130,7 @@ pub fn plan_install(
     }
     let mut units = Vec::new();
     if options.units != Units::None {
-        farm.directory(path(WANTS), &Owner::Install)?;
+        farm.directory(path(WANTS), &EntryOwner::Install)?;
         for package in &packages {
             for part in farm.with_roles(WANTS) {
                 farm.link_units(package, &part, &mut units)?;
@@ -138,9 +138,9 @@ pub fn plan_install(
         }
     }
     if !options.mount_points.is_empty() {
-        farm.directory(path("packages"), &Owner::Install)?;
+        farm.directory(path("packages"), &EntryOwner::Install)?;
         for id in options.mount_points {
-            farm.directory(path(&format!("packages/{id}")), &Owner::Install)?;
+            farm.directory(path(&format!("packages/{id}")), &EntryOwner::Install)?;
         }
     }
     let nodes = farm.nodes.into_iter().map(|(path, (node, _))| (path, node)).collect();
@@ -196,7 +196,7 @@ fn buildinfos(packages: &[&PackageContents]) -> String {
 }
 
 struct Farm<'a> {
-    nodes: BTreeMap<EntryPath, (Node, Owner)>,
+    nodes: BTreeMap<EntryPath, (InstallNode, EntryOwner)>,
     options: &'a InstallOptions<'a>,
 }
 
@@ -208,37 +208,42 @@ impl Farm<'_> {
     }
 
     fn file(&mut self, name: &str, content: String) -> Result<(), InstallError> {
-        self.leaf(path(name), Node::File(content.into_bytes()), &Owner::Install)
+        self.leaf(path(name), InstallNode::File(content.into_bytes()), &EntryOwner::Install)
     }
 
     /// A folder, which can be several packages'.
-    fn directory(&mut self, path: EntryPath, owner: &Owner) -> Result<(), InstallError> {
+    fn directory(&mut self, path: EntryPath, owner: &EntryOwner) -> Result<(), InstallError> {
         match self.nodes.get(&path) {
-            Some((Node::Directory, _)) => Ok(()),
+            Some((InstallNode::Directory, _)) => Ok(()),
             Some((_, file)) => Err(InstallError::FileAndFolder {
                 path: shown(&path),
                 folder: owner.clone(),
                 file: file.clone(),
             }),
             None => {
-                self.nodes.insert(path, (Node::Directory, owner.clone()));
+                self.nodes.insert(path, (InstallNode::Directory, owner.clone()));
                 Ok(())
             }
         }
     }
 
     /// Adds an entry other than a folder, which only a single package may have.
-    fn leaf(&mut self, path: EntryPath, node: Node, owner: &Owner) -> Result<(), InstallError> {
+    fn leaf(
+        &mut self,
+        path: EntryPath,
+        node: InstallNode,
+        owner: &EntryOwner,
+    ) -> Result<(), InstallError> {
         self.check_free(&path, owner)?;
         self.nodes.insert(path, (node, owner.clone()));
         Ok(())
     }
 
     /// Fails if there is something at a path already.
-    fn check_free(&self, path: &EntryPath, owner: &Owner) -> Result<(), InstallError> {
+    fn check_free(&self, path: &EntryPath, owner: &EntryOwner) -> Result<(), InstallError> {
         match self.nodes.get(path) {
             None => Ok(()),
-            Some((Node::Directory, folder)) => Err(InstallError::FileAndFolder {
+            Some((InstallNode::Directory, folder)) => Err(InstallError::FileAndFolder {
                 path: shown(path),
                 folder: folder.clone(),
                 file: owner.clone(),
@@ -258,15 +263,15 @@ impl Farm<'_> {
         folder: &str,
         part: &str,
     ) -> Result<(), InstallError> {
-        let owner = Owner::Package(package.id.clone());
+        let owner = EntryOwner::Package(package.id.clone());
         let prefix = format!("{}/{}/{part}/", self.options.repository, package.id);
         for (below, kind) in package.folder(part)? {
             let place = path(folder).join(&below);
-            if *kind == Kind::Directory {
+            if *kind == ListedKind::Directory {
                 self.directory(place, &owner)?;
             } else {
                 let target = [prefix.as_bytes(), below.as_bytes()].concat();
-                self.leaf(place, Node::Symlink(target), &owner)?;
+                self.leaf(place, InstallNode::Symlink(target), &owner)?;
             }
         }
         Ok(())
@@ -279,7 +284,7 @@ impl Farm<'_> {
         part: &str,
         units: &mut Vec<Unit>,
     ) -> Result<(), InstallError> {
-        let owner = Owner::Package(package.id.clone());
+        let owner = EntryOwner::Package(package.id.clone());
         for (name, _) in package.folder(part)? {
             check_unit_name(&package.id, name.as_bytes())?;
             let file = package.unit_file(part, &name)?;
@@ -296,12 +301,12 @@ impl Farm<'_> {
                 }
                 Units::Root => {
                     let (package, file) = (unit.package.clone(), unit.file.clone());
-                    self.leaf(name.clone(), Node::Copy { package, file }, &owner)?;
+                    self.leaf(name.clone(), InstallNode::Copy { package, file }, &owner)?;
                     self.options.root
                 }
             };
             let target = [copies.as_bytes(), b"/", name.as_bytes()].concat();
-            self.leaf(path(WANTS).join(&name), Node::Symlink(target), &owner)?;
+            self.leaf(path(WANTS).join(&name), InstallNode::Symlink(target), &owner)?;
             units.push(unit);
         }
         Ok(())

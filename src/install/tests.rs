@@ -49,10 +49,12 @@ fn lines(plan: &InstallPlan) -> Vec<String> {
     let lines = plan.nodes.iter().map(|(path, node)| {
         let path = String::from_utf8_lossy(path.as_bytes());
         match node {
-            Node::Directory => format!("{path}/"),
-            Node::Symlink(target) => format!("{path} -> {}", String::from_utf8_lossy(target)),
-            Node::File(_) => path.into_owned(),
-            Node::Copy { package, file } => format!("{path} = {package} {file}"),
+            InstallNode::Directory => format!("{path}/"),
+            InstallNode::Symlink(target) => {
+                format!("{path} -> {}", String::from_utf8_lossy(target))
+            }
+            InstallNode::File(_) => path.into_owned(),
+            InstallNode::Copy { package, file } => format!("{path} = {package} {file}"),
         }
     });
     lines.collect()
@@ -72,7 +74,7 @@ const OWN: [&str; 8] = [
 fn text<'a>(plan: &'a InstallPlan, path: &str) -> &'a str {
     let path = crate::archive::EntryPath::parse(path.as_bytes()).unwrap();
     match &plan.nodes[&path] {
-        Node::File(content) => std::str::from_utf8(content).unwrap(),
+        InstallNode::File(content) => std::str::from_utf8(content).unwrap(),
         other => panic!("{other:?}"),
     }
 }
@@ -229,7 +231,7 @@ fn what_does_not_fit_is_refused_by_name() {
     type Case<'a> = (&'a str, &'a [&'a str], Option<(&'a str, &'a str, &'a [&'a str])>, &'a str);
     let e = "{}";
     let cases: &[Case<'_>] = &[
-        ("{", &[], None, "package q--1 is broken\nq--1/pkginfo.json:1:"),
+        ("{", &[], None, "package q--1 cannot be installed\nq--1/pkginfo.json:1:"),
         ("[]", &[], None, "pkginfo.json must be an object"),
         (r#"{"environment": {"PATH": "x"}}"#, &[], None, "\"PATH\": no package may set"),
         (r#"{"environment": {"A": ["x"]}}"#, &[], None, "the value of A must be"),

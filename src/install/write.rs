@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err::os::unix::fs::{OpenOptionsExt, symlink};
 
-use super::plan::{InstallPlan, Node};
+use super::plan::{InstallNode, InstallPlan};
 use crate::package::PackageId;
 
 /// An install root that can't be written.
@@ -39,13 +39,15 @@ impl InstallPlan {
         for (path, node) in &self.nodes {
             let path = folder.join(path.as_path());
             match node {
-                Node::Directory => {
+                InstallNode::Directory => {
                     fs_err::create_dir(&path)?;
                     set_mode(&path, 0o755)?;
                 }
-                Node::Symlink(target) => symlink(std::ffi::OsStr::from_bytes(target), &path)?,
-                Node::File(content) => create(&path)?.write_all(content)?,
-                Node::Copy { package, file } => {
+                InstallNode::Symlink(target) => {
+                    symlink(std::ffi::OsStr::from_bytes(target), &path)?;
+                }
+                InstallNode::File(content) => create(&path)?.write_all(content)?,
+                InstallNode::Copy { package, file } => {
                     let source = unpacked(package).join(file.as_path());
                     io::copy(&mut open_file(&source)?, &mut create(&path)?)?;
                 }

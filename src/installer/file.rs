@@ -6,9 +6,9 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::error::InstallerError;
-use super::manifest::{FORMAT, MANIFEST, Manifest, PROVIDER};
+use super::manifest::{FORMAT, InstallerManifest, MANIFEST, PROVIDER};
 use crate::archive::EntryPath;
-use crate::base::regular::open_regular;
+use crate::base::regular::open_measured;
 use crate::provider::{Provider, ProviderError};
 
 /// Largest manifest and largest file of a provider, in bytes.
@@ -22,13 +22,13 @@ const MOST: usize = 100_000;
 pub struct InstallerFile {
     path: PathBuf,
     file: fs_err::File,
-    members: BTreeMap<String, Member>,
-    manifest: Manifest,
+    members: BTreeMap<String, InstallerMember>,
+    manifest: InstallerManifest,
 }
 
 /// Place of a member's content.
 #[derive(Debug, Clone, Copy)]
-struct Member {
+struct InstallerMember {
     offset: u64,
     size: u64,
 }
@@ -62,14 +62,13 @@ impl InstallerFile {
     /// Opens an installer whose archive begins at an offset.
     pub fn open(path: &Path, offset: u64) -> Result<Self, InstallerError> {
         let damaged = |reason: String| InstallerError::Damaged { path: path.to_owned(), reason };
-        let file = open_regular(path).map_err(|error| damaged(error.to_string()))?;
-        let size = file.metadata().map_err(|error| damaged(error.to_string()))?.len();
+        let (file, size) = open_measured(path).map_err(|error| damaged(error.to_string()))?;
         let members = members(&file, offset, size).map_err(|error| damaged(error.to_string()))?;
         let mut text = Vec::new();
         read_member(&file, &members, MANIFEST)
             .and_then(|mut content| content.read_to_end(&mut text))
             .map_err(|error| damaged(error.to_string()))?;
-        let manifest: Manifest = serde_json::from_slice(&text)
+        let manifest: InstallerManifest = serde_json::from_slice(&text)
             .map_err(|error| damaged(format!("{MANIFEST}: {error}")))?;
         if manifest.format != FORMAT {
             return Err(damaged(format!("its format is {}, not {FORMAT}", manifest.format)));
@@ -83,7 +82,7 @@ impl InstallerFile {
     }
 
     /// Description of the contents.
-    pub fn manifest(&self) -> &Manifest {
+    pub fn manifest(&self) -> &InstallerManifest {
         &self.manifest
     }
 
@@ -128,7 +127,7 @@ fn missing(name: &str) -> io::Error {
 
 fn read_member<'f>(
     file: &'f fs_err::File,
-    members: &BTreeMap<String, Member>,
+    members: &BTreeMap<String, InstallerMember>,
     name: &str,
 ) -> io::Result<io::Take<&'f std::fs::File>> {
     let member = members.get(name).ok_or_else(|| missing(name))?;
@@ -141,7 +140,11 @@ fn read_member<'f>(
 }
 
 /// Reads the headers of all members.
-fn members(file: &fs_err::File, offset: u64, size: u64) -> io::Result<BTreeMap<String, Member>> {
+fn members(
+    file: &fs_err::File,
+    offset: u64,
+    size: u64,
+) -> io::Result<BTreeMap<String, InstallerMember>> {
     let mut rest = Rest { file, start: offset };
     rest.seek(SeekFrom::Start(0))?;
     let mut archive = tar::Archive::new(rest);
@@ -155,7 +158,8 @@ fn members(file: &fs_err::File, offset: u64, size: u64) -> io::Result<BTreeMap<S
             .and_then(|path| String::from_utf8(path.as_bytes().to_vec()).ok());
         let name =
             name.ok_or_else(|| io::Error::other("a member has a name that none can have"))?;
-        let member = Member { offset: offset + entry.raw_file_position(), size: entry.size() };
+        let member =
+            InstallerMember { offset: offset + entry.raw_file_position(), size: entry.size() };
         if member.offset.checked_add(member.size).is_none_or(|end| end > size) {
             return Err(io::Error::other(format!("{name} ends behind the end of the file")));
         }

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::error::InstallerError;
 use super::file::InstallerFile;
-use super::input::{self, Input};
+use super::input::{self, ConfigInput};
 use super::keep::UPGRADE_SCRIPT;
-use super::serve::{Served as ServedFolder, ServedFile, write};
+use super::serve::{ServedFile, ServedFolder, write};
 use crate::base::digest::Sha1Sum;
 use crate::base::event::{Event, Observer};
 use crate::package::paths::package_path;
@@ -31,7 +31,7 @@ impl std::fmt::Debug for Genconf<'_> {
 
 /// Results of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Served {
+pub struct ServeResult {
     /// The folder to serve.
     pub folder: PathBuf,
     /// Path of the upgrade script below that folder, if requested.
@@ -48,10 +48,10 @@ impl<'a> Genconf<'a> {
 
     /// Checks the configuration and writes the folder `serve`, all or nothing; with `installed`, a script
     /// that upgrades hosts from that version, too. All faults of the configuration are reported at once.
-    pub fn run(&self, installed: Option<&str>) -> Result<Served, InstallerError> {
+    pub fn run(&self, installed: Option<&str>) -> Result<ServeResult, InstallerError> {
         let manifest = self.installer.manifest();
         let provider = self.installer.provider()?;
-        let Input { mut values, check_bins, mut faults, warnings } =
+        let ConfigInput { mut values, check_bins, mut faults, warnings } =
             input::read(self.folder, &provider, manifest)?;
         for message in warnings {
             self.observer.event(Event::Warning { subject: String::new(), message });
@@ -91,7 +91,7 @@ impl<'a> Genconf<'a> {
         };
         let folder = write(&served, self.folder)?;
         let url = provider.checked(&values, "bootstrap_url");
-        Ok(Served { folder, upgrade, url })
+        Ok(ServeResult { folder, upgrade, url })
     }
 
     /// Gives the upgrade script a path by the versions before and after.

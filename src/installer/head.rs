@@ -17,14 +17,14 @@ const EMPTY: (&str, u64) = ("000000000000000000000000000000000000000000000000000
 
 /// Values in the script.
 #[derive(Debug, Clone)]
-pub(super) struct Head<'a> {
+pub(super) struct ScriptHead<'a> {
     pub(super) variant: &'a str,
     pub(super) version: &'a str,
     pub(super) machine: &'a str,
     pub(super) program_bytes: u64,
 }
 
-impl Head<'_> {
+impl ScriptHead<'_> {
     /// The text, whose length does not depend on the sum.
     pub(super) fn text(&self, check: Option<(&Sha256Sum, u64)>) -> String {
         let (sum, size) = check.map_or(EMPTY, |(sum, size)| (sum.as_str(), size));

@@ -14,7 +14,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::error::InstallerError;
-use super::manifest::Manifest;
+use super::manifest::InstallerManifest;
 use crate::archive::EntryPath;
 use crate::base::digest::Sha1Sum;
 use crate::base::regular::open_regular;
@@ -35,7 +35,7 @@ const SCRIPTS: [(&str, &str); 2] =
 
 /// A configuration that is read, but not checked yet.
 #[derive(Debug)]
-pub(super) struct Input {
+pub(super) struct ConfigInput {
     pub(super) values: Values,
     /// The package of `check_bins`, and its archive.
     pub(super) check_bins: Option<(PackageId, Vec<u8>)>,
@@ -48,11 +48,15 @@ pub(super) struct Input {
 pub(super) fn read(
     folder: &Path,
     provider: &Provider,
-    manifest: &Manifest,
-) -> Result<Input, InstallerError> {
+    manifest: &InstallerManifest,
+) -> Result<ConfigInput, InstallerError> {
     let path = folder.join("config.yaml");
-    let mut input =
-        Input { values: Values::new(), check_bins: None, faults: Vec::new(), warnings: Vec::new() };
+    let mut input = ConfigInput {
+        values: Values::new(),
+        check_bins: None,
+        faults: Vec::new(),
+        warnings: Vec::new(),
+    };
     let text = match read_text(&path) {
         Ok(text) => text.ok_or_else(|| InstallerError::NoConfiguration(path.clone()))?,
         Err(reason) => return Err(InstallerError::Configuration { faults: vec![reason] }),
@@ -72,7 +76,7 @@ pub(super) fn read(
     Ok(input)
 }
 
-impl Input {
+impl ConfigInput {
     /// Adds a script's text as the value of an argument, unless the configuration gives one.
     fn script(
         &mut self,
@@ -105,7 +109,7 @@ impl Input {
     }
 
     /// Adds the parts of the release, including the package of `check_bins`.
-    fn release(&mut self, provider: &Provider, manifest: &Manifest) {
+    fn release(&mut self, provider: &Provider, manifest: &InstallerManifest) {
         let mut packages = manifest.packages.clone();
         packages.extend(self.check_bins.as_ref().map(|(id, _)| id.clone()));
         let prefix = match manifest.variant.as_str() {

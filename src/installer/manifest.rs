@@ -18,7 +18,7 @@ pub(super) const FORMAT: u32 = 1;
 /// Contents of an installer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Manifest {
+pub struct InstallerManifest {
     /// Number of the format.
     pub format: u32,
     /// Name of the variant, empty for the default one.

@@ -33,9 +33,9 @@ mod write;
 
 pub use error::InstallerError;
 pub use file::InstallerFile;
-pub use genconf::{Genconf, Served};
+pub use genconf::{Genconf, ServeResult};
 pub use keep::UPGRADE_SCRIPT;
-pub use manifest::Manifest;
+pub use manifest::InstallerManifest;
 pub use password::hash_password;
 pub use serve::{INSTALL_SCRIPT, MARK};
 pub use write::{BootstrapPart, InstallerParts, file_name, write};

@@ -37,7 +37,7 @@ pub const INSTALL_SCRIPT: &str = "dcos_install.sh";
 pub const MARK: &str = ".dcos-installer";
 
 /// Contents of a served folder.
-pub(super) struct Served<'a> {
+pub(super) struct ServedFolder<'a> {
     pub(super) installer: &'a InstallerFile,
     pub(super) files: Vec<ServedFile>,
     /// Path of the upgrade script among the files.
@@ -61,7 +61,7 @@ impl From<ProviderFile> for ServedFile {
 }
 
 /// Writes the folder `serve` in `genconf`; gives its path.
-pub(super) fn write(served: &Served<'_>, genconf: &Path) -> Result<PathBuf, InstallerError> {
+pub(super) fn write(served: &ServedFolder<'_>, genconf: &Path) -> Result<PathBuf, InstallerError> {
     let target = genconf.join("serve");
     let _lock = FileLock::acquire(&genconf.join(".lock"), || ()).map_err(failed(genconf))?;
     sweep_under_lock(genconf).first().map_err(failed(genconf))?;
@@ -96,7 +96,7 @@ pub(super) fn write(served: &Served<'_>, genconf: &Path) -> Result<PathBuf, Inst
     Ok(target)
 }
 
-impl Served<'_> {
+impl ServedFolder<'_> {
     /// Copies the files for hosts out of the installer.
     fn write_members(&self, folder: &Path) -> Result<(), InstallerError> {
         let names = self.installer.list().filter_map(|(name, _)| {

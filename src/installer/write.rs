@@ -4,15 +4,18 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::InstallerError;
-use super::head::Head;
-use super::manifest::{FORMAT, MANIFEST, Manifest, OWN_TREE, PROGRAM, PROVIDER, SERVE};
+use super::head::ScriptHead;
+use super::manifest::{FORMAT, InstallerManifest, MANIFEST, OWN_TREE, PROGRAM, PROVIDER, SERVE};
 use crate::archive::{Attributes, EntryPath, PackError, TarWriter};
 use crate::base::atomic::AtomicFile;
-use crate::base::digest::{Sha256, Sha256Sum};
+use crate::base::digest::{Sha256Sum, Tee};
 use crate::base::elf::{ElfError, static_machine};
 use crate::base::event::Observer;
-use crate::base::regular::open_regular;
-use crate::package::paths::{active_name, bootstrap_name, bootstrap_path, list_path, package_path};
+use crate::base::regular::open_measured;
+use crate::base::threaded_hasher::ThreadedHasher;
+use crate::package::paths::{
+    active_name, active_path, bootstrap_name, bootstrap_path, package_path,
+};
 use crate::package::{PackageId, Variant};
 use crate::provider::Provider;
 
@@ -77,7 +80,7 @@ pub fn write(
     let failed = |source| InstallerError::Write { path: target.to_owned(), source };
     let program = part("pkgpanda", parts.pkgpanda)?;
     let machine = machine_of(parts.pkgpanda)?;
-    let head = Head {
+    let head = ScriptHead {
         variant: parts.variant.hashed(),
         version: parts.version,
         machine,
@@ -86,15 +89,14 @@ pub fn write(
     let mut file = AtomicFile::create(target).map_err(failed)?;
     let text = head.text(None);
     file.file().write_all(text.as_bytes()).map_err(failed)?;
-    let mut sum = Sha256::new();
+    let mut sum = ThreadedHasher::new();
     sum.update(head.summed().as_bytes());
     let members = Members { parts, path: target, observer };
     let (sum, bytes) = {
         let inner = BufWriter::with_capacity(BUFFER, file.file());
-        let HashingWriter { inner, sum, bytes } =
-            members.write(program, HashingWriter { inner, sum, bytes: 0 })?;
+        let (inner, sum) = members.write(program, Tee::with(inner, sum))?.finish();
         inner.into_inner().map_err(|error| failed(error.into_error()))?;
-        (Sha256Sum::from_hasher(sum), bytes)
+        (sum.sha256, sum.bytes)
     };
     let size = text.len() as u64 + bytes;
     let checked = head.text(Some((&sum, size)));
@@ -105,11 +107,7 @@ pub fn write(
 
 /// Opens a part and tells its size.
 fn part(what: &str, path: &Path) -> Result<(fs_err::File, u64), InstallerError> {
-    let opened = open_regular(path).and_then(|file| {
-        let size = file.metadata()?.len();
-        Ok((file, size))
-    });
-    opened.map_err(|source| InstallerError::Part { what: what.to_owned(), source })
+    open_measured(path).map_err(|source| InstallerError::Part { what: what.to_owned(), source })
 }
 
 /// The machine type of a static executable, as `uname -m` has it.
@@ -135,7 +133,7 @@ impl Members<'_> {
         packages.sort_by(|(one, _), (other, _)| PackageId::cmp_as_text(one, other));
         packages.dedup_by(|one, other| one.0 == other.0);
         let own = parts.installer_bootstrap.as_ref();
-        let manifest = Manifest {
+        let manifest = InstallerManifest {
             format: FORMAT,
             variant: parts.variant.hashed().to_owned(),
             version: parts.version.to_owned(),
@@ -164,7 +162,7 @@ impl Members<'_> {
         }
         let bootstrap = &parts.bootstrap;
         for (served, path) in [
-            (list_path(&bootstrap.id), &bootstrap.active),
+            (active_path(&bootstrap.id), &bootstrap.active),
             (bootstrap_path(&bootstrap.id), &bootstrap.archive),
         ] {
             let name = format!("{SERVE}{served}");
@@ -213,25 +211,5 @@ impl Members<'_> {
 
     fn pack_error(&self, source: PackError) -> InstallerError {
         InstallerError::Pack { path: self.path.to_owned(), source }
-    }
-}
-
-/// Writer with a count and a sum of all bytes.
-struct HashingWriter<W> {
-    inner: W,
-    sum: Sha256,
-    bytes: u64,
-}
-
-impl<W: Write> Write for HashingWriter<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.inner.write(bytes)?;
-        self.sum.update(&bytes[..count]);
-        self.bytes += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
     }
 }

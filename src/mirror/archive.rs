@@ -11,23 +11,24 @@ use fs_err::os::unix::fs::OpenOptionsExt;
 use tar::{Builder, EntryType, Header};
 
 use super::changes::{BUFFER, MirrorChanges, MirrorSummary};
-use super::contents::{Content, MirrorFile};
+use super::contents::{MirrorContent, MirrorFile};
 use super::error::MirrorError;
 use super::existing::{FileStamps, SUBJECT, stamp_of};
 use crate::base::atomic::{self, TemporaryFolder};
 use crate::base::digest::Tee;
 use crate::base::event::Observer;
-use crate::base::regular::open_regular;
-use crate::store::{Key, LockFile, LockedFile, Transfer};
+use crate::base::regular::open_measured;
+use crate::base::threaded_hasher::ThreadedHasher;
+use crate::store::{LockFile, LockedFile, ObjectKey, StoreTransfer};
 
 /// Archive under construction, removed unless committed.
-struct Part {
+struct UnfinishedArchive {
     path: PathBuf,
     file: fs_err::File,
     is_done: bool,
 }
 
-impl Part {
+impl UnfinishedArchive {
     fn create(place: &Path) -> io::Result<Self> {
         let mut name = place.as_os_str().to_owned();
         name.push(".part");
@@ -49,7 +50,7 @@ impl Part {
     }
 }
 
-impl Drop for Part {
+impl Drop for UnfinishedArchive {
     fn drop(&mut self) {
         if !self.is_done {
             drop(fs_err::remove_file(&self.path));
@@ -74,11 +75,11 @@ impl MirrorChanges<'_> {
         fs_err::create_dir_all(&own).map_err(|error| self.failed(error))?;
         atomic::sweep_under_lock(&own).report(self.observer);
         let scratch = TemporaryFolder::create(&own).map_err(|error| self.failed(error))?;
-        let mut part = Part::create(place).map_err(|error| self.failed(error))?;
+        let mut part = UnfinishedArchive::create(place).map_err(|error| self.failed(error))?;
         let mut lock = LockFile { files: self.kept.clone() };
         let output = io::BufWriter::with_capacity(BUFFER, &mut part.file);
         let mut tar = Builder::new(output);
-        let keys: BTreeSet<&Key> = self.kept.keys().chain(self.new.keys()).collect();
+        let keys: BTreeSet<&ObjectKey> = self.kept.keys().chain(self.new.keys()).collect();
         for key in keys {
             match (self.new.get(key), self.kept.get(key)) {
                 (Some(item), _) => {
@@ -107,21 +108,21 @@ impl MirrorChanges<'_> {
     fn append_new(
         &self,
         tar: &mut Builder<impl Write>,
-        key: &Key,
+        key: &ObjectKey,
         item: &MirrorFile,
         scratch: &Path,
     ) -> Result<LockedFile, MirrorError> {
         let staged = scratch.join("staged");
-        let Some(Content::File(path)) = &item.content else {
+        let Some(MirrorContent::File(path)) = &item.content else {
             let mut file = fs_err::File::create(&staged).map_err(|error| self.failed(error))?;
             let locked = self.fill(item, &scratch.join("made.bundle"), &mut file)?;
             let file = fs_err::File::open(&staged).map_err(|error| self.failed(error))?;
             append(tar, key, locked.size, file).map_err(|error| self.failed(error))?;
             return Ok(locked);
         };
-        let file = open_regular(path).map_err(|error| self.failed(error))?;
-        let size = file.metadata().map_err(|error| self.failed(error))?.len();
-        let mut tee = Tee::new(Watched { from: file, observer: self.observer });
+        let (file, size) = open_measured(path).map_err(|error| self.failed(error))?;
+        let watched = WatchedReader { from: file, observer: self.observer };
+        let mut tee = Tee::with(watched, ThreadedHasher::new());
         let appended = append(tar, key, size, &mut tee);
         if self.observer.is_interrupted() {
             return Err(MirrorError::Interrupted);
@@ -136,11 +137,11 @@ impl MirrorChanges<'_> {
     fn append_old(
         &self,
         tar: &mut Builder<impl Write>,
-        key: &Key,
+        key: &ObjectKey,
         locked: &LockedFile,
     ) -> Result<(), MirrorError> {
         write_header(tar, key, locked.size).map_err(|error| self.failed(error))?;
-        let transfer = Transfer { subject: SUBJECT, observer: self.observer };
+        let transfer = StoreTransfer { subject: SUBJECT, observer: self.observer };
         let backend = self.existing.store.backend();
         let count = backend.get_range(key, 0..locked.size, tar.get_mut(), &transfer)?;
         let rest = (512 - count % 512) % 512;
@@ -152,7 +153,7 @@ impl MirrorChanges<'_> {
 /// Appends a member without times and owners.
 fn append(
     tar: &mut Builder<impl Write>,
-    key: &Key,
+    key: &ObjectKey,
     size: u64,
     mut from: impl Read,
 ) -> io::Result<()> {
@@ -166,7 +167,7 @@ fn append(
     tar.get_mut().write_all(&vec![0; rest])
 }
 
-fn write_header(tar: &mut Builder<impl Write>, key: &Key, size: u64) -> io::Result<()> {
+fn write_header(tar: &mut Builder<impl Write>, key: &ObjectKey, size: u64) -> io::Result<()> {
     const LONGEST_NAME: usize = 100;
     let name = key.as_str();
     if name.len() > LONGEST_NAME {
@@ -199,12 +200,12 @@ fn header(name: &[u8], kind: EntryType, size: u64) -> Header {
 }
 
 /// A reader that ends when the run is over.
-struct Watched<'w, R> {
+struct WatchedReader<'w, R> {
     from: R,
     observer: &'w dyn Observer,
 }
 
-impl<R: Read> Read for Watched<'_, R> {
+impl<R: Read> Read for WatchedReader<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.observer.is_interrupted() {
             return Err(io::Error::other("interrupted"));

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use super::contents::{Content, Contents, MirrorFile};
+use super::contents::{MirrorContent, MirrorContents, MirrorFile};
 use super::error::MirrorError;
-use super::existing::{Existing, SUBJECT};
+use super::existing::{ExistingMirror, SUBJECT};
 use crate::base::digest::Tee;
 use crate::base::event::Observer;
 use crate::base::total::total;
 use crate::source::{BundleRequest, FetchOptions};
-use crate::store::{Key, LockFile, LockedFile};
+use crate::store::{LockFile, LockedFile, ObjectKey};
 
 pub(super) const BUFFER: usize = 256 << 10;
 
@@ -30,20 +30,20 @@ pub struct MirrorSummary {
 
 /// Difference to be carried out.
 pub(super) struct MirrorChanges<'w> {
-    pub(super) existing: &'w Existing,
+    pub(super) existing: &'w ExistingMirror,
     /// Unchanged files.
-    pub(super) kept: BTreeMap<Key, LockedFile>,
+    pub(super) kept: BTreeMap<ObjectKey, LockedFile>,
     /// Files to be written.
-    pub(super) new: BTreeMap<Key, MirrorFile>,
-    pub(super) dropped: Vec<Key>,
+    pub(super) new: BTreeMap<ObjectKey, MirrorFile>,
+    pub(super) dropped: Vec<ObjectKey>,
     fetch: &'w FetchOptions,
     pub(super) observer: &'w dyn Observer,
 }
 
 impl<'w> MirrorChanges<'w> {
     pub(super) fn plan(
-        existing: &'w Existing,
-        contents: Contents,
+        existing: &'w ExistingMirror,
+        contents: MirrorContents,
         prune: bool,
         fetch: &'w FetchOptions,
         observer: &'w dyn Observer,
@@ -54,7 +54,8 @@ impl<'w> MirrorChanges<'w> {
         for (key, item) in contents.items {
             let mut item = item;
             let locked = old.remove(&key);
-            if let (Some(Content::Bundle(_)), Some(locked), false) = (&item.content, &locked, prune)
+            if let (Some(MirrorContent::Bundle(_)), Some(locked), false) =
+                (&item.content, &locked, prune)
             {
                 // Other trees may find the commit by these.
                 let short = |name: &String| Some(name.strip_prefix("refs/heads/")?.to_owned());
@@ -107,15 +108,15 @@ impl<'w> MirrorChanges<'w> {
         let mut is_bundle = false;
         let (mut bytes, mut file);
         let from: &mut dyn Read = match item.content.as_ref() {
-            Some(Content::Bytes(content)) => {
+            Some(MirrorContent::Bytes(content)) => {
                 bytes = content.as_slice();
                 &mut bytes
             }
-            Some(Content::File(path)) => {
+            Some(MirrorContent::File(path)) => {
                 file = fs_err::File::open(path).map_err(|error| self.failed(error))?;
                 &mut file
             }
-            Some(Content::Bundle(wanted)) => {
+            Some(MirrorContent::Bundle(wanted)) => {
                 is_bundle = true;
                 let request = BundleRequest {
                     subject: SUBJECT,
@@ -163,10 +164,12 @@ impl<'w> MirrorChanges<'w> {
 /// True if the mirror's file is the wanted one.
 fn is_same(item: &MirrorFile, locked: &LockedFile) -> bool {
     match &item.content {
-        Some(Content::Bytes(bytes)) => crate::base::digest::Sha256Sum::of(bytes) == locked.sha256,
+        Some(MirrorContent::Bytes(bytes)) => {
+            crate::base::digest::Sha256Sum::of(bytes) == locked.sha256
+        }
         // Names of sources and blobs depend on their content, names of packages on their inputs.
-        Some(Content::File(_)) | None => true,
+        Some(MirrorContent::File(_)) | None => true,
         // There is one name more.
-        Some(Content::Bundle(_)) => false,
+        Some(MirrorContent::Bundle(_)) => false,
     }
 }

@@ -13,8 +13,8 @@ use crate::image::store::{Image, ImageStore};
 use crate::package::json::canonical;
 use crate::package::paths::package_path;
 use crate::package::{CommitId, PackageId, SourceSpec};
-use crate::source::{Fetched, SourceRequest};
-use crate::store::Key;
+use crate::source::{FetchedSource, SourceRequest};
+use crate::store::ObjectKey;
 use crate::store::registry::media_type;
 
 /// Annotation of a name in an OCI layout's index.
@@ -23,7 +23,7 @@ const LAYOUT_TEXT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// Content of a file to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Content {
+pub(super) enum MirrorContent {
     /// A local file.
     File(PathBuf),
     /// Bytes in memory.
@@ -43,7 +43,7 @@ pub(super) struct Bundle {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct MirrorFile {
     /// Content; `None` if the mirror has to have the file already.
-    pub(super) content: Option<Content>,
+    pub(super) content: Option<MirrorContent>,
     pub(super) origin: Option<String>,
     /// Names in sources (`ref_origin`) for the commit of a bundle.
     pub(super) ref_origins: BTreeSet<String>,
@@ -51,8 +51,8 @@ pub(super) struct MirrorFile {
 
 /// Everything that a mirror is to hold.
 #[derive(Debug, Clone, Default)]
-pub struct Contents {
-    pub(super) items: BTreeMap<Key, MirrorFile>,
+pub struct MirrorContents {
+    pub(super) items: BTreeMap<ObjectKey, MirrorFile>,
     pub(super) images: BTreeMap<String, Value>,
 }
 
@@ -65,8 +65,8 @@ fn described(request: &SourceRequest) -> (Option<String>, Option<String>) {
     }
 }
 
-impl Contents {
-    fn item(&mut self, key: Key, origin: Option<String>) -> &mut MirrorFile {
+impl MirrorContents {
+    fn item(&mut self, key: ObjectKey, origin: Option<String>) -> &mut MirrorFile {
         let new = MirrorFile { content: None, origin, ref_origins: BTreeSet::new() };
         self.items.entry(key).or_insert(new)
     }
@@ -79,15 +79,16 @@ impl Contents {
     }
 
     /// Adds a fetched source.
-    pub fn add_source(&mut self, request: &SourceRequest, fetched: &Fetched) {
+    pub fn add_source(&mut self, request: &SourceRequest, fetched: &FetchedSource) {
         let Some(key) = request.mirror_key() else { return };
         self.keep_source(request);
         let content = match fetched {
-            Fetched::File { path, .. } | Fetched::Archive { path, .. } => {
-                Content::File(path.clone())
+            FetchedSource::File { path, .. } | FetchedSource::Archive { path, .. } => {
+                MirrorContent::File(path.clone())
             }
-            Fetched::GitMirror { path, commit, .. } | Fetched::GitLocal { path, commit, .. } => {
-                Content::Bundle(Bundle { commit: commit.clone(), repository: path.clone() })
+            FetchedSource::GitMirror { path, commit, .. }
+            | FetchedSource::GitLocal { path, commit, .. } => {
+                MirrorContent::Bundle(Bundle { commit: commit.clone(), repository: path.clone() })
             }
         };
         if let Some(item) = self.items.get_mut(&key) {
@@ -113,7 +114,7 @@ impl Contents {
         }
         for (digest, path) in blobs {
             let key = format!("{IMAGES}/blobs/sha256/{}", digest.hex()).parse()?;
-            self.item(key, Some(name.to_string())).content = Some(Content::File(path));
+            self.item(key, Some(name.to_string())).content = Some(MirrorContent::File(path));
         }
         Ok(())
     }
@@ -126,10 +127,10 @@ impl Contents {
         sha256: &str,
     ) -> Result<(), MirrorError> {
         let name = package_path(id);
-        let sum: Key = format!("{name}.sha256").parse()?;
-        self.item(name.parse()?, Some(id.to_string())).content = Some(Content::File(archive));
+        let sum: ObjectKey = format!("{name}.sha256").parse()?;
+        self.item(name.parse()?, Some(id.to_string())).content = Some(MirrorContent::File(archive));
         let text = format!("{sha256}\n").into_bytes();
-        self.item(sum, Some(id.to_string())).content = Some(Content::Bytes(text));
+        self.item(sum, Some(id.to_string())).content = Some(MirrorContent::Bytes(text));
         Ok(())
     }
 
@@ -159,7 +160,7 @@ impl Contents {
         for (name, bytes) in documents {
             let key = format!("{IMAGES}/{name}");
             let key = key.parse().unwrap_or_else(|_| unreachable!("a valid name"));
-            self.item(key, None).content = Some(Content::Bytes(bytes));
+            self.item(key, None).content = Some(MirrorContent::Bytes(bytes));
         }
     }
 }

@@ -61,7 +61,7 @@ pub enum MirrorError {
     },
     /// The name of a file is not valid in a mirror.
     #[error(transparent)]
-    Key(#[from] crate::store::KeyError),
+    Key(#[from] crate::store::ObjectKeyError),
     /// The run was interrupted.
     #[error("interrupted")]
     Interrupted,

@@ -20,7 +20,8 @@ use crate::image::registry::IMAGES;
 use crate::package::SourceSpec;
 use crate::source::SourceRequest;
 use crate::store::{
-    Backend, Key, LOCK_FILE, LONGEST_LOCK, LockFile, Store, StoreError, Transfer, is_tar_name,
+    Backend, LOCK_FILE, LONGEST_LOCK, LockFile, ObjectKey, Store, StoreError, StoreTransfer,
+    is_tar_name,
 };
 
 /// Metadata of a file that differs after every change of its content.
@@ -31,7 +32,7 @@ pub(super) struct FileStamps(pub(super) BTreeMap<String, FileStamp>);
 
 /// Existing mirror, locked for changes.
 #[derive(Debug)]
-pub struct Existing {
+pub struct ExistingMirror {
     pub(super) place: PathBuf,
     pub(super) is_tar: bool,
     pub(super) store: Store,
@@ -45,7 +46,7 @@ pub struct Existing {
 /// Name of a mirror's transfers in events.
 pub(super) const SUBJECT: &str = "mirror";
 
-impl Existing {
+impl ExistingMirror {
     /// Opens the mirror at a path, a folder or a tar archive; `home` is the builder's own folder, `locks` that
     /// of locks. A file that is not as the lock file says is as good as none.
     pub fn open(
@@ -169,7 +170,7 @@ impl Existing {
 
     /// True if the mirror has a file.
     pub fn has(&self, name: &str) -> bool {
-        name.parse::<Key>().is_ok_and(|key| self.lock.files.contains_key(&key))
+        name.parse::<ObjectKey>().is_ok_and(|key| self.lock.files.contains_key(&key))
     }
 
     /// Path of the mirror.
@@ -198,7 +199,7 @@ pub(super) fn read_lock(
     observer: &dyn Observer,
 ) -> Result<LockFile, MirrorError> {
     let mut text = Vec::new();
-    let transfer = Transfer { subject: SUBJECT, observer };
+    let transfer = StoreTransfer { subject: SUBJECT, observer };
     place.get_range(&LockFile::key(), 0..LONGEST_LOCK, &mut text, &transfer)?;
     let name = place.name();
     LockFile::parse(&text).map_err(|source| MirrorError::Lock { place: name, source })
@@ -207,11 +208,11 @@ pub(super) fn read_lock(
 /// Takes the sums of a file.
 pub(super) fn sums(
     place: &dyn Backend,
-    key: &Key,
+    key: &ObjectKey,
     observer: &dyn Observer,
 ) -> Result<Sums, StoreError> {
     let mut tee = Tee::with_sha1(io::sink());
-    let transfer = Transfer { subject: SUBJECT, observer };
+    let transfer = StoreTransfer { subject: SUBJECT, observer };
     place.get_range(key, 0..u64::MAX, &mut tee as &mut dyn Write, &transfer)?;
     Ok(tee.finish().1)
 }
@@ -219,7 +220,7 @@ pub(super) fn sums(
 /// Returns the digest in the name of a file that is named by its content, with the digest's kind
 /// and the file's real digest, if they differ.
 pub(super) fn named_otherwise<'s>(
-    key: &'s Key,
+    key: &'s ObjectKey,
     sums: &'s Sums,
 ) -> Option<(&'static str, &'s str, &'s str)> {
     let blobs = format!("{IMAGES}/blobs/sha256/");

@@ -32,8 +32,8 @@ mod verify;
 mod write;
 
 pub use changes::MirrorSummary;
-pub use contents::Contents;
+pub use contents::MirrorContents;
 pub use error::MirrorError;
-pub use existing::Existing;
-pub use verify::{Fault, verify};
+pub use existing::ExistingMirror;
+pub use verify::{MirrorFault, verify};
 pub use write::write;

@@ -9,17 +9,17 @@ use walkdir::WalkDir;
 use super::error::MirrorError;
 use super::existing::{SUBJECT, named_otherwise, read_lock, sums};
 use crate::base::event::Observer;
-use crate::store::{Key, LOCK_FILE, Store, StoreError, Transfer};
+use crate::store::{LOCK_FILE, ObjectKey, Store, StoreError, StoreTransfer};
 
 /// Fault of a mirror's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
+pub enum MirrorFault {
     /// The lock file names a file that is not there.
-    Missing(Key),
+    Missing(ObjectKey),
     /// The file has another sum.
     Sum {
         /// The file.
-        file: Key,
+        file: ObjectKey,
         /// `SHA-256` or `SHA-1`.
         kind: &'static str,
         /// Expected sum.
@@ -32,7 +32,7 @@ pub enum Fault {
     /// The file has another size.
     Size {
         /// The file.
-        file: Key,
+        file: ObjectKey,
         /// Expected number of bytes.
         expected: u64,
         /// Number of bytes.
@@ -43,10 +43,10 @@ pub enum Fault {
     /// It is neither a file nor a folder.
     Odd(String),
     /// The file cannot be read.
-    Unreadable(Key, String),
+    Unreadable(ObjectKey, String),
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for MirrorFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing(file) => write!(f, "{file}: missing, and the lock file names it"),
@@ -64,7 +64,10 @@ impl fmt::Display for Fault {
 }
 
 /// Checks every file of a mirror; returns the number of files and all faults.
-pub fn verify(place: &Path, observer: &dyn Observer) -> Result<(usize, Vec<Fault>), MirrorError> {
+pub fn verify(
+    place: &Path,
+    observer: &dyn Observer,
+) -> Result<(usize, Vec<MirrorFault>), MirrorError> {
     let store = Store::at_path(place);
     let lock = read_lock(store.backend(), observer)?;
     let mut faults = Vec::new();
@@ -72,7 +75,7 @@ pub fn verify(place: &Path, observer: &dyn Observer) -> Result<(usize, Vec<Fault
     if let Some(folder) = store.local_folder() {
         walk(folder, &mut there, &mut faults);
     } else {
-        let transfer = Transfer { subject: SUBJECT, observer };
+        let transfer = StoreTransfer { subject: SUBJECT, observer };
         let members = store.backend().list(None, &transfer)?;
         there.extend(members.into_iter().map(|listed| listed.key.to_string()));
     }
@@ -81,9 +84,9 @@ pub fn verify(place: &Path, observer: &dyn Observer) -> Result<(usize, Vec<Fault
             return Err(MirrorError::Interrupted);
         }
         if !there.remove(key.as_str()) {
-            let is_odd = faults.iter().any(|fault| *fault == Fault::Odd(key.to_string()));
+            let is_odd = faults.iter().any(|fault| *fault == MirrorFault::Odd(key.to_string()));
             if !is_odd {
-                faults.push(Fault::Missing(key.clone()));
+                faults.push(MirrorFault::Missing(key.clone()));
             }
             continue;
         }
@@ -92,16 +95,16 @@ pub fn verify(place: &Path, observer: &dyn Observer) -> Result<(usize, Vec<Fault
             Err(StoreError::Interrupted) => return Err(MirrorError::Interrupted),
             Err(error) => {
                 let error = crate::base::causes::with_causes(&error);
-                faults.push(Fault::Unreadable(key.clone(), error));
+                faults.push(MirrorFault::Unreadable(key.clone(), error));
                 continue;
             }
         };
         let file = || key.clone();
         if found.bytes != locked.size {
             let (expected, found) = (locked.size, found.bytes);
-            faults.push(Fault::Size { file: file(), expected, found });
+            faults.push(MirrorFault::Size { file: file(), expected, found });
         } else if found.sha256 != locked.sha256 {
-            faults.push(Fault::Sum {
+            faults.push(MirrorFault::Sum {
                 file: file(),
                 kind: "SHA-256",
                 expected: locked.sha256.to_string(),
@@ -111,16 +114,16 @@ pub fn verify(place: &Path, observer: &dyn Observer) -> Result<(usize, Vec<Fault
         } else if let Some((kind, expected, found)) = named_otherwise(key, &found) {
             // A lock file that was changed with the file says nothing of it: the name does.
             let (expected, found) = (expected.to_owned(), found.to_owned());
-            faults.push(Fault::Sum { file: file(), kind, expected, by: "its name", found });
+            faults.push(MirrorFault::Sum { file: file(), kind, expected, by: "its name", found });
         }
     }
     there.remove(LOCK_FILE);
-    faults.extend(there.into_iter().map(Fault::Extra));
+    faults.extend(there.into_iter().map(MirrorFault::Extra));
     Ok((lock.files.len(), faults))
 }
 
 /// Lists a folder without following a symlink.
-fn walk(folder: &Path, there: &mut BTreeSet<String>, faults: &mut Vec<Fault>) {
+fn walk(folder: &Path, there: &mut BTreeSet<String>, faults: &mut Vec<MirrorFault>) {
     for entry in WalkDir::new(folder).min_depth(1).follow_links(false) {
         match entry {
             Ok(entry) if entry.file_type().is_dir() => {}
@@ -130,12 +133,12 @@ fn walk(folder: &Path, there: &mut BTreeSet<String>, faults: &mut Vec<Fault>) {
                 if entry.file_type().is_file() {
                     there.insert(name);
                 } else {
-                    faults.push(Fault::Odd(name));
+                    faults.push(MirrorFault::Odd(name));
                 }
             }
             Err(error) => {
                 let name = error.path().unwrap_or(folder).display().to_string();
-                faults.push(Fault::Extra(format!("{name} (it cannot be listed)")));
+                faults.push(MirrorFault::Extra(format!("{name} (it cannot be listed)")));
             }
         }
     }

@@ -6,20 +6,20 @@ use std::path::Path;
 
 use super::archive;
 use super::changes::{MirrorChanges, MirrorSummary};
-use super::contents::{Contents, MirrorFile, index_entries};
+use super::contents::{MirrorContents, MirrorFile, index_entries};
 use super::error::MirrorError;
-use super::existing::{Existing, FileStamp, FileStamps, SUBJECT, lock_path, stamp_of};
+use super::existing::{ExistingMirror, FileStamp, FileStamps, SUBJECT, lock_path, stamp_of};
 use crate::base::atomic::{self, AtomicFile, TemporaryFolder};
 use crate::base::event::Observer;
 use crate::base::parallel;
 use crate::image::registry::IMAGES;
 use crate::source::FetchOptions;
-use crate::store::{Key, LockFile, LockedFile, Transfer};
+use crate::store::{LockFile, LockedFile, ObjectKey, StoreTransfer};
 
 /// Makes a mirror hold its contents, and nothing else if `prune` is set.
 pub fn write(
-    existing: &Existing,
-    mut contents: Contents,
+    existing: &ExistingMirror,
+    mut contents: MirrorContents,
     prune: bool,
     fetch: &FetchOptions,
     observer: &dyn Observer,
@@ -31,7 +31,7 @@ pub fn write(
 }
 
 fn old_images(
-    existing: &Existing,
+    existing: &ExistingMirror,
     observer: &dyn Observer,
 ) -> Result<BTreeMap<String, serde_json::Value>, MirrorError> {
     let name = format!("{IMAGES}/index.json");
@@ -39,7 +39,7 @@ fn old_images(
         return Ok(BTreeMap::new());
     }
     let mut text = Vec::new();
-    let transfer = Transfer { subject: SUBJECT, observer };
+    let transfer = StoreTransfer { subject: SUBJECT, observer };
     existing.store.backend().get_range(&name.parse()?, 0..u64::MAX, &mut text, &transfer)?;
     Ok(index_entries(&text))
 }
@@ -57,7 +57,9 @@ impl MirrorChanges<'_> {
                 .stamps
                 .0
                 .iter()
-                .filter(|(name, _)| name.parse().is_ok_and(|key: Key| self.kept.contains_key(&key)))
+                .filter(|(name, _)| {
+                    name.parse().is_ok_and(|key: ObjectKey| self.kept.contains_key(&key))
+                })
                 .map(|(name, stamp)| (name.clone(), *stamp))
                 .collect(),
         );
@@ -93,10 +95,10 @@ impl MirrorChanges<'_> {
     /// Writes a new file; returns its entry and its stamp.
     fn write_file(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         item: &MirrorFile,
         bundle: &Path,
-    ) -> Result<(Key, LockedFile, Option<FileStamp>), MirrorError> {
+    ) -> Result<(ObjectKey, LockedFile, Option<FileStamp>), MirrorError> {
         let place = &self.existing.place;
         let path = place.join(key.as_str());
         check_folders(place, &path).map_err(|error| self.failed(error))?;
@@ -107,7 +109,7 @@ impl MirrorChanges<'_> {
     }
 
     /// Removes a dropped file, and folders that are empty then.
-    fn remove(&self, key: &Key) -> io::Result<()> {
+    fn remove(&self, key: &ObjectKey) -> io::Result<()> {
         let path = self.existing.place.join(key.as_str());
         match fs_err::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -137,7 +139,7 @@ impl MirrorChanges<'_> {
     }
 }
 
-fn is_document(key: &Key) -> bool {
+fn is_document(key: &ObjectKey) -> bool {
     key.as_str().starts_with(IMAGES) && !key.as_str().contains("/blobs/")
 }
 

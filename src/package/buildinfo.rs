@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use super::json::{Entry, Kind, Node, Object};
+use super::json::{JsonEntry, JsonKind, JsonNode, Object};
 use super::{
-    GroupName, ImageName, PackageName, Problem, Requirement, Source, SourceName, UserName, Variant,
-    is_variable_name, noncharacter_in,
+    GroupName, ImageName, PackageName, PackageSource, Problem, Requirement, SourceName, UserName,
+    Variant, is_variable_name, noncharacter_in,
 };
 
 const KEYS: [&str; 11] = [
@@ -30,7 +30,7 @@ pub struct BuildInfo {
     /// Unparsed `requires`, which `pkginfo.json` repeats.
     pub requires_as_written: Value,
     /// Sources, sorted by name.
-    pub sources: Vec<(SourceName, Source)>,
+    pub sources: Vec<(SourceName, PackageSource)>,
     /// Builder image; `None` for the default one.
     pub docker: Option<ImageName>,
     /// The build script's path, relative to the package's folder.
@@ -84,7 +84,7 @@ impl BuildInfo {
         variant: &Variant,
     ) -> Result<Self, Vec<Problem>> {
         let text = if text.trim().is_empty() { "{}" } else { text };
-        let node = Node::parse(text).map_err(|problem| vec![problem])?;
+        let node = JsonNode::parse(text).map_err(|problem| vec![problem])?;
         let object = node.object("a buildinfo.json").map_err(|problem| vec![problem])?;
         let mut faults = Faults::default();
         let unknown = object.entries().iter().filter(|entry| !KEYS.contains(&entry.key.as_str()));
@@ -169,7 +169,7 @@ fn sources(
     object: &Object,
     package: &PackageName,
     faults: &mut Faults,
-) -> Vec<(SourceName, Source)> {
+) -> Vec<(SourceName, PackageSource)> {
     if let (Some(_), Some(single)) = (object.get("sources"), object.get("single_source")) {
         faults.0.push(
             Problem::at(single.offset, "a package has sources or a single_source, not both")
@@ -183,13 +183,13 @@ fn sources(
     let mut sources = Vec::new();
     if let Some(single) = object.get("single_source") {
         let name = faults.note(named(package.as_str(), single.offset));
-        sources.extend(name.zip(faults.note(Source::from_json(single))));
+        sources.extend(name.zip(faults.note(PackageSource::from_json(single))));
     }
     if let Some(node) = object.get("sources") {
         let entries = faults.note(node.object("sources")).map(Object::entries);
         for entry in entries.into_iter().flatten() {
             let name = faults.note(named(&entry.key, entry.key_offset));
-            sources.extend(name.zip(faults.note(Source::from_json(&entry.value))));
+            sources.extend(name.zip(faults.note(PackageSource::from_json(&entry.value))));
         }
         sources.sort_by(|(a, _), (b, _)| a.cmp(b));
     }
@@ -235,27 +235,27 @@ fn environment(
     environment.to_map()
 }
 
-fn check_variable(entry: &Entry, warnings: &mut Vec<Problem>) -> Result<(), Problem> {
+fn check_variable(entry: &JsonEntry, warnings: &mut Vec<Problem>) -> Result<(), Problem> {
     if !is_variable_name(&entry.key) {
         return Err(wrong_variable(&entry.key, entry.key_offset));
     }
     let what = format!("the value of {}", entry.key);
     let expected = "a string, an integer or a boolean";
     match &entry.value.kind {
-        Kind::String(text) => check_variable_value(&entry.key, text, entry.value.offset)?,
-        Kind::Bool(_) => {}
-        Kind::Number(number) if is_integer(&number.to_string()) => {}
-        Kind::Number(_) => {
+        JsonKind::String(text) => check_variable_value(&entry.key, text, entry.value.offset)?,
+        JsonKind::Bool(_) => {}
+        JsonKind::Number(number) if is_integer(&number.to_string()) => {}
+        JsonKind::Number(_) => {
             return Err(Problem::at(
                 entry.value.offset,
-                format!("{what} must be {expected}: fractions have no hash"),
+                format!("{what} must be {expected}: fractions are not allowed"),
             )
             .hint("write it as a string"));
         }
         // The original hashed lists, so a package that has one keeps its id and builds; nothing
         // that it could be written into has a form for it, so staging refuses it (see
         // `install::environment`).
-        Kind::List(items) if items.iter().all(is_plain) => warnings.push(
+        JsonKind::List(items) if items.iter().all(is_plain) => warnings.push(
             Problem::at(
                 entry.value.offset,
                 format!("{what} is a list: the package builds, but can't be activated or required"),
@@ -284,11 +284,11 @@ pub(crate) fn check_variable_value(name: &str, value: &str, offset: usize) -> Re
     .hint("take it out: systemd would ignore the whole file environment"))
 }
 
-fn is_plain(node: &Node) -> bool {
+fn is_plain(node: &JsonNode) -> bool {
     match &node.kind {
-        Kind::String(_) | Kind::Bool(_) => true,
-        Kind::Number(number) => is_integer(&number.to_string()),
-        Kind::Null | Kind::List(_) | Kind::Object(_) => false,
+        JsonKind::String(_) | JsonKind::Bool(_) => true,
+        JsonKind::Number(number) => is_integer(&number.to_string()),
+        JsonKind::Null | JsonKind::List(_) | JsonKind::Object(_) => false,
     }
 }
 
@@ -299,9 +299,9 @@ fn is_integer(text: &str) -> bool {
 fn state_directory(object: &Object) -> Result<StateDirectory, Problem> {
     let Some(node) = object.get("state_directory") else { return Ok(StateDirectory::Bool(false)) };
     match &node.kind {
-        Kind::Bool(value) => Ok(StateDirectory::Bool(*value)),
-        Kind::Number(number) if number.to_string() == "0" => Ok(StateDirectory::Number(false)),
-        Kind::Number(number) if number.to_string() == "1" => Ok(StateDirectory::Number(true)),
+        JsonKind::Bool(value) => Ok(StateDirectory::Bool(*value)),
+        JsonKind::Number(number) if number.to_string() == "0" => Ok(StateDirectory::Number(false)),
+        JsonKind::Number(number) if number.to_string() == "1" => Ok(StateDirectory::Number(true)),
         _ => Err(node.wrong("state_directory", "true or false")),
     }
 }

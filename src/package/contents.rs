@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::PackageId;
 use super::hash::hash_value;
-use super::json::Node;
+use super::json::JsonNode;
 
 /// Checks a `buildinfo.full.json`: `Ok(None)` if the id matches, `Ok(Some(reason))` if the build
 /// has overwritten the file, so that no check is possible, `Err(reason)` for another package's
@@ -15,7 +15,7 @@ pub fn check(id: &PackageId, buildinfo_full: Option<&[u8]>) -> Result<Option<Str
         |why: &str| Ok(Some(format!("whether it is what its id says can't be told: {why}")));
     let Some(bytes) = buildinfo_full else { return unknown("it has no buildinfo.full.json") };
     // Not straight into a `Value`, which takes an object with a certain key for a number.
-    let node = std::str::from_utf8(bytes).ok().and_then(|text| Node::parse(text).ok());
+    let node = std::str::from_utf8(bytes).ok().and_then(|text| JsonNode::parse(text).ok());
     let Some(value) = node.map(|node| node.to_value()) else {
         return unknown("its buildinfo.full.json was overwritten by its build");
     };
@@ -55,7 +55,7 @@ mod tests {
             assert!(check(&id("a--1".to_owned()), unknown).unwrap().is_some());
         }
         let odd = r#"{"name": "a", "environment": {"$serde_json::private::Number": "5"}}"#;
-        let hash = hash_value(&Node::parse(odd).unwrap().to_value()).unwrap();
+        let hash = hash_value(&JsonNode::parse(odd).unwrap().to_value()).unwrap();
         let text = format!("{{\"build_ids\": {odd}}}");
         assert_eq!(check(&id(format!("a--{hash}")), Some(text.as_bytes())), Ok(None));
     }

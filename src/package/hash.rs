@@ -19,7 +19,7 @@ pub enum HashError {
     #[error("{0} is null, which has no hash")]
     Null(String),
     /// A number that isn't an integer has none.
-    #[error("{path} is {number}: fractions have no hash")]
+    #[error("{path} is {number}: fractions are not allowed")]
     Fraction {
         /// Path of the number in the document.
         path: String,
@@ -33,7 +33,7 @@ pub enum HashError {
 
 /// The `H` of a value.
 pub fn hash_value(value: &Value) -> Result<Sha1Sum, HashError> {
-    hash_at(value, &ValuePath { before: None, step: Step::Root })
+    hash_at(value, &ValuePath { before: None, step: HashStep::Root })
 }
 
 /// The `H` of a list of strings.
@@ -72,17 +72,17 @@ pub(crate) fn hash_entries<K: AsRef<str> + Ord>(entries: &BTreeMap<K, Sha1Sum>) 
 /// The `H` of an object, called `name` in errors.
 #[cfg(feature = "builder")]
 pub(crate) fn hash_object(map: &Map<String, Value>, name: &str) -> Result<Sha1Sum, HashError> {
-    let root = ValuePath { before: None, step: Step::Root };
-    object_at(map, &ValuePath { before: Some(&root), step: Step::Key(name) })
+    let root = ValuePath { before: None, step: HashStep::Root };
+    object_at(map, &ValuePath { before: Some(&root), step: HashStep::Key(name) })
 }
 
 /// Path of a value in the document, for errors only: a list of steps on the stack.
 struct ValuePath<'a> {
     before: Option<&'a Self>,
-    step: Step<'a>,
+    step: HashStep<'a>,
 }
 
-enum Step<'a> {
+enum HashStep<'a> {
     Root,
     Key(&'a str),
     Index(usize),
@@ -92,10 +92,10 @@ impl ValuePath<'_> {
     fn text(&self) -> String {
         let before = self.before.map(ValuePath::text).unwrap_or_default();
         match self.step {
-            Step::Root => before,
-            Step::Key(key) if before.is_empty() => key.to_owned(),
-            Step::Key(key) => format!("{before}.{key}"),
-            Step::Index(index) => format!("{before}[{index}]"),
+            HashStep::Root => before,
+            HashStep::Key(key) if before.is_empty() => key.to_owned(),
+            HashStep::Key(key) => format!("{before}.{key}"),
+            HashStep::Index(index) => format!("{before}[{index}]"),
         }
     }
 
@@ -125,7 +125,7 @@ fn hash_at(value: &Value, path: &ValuePath<'_>) -> Result<Sha1Sum, HashError> {
             let hashes: Vec<Sha1Sum> = sorted
                 .into_iter()
                 .map(|(index, item)| {
-                    hash_at(item, &ValuePath { before: Some(path), step: Step::Index(index) })
+                    hash_at(item, &ValuePath { before: Some(path), step: HashStep::Index(index) })
                 })
                 .collect::<Result<_, _>>()?;
             Ok(hash_list(hashes))
@@ -136,7 +136,7 @@ fn hash_at(value: &Value, path: &ValuePath<'_>) -> Result<Sha1Sum, HashError> {
 
 fn object_at(map: &Map<String, Value>, path: &ValuePath<'_>) -> Result<Sha1Sum, HashError> {
     let entries = map.iter().map(|(key, value)| {
-        Ok((key, hash_at(value, &ValuePath { before: Some(path), step: Step::Key(key) })?))
+        Ok((key, hash_at(value, &ValuePath { before: Some(path), step: HashStep::Key(key) })?))
     });
     Ok(hash_entries(&entries.collect::<Result<BTreeMap<_, _>, _>>()?))
 }
@@ -270,7 +270,7 @@ mod tests {
         for (text, message) in [
             ("null", "the value is null, which has no hash"),
             (r#"{"a": [1, {"b": 1.5}]}"#, "the items of a have no order"),
-            (r#"{"a": [{"b": 1.5}]}"#, "a[0].b is 1.5: fractions have no hash"),
+            (r#"{"a": [{"b": 1.5}]}"#, "a[0].b is 1.5: fractions are not allowed"),
             ("1e2", "fractions"),
             ("[1, \"a\"]", "the items of the value have no order"),
             (r#"[{"a": 1}, {"b": 1}]"#, "no order"),

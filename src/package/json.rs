@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
 use super::Problem;
+pub use super::json_text::{canonical, indented};
 
 /// Upper limit of nested lists and objects, against stack overflows: `serde_json`'s own limit, as
 /// output of this program is read with `serde_json`.
@@ -20,16 +21,16 @@ const DEEPEST: usize = 127;
 
 /// Value with its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
+pub struct JsonNode {
     /// Offset of the value's first byte.
     pub offset: usize,
     /// The value.
-    pub kind: Kind,
+    pub kind: JsonKind,
 }
 
 /// Content of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub enum JsonKind {
     /// `null`.
     Null,
     /// `true` or `false`.
@@ -39,7 +40,7 @@ pub enum Kind {
     /// A string.
     String(String),
     /// A list.
-    List(Vec<Node>),
+    List(Vec<JsonNode>),
     /// An object.
     Object(Object),
 }
@@ -47,30 +48,30 @@ pub enum Kind {
 /// An object: its entries in the order of the text, the last of several with one key.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Object {
-    entries: Vec<Entry>,
+    entries: Vec<JsonEntry>,
     /// Repeated keys, with the offset of the later occurrence.
     pub repeated: Vec<(String, usize)>,
 }
 
 /// An entry of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct JsonEntry {
     /// The key.
     pub key: String,
     /// Offset of the key's opening quote.
     pub key_offset: usize,
     /// The value.
-    pub value: Node,
+    pub value: JsonNode,
 }
 
 impl Object {
     /// The entries.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[JsonEntry] {
         &self.entries
     }
 
     /// The value of a key.
-    pub fn get(&self, key: &str) -> Option<&Node> {
+    pub fn get(&self, key: &str) -> Option<&JsonNode> {
         self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
     }
 }
@@ -93,7 +94,7 @@ fn too_deep(text: &str) -> Option<usize> {
     None
 }
 
-impl Node {
+impl JsonNode {
     /// Parses a text. Nesting is limited to 127 levels, as everywhere in `serde_json`; a raw value
     /// isn't limited by the parser.
     pub fn parse(text: &str) -> Result<Self, Problem> {
@@ -113,11 +114,11 @@ impl Node {
         let kind = match slice.as_bytes().first() {
             Some(b'{') => {
                 let raw: RawObject<'_> = serde_json::from_str(slice).map_err(fail)?;
-                Kind::Object(raw.place(text)?)
+                JsonKind::Object(raw.place(text)?)
             }
             Some(b'[') => {
                 let items: Vec<&RawValue> = serde_json::from_str(slice).map_err(fail)?;
-                Kind::List(
+                JsonKind::List(
                     items
                         .into_iter()
                         .map(|item| Self::from_raw(item, text))
@@ -125,10 +126,10 @@ impl Node {
                 )
             }
             _ => match serde_json::from_str(slice).map_err(fail)? {
-                Value::Null => Kind::Null,
-                Value::Bool(value) => Kind::Bool(value),
-                Value::Number(value) => Kind::Number(value),
-                Value::String(value) => Kind::String(value),
+                Value::Null => JsonKind::Null,
+                Value::Bool(value) => JsonKind::Bool(value),
+                Value::Number(value) => JsonKind::Number(value),
+                Value::String(value) => JsonKind::String(value),
                 Value::Array(_) | Value::Object(_) => {
                     return Err(Problem::at(offset, "the value is neither plain nor nested"));
                 }
@@ -140,31 +141,31 @@ impl Node {
     /// Name of the value's kind, for messages.
     pub fn describe(&self) -> &'static str {
         match &self.kind {
-            Kind::Null => "null",
-            Kind::Bool(_) => "a boolean",
-            Kind::Number(_) => "a number",
-            Kind::String(_) => "a string",
-            Kind::List(_) => "a list",
-            Kind::Object(_) => "an object",
+            JsonKind::Null => "null",
+            JsonKind::Bool(_) => "a boolean",
+            JsonKind::Number(_) => "a number",
+            JsonKind::String(_) => "a string",
+            JsonKind::List(_) => "a list",
+            JsonKind::Object(_) => "an object",
         }
     }
 
     /// Returns the value without positions.
     pub fn to_value(&self) -> Value {
         match &self.kind {
-            Kind::Null => Value::Null,
-            Kind::Bool(value) => Value::Bool(*value),
-            Kind::Number(value) => Value::Number(value.clone()),
-            Kind::String(value) => Value::String(value.clone()),
-            Kind::List(items) => Value::Array(items.iter().map(Self::to_value).collect()),
-            Kind::Object(object) => Value::Object(object.to_map()),
+            JsonKind::Null => Value::Null,
+            JsonKind::Bool(value) => Value::Bool(*value),
+            JsonKind::Number(value) => Value::Number(value.clone()),
+            JsonKind::String(value) => Value::String(value.clone()),
+            JsonKind::List(items) => Value::Array(items.iter().map(Self::to_value).collect()),
+            JsonKind::Object(object) => Value::Object(object.to_map()),
         }
     }
 
     /// Returns the string, or a problem that names the expected kind of `what`.
     pub fn string(&self, what: &str) -> Result<&str, Problem> {
         match &self.kind {
-            Kind::String(value) => Ok(value),
+            JsonKind::String(value) => Ok(value),
             _ => Err(self.wrong(what, "a string")),
         }
     }
@@ -172,7 +173,7 @@ impl Node {
     /// Returns the list, or a problem that names the expected kind of `what`.
     pub fn list(&self, what: &str, of: &str) -> Result<&[Self], Problem> {
         match &self.kind {
-            Kind::List(items) => Ok(items),
+            JsonKind::List(items) => Ok(items),
             _ => Err(self.wrong(what, &format!("a list of {of}"))),
         }
     }
@@ -180,7 +181,7 @@ impl Node {
     /// Returns the object, or a problem that names the expected kind of `what`.
     pub fn object(&self, what: &str) -> Result<&Object, Problem> {
         match &self.kind {
-            Kind::Object(object) => Ok(object),
+            JsonKind::Object(object) => Ok(object),
             _ => Err(self.wrong(what, "an object")),
         }
     }
@@ -206,12 +207,12 @@ impl RawObject<'_> {
         let mut object = Object::default();
         let mut seen = BTreeMap::new();
         for (key, value) in self.0 {
-            let key = Node::from_raw(key, text)?;
-            let value = Node::from_raw(value, text)?;
-            let Kind::String(name) = key.kind else {
+            let key = JsonNode::from_raw(key, text)?;
+            let value = JsonNode::from_raw(value, text)?;
+            let JsonKind::String(name) = key.kind else {
                 return Err(Problem::at(key.offset, "a key must be a string"));
             };
-            let entry = Entry { key: name.clone(), key_offset: key.offset, value };
+            let entry = JsonEntry { key: name.clone(), key_offset: key.offset, value };
             if let Some(&index) = seen.get(&name) {
                 object.repeated.push((name, key.offset));
                 object.entries[index] = entry;
@@ -226,8 +227,8 @@ impl RawObject<'_> {
 
 impl<'de> Deserialize<'de> for RawObject<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-        impl<'de> Visitor<'de> for Entries {
+        struct EntriesVisitor;
+        impl<'de> Visitor<'de> for EntriesVisitor {
             type Value = RawObject<'de>;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -242,7 +243,7 @@ impl<'de> Deserialize<'de> for RawObject<'de> {
                 Ok(RawObject(entries))
             }
         }
-        deserializer.deserialize_map(Entries)
+        deserializer.deserialize_map(EntriesVisitor)
     }
 }
 
@@ -259,111 +260,14 @@ fn syntax_problem(text: &str, error: &serde_json::Error) -> Problem {
     Problem::at(offset, format!("this is not valid JSON: {message}"))
 }
 
-/// Writes JSON as the original does: sorted keys, two spaces of indent, `","` and `":"` as
-/// separators, non-ASCII characters escaped, no newline at the end (docs/format.md, "Descriptions in a
-/// package").
-pub fn canonical(value: &Value) -> String {
-    let mut text = String::new();
-    write_indented(value, 0, ":", &mut text);
-    text
-}
-
-/// Writes JSON as `json.dumps(value, indent=2, sort_keys=True)` of Python does.
-pub fn indented(value: &Value) -> String {
-    let mut text = String::new();
-    write_indented(value, 0, ": ", &mut text);
-    text
-}
-
-fn write_indented(value: &Value, depth: usize, colon: &str, text: &mut String) {
-    let newline = |text: &mut String, depth: usize| {
-        text.push('\n');
-        text.push_str(&"  ".repeat(depth));
-    };
-    match value {
-        Value::Null => text.push_str("null"),
-        Value::Bool(value) => text.push_str(if *value { "true" } else { "false" }),
-        Value::Number(value) => text.push_str(&value.to_string()),
-        Value::String(value) => write_string(value, text),
-        Value::Array(items) if items.is_empty() => text.push_str("[]"),
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                text.push(if index == 0 { '[' } else { ',' });
-                newline(text, depth + 1);
-                write_indented(item, depth + 1, colon, text);
-            }
-            newline(text, depth);
-            text.push(']');
-        }
-        Value::Object(map) if map.is_empty() => text.push_str("{}"),
-        Value::Object(map) => {
-            // Independent of serde_json's `preserve_order`, which another crate may switch on.
-            let sorted: BTreeMap<_, _> = map.iter().collect();
-            for (index, (key, value)) in sorted.into_iter().enumerate() {
-                text.push(if index == 0 { '{' } else { ',' });
-                newline(text, depth + 1);
-                write_string(key, text);
-                text.push_str(colon);
-                write_indented(value, depth + 1, colon, text);
-            }
-            newline(text, depth);
-            text.push('}');
-        }
-    }
-}
-
-fn write_string(value: &str, text: &mut String) {
-    use std::fmt::Write as _;
-    text.push('"');
-    for letter in value.chars() {
-        match letter {
-            '"' => text.push_str("\\\""),
-            '\\' => text.push_str("\\\\"),
-            '\n' => text.push_str("\\n"),
-            '\r' => text.push_str("\\r"),
-            '\t' => text.push_str("\\t"),
-            '\u{8}' => text.push_str("\\b"),
-            '\u{c}' => text.push_str("\\f"),
-            ' '..='~' => text.push(letter),
-            _ => {
-                for unit in letter.encode_utf16(&mut [0; 2]) {
-                    _ = write!(text, "\\u{unit:04x}");
-                }
-            }
-        }
-    }
-    text.push('"');
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn indented_text_is_that_of_python() {
-        let value = serde_json::json!({
-            "b": ["x", 1, [], {}], "a": {"ü": null, "t": true}, "A": "\u{7f}𝄞\"/",
-        });
-        let expected = r#"{
-  "A": "\u007f\ud834\udd1e\"/",
-  "a": {
-    "t": true,
-    "\u00fc": null
-  },
-  "b": [
-    "x",
-    1,
-    [],
-    {}
-  ]
-}"#;
-        assert_eq!(indented(&value), expected);
-    }
-
-    #[test]
     fn every_value_knows_its_place() {
         let text = " {\"a\": [1, {\"b\": \"x\"}], \"n\": 100000000000000000000}";
-        let node = Node::parse(text).unwrap();
+        let node = JsonNode::parse(text).unwrap();
         let object = node.object("it").unwrap();
         let items = object.get("a").unwrap().list("a", "x").unwrap();
         let inner = items[1].object("").unwrap();
@@ -374,7 +278,7 @@ mod tests {
 
     #[test]
     fn the_last_of_two_equal_keys_counts_and_is_told() {
-        let node = Node::parse(r#"{"a": 1, "b": 2, "a": 3}"#).unwrap();
+        let node = JsonNode::parse(r#"{"a": 1, "b": 2, "a": 3}"#).unwrap();
         let object = node.object("it").unwrap();
         assert_eq!(object.entries().len(), 2);
         assert_eq!(object.get("a").unwrap().to_value().to_string(), "3");
@@ -383,29 +287,19 @@ mod tests {
 
     #[test]
     fn a_syntax_error_has_its_place() {
-        assert_eq!(Node::parse("{\n  \"a\" 1}").unwrap_err().offset, Some(8));
-        assert!(Node::parse("{").unwrap_err().message.starts_with("this is not valid JSON"));
-        let marked = Node::parse("\u{feff}{}").unwrap_err();
+        assert_eq!(JsonNode::parse("{\n  \"a\" 1}").unwrap_err().offset, Some(8));
+        assert!(JsonNode::parse("{").unwrap_err().message.starts_with("this is not valid JSON"));
+        let marked = JsonNode::parse("\u{feff}{}").unwrap_err();
         assert_eq!(marked.offset, Some(0));
         assert!(marked.message.ends_with("byte order mark: save it without one"), "{marked:?}");
-        assert!(Node::parse(&"[".repeat(100_000)).is_err());
+        assert!(JsonNode::parse(&"[".repeat(100_000)).is_err());
         let brackets = "[".repeat(200);
-        assert!(Node::parse(&format!(r#"["{brackets}\"{brackets}", [], {{}}]"#)).is_ok());
+        assert!(JsonNode::parse(&format!(r#"["{brackets}\"{brackets}", [], {{}}]"#)).is_ok());
         for (depth, taken) in [(127, true), (128, false), (200_000, false)] {
             let text = format!("{}0{}", "[".repeat(depth), "]".repeat(depth));
-            assert_eq!(Node::parse(&text).is_ok(), taken, "{depth}");
+            assert_eq!(JsonNode::parse(&text).is_ok(), taken, "{depth}");
             assert_eq!(serde_json::from_str::<Value>(&text).is_ok(), taken, "{depth}");
         }
-        assert!(Node::parse("[NaN]").is_err() && Node::parse("\u{feff}{}").is_err());
-    }
-
-    #[test]
-    fn canonical_json_is_pythons() {
-        let value: Value = serde_json::from_str(
-            r#"{"b": [], "a": {}, "c": ["é\u0001😀", 1, true, null, {"x": 1.50}], "d": [[1]]}"#,
-        )
-        .unwrap();
-        let text = "{\n  \"a\":{},\n  \"b\":[],\n  \"c\":[\n    \"\\u00e9\\u0001\\ud83d\\ude00\",\n    1,\n    true,\n    null,\n    {\n      \"x\":1.50\n    }\n  ],\n  \"d\":[\n    [\n      1\n    ]\n  ]\n}";
-        assert_eq!(canonical(&value), text);
+        assert!(JsonNode::parse("[NaN]").is_err() && JsonNode::parse("\u{feff}{}").is_err());
     }
 }

@@ -1,8 +1,8 @@
 //! Description of packages in their folders: pure types and parsers, from text to checked values.
 //!
-//! Nothing here reads a file or runs a process. Text becomes a [`json::Node`] tree that remembers
+//! Nothing here reads a file or runs a process. Text becomes a [`json::JsonNode`] tree that remembers
 //! where each value stands, and that becomes a [`BuildInfo`], a [`TreeInfo`] or an upstream
-//! [`Source`]; an error names the file, the line and the column (docs/format.md, "JSON
+//! [`PackageSource`]; an error names the file, the line and the column (docs/format.md, "JSON
 //! files").
 
 mod buildinfo;
@@ -10,6 +10,7 @@ pub mod contents;
 pub mod hash;
 mod id;
 pub mod json;
+mod json_text;
 pub mod matching;
 mod name;
 pub mod paths;
@@ -27,7 +28,7 @@ pub use name::{DEFAULT_IMAGE, GroupName, ImageName, NameError, PackageName, User
 pub use problem::{Problem, Report};
 pub use requirement::Requirement;
 pub use source::{
-    CommitId, FileSource, Source, SourceName, SourceSpec, UrlError, path_of_file_url,
+    CommitId, FileSource, PackageSource, SourceName, SourceSpec, UrlError, path_of_file_url,
 };
 pub use treeinfo::TreeInfo;
 pub use variant::{Variant, VariantError, variant_of_file};

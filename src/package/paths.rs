@@ -69,7 +69,7 @@ pub fn bootstrap_path(id: impl Display) -> String {
 }
 
 /// Path of the list of a bootstrap's packages.
-pub fn list_path(id: impl Display) -> String {
+pub fn active_path(id: impl Display) -> String {
     format!("bootstrap/{}", active_name(id))
 }
 
@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(package_list_id(&package_list_path("x")), Some("x"));
         assert_eq!(package_list_id("package_lists/x.json"), None);
         assert_eq!(bootstrap_path("b"), "bootstrap/b.bootstrap.tar.xz");
-        assert_eq!(list_path("b"), "bootstrap/b.active.json");
+        assert_eq!(active_path("b"), "bootstrap/b.active.json");
         assert!(is_late(&late_path(&id)) && !is_late(&package_path(&id)));
         assert_eq!(bootstrap_id(&bootstrap_name("b")), Some("b"));
         assert_eq!((active_id(&active_name("b")), active_id("b.json")), (Some("b"), None));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::json::{Kind, Node};
+use super::json::{JsonKind, JsonNode};
 use super::{PackageName, Problem, Variant};
 
 /// A package that another one needs, in one of its variants.
@@ -18,12 +18,12 @@ pub struct Requirement {
 
 impl Requirement {
     /// Reads one entry of `requires`: a name, or `{"name": …, "variant": …}`.
-    pub fn from_json(node: &Node) -> Result<Self, Problem> {
+    pub fn from_json(node: &JsonNode) -> Result<Self, Problem> {
         match &node.kind {
-            Kind::String(name) => {
+            JsonKind::String(name) => {
                 Ok(Self { name: required_name(node, name)?, variant: Variant::DEFAULT })
             }
-            Kind::Object(object) => {
+            JsonKind::Object(object) => {
                 let both = "a requirement written as an object must have exactly the keys name and variant";
                 let (Some(name), Some(variant), 2) =
                     (object.get("name"), object.get("variant"), object.entries().len())
@@ -32,7 +32,7 @@ impl Requirement {
                         .hint("write {\"name\": \"NAME\", \"variant\": \"VARIANT\"}, null being the default variant"));
                 };
                 let variant = match &variant.kind {
-                    Kind::Null => Variant::DEFAULT,
+                    JsonKind::Null => Variant::DEFAULT,
                     _ => variant.string("the variant of a requirement")?.parse().map_err(
                         |error: super::VariantError| Problem::at(variant.offset, error.to_string()),
                     )?,
@@ -58,7 +58,7 @@ impl Requirement {
     }
 }
 
-fn required_name(node: &Node, name: &str) -> Result<PackageName, Problem> {
+fn required_name(node: &JsonNode, name: &str) -> Result<PackageName, Problem> {
     if name.contains("--") {
         return Err(Problem::at(
             node.offset,

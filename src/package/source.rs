@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde_json::{Map, Value};
 
 use super::Problem;
-use super::json::{Kind, Node, Object};
+use super::json::{JsonKind, JsonNode, Object};
 use crate::base::digest::{ParseDigestError, Sha1Sum, Sha256Sum};
 use crate::base::http::redact;
 use crate::base::text::written_as_text;
@@ -15,7 +15,7 @@ use crate::base::text::written_as_text;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommitId(Sha1Sum);
 
-/// The text names no commit.
+/// Text that is not a commit id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a commit: expected 40 lower-case hex digits, not all zero")]
 pub struct CommitIdError(String);
@@ -94,7 +94,7 @@ written_as_text!(SourceName);
 
 /// Source as written, and its parsed form.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
+pub struct PackageSource {
     /// The object as written.
     pub as_written: Map<String, Value>,
     /// Declaration.
@@ -115,7 +115,7 @@ pub enum SourceSpec {
     },
     /// HEAD of a repository on this machine.
     GitLocal {
-        /// Its path, relative to the package's folder.
+        /// Path of the repository, relative to the package's folder.
         rel_path: String,
     },
     /// A file.
@@ -211,7 +211,7 @@ fn check_url(text: &str) -> Result<String, UrlError> {
     Ok(url)
 }
 
-impl Source {
+impl PackageSource {
     /// The object as it may be shown to everybody: without user names, passwords and the values of
     /// queries in its URLs.
     pub fn shown(&self) -> Map<String, Value> {
@@ -225,7 +225,7 @@ impl Source {
     }
 
     /// Parses a source.
-    pub fn from_json(node: &Node) -> Result<Self, Problem> {
+    pub fn from_json(node: &JsonNode) -> Result<Self, Problem> {
         let object = node.object("a source")?;
         let kind_node = object.get("kind").ok_or_else(|| {
             Problem::at(node.offset, "the source has no kind")
@@ -248,7 +248,7 @@ impl Source {
     }
 }
 
-fn git(node: &Node, object: &Object) -> Result<SourceSpec, Problem> {
+fn git(node: &JsonNode, object: &Object) -> Result<SourceSpec, Problem> {
     only(object, "git", &["kind", "git", "url", "ref", "ref_origin"])?;
     let url = match (object.get("git"), object.get("url")) {
         (Some(url), None) | (None, Some(url)) => url,
@@ -261,6 +261,7 @@ fn git(node: &Node, object: &Object) -> Result<SourceSpec, Problem> {
         }
     };
     let url_text = url.string("the URL of a git source")?.trim();
+    // An argument with a leading `-` would be an option for git.
     if url_text.is_empty() || url_text.starts_with('-') {
         return Err(Problem::at(
             url.offset,
@@ -289,7 +290,7 @@ fn git(node: &Node, object: &Object) -> Result<SourceSpec, Problem> {
     })
 }
 
-fn git_local(node: &Node, object: &Object) -> Result<SourceSpec, Problem> {
+fn git_local(node: &JsonNode, object: &Object) -> Result<SourceSpec, Problem> {
     only(object, "git_local", &["kind", "rel_path"])?;
     let path = object
         .get("rel_path")
@@ -302,17 +303,17 @@ fn git_local(node: &Node, object: &Object) -> Result<SourceSpec, Problem> {
     Ok(SourceSpec::GitLocal { rel_path: rel_path.to_owned() })
 }
 
-fn file(node: &Node, object: &Object, kind: &str) -> Result<FileSource, Problem> {
+fn file(node: &JsonNode, object: &Object, kind: &str) -> Result<FileSource, Problem> {
     only(object, kind, &["kind", "url", "sha1", "sha256", "filename"])?;
     let url =
         object.get("url").ok_or_else(|| missing(node, kind, "url", "where to get the file"))?;
     let sha1 = object
         .get("sha1")
         .ok_or_else(|| missing(node, kind, "sha1", "the file's sum, as sha1sum prints it"))?;
-    let problem = |node: &Node, key: &str, error: ParseDigestError| {
+    let problem = |node: &JsonNode, key: &str, error: ParseDigestError| {
         let problem = Problem::at(node.offset, format!("{key}: {error}"));
         let hint = match &node.kind {
-            Kind::String(text) => hint_of_sum(key, text),
+            JsonKind::String(text) => hint_of_sum(key, text),
             _ => None,
         };
         Problem { hint, ..problem }
@@ -365,11 +366,13 @@ fn hint_of_sum(key: &str, text: &str) -> Option<String> {
     }
 }
 
-fn missing(node: &Node, kind: &str, key: &str, what: &str) -> Problem {
-    Problem::at(node.offset, format!("the {kind} source has no {key}: {what}"))
+/// Problem of a source without a required key; `what` is the key's meaning.
+fn missing(node: &JsonNode, kind: &str, key: &str, what: &str) -> Problem {
+    Problem::at(node.offset, format!("the {kind} source lacks the key {key}: {what}"))
         .hint(format!("add \"{key}\" to the source"))
 }
 
+/// Checks that a source has no other keys.
 fn only(object: &Object, kind: &str, keys: &[&str]) -> Result<(), Problem> {
     match object.entries().iter().find(|entry| !keys.contains(&entry.key.as_str())) {
         None => Ok(()),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::json::{Kind, Node};
+use super::json::{JsonKind, JsonNode};
 use super::{PackageName, Problem, Variant};
 
 /// Tree described in a `treeinfo.json`.
@@ -28,7 +28,7 @@ impl TreeInfo {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
-        let node = Node::parse(text)?;
+        let node = JsonNode::parse(text)?;
         let object = node.object("treeinfo.json")?;
         if let Some(entry) =
             object.entries().iter().find(|entry| !KEYS.contains(&entry.key.as_str()))
@@ -80,11 +80,11 @@ impl TreeInfo {
     }
 }
 
-fn variants(node: Option<&Node>) -> Result<BTreeMap<PackageName, Variant>, Problem> {
+fn variants(node: Option<&JsonNode>) -> Result<BTreeMap<PackageName, Variant>, Problem> {
     let Some(node) = node else { return Ok(BTreeMap::new()) };
     let entries = node.object("variants")?.entries().iter().map(|entry| {
         let variant = match &entry.value.kind {
-            Kind::Null => Variant::DEFAULT,
+            JsonKind::Null => Variant::DEFAULT,
             _ => entry.value.string(&format!("the variant of {}", entry.key))?.parse().map_err(
                 |error: super::VariantError| Problem::at(entry.value.offset, error.to_string()),
             )?,

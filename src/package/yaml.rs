@@ -51,7 +51,7 @@ impl YamlNode {
     /// Reads a text of one document; an empty one is nothing.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let parser = Parser::new_from_str(text);
-        let mut reader = Reader { parser, text, index: 0, offset: 0 };
+        let mut reader = YamlReader { parser, text, index: 0, offset: 0 };
         loop {
             match reader.next()? {
                 Some((Event::StreamStart | Event::DocumentStart(_) | Event::Nothing, _)) => {}
@@ -97,7 +97,7 @@ impl YamlNode {
     }
 }
 
-struct Reader<'a> {
+struct YamlReader<'a> {
     parser: Parser<'a, saphyr_parser::StrInput<'a>>,
     text: &'a str,
     /// A place that is known: number of characters before, and of bytes.
@@ -105,7 +105,7 @@ struct Reader<'a> {
     offset: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> YamlReader<'a> {
     fn next(&mut self) -> Result<Option<(Event<'a>, usize)>, Problem> {
         match self.parser.next().transpose() {
             Ok(event) => Ok(event.map(|(event, span): (_, Span)| {

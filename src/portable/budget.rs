@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read, Write};
 
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 use crate::base::digest::Until;
 use crate::container::helper::Interrupt;
 
@@ -18,15 +18,15 @@ pub struct TooLarge(pub u64);
 
 /// Bytes that may be copied and read, and the interrupt that ends it.
 #[derive(Debug)]
-pub(super) struct Budget<'a> {
-    /// Limits of archives, of which [`Limits::max_bytes`] is that of the sum.
-    pub(super) limits: Limits,
+pub(super) struct CopyBudget<'a> {
+    /// Limits of archives, of which [`ArchiveLimits::max_bytes`] is that of the sum.
+    pub(super) limits: ArchiveLimits,
     interrupt: &'a Interrupt,
     left: Cell<u64>,
 }
 
-impl<'a> Budget<'a> {
-    pub(super) fn new(limits: Limits, interrupt: &'a Interrupt) -> Self {
+impl<'a> CopyBudget<'a> {
+    pub(super) fn new(limits: ArchiveLimits, interrupt: &'a Interrupt) -> Self {
         Self { limits, interrupt, left: Cell::new(limits.max_bytes) }
     }
 
@@ -69,7 +69,7 @@ impl<'a> Budget<'a> {
 
 struct CountedWriter<'a, W> {
     inner: W,
-    budget: &'a Budget<'a>,
+    budget: &'a CopyBudget<'a>,
 }
 
 impl<W: Write> Write for CountedWriter<'_, W> {
@@ -97,7 +97,7 @@ struct Counted<'a, R> {
     inner: R,
     /// Bytes that are counted already.
     free: u64,
-    budget: &'a Budget<'a>,
+    budget: &'a CopyBudget<'a>,
 }
 
 impl<R: Read> Read for Counted<'_, R> {
@@ -121,20 +121,20 @@ mod tests {
         fs_err::File::create(&path).unwrap().set_len(60).unwrap();
         let open = || fs_err::File::open(&path).unwrap().into_parts().0;
         let interrupt = Interrupt::default();
-        let limits = Limits { max_bytes: 100, ..Limits::NONE };
-        let budget = Budget::new(limits, &interrupt);
+        let limits = ArchiveLimits { max_bytes: 100, ..ArchiveLimits::NONE };
+        let budget = CopyBudget::new(limits, &interrupt);
         assert_eq!(io::copy(&mut budget.file(open()).unwrap(), &mut io::sink()).unwrap(), 60);
         assert_eq!(too_large(&budget.file(open()).map(drop).unwrap_err()), Some(TooLarge(100)));
         assert_eq!(io::copy(&mut budget.stream(&[0; 40][..]), &mut io::sink()).unwrap(), 40);
         let refused = io::copy(&mut budget.stream(&[0; 1][..]), &mut io::sink()).unwrap_err();
         assert_eq!(too_large(&refused), Some(TooLarge(100)));
-        let budget = Budget::new(limits, &interrupt);
+        let budget = CopyBudget::new(limits, &interrupt);
         let mut out = Vec::new();
         budget.writer(&mut out).write_all(&[0; 100]).unwrap();
         let refused = budget.writer(&mut out).write_all(&[0; 1]).unwrap_err();
         assert_eq!((too_large(&refused), out.len()), (Some(TooLarge(100)), 100));
 
-        let budget = Budget::new(limits, &interrupt);
+        let budget = CopyBudget::new(limits, &interrupt);
         let mut file = budget.file(open()).unwrap();
         interrupt.raise();
         assert!(io::copy(&mut file, &mut io::sink()).is_err());

@@ -7,19 +7,19 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::budget::Budget;
+use super::budget::CopyBudget;
 use super::document::{JobDependency, JobDocument, JobImage, JobLimits, JobSource, NAME, VERSION};
 use super::error::PortableJobError;
 use super::folder::{PACKAGE, archive_name, image_name, layer_name, source_name};
 use super::pool::Pool;
 use super::tarball::write_folder;
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 use crate::archive::compression::decompressed;
 use crate::base::atomic::{AtomicFile, TemporaryFolder, sync_folder};
 use crate::base::confinement::open_plain;
 use crate::base::digest::{Sha256Sum, Tee};
 use crate::base::regular::open_regular;
-use crate::build::history::{self, Outcome};
+use crate::build::history::{self, BuildOutcome};
 use crate::build::project::{PackageInputs, Project};
 use crate::build::request::PackageRequest;
 use crate::container::helper::Interrupt;
@@ -28,7 +28,7 @@ use crate::image::store::{ImageStore, LayerBlob};
 use crate::package::{CommitId, PackageId, SourceName, SourceSpec};
 use crate::runner::command::CommandRoot;
 use crate::runner::home::Home;
-use crate::source::{BundleRequest, Fetched, SourceId};
+use crate::source::{BundleRequest, FetchedSource, SourceId};
 
 /// Name of a failed build's log.
 const LOG: &str = "log";
@@ -58,13 +58,13 @@ pub struct ExportInputs<'a> {
     /// Folder of the builder itself, with the image and logs.
     pub home: &'a Home,
     /// Limits of archives.
-    pub archives: Limits,
+    pub archives: ArchiveLimits,
     /// Interruption of the run.
     pub interrupt: &'a Interrupt,
     /// Package.
     pub request: &'a PackageRequest,
     /// Fetched sources.
-    pub sources: &'a [(SourceName, Fetched)],
+    pub sources: &'a [(SourceName, FetchedSource)],
     /// Files that the job may share with others.
     pub pool: Option<&'a Pool>,
 }
@@ -114,13 +114,13 @@ fn export_all(
     let temporary = TemporaryFolder::create(above).map_err(file("make a folder for the job"))?;
     let folder = temporary.path().join("job");
     fs_err::create_dir(&folder).map_err(file("make a folder for the job"))?;
-    let budget = Budget::new(inputs.archives, interrupt);
+    let budget = CopyBudget::new(inputs.archives, interrupt);
     let export = Export { inputs, folder: &folder, budget };
     export.write(options)?;
     if target.extension().is_some_and(|extension| extension == "tar") {
         let mut archive = AtomicFile::create(target).map_err(file("write the job"))?;
         // All of it is counted already.
-        let budget = Budget::new(Limits::NONE, interrupt);
+        let budget = CopyBudget::new(ArchiveLimits::NONE, interrupt);
         write_folder(&folder, BufWriter::new(archive.file()), NO_TIME, &budget)
             .map_err(PortableJobError::pack)?;
         return archive.commit().map_err(file("write the job"));
@@ -134,7 +134,7 @@ fn export_all(
 struct Export<'a> {
     inputs: ExportInputs<'a>,
     folder: &'a Path,
-    budget: Budget<'a>,
+    budget: CopyBudget<'a>,
 }
 
 impl Export<'_> {
@@ -285,15 +285,16 @@ impl Export<'_> {
         name: &SourceName,
         spec: &SourceSpec,
         id: &SourceId,
-        fetched: &Fetched,
+        fetched: &FetchedSource,
     ) -> Result<JobSource, PortableJobError> {
         let written = PortableJobError::file("copy a source");
         let coming = "sources/coming";
         let (file, commit) = match fetched {
-            Fetched::File { path, .. } | Fetched::Archive { path, .. } => {
+            FetchedSource::File { path, .. } | FetchedSource::Archive { path, .. } => {
                 (self.copy(path, coming).map_err(written)?, None)
             }
-            Fetched::GitMirror { path, commit, .. } | Fetched::GitLocal { path, commit, .. } => {
+            FetchedSource::GitMirror { path, commit, .. }
+            | FetchedSource::GitLocal { path, commit, .. } => {
                 let (commit, is_local) = match (spec, id) {
                     (SourceSpec::Git { commit, .. }, _) => (commit, false),
                     (_, SourceId::Commit(commit)) => (commit, true),
@@ -366,7 +367,7 @@ impl Export<'_> {
     fn add_log(&self, id: &PackageId) -> Result<(), PortableJobError> {
         let home = self.inputs.home;
         let last = history::of_id(home, id.clone());
-        if !matches!(last.map(|build| build.outcome), Some(Outcome::Failed { .. })) {
+        if !matches!(last.map(|build| build.outcome), Some(BuildOutcome::Failed { .. })) {
             return Err(PortableJobError::NotFailed(id.clone()));
         }
         // A home that others could prepare may have a link or a FIFO there.

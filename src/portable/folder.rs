@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::budget::{Budget, too_large};
+use super::budget::{CopyBudget, too_large};
 use super::document::{JobDocument, LARGEST, NAME};
 use super::error::{EntryProblem, PortableJobError};
 use super::unable::Unable;
@@ -78,7 +78,7 @@ impl JobFolder {
         self.path.join(name)
     }
 
-    fn counted(&self, name: &str, budget: &Budget<'_>) -> Result<impl Read, PortableJobError> {
+    fn counted(&self, name: &str, budget: &CopyBudget<'_>) -> Result<impl Read, PortableJobError> {
         budget.file(open(&self.path, name)?).map_err(|error| unreadable(name, error))
     }
 
@@ -87,7 +87,7 @@ impl JobFolder {
         &self,
         name: &str,
         said: &Sha256Sum,
-        budget: &Budget<'_>,
+        budget: &CopyBudget<'_>,
     ) -> Result<(), PortableJobError> {
         let mut tee = Tee::new(self.counted(name, budget)?);
         io::copy(&mut tee, &mut io::sink()).map_err(|error| unreadable(name, error))?;
@@ -101,7 +101,7 @@ impl JobFolder {
         name: &str,
         said: &Sha256Sum,
         target: &Path,
-        budget: &Budget<'_>,
+        budget: &CopyBudget<'_>,
     ) -> Result<Sums, PortableJobError> {
         let mut tee = Tee::with_sha1(self.counted(name, budget)?);
         let copied = fs_err::OpenOptions::new()

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::io::Read;
 use std::path::Path;
 
-use super::budget::Budget;
+use super::budget::CopyBudget;
 use super::document::{JobDocument, JobImage, JobSource};
 use super::error::{EntryProblem, PortableJobError};
 use super::folder::{JobFolder, PACKAGE, archive_name, image_name, layer_name, source_name};
@@ -16,30 +16,30 @@ use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
 use crate::build::id::{Documents, FileHasher, Inputs, identify_alone, sums_of_files};
 use crate::build::job::{BuildSettings, Dependency, PackageBuild};
-use crate::build::record::Declared;
+use crate::build::record::RecordedDeclarations;
 use crate::image::config::{ImageConfig, RunConfig};
 use crate::image::host::HostImage;
 use crate::image::platform::Platform;
 use crate::image::store::LayerBlob;
 use crate::package::json::canonical;
-use crate::package::{CommitId, FileSource, PackageId, Source, SourceName, SourceSpec};
+use crate::package::{CommitId, FileSource, PackageId, PackageSource, SourceName, SourceSpec};
 use crate::runner::command::CommandRoot;
-use crate::source::{Fetched, of_bundle, unpack_bundle};
+use crate::source::{FetchedSource, of_bundle, unpack_bundle};
 use crate::tree::{Package, PackageKey, PackageTree, TreeError};
 
 /// Checked inputs of a job's build.
 #[derive(Debug)]
 pub(super) struct JobInputs {
     pub(super) build: PackageBuild,
-    pub(super) sources: Vec<(SourceName, Fetched)>,
-    pub(super) declared: Declared,
+    pub(super) sources: Vec<(SourceName, FetchedSource)>,
+    pub(super) declared: RecordedDeclarations,
 }
 
 /// Copies, unpacks and checks the inputs of a job. `place` is an empty folder of the caller's own.
 pub(super) fn prepare(
     job: &JobFolder,
     place: &Path,
-    budget: &Budget<'_>,
+    budget: &CopyBudget<'_>,
     hasher: &FileHasher<'_>,
     settings: &BuildSettings,
 ) -> Result<JobInputs, PortableJobError> {
@@ -79,8 +79,10 @@ pub(super) fn prepare(
             &text(&environment),
         ));
     }
-    let declared =
-        Declared { requires: package.info.requires.clone(), image: package.info.image() };
+    let declared = RecordedDeclarations {
+        requires: package.info.requires.clone(),
+        image: package.info.image(),
+    };
     Ok(JobInputs { build, sources, declared })
 }
 
@@ -166,7 +168,7 @@ fn unpack(
     (name, sum): (&str, &Sha256Sum),
     place: &Path,
     folder: &Path,
-    budget: &Budget<'_>,
+    budget: &CopyBudget<'_>,
 ) -> Result<(), PortableJobError> {
     let tar = place.join(format!("tar-{sum}"));
     job.copy(name, sum, &tar, budget)?;
@@ -187,7 +189,7 @@ fn unpack(
 fn package_tree(
     job: &JobFolder,
     place: &Path,
-    budget: &Budget<'_>,
+    budget: &CopyBudget<'_>,
     key: &PackageKey,
 ) -> Result<PackageTree, PortableJobError> {
     let packages = place.join("tree/packages");
@@ -202,8 +204,8 @@ fn sources(
     job: &JobFolder,
     package: &Package,
     place: &Path,
-    budget: &Budget<'_>,
-) -> Result<Vec<(SourceName, Fetched)>, PortableJobError> {
+    budget: &CopyBudget<'_>,
+) -> Result<Vec<(SourceName, FetchedSource)>, PortableJobError> {
     let names = |names: Vec<&SourceName>| {
         names.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     };
@@ -226,10 +228,10 @@ fn sources(
 fn source(
     job: &JobFolder,
     given: &JobSource,
-    declared: &Source,
+    declared: &PackageSource,
     place: &Path,
-    budget: &Budget<'_>,
-) -> Result<Fetched, PortableJobError> {
+    budget: &CopyBudget<'_>,
+) -> Result<FetchedSource, PortableJobError> {
     check_kind(given, declared)?;
     let name = source_name(&given.file);
     let path = place.join("file");
@@ -256,12 +258,12 @@ fn source(
         SourceSpec::Url(source) => {
             check_file(source)?;
             let file_name = source.file_name().to_owned();
-            return Ok(Fetched::File { path, file_name });
+            return Ok(FetchedSource::File { path, file_name });
         }
         SourceSpec::UrlExtract(source) => {
             check_file(source)?;
             let file_name = source.archive_name().to_owned();
-            return Ok(Fetched::Archive { path, file_name });
+            return Ok(FetchedSource::Archive { path, file_name });
         }
         SourceSpec::Git { commit, .. } => commit,
         SourceSpec::GitLocal { .. } => commit_of(given)?,
@@ -280,7 +282,7 @@ fn source(
 }
 
 /// Refuses what a source of this kind cannot have: nothing of a description is passed over.
-fn check_kind(given: &JobSource, declared: &Source) -> Result<(), PortableJobError> {
+fn check_kind(given: &JobSource, declared: &PackageSource) -> Result<(), PortableJobError> {
     let problem = match declared.spec {
         SourceSpec::Url(_) | SourceSpec::UrlExtract(_) if given.converted.is_some() => {
             "a source that is not of git has converted files"

@@ -48,12 +48,12 @@ mod tarball;
 mod unable;
 
 pub use budget::TooLarge;
-pub use compare::{Cause, CompareError, Comparison, Difference, Times, compare};
+pub use compare::{ArchiveComparison, BuildTimes, Cause, CompareError, EntryDifference, compare};
 pub use document::{JobDependency, JobDocument, JobImage, JobLimits, JobSource};
 pub use error::{EntryProblem, PortableJobError};
 pub use export::{ExportInputs, ExportOptions, export, export_inputs};
 pub use folder::JobFolder;
 pub use pool::Pool;
 pub use results::{JobOutcome, JobRecord, LOG, PACKAGE, PackageSums};
-pub use run::{RunOptions, run};
+pub use run::{JobRunOptions, run};
 pub use unable::Unable;

@@ -5,30 +5,30 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::budget::Budget;
+use super::budget::CopyBudget;
 use super::document::{JobImage, JobLimits};
 use super::error::PortableJobError;
 use super::folder::{JobFolder, layer_name};
 use super::inputs::{self, JobInputs};
 use super::results::{self, JobOutcome, JobRecord, PackageSums, Results};
 use super::unable::Unable;
-use crate::archive::Limits as ArchiveLimits;
+use crate::archive::ArchiveLimits;
 use crate::base::causes::with_causes;
-use crate::base::event::{Event, Observer, Outcome, Phase};
+use crate::base::event::{Event, Observer, PackageOutcome, Phase};
 use crate::build::archive_sums::ArchiveSums;
 use crate::build::execute::demand;
 use crate::build::id::FileHasher;
 use crate::build::job::{BuildJob, BuildSettings};
 use crate::build::jobserver::{Jobserver, Style};
 use crate::build::package_runner::{CoreShare, PackageRunner, Phases, failed};
-use crate::build::record::{Ending, Record};
+use crate::build::record::{BuildEnding, Record};
 use crate::build::schedule::Cores;
 use crate::build::supply::BuildError;
 use crate::container::helper::HelperSlot;
 use crate::container::namespace::Network;
 use crate::runner::command::CommandRoot;
 use crate::runner::home::{Home, give_folder};
-use crate::runner::job::Failure;
+use crate::runner::job::JobFailure;
 use crate::runner::scratch::InputsFolder;
 use crate::runner::session::{
     JobError as NoAnswer, RunLimits, RunnerSettings, Session, SessionError,
@@ -37,7 +37,7 @@ use crate::runner::uses::{self, Used};
 
 /// Options of carrying a job out.
 #[derive(Debug)]
-pub struct RunOptions {
+pub struct JobRunOptions {
     /// Folder of the results; `out` in the job's folder by default.
     pub out: Option<PathBuf>,
     /// Settings of everything that runs in containers.
@@ -68,7 +68,7 @@ impl From<PortableJobError> for Ended {
 /// and for a machine that is not able, too, but not for a job that is refused.
 pub fn run(
     job: &JobFolder,
-    options: &RunOptions,
+    options: &JobRunOptions,
     observer: &dyn Observer,
 ) -> Result<PathBuf, PortableJobError> {
     let out = Results::prepare(options.out.as_deref(), job)?;
@@ -87,7 +87,7 @@ pub fn run(
         Err(_) => return result.map(|()| out.path(results::PACKAGE)),
     };
     let package = match record.as_ref().map(|record| &record.ending) {
-        Some(Ending::Built(built)) => Some(PackageSums {
+        Some(BuildEnding::Built(built)) => Some(PackageSums {
             sha256: built.sha256.clone(),
             sha1: built.sha1.clone(),
             bytes: built.bytes,
@@ -160,7 +160,7 @@ fn check_places(job: &JobFolder, home: &Home) -> Result<(), Unable> {
 
 fn build(
     job: &JobFolder,
-    options: &RunOptions,
+    options: &JobRunOptions,
     out: &Results,
     observer: &dyn Observer,
 ) -> Result<Ended, PortableJobError> {
@@ -177,7 +177,7 @@ fn build(
         keep: false,
         keep_failed: false,
     };
-    let budget = Budget::new(settings.archives, &settings.interrupt);
+    let budget = CopyBudget::new(settings.archives, &settings.interrupt);
     let hasher = FileHasher::of(&settings);
     let inputs = inputs::prepare(job, &place.path(), &budget, &hasher, &build_settings)?;
     let used = used(job, &inputs);
@@ -238,7 +238,7 @@ fn used(job: &JobFolder, inputs: &JobInputs) -> Used {
 fn check_layers(
     job: &JobFolder,
     unpacked: &Path,
-    budget: &Budget<'_>,
+    budget: &CopyBudget<'_>,
 ) -> Result<(), PortableJobError> {
     let JobImage::Layers { layers, .. } = &job.document.image else { return Ok(()) };
     // An image may have a layer twice.
@@ -289,7 +289,7 @@ fn carry_out(
     let Err(failure) = ran.result else {
         files.output.commit().map_err(Unable::file("keep the archive"))?;
         out.put(&archive, results::PACKAGE).map_err(Unable::file("copy the package"))?;
-        observer.event(Event::Finished { package, how: Outcome::Built, took });
+        observer.event(Event::Finished { package, how: PackageOutcome::Built, took });
         return Ok(Ended { record: Some(record), result: Ok(()) });
     };
     observer.event(Event::Failed { package, phase, took, log: log.clone() });
@@ -301,11 +301,11 @@ fn carry_out(
 fn failed_build(
     job: &BuildJob,
     phase: Phase,
-    failure: Failure,
+    failure: JobFailure,
     log: Option<PathBuf>,
 ) -> PortableJobError {
     if failure.no_room {
-        let Failure { message, hint, .. } = failure;
+        let JobFailure { message, hint, .. } = failure;
         return Unable::NoRoom { message, hint }.into();
     }
     // Inputs that cannot be prepared are a matter of the machine, unless a command says otherwise.

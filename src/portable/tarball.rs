@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use super::budget::Budget;
+use super::budget::CopyBudget;
 use crate::archive::{Attributes, EntryPath, PackError, TarWriter};
 use crate::base::confinement::open_listed;
 
@@ -18,7 +18,7 @@ pub(super) fn write_folder(
     folder: &Path,
     out: impl Write,
     source_date_epoch: u64,
-    budget: &Budget<'_>,
+    budget: &CopyBudget<'_>,
 ) -> Result<(), PackError> {
     let mut entries: Vec<PathBuf> = Vec::new();
     for entry in WalkDir::new(folder).min_depth(1) {
@@ -46,7 +46,7 @@ fn add<W: Write>(
     folder: &Path,
     top: &File,
     path: &Path,
-    budget: &Budget<'_>,
+    budget: &CopyBudget<'_>,
 ) -> Result<(), PackError> {
     let input = PackError::Input;
     let place = folder.join(path);
@@ -75,7 +75,7 @@ fn add<W: Write>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::Limits;
+    use crate::archive::ArchiveLimits;
     use crate::container::helper::Interrupt;
 
     #[test]
@@ -94,7 +94,7 @@ mod tests {
             }
             let mut out = Vec::new();
             let interrupt = Interrupt::default();
-            let budget = Budget::new(Limits::NONE, &interrupt);
+            let budget = CopyBudget::new(ArchiveLimits::NONE, &interrupt);
             write_folder(place.path(), &mut out, 7, &budget).unwrap();
             out
         };
@@ -111,7 +111,10 @@ mod tests {
             file.set_len(600 << 30).unwrap();
         }
         let interrupt = Interrupt::default();
-        let budget = Budget::new(Limits { max_bytes: 1 << 40, ..Limits::NONE }, &interrupt);
+        let budget = CopyBudget::new(
+            ArchiveLimits { max_bytes: 1 << 40, ..ArchiveLimits::NONE },
+            &interrupt,
+        );
         let mut out = Vec::new();
         let refused = write_folder(place.path(), &mut out, 7, &budget).unwrap_err();
         assert!(out.is_empty());

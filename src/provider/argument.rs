@@ -4,13 +4,13 @@ use serde_json::Value;
 
 /// Argument for templates.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Argument {
+pub struct TemplateArgument {
     /// The name, an identifier of letters, digits and `_`.
     pub name: String,
     /// The type of values.
     pub kind: ArgumentType,
     /// Origin of values.
-    pub origin: Origin,
+    pub origin: ArgumentOrigin,
     /// Explanation for people who give the value.
     pub description: String,
     /// The value in the absence of any other, checked.
@@ -24,7 +24,7 @@ pub struct Argument {
 
 /// Origin of an argument's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub enum ArgumentOrigin {
     /// The release: a value of [`super::RELEASE_VALUES`].
     Release,
     /// The deployer.

@@ -57,14 +57,14 @@ impl OutputLimits {
 
 /// Rest of the limits while files are rendered.
 #[derive(Debug)]
-pub(super) struct Budget<'p> {
+pub(super) struct RenderBudget<'p> {
     provider: &'p str,
     limits: OutputLimits,
     began: Instant,
     bytes: usize,
 }
 
-impl<'p> Budget<'p> {
+impl<'p> RenderBudget<'p> {
     pub(super) fn new(provider: &'p str, limits: OutputLimits) -> Self {
         Self { provider, limits, began: Instant::now(), bytes: 0 }
     }

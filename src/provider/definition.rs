@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::argument::{Argument, ArgumentType, Origin};
-use super::kind::Kind;
+use super::argument::{ArgumentOrigin, ArgumentType, TemplateArgument};
+use super::kind::TextKind;
 use super::names::{RELEASE_VALUES, is_reserved, release_value};
 use crate::package::yaml::{Yaml, YamlEntry, YamlNode};
 use crate::package::{PackageName, Problem};
@@ -16,7 +16,7 @@ pub(super) struct Definition {
     /// Name of the built-in provider below, and its offset.
     pub(super) base: Option<(String, usize)>,
     pub(super) description: String,
-    pub(super) arguments: Vec<Argument>,
+    pub(super) arguments: Vec<TemplateArgument>,
     pub(super) outputs: Vec<OutputTemplate>,
     /// Outputs for all variants of a release together.
     pub(super) pages: Vec<OutputTemplate>,
@@ -31,7 +31,7 @@ pub(super) struct OutputTemplate {
     pub(super) template: String,
     /// Offset of the template's name in `provider.yaml`.
     pub(super) offset: usize,
-    pub(super) kind: Kind,
+    pub(super) kind: TextKind,
     pub(super) content_type: Option<String>,
     /// The argument without whose value there is no such output.
     pub(super) when: Option<String>,
@@ -52,20 +52,20 @@ pub(super) struct PackageFileTemplate {
     pub(super) path: String,
     pub(super) template: String,
     pub(super) offset: usize,
-    pub(super) kind: Kind,
+    pub(super) kind: TextKind,
     pub(super) mode: u32,
     /// The argument without whose value there is no such file.
     pub(super) when: Option<String>,
 }
 
 /// A mapping of which every key has to be known.
-struct Fields<'y> {
+struct MappingFields<'y> {
     what: &'static str,
     offset: usize,
     entries: &'y [YamlEntry],
 }
 
-impl<'y> Fields<'y> {
+impl<'y> MappingFields<'y> {
     fn of(node: &'y YamlNode, what: &'static str, known: &[&str]) -> Result<Self, Problem> {
         let Yaml::Map(entries) = &node.value else {
             return Err(Problem::at(node.offset, format!("{what} must be a mapping")));
@@ -124,7 +124,7 @@ impl Definition {
     pub(super) fn parse(text: &str) -> Result<Self, Problem> {
         let node = YamlNode::parse(text)?;
         let known = ["base", "description", "arguments", "outputs", "pages", "packages"];
-        let fields = Fields::of(&node, "a provider", &known)?;
+        let fields = MappingFields::of(&node, "a provider", &known)?;
         let arguments = fields.map("arguments")?.iter().map(argument).collect::<Result<_, _>>()?;
         let outputs = fields.list("outputs")?.iter().map(output).collect::<Result<_, _>>()?;
         let pages = fields.list("pages")?.iter().map(page).collect::<Result<_, _>>()?;
@@ -141,7 +141,7 @@ impl Definition {
     }
 }
 
-fn argument(entry: &YamlEntry) -> Result<Argument, Problem> {
+fn argument(entry: &YamlEntry) -> Result<TemplateArgument, Problem> {
     let name = &entry.key;
     if !crate::package::is_variable_name(name) {
         let message = format!("{name:?} cannot be an argument: letters, digits and _ only");
@@ -162,19 +162,19 @@ fn argument(entry: &YamlEntry) -> Result<Argument, Problem> {
         "maximum",
         "choices",
     ];
-    let fields = Fields::of(&entry.node, "an argument", &known)?;
+    let fields = MappingFields::of(&entry.node, "an argument", &known)?;
     let kind = argument_type(&fields)?;
     let (origin, offset) = fields.needed("from")?;
     let origin = match origin {
-        "release" => Origin::Release,
-        "deployer" => Origin::Deployer,
-        "late" => Origin::Late,
+        "release" => ArgumentOrigin::Release,
+        "deployer" => ArgumentOrigin::Deployer,
+        "late" => ArgumentOrigin::Late,
         _ => {
             let message = "from must be one of: release, deployer, late";
             return Err(Problem::at(offset, message));
         }
     };
-    if origin == Origin::Release && release_value(name).is_none() {
+    if origin == ArgumentOrigin::Release && release_value(name).is_none() {
         let known: Vec<&str> = RELEASE_VALUES.iter().map(|value| value.name).collect();
         let message = format!("a release has no value {name}");
         return Err(Problem::at(offset, message).hint(format!("it has: {}", known.join(", "))));
@@ -188,12 +188,12 @@ fn argument(entry: &YamlEntry) -> Result<Argument, Problem> {
     });
     let written_as = fields.text("written_as")?;
     if let Some((_, offset)) = written_as
-        && origin == Origin::Release
+        && origin == ArgumentOrigin::Release
     {
         let message = "written_as is for values that come later, not for those of the release";
         return Err(Problem::at(offset, message));
     }
-    Ok(Argument {
+    Ok(TemplateArgument {
         name: name.clone(),
         kind,
         origin,
@@ -210,7 +210,7 @@ fn argument(entry: &YamlEntry) -> Result<Argument, Problem> {
     })
 }
 
-fn argument_type(fields: &Fields<'_>) -> Result<ArgumentType, Problem> {
+fn argument_type(fields: &MappingFields<'_>) -> Result<ArgumentType, Problem> {
     let (name, offset) = fields.needed("type")?;
     let kind = match name {
         "text" => ArgumentType::Text,
@@ -258,15 +258,15 @@ fn argument_type(fields: &Fields<'_>) -> Result<ArgumentType, Problem> {
 
 fn output(node: &YamlNode) -> Result<OutputTemplate, Problem> {
     let known = ["name", "template", "kind", "content_type", "when", "with"];
-    output_of(&Fields::of(node, "an output", &known)?)
+    output_of(&MappingFields::of(node, "an output", &known)?)
 }
 
 fn page(node: &YamlNode) -> Result<OutputTemplate, Problem> {
     let known = ["name", "template", "kind", "content_type"];
-    output_of(&Fields::of(node, "a page", &known)?)
+    output_of(&MappingFields::of(node, "a page", &known)?)
 }
 
-fn output_of(fields: &Fields<'_>) -> Result<OutputTemplate, Problem> {
+fn output_of(fields: &MappingFields<'_>) -> Result<OutputTemplate, Problem> {
     let (template, offset) = fields.needed("template")?;
     let with = fields.map("with")?.iter().map(|entry| (entry.key.clone(), typed(&entry.node)));
     let content_type = fields.text("content_type")?;
@@ -302,16 +302,16 @@ fn typed(node: &YamlNode) -> Value {
     }
 }
 
-fn kind(fields: &Fields<'_>, template: &str) -> Result<Kind, Problem> {
-    let Some((name, offset)) = fields.text("kind")? else { return Ok(Kind::of_file(template)) };
-    Kind::named(name).ok_or_else(|| {
-        let known: Vec<&str> = Kind::ALL.iter().map(|(name, _)| *name).collect();
+fn kind(fields: &MappingFields<'_>, template: &str) -> Result<TextKind, Problem> {
+    let Some((name, offset)) = fields.text("kind")? else { return Ok(TextKind::of_file(template)) };
+    TextKind::named(name).ok_or_else(|| {
+        let known: Vec<&str> = TextKind::ALL.iter().map(|(name, _)| *name).collect();
         Problem::at(offset, format!("kind must be one of: {}", known.join(", ")))
     })
 }
 
 fn package(node: &YamlNode) -> Result<PackageTemplate, Problem> {
-    let fields = Fields::of(node, "a package", &["name", "files"])?;
+    let fields = MappingFields::of(node, "a package", &["name", "files"])?;
     let (name, offset) = fields.needed("name")?;
     let name = name.parse().map_err(|error| Problem::at(offset, format!("{error}")))?;
     let files = fields.list("files")?.iter().map(package_file);
@@ -325,7 +325,7 @@ fn package(node: &YamlNode) -> Result<PackageTemplate, Problem> {
 }
 
 fn package_file(node: &YamlNode) -> Result<PackageFileTemplate, Problem> {
-    let fields = Fields::of(
+    let fields = MappingFields::of(
         node,
         "a file of a package",
         &["path", "template", "kind", "permissions", "when"],

@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 
 use super::bounds::{OutputLimits, check_shape};
 use super::error::ProviderError;
-use super::kind::Kind;
+use super::kind::TextKind;
 use super::token::{OutputFault, token};
 use crate::package::{Problem, Report};
 
@@ -45,14 +45,14 @@ pub(super) type Templates = BTreeMap<String, TemplateFile>;
 
 /// Renders templates with one set of values.
 #[derive(Clone)]
-pub(super) struct Engine {
+pub(super) struct TemplateEngine {
     templates: Arc<Templates>,
     values: Arc<Map<String, Value>>,
     depth: Arc<AtomicUsize>,
     began: Instant,
 }
 
-impl Engine {
+impl TemplateEngine {
     pub(super) fn new(templates: Arc<Templates>, values: Map<String, Value>) -> Self {
         Self { templates, values: Arc::new(values), depth: Arc::default(), began: Instant::now() }
     }
@@ -61,7 +61,7 @@ impl Engine {
     pub(super) fn render(
         &self,
         template: &str,
-        kind: Kind,
+        kind: TextKind,
         output: &str,
     ) -> Result<String, ProviderError> {
         self.rendered(template, kind).map_err(|fault| fault.into_error(output))
@@ -69,7 +69,7 @@ impl Engine {
 
     /// Renders a text of `provider.yaml`, the name of an output say.
     pub(super) fn render_text(&self, text: &str, output: &str) -> Result<String, ProviderError> {
-        let (environment, _) = self.environment(Kind::Text);
+        let (environment, _) = self.environment(TextKind::Text);
         let rendered = check_shape(text, environment.syntax())
             .and_then(|()| environment.render_str(text, context(&self.values)));
         rendered.map_err(|error| {
@@ -80,7 +80,7 @@ impl Engine {
 
     /// Checks a template without rendering, and returns the names that must be defined.
     pub(super) fn undeclared(&self, template: &str) -> Result<Vec<String>, Box<Report>> {
-        let (environment, _) = self.environment(Kind::Text);
+        let (environment, _) = self.environment(TextKind::Text);
         let template = environment
             .get_template(template)
             .map_err(|error| Box::new(self.report(template, &error)))?;
@@ -89,11 +89,11 @@ impl Engine {
         Ok(names)
     }
 
-    fn rendered(&self, template: &str, kind: Kind) -> Result<String, Fault> {
+    fn rendered(&self, template: &str, kind: TextKind) -> Result<String, EngineFault> {
         let (environment, tokens) = self.environment(kind);
         let failed = |error: &Error| match nested(error) {
             Some(fault) => fault.clone(),
-            None => Fault::At(Box::new(self.report(template, error))),
+            None => EngineFault::At(Box::new(self.report(template, error))),
         };
         let compiled = environment.get_template(template).map_err(|error| failed(&error))?;
         let (text, spans) =
@@ -103,7 +103,7 @@ impl Engine {
                 ErrorKind::InvalidOperation,
                 format!("this gives more than {LONGEST} bytes"),
             );
-            return Err(Fault::At(Box::new(self.report(template, &too_long))));
+            return Err(EngineFault::At(Box::new(self.report(template, &too_long))));
         }
         let values = tokens.lock().unwrap_or_else(PoisonError::into_inner);
         kind.check(&text, &values)
@@ -115,11 +115,11 @@ impl Engine {
     fn output_fault(
         &self,
         template: &str,
-        kind: Kind,
+        kind: TextKind,
         fault: &OutputFault,
         text: &str,
         spans: &[OutputSpan],
-    ) -> Fault {
+    ) -> EngineFault {
         let span = spans
             .iter()
             .find(|span| span.output_range().contains(&fault.offset))
@@ -137,9 +137,9 @@ impl Engine {
             };
             let message = format!("this does not give valid {}: {}", kind.as_str(), fault.reason);
             let report = Problem::at(offset, message).in_file(&file.path, &file.text);
-            return Fault::At(Box::new(report));
+            return EngineFault::At(Box::new(report));
         }
-        Fault::Output {
+        EngineFault::Output {
             template: file(template).map_or_else(PathBuf::new, |file| file.path.clone()),
             kind,
             line: text[..fault.offset.min(text.len())].matches('\n').count() + 1,
@@ -175,7 +175,7 @@ impl Engine {
         problem.in_file(&file.path, &file.text)
     }
 
-    fn environment(&self, kind: Kind) -> (Environment<'static>, Arc<Mutex<Vec<Value>>>) {
+    fn environment(&self, kind: TextKind) -> (Environment<'static>, Arc<Mutex<Vec<Value>>>) {
         let mut environment = Environment::new();
         environment.set_debug(true);
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -237,7 +237,7 @@ impl Engine {
             let message = format!("more than {DEEPEST} files are rendered within each other");
             return Err(Error::new(ErrorKind::InvalidOperation, message));
         }
-        let rendered = self.with(more).map(|engine| engine.rendered(name, Kind::of_file(name)));
+        let rendered = self.with(more).map(|engine| engine.rendered(name, TextKind::of_file(name)));
         self.depth.fetch_sub(1, Ordering::Relaxed);
         rendered?.map_err(|fault| {
             Error::new(ErrorKind::InvalidOperation, format!("{name} cannot be rendered"))
@@ -259,7 +259,7 @@ fn syntax() -> SyntaxConfig {
 
 /// Writes a value, or its token until the text is checked.
 fn emit(
-    kind: Kind,
+    kind: TextKind,
     out: &mut Output<'_>,
     value: &TemplateValue,
     tokens: &Mutex<Vec<Value>>,
@@ -276,7 +276,7 @@ fn emit(
         .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
     let is_plain = !json.is_array() && !json.is_object() && !json.is_null();
     match kind.token_quote() {
-        Some(quote) if is_plain || kind != Kind::Shell || json.is_array() => {
+        Some(quote) if is_plain || kind != TextKind::Shell || json.is_array() => {
             let mut tokens = tokens.lock().unwrap_or_else(PoisonError::into_inner);
             tokens.push(json);
             written(out.write_str(&token(quote, tokens.len() - 1)))
@@ -291,14 +291,14 @@ fn emit(
 
 /// A fault on the way to an output whose name is not known here.
 #[derive(Debug, Clone, thiserror::Error)]
-enum Fault {
+enum EngineFault {
     #[error("{0}")]
     At(Box<Report>),
     #[error("line {line} of the output is not valid {}: {reason}", kind.as_str())]
-    Output { template: PathBuf, kind: Kind, line: usize, reason: String },
+    Output { template: PathBuf, kind: TextKind, line: usize, reason: String },
 }
 
-impl Fault {
+impl EngineFault {
     fn into_error(self, output: &str) -> ProviderError {
         let output = output.to_owned();
         match self {
@@ -311,10 +311,10 @@ impl Fault {
 }
 
 /// Fault of a nested file.
-fn nested(error: &Error) -> Option<&Fault> {
+fn nested(error: &Error) -> Option<&EngineFault> {
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
-        if let Some(fault) = error.downcast_ref::<Fault>() {
+        if let Some(fault) = error.downcast_ref::<EngineFault>() {
             return Some(fault);
         }
         source = error.source();

@@ -9,7 +9,7 @@ use serde_json::Map;
 
 use super::built_in::BUILT_IN;
 use super::definition::{Definition, OutputTemplate, PackageTemplate};
-use super::engine::{Engine, TemplateFile, Templates};
+use super::engine::{TemplateEngine, TemplateFile, Templates};
 use super::error::ProviderError;
 use super::model::Provider;
 use super::names::is_reserved;
@@ -124,7 +124,7 @@ impl Provider {
 
     /// Checks the templates of all outputs: existence, syntax, and names.
     fn check_templates(&self, definition: &TemplateFile) -> Result<(), ProviderError> {
-        let engine = Engine::new(Arc::clone(&self.templates), Map::new());
+        let engine = TemplateEngine::new(Arc::clone(&self.templates), Map::new());
         let knows = &|name: &str| {
             is_reserved(name) || self.arguments.iter().any(|argument| argument.name == name)
         };

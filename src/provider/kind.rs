@@ -19,7 +19,7 @@ const LONGEST_KEY: usize = 1000;
 
 /// Kind of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum TextKind {
     /// JSON: a value is a whole JSON value.
     Json,
     /// JSON of Azure's resource manager, in which a string that begins with `[` is an expression: strings
@@ -37,7 +37,7 @@ pub enum Kind {
     Text,
 }
 
-impl Kind {
+impl TextKind {
     /// All kinds by name.
     pub(super) const ALL: [(&'static str, Self); 7] = [
         ("json", Self::Json),

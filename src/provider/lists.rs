@@ -6,7 +6,7 @@
 use super::argument::ArgumentType;
 use super::error::ProviderError;
 use super::folder::file_error;
-use super::kind::Kind;
+use super::kind::TextKind;
 use super::model::Provider;
 use super::names::is_reserved_list;
 use super::shell::assigned;
@@ -19,10 +19,10 @@ impl Provider {
             self.outputs.iter().chain(&self.pages).map(|output| (&output.template, output.kind));
         let files = self.packages.iter().flat_map(|package| &package.files);
         let used: Vec<_> = outputs.chain(files.map(|file| (&file.template, file.kind))).collect();
-        let is_shell = |kind: Kind| matches!(kind, Kind::Shell | Kind::Env);
+        let is_shell = |kind: TextKind| matches!(kind, TextKind::Shell | TextKind::Env);
         for (name, file) in self.templates.iter() {
             let is_used = used.iter().any(|(other, kind)| *other == name && is_shell(*kind));
-            if !is_used && !is_shell(Kind::of_file(name)) {
+            if !is_used && !is_shell(TextKind::of_file(name)) {
                 continue;
             }
             let mut start = 0;

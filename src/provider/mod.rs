@@ -33,9 +33,9 @@ mod values;
 mod tests;
 
 pub use archive::{PackedFile, pack_files};
-pub use argument::{Argument, ArgumentType, Origin};
+pub use argument::{ArgumentOrigin, ArgumentType, TemplateArgument};
 pub use error::{ArgumentFault, ProviderError};
-pub use kind::Kind;
+pub use kind::TextKind;
 pub use model::{Provider, ProviderFile};
 pub use names::{RELEASE_VALUES, ReleaseValue};
 pub use pages::VariantFiles;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::argument::Argument;
+use super::argument::TemplateArgument;
 use super::definition::{OutputTemplate, PackageTemplate};
 use super::engine::Templates;
 
@@ -11,7 +11,7 @@ use super::engine::Templates;
 pub struct Provider {
     pub(super) name: String,
     pub(super) description: String,
-    pub(super) arguments: Vec<Argument>,
+    pub(super) arguments: Vec<TemplateArgument>,
     pub(super) outputs: Vec<OutputTemplate>,
     pub(super) pages: Vec<OutputTemplate>,
     pub(super) packages: Vec<PackageTemplate>,
@@ -45,7 +45,7 @@ impl Provider {
     }
 
     /// All arguments, in the order of `provider.yaml`.
-    pub fn arguments(&self) -> &[Argument] {
+    pub fn arguments(&self) -> &[TemplateArgument] {
         &self.arguments
     }
 }

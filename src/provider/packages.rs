@@ -14,12 +14,12 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::archive::{PackedFile, pack_files};
-use super::argument::Origin;
-use super::bounds::Budget;
-use super::engine::Engine;
+use super::argument::ArgumentOrigin;
+use super::bounds::RenderBudget;
+use super::engine::TemplateEngine;
 use super::error::ProviderError;
 use super::folder::DEFINITION;
-use super::kind::Kind;
+use super::kind::TextKind;
 use super::model::{Provider, ProviderFile};
 use crate::archive::EntryPath;
 use crate::host::LATE_BEGIN;
@@ -38,9 +38,9 @@ impl Provider {
     /// Renders the packages for one set of values.
     pub(super) fn configuration(
         &self,
-        engine: &Engine,
+        engine: &TemplateEngine,
         variables: &Map<String, Value>,
-        budget: &mut Budget<'_>,
+        budget: &mut RenderBudget<'_>,
     ) -> Result<Configuration, ProviderError> {
         let config_id = self.config_id(variables);
         let mut late = String::from("package:\n");
@@ -61,8 +61,8 @@ impl Provider {
                     _ = write!(
                         late,
                         "- path: {}\n  content: {}\n  permissions: \"{:04o}\"\n",
-                        Kind::Yaml.written(&json!(format!("/{}", file.path))),
-                        Kind::Yaml.written(&json!(text)),
+                        TextKind::Yaml.written(&json!(format!("/{}", file.path))),
+                        TextKind::Yaml.written(&json!(text)),
                         file.mode
                     );
                 } else {
@@ -94,7 +94,8 @@ impl Provider {
     fn late_values(&self, variables: &Map<String, Value>) -> Value {
         let late = self.arguments.iter().filter(|argument| {
             let value = variables.get(&argument.name).and_then(Value::as_str);
-            argument.origin == Origin::Late && value.is_some_and(|value| value.contains(LATE_BEGIN))
+            argument.origin == ArgumentOrigin::Late
+                && value.is_some_and(|value| value.contains(LATE_BEGIN))
         });
         late.map(|argument| {
             let expression = argument.written_as.clone().unwrap_or_default();

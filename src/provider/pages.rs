@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::bounds::{Budget, OutputLimits};
-use super::engine::Engine;
+use super::bounds::{OutputLimits, RenderBudget};
+use super::engine::TemplateEngine;
 use super::error::ProviderError;
 use super::folder::OfTemplate;
 use super::model::{Provider, ProviderFile};
@@ -37,7 +37,7 @@ impl Provider {
         variants: &[VariantFiles],
         limits: OutputLimits,
     ) -> Result<Vec<ProviderFile>, ProviderError> {
-        let mut budget = Budget::new(&self.name, limits);
+        let mut budget = RenderBudget::new(&self.name, limits);
         let mut known: Map<String, Value> = values
             .of_release()
             .filter(|(name, _)| release_value(name).is_none_or(|value| !value.is_of_variant))
@@ -46,7 +46,7 @@ impl Provider {
         let described =
             |variant: &VariantFiles| json!({ "name": variant.variant, "files": variant.files });
         known.insert("variants".to_owned(), variants.iter().map(described).collect());
-        let engine = Engine::new(Arc::clone(&self.templates), known);
+        let engine = TemplateEngine::new(Arc::clone(&self.templates), known);
         let page = |page: &super::definition::OutputTemplate| {
             let name = self.output_name(&engine, &page.name)?;
             let text = engine.render(&page.template, page.kind, &name)?;

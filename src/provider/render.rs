@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::argument::ArgumentType;
-use super::bounds::{Budget, OutputLimits};
-use super::engine::Engine;
+use super::bounds::{OutputLimits, RenderBudget};
+use super::engine::TemplateEngine;
 use super::error::ProviderError;
 use super::model::{Provider, ProviderFile};
 use super::packages::is_set;
@@ -30,7 +30,7 @@ impl Provider {
         let mut configurations: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
         let (mut packages, mut files) = (BTreeMap::new(), Vec::new());
         let mut names = BTreeSet::new();
-        let mut budget = Budget::new(&self.name, limits);
+        let mut budget = RenderBudget::new(&self.name, limits);
         for output in &self.outputs {
             let mut variables: Map<_, _> = resolved.0.clone().into_iter().collect();
             variables.extend(output.with.clone());
@@ -40,7 +40,7 @@ impl Provider {
             let configured = self.configured(&variables);
             let key = Value::Object(configured.clone()).to_string();
             if !configurations.contains_key(&key) {
-                let engine = Engine::new(Arc::clone(&self.templates), configured.clone());
+                let engine = TemplateEngine::new(Arc::clone(&self.templates), configured.clone());
                 let configuration = self.configuration(&engine, &configured, &mut budget)?;
                 packages
                     .extend(configuration.files.into_iter().map(|file| (file.name.clone(), file)));
@@ -48,7 +48,7 @@ impl Provider {
             }
             variables.extend(configurations.get(&key).cloned().unwrap_or_default());
             variables.insert("arguments".to_owned(), self.described_arguments());
-            let engine = Engine::new(Arc::clone(&self.templates), variables);
+            let engine = TemplateEngine::new(Arc::clone(&self.templates), variables);
             let name = self.output_name(&engine, &output.name)?;
             if !names.insert(name.clone()) {
                 return Err(ProviderError::SameOutput { provider: self.name.clone(), name });
@@ -76,7 +76,7 @@ impl Provider {
 
     pub(super) fn output_name(
         &self,
-        engine: &Engine,
+        engine: &TemplateEngine,
         template: &str,
     ) -> Result<String, ProviderError> {
         let name = engine.render_text(template, template)?;

@@ -65,18 +65,18 @@ fn has_nul(value: &Value) -> bool {
 }
 
 /// Tokens of a line in which values may stand.
-struct Words {
+struct LineTokens {
     is_assignment: bool,
     tokens: Vec<usize>,
 }
 
-fn words(line: &str) -> Option<Words> {
+fn words(line: &str) -> Option<LineTokens> {
     if let Some(words) = line.strip_prefix("set -- ") {
         let tokens = words.split(' ').filter(|word| *word != "\"$@\"").map(token);
-        return Some(Words { is_assignment: false, tokens: tokens.collect::<Option<_>>()? });
+        return Some(LineTokens { is_assignment: false, tokens: tokens.collect::<Option<_>>()? });
     }
     let (_, token) = assignment(line)?;
-    Some(Words { is_assignment: true, tokens: vec![token] })
+    Some(LineTokens { is_assignment: true, tokens: vec![token] })
 }
 
 /// The number of a token that is a whole word.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::argument::{Argument, Origin};
+use super::argument::{ArgumentOrigin, TemplateArgument};
 use super::error::{ArgumentFault, ProviderError};
 use super::model::Provider;
 use crate::host::{LATE_BEGIN, LATE_END};
@@ -44,11 +44,11 @@ impl Values {
 
 /// Checked values of all arguments.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Resolved(pub(super) BTreeMap<String, Value>);
+pub(super) struct ResolvedValues(pub(super) BTreeMap<String, Value>);
 
 impl Provider {
     /// Checks values and completes them with defaults.
-    pub(super) fn resolve(&self, values: &Values) -> Result<Resolved, ProviderError> {
+    pub(super) fn resolve(&self, values: &Values) -> Result<ResolvedValues, ProviderError> {
         let (mut resolved, mut faults) = (BTreeMap::new(), Vec::new());
         for argument in &self.arguments {
             match value_of(argument, values) {
@@ -58,7 +58,7 @@ impl Provider {
         }
         for name in values.given.keys() {
             match self.arguments.iter().find(|argument| argument.name == *name) {
-                Some(argument) if argument.origin != Origin::Release => {}
+                Some(argument) if argument.origin != ArgumentOrigin::Release => {}
                 // That the release lacks the value is said already, and nobody can add it.
                 Some(_) if faults.iter().any(|fault| fault.name() == name) => {}
                 Some(_) => faults.push(ArgumentFault::FromRelease(name.clone())),
@@ -69,7 +69,7 @@ impl Provider {
             }
         }
         if faults.is_empty() {
-            return Ok(Resolved(resolved));
+            return Ok(ResolvedValues(resolved));
         }
         faults.sort_by(|a, b| a.name().cmp(b.name()));
         Err(ProviderError::Arguments { provider: self.name.clone(), faults })
@@ -82,16 +82,16 @@ impl Provider {
     }
 
     /// Arguments of the deployer.
-    pub fn asked(&self) -> impl Iterator<Item = &Argument> {
-        self.arguments.iter().filter(|argument| argument.origin == Origin::Deployer)
+    pub fn asked(&self) -> impl Iterator<Item = &TemplateArgument> {
+        self.arguments.iter().filter(|argument| argument.origin == ArgumentOrigin::Deployer)
     }
 }
 
-fn value_of(argument: &Argument, values: &Values) -> Result<Value, ArgumentFault> {
+fn value_of(argument: &TemplateArgument, values: &Values) -> Result<Value, ArgumentFault> {
     let name = &argument.name;
     let given = match argument.origin {
-        Origin::Release => values.release.get(name),
-        Origin::Deployer | Origin::Late => values.given.get(name),
+        ArgumentOrigin::Release => values.release.get(name),
+        ArgumentOrigin::Deployer | ArgumentOrigin::Late => values.given.get(name),
     };
     if let Some(value) = given {
         // It would be taken for a value that the machine gives.
@@ -109,10 +109,10 @@ fn value_of(argument: &Argument, values: &Values) -> Result<Value, ArgumentFault
         });
     }
     match (argument.origin, &argument.default, &argument.written_as) {
-        (Origin::Late, ..) => Ok(Value::String(placeholder(name))),
+        (ArgumentOrigin::Late, ..) => Ok(Value::String(placeholder(name))),
         (_, _, Some(text)) => Ok(Value::String(text.clone())),
         (_, Some(value), None) => Ok(value.clone()),
-        (Origin::Release, None, None) => Err(ArgumentFault::NotInRelease(name.clone())),
+        (ArgumentOrigin::Release, None, None) => Err(ArgumentFault::NotInRelease(name.clone())),
         (_, None, None) => Err(ArgumentFault::Missing {
             name: name.clone(),
             kind: argument.kind.as_str(),

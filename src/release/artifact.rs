@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
-use crate::store::Key;
+use crate::store::ObjectKey;
 use crate::store::signature::TrustedKey;
 
 /// Content types of artifacts.
@@ -17,7 +17,7 @@ pub mod content_type {
 
 /// Content of an artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum ArtifactContent {
     /// Bytes in memory.
     Bytes(Vec<u8>),
     /// A local file.
@@ -25,7 +25,7 @@ pub enum Source {
     /// Another object of each storage; a storage that lacks the object gets the content of this machine.
     Stored {
         /// Key of the object.
-        from: Key,
+        from: ObjectKey,
         /// The same content in a local file.
         otherwise: Box<Self>,
     },
@@ -44,12 +44,12 @@ pub struct SignatureSource {
     /// The id that the artifact was signed for.
     pub id: String,
     /// Content of the artifact.
-    pub of: Source,
+    pub of: ArtifactContent,
 }
 
 /// Meaning of an object of the same name that a store has already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Existing {
+pub enum ExistingObject {
     /// The name tells the content: the object serves.
     Serves,
     /// Templates state the content's sum: an object with other bytes is an error.
@@ -58,22 +58,26 @@ pub enum Existing {
 
 /// Artifact of a release. At least one of the paths is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Artifact {
+pub struct ReleaseArtifact {
     /// Path below the repository, for content that is the same in all channels.
-    pub reproducible_path: Option<Key>,
+    pub reproducible_path: Option<ObjectKey>,
     /// Path below the channel.
-    pub channel_path: Option<Key>,
+    pub channel_path: Option<ObjectKey>,
     /// Content type, if stated.
     pub content_type: Option<String>,
     /// Content.
-    pub source: Source,
+    pub source: ArtifactContent,
     /// Meaning of an existing object under the reproducible path.
-    pub existing: Existing,
+    pub existing: ExistingObject,
 }
 
-impl Artifact {
+impl ReleaseArtifact {
     /// Creates an artifact that is the same in all channels.
-    pub fn reproducible(path: Key, source: Source, existing: Existing) -> Self {
+    pub fn reproducible(
+        path: ObjectKey,
+        source: ArtifactContent,
+        existing: ExistingObject,
+    ) -> Self {
         Self {
             reproducible_path: Some(path),
             channel_path: None,
@@ -84,13 +88,17 @@ impl Artifact {
     }
 
     /// Creates an artifact of a channel.
-    pub fn of_channel(path: Key, content_type: Option<&str>, source: Source) -> Self {
+    pub fn of_channel(
+        path: ObjectKey,
+        content_type: Option<&str>,
+        source: ArtifactContent,
+    ) -> Self {
         Self {
             reproducible_path: None,
             channel_path: Some(path),
             content_type: content_type.map(str::to_owned),
             source,
-            existing: Existing::HasToBeEqual,
+            existing: ExistingObject::HasToBeEqual,
         }
     }
 
@@ -108,9 +116,9 @@ impl Artifact {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DescribedArtifact {
     /// Path below the repository.
-    pub reproducible_path: Option<Key>,
+    pub reproducible_path: Option<ObjectKey>,
     /// Path below the channel.
-    pub channel_path: Option<Key>,
+    pub channel_path: Option<ObjectKey>,
     /// Content type.
     pub content_type: Option<String>,
 }
@@ -119,8 +127,8 @@ impl DescribedArtifact {
     /// The object of `metadata.json`.
     pub(super) fn to_json(&self) -> Value {
         let keys = [
-            ("reproducible_path", self.reproducible_path.as_ref().map(Key::as_str)),
-            ("channel_path", self.channel_path.as_ref().map(Key::as_str)),
+            ("reproducible_path", self.reproducible_path.as_ref().map(ObjectKey::as_str)),
+            ("channel_path", self.channel_path.as_ref().map(ObjectKey::as_str)),
             ("content_type", self.content_type.as_deref()),
         ];
         let keys = keys.into_iter().filter_map(|(key, text)| Some((key.to_owned(), json!(text?))));

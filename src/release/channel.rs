@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::artifact::{Artifact, Existing, Source, content_type};
+use super::artifact::{ArtifactContent, ExistingObject, ReleaseArtifact, content_type};
 use super::error::ReleaseError;
 use super::layout::LayoutError;
 use super::metadata::{Complete, Metadata};
@@ -39,11 +39,11 @@ pub struct ChannelParts<'p> {
 
 impl ChannelParts<'_> {
     /// Makes the artifacts, in the order of `metadata.json`. Nothing is stored.
-    pub fn artifacts(&self) -> Result<Vec<Artifact>, ReleaseError> {
+    pub fn artifacts(&self) -> Result<Vec<ReleaseArtifact>, ReleaseError> {
         let key = |name: &str| name.parse().map_err(LayoutError::from);
-        let version = Source::Bytes(self.version.as_bytes().to_vec());
+        let version = ArtifactContent::Bytes(self.version.as_bytes().to_vec());
         let mut artifacts = vec![
-            Artifact::of_channel(key("version")?, Some(content_type::TEXT), version),
+            ReleaseArtifact::of_channel(key("version")?, Some(content_type::TEXT), version),
             self.pkgpanda.artifact()?,
         ];
         for provider in self.providers {
@@ -116,14 +116,14 @@ impl ChannelParts<'_> {
 }
 
 /// Adds a file of a provider. A reproducible file may be that of another variant, too.
-fn add(artifacts: &mut Vec<Artifact>, file: ProviderFile) -> Result<(), ReleaseError> {
+fn add(artifacts: &mut Vec<ReleaseArtifact>, file: ProviderFile) -> Result<(), ReleaseError> {
     let key = file.name.parse().map_err(LayoutError::from)?;
-    let source = Source::Bytes(file.bytes);
+    let source = ArtifactContent::Bytes(file.bytes);
     let artifact = if file.reproducible {
-        let artifact = Artifact::reproducible(key, source, Existing::Serves);
-        Artifact { content_type: file.content_type, ..artifact }
+        let artifact = ReleaseArtifact::reproducible(key, source, ExistingObject::Serves);
+        ReleaseArtifact { content_type: file.content_type, ..artifact }
     } else {
-        Artifact::of_channel(key, file.content_type.as_deref(), source)
+        ReleaseArtifact::of_channel(key, file.content_type.as_deref(), source)
     };
     if !(file.reproducible && artifacts.contains(&artifact)) {
         artifacts.push(artifact);

@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use super::artifact::{SignatureSource, Source};
+use super::artifact::{ArtifactContent, SignatureSource};
 use crate::store::signature::{LONGEST, TrustedKeys, verify};
-use crate::store::{Backend, Content, Key, StoreError, Transfer};
+use crate::store::{Backend, ObjectContent, ObjectKey, StoreError, StoreTransfer};
 
 /// Local content.
 #[derive(Debug, Clone, Copy)]
@@ -18,12 +18,12 @@ pub(super) enum Local<'c> {
 
 impl<'c> Local<'c> {
     /// Returns the local content of a source.
-    pub(super) fn of(source: &'c Source) -> Self {
+    pub(super) fn of(source: &'c ArtifactContent) -> Self {
         match source {
-            Source::Bytes(bytes) => Self::Bytes(bytes),
-            Source::File(path) => Self::File(path),
-            Source::Stored { otherwise, .. } => Self::of(otherwise),
-            Source::Signature(signature) => Self::Signature(signature),
+            ArtifactContent::Bytes(bytes) => Self::Bytes(bytes),
+            ArtifactContent::File(path) => Self::File(path),
+            ArtifactContent::Stored { otherwise, .. } => Self::of(otherwise),
+            ArtifactContent::Signature(signature) => Self::Signature(signature),
         }
     }
 
@@ -44,13 +44,13 @@ impl<'c> Local<'c> {
     }
 
     /// The content for a store.
-    pub(super) fn content(self, key: &Key) -> Result<Content<'c>, StoreError> {
+    pub(super) fn content(self, key: &ObjectKey) -> Result<ObjectContent<'c>, StoreError> {
         let length =
             self.length().map_err(|error| StoreError::Content { key: key.clone(), error })?;
         Ok(match self {
-            Self::Bytes(bytes) => Content::Bytes(bytes),
-            Self::File(path) => Content::File(path, length),
-            Self::Signature(signature) => Content::Bytes(&signature.text),
+            Self::Bytes(bytes) => ObjectContent::Bytes(bytes),
+            Self::File(path) => ObjectContent::File(path, length),
+            Self::Signature(signature) => ObjectContent::Bytes(&signature.text),
         })
     }
 }
@@ -59,9 +59,9 @@ impl<'c> Local<'c> {
 /// size is asked where that differs.
 pub(super) fn is_equal(
     backend: &dyn Backend,
-    key: &Key,
+    key: &ObjectKey,
     local: Local<'_>,
-    transfer: &Transfer<'_>,
+    transfer: &StoreTransfer<'_>,
 ) -> Result<Option<bool>, StoreError> {
     if let Local::Signature(signature) = local {
         return signature.counts(backend, key, transfer);
@@ -75,8 +75,11 @@ pub(super) fn is_equal(
     if head.size.is_some_and(|size| size != length) {
         return Ok(Some(false));
     }
-    let mut compared =
-        Compared { left: length, differs: false, local: Reader::open(local).map_err(unreadable)? };
+    let mut compared = Compared {
+        left: length,
+        differs: false,
+        local: ContentReader::open(local).map_err(unreadable)?,
+    };
     // One byte more tells an object that is longer.
     match backend.get_range(key, 0..length + 1, &mut compared, transfer) {
         Ok(_) => Ok(Some(!compared.differs && compared.left == 0)),
@@ -91,8 +94,8 @@ impl SignatureSource {
     fn counts(
         &self,
         backend: &dyn Backend,
-        key: &Key,
-        transfer: &Transfer<'_>,
+        key: &ObjectKey,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Option<bool>, StoreError> {
         let mut text = Vec::new();
         match backend.get_range(key, 0..LONGEST + 1, &mut text, transfer) {
@@ -100,18 +103,18 @@ impl SignatureSource {
             got => drop(got?),
         }
         let unreadable = |error| StoreError::Content { key: key.clone(), error };
-        let content = Reader::open(Local::of(&self.of)).map_err(unreadable)?;
+        let content = ContentReader::open(Local::of(&self.of)).map_err(unreadable)?;
         let keys = TrustedKeys::new([self.key.clone()], Vec::new());
         Ok(Some(verify(content, &text, &self.id, &keys).is_ok()))
     }
 }
 
-pub(super) enum Reader<'c> {
+pub(super) enum ContentReader<'c> {
     Bytes(&'c [u8]),
     File(File),
 }
 
-impl<'c> Reader<'c> {
+impl<'c> ContentReader<'c> {
     pub(super) fn open(local: Local<'c>) -> io::Result<Self> {
         Ok(match local {
             Local::Bytes(bytes) => Self::Bytes(bytes),
@@ -121,7 +124,7 @@ impl<'c> Reader<'c> {
     }
 }
 
-impl Read for Reader<'_> {
+impl Read for ContentReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Bytes(bytes) => bytes.read(buffer),
@@ -132,7 +135,7 @@ impl Read for Reader<'_> {
 
 /// Writer that compares; the first difference is an error, which ends the transfer.
 struct Compared<'c> {
-    local: Reader<'c>,
+    local: ContentReader<'c>,
     left: u64,
     differs: bool,
 }
@@ -166,8 +169,8 @@ mod tests {
     fn objects_are_equal_byte_for_byte() {
         let folder = tempfile::tempdir().unwrap();
         let backend = FolderBackend::new(folder.path().to_owned());
-        let key: Key = "a".parse().unwrap();
-        let transfer = Transfer { subject: "s", observer: &Silent };
+        let key: ObjectKey = "a".parse().unwrap();
+        let transfer = StoreTransfer { subject: "s", observer: &Silent };
         let equal = |local: Local<'_>| is_equal(&backend, &key, local, &transfer).unwrap();
         assert_eq!(equal(Local::Bytes(b"x")), None);
         let content = vec![7; 600_000];

@@ -1,6 +1,6 @@
 //! The description of a release that is being made.
 
-use super::artifact::Artifact;
+use super::artifact::ReleaseArtifact;
 use super::layout::ReleaseLocation;
 use super::metadata::{Metadata, NO_AZURE};
 use super::storage::Storages;
@@ -11,7 +11,7 @@ pub fn describe(
     location: &ReleaseLocation,
     tag: &str,
     completes: Completes,
-    core: &[Artifact],
+    core: &[ReleaseArtifact],
     storages: &Storages,
     cloudformation_s3_url: &str,
 ) -> Metadata {
@@ -22,7 +22,7 @@ pub fn describe(
         commit: location.commit().clone(),
         tag: tag.to_owned(),
         packages: all_packages(&completes),
-        core_artifacts: core.iter().map(Artifact::described).collect(),
+        core_artifacts: core.iter().map(ReleaseArtifact::described).collect(),
         channel_artifacts: Vec::new(),
         all_completes: completes,
         repository_path: location.repository().to_string(),

@@ -11,7 +11,7 @@ use super::fetch;
 use super::metadata::Metadata;
 use super::parallel::each;
 use super::storage::Storage;
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 use crate::artifact::repository::check_package;
 use crate::base::event::Observer;
 use crate::base::http::redact_text;
@@ -26,7 +26,7 @@ const SHOWN_DIGITS: usize = 12;
 /// A package of a release, and its sources by name: a git reference with its commit, or a URL with its
 /// sum. `None` if the package does not tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Build {
+pub struct ReleasedPackage {
     /// The package.
     pub id: PackageId,
     /// Sources of the build.
@@ -35,24 +35,24 @@ pub struct Build {
 
 /// A package name with other ids in the two releases.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub struct PackageChange {
     /// The name.
     pub name: PackageName,
     /// Packages that only the first release has.
-    pub from: Vec<Build>,
+    pub from: Vec<ReleasedPackage>,
     /// Packages that only the second release has.
-    pub to: Vec<Build>,
+    pub to: Vec<ReleasedPackage>,
 }
 
 /// Differences between two releases.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Diff {
     /// Packages whose names only the second release has.
-    pub added: Vec<Build>,
+    pub added: Vec<ReleasedPackage>,
     /// Packages whose names only the first release has.
-    pub removed: Vec<Build>,
+    pub removed: Vec<ReleasedPackage>,
     /// Names that both have, with other packages.
-    pub changed: Vec<Change>,
+    pub changed: Vec<PackageChange>,
     /// Tree variants that only the second release has.
     pub added_variants: Vec<Variant>,
     /// Tree variants that only the first release has.
@@ -85,7 +85,7 @@ pub struct Means<'m> {
     /// Folder for temporary files.
     pub scratch: &'m Path,
     /// Limits of archives.
-    pub limits: &'m Limits,
+    pub limits: &'m ArchiveLimits,
     /// Keys of which one has to have signed each package that comes from a storage.
     pub required: Option<&'m TrustedKeys>,
 }
@@ -110,11 +110,11 @@ impl Diff {
         }
         let read = |(side, id): &(usize, &PackageId)| {
             let sources = sources(&sides[*side], id, means, observer)?;
-            Ok::<_, ReleaseError>((*side, Build { id: (*id).clone(), sources }))
+            Ok::<_, ReleaseError>((*side, ReleasedPackage { id: (*id).clone(), sources }))
         };
-        let builds: Vec<(usize, Build)> = each(&wanted, read)?;
+        let builds: Vec<(usize, ReleasedPackage)> = each(&wanted, read)?;
         let mut diff = Self::default();
-        let mut changes: BTreeMap<PackageName, [Vec<Build>; 2]> = BTreeMap::new();
+        let mut changes: BTreeMap<PackageName, [Vec<ReleasedPackage>; 2]> = BTreeMap::new();
         for (side, build) in builds {
             let name = build.id.name();
             match (side, ids[1 - side].contains_key(name)) {
@@ -123,7 +123,11 @@ impl Diff {
                 (_, false) => diff.added.push(build),
             }
         }
-        let change = |(name, [from, to]): (PackageName, [Vec<Build>; 2])| Change { name, from, to };
+        let change = |(name, [from, to]): (PackageName, [Vec<ReleasedPackage>; 2])| PackageChange {
+            name,
+            from,
+            to,
+        };
         diff.changed = changes.into_iter().map(change).collect();
         let variants = |side: usize| &sides[side].metadata.all_completes;
         let missing = |side: usize| {
@@ -136,7 +140,9 @@ impl Diff {
 
     /// The differences as JSON.
     pub fn to_json(&self) -> Value {
-        let builds = |builds: &[Build]| -> Value { builds.iter().map(Build::to_json).collect() };
+        let builds = |builds: &[ReleasedPackage]| -> Value {
+            builds.iter().map(ReleasedPackage::to_json).collect()
+        };
         let names =
             |variants: &[Variant]| -> Value { variants.iter().map(Variant::name).collect() };
         let changed: Vec<Value> = self
@@ -164,7 +170,7 @@ impl Diff {
         for variant in &self.added_variants {
             _ = writeln!(text, "+ tree {variant}");
         }
-        let all = |text: &mut String, sign: char, builds: &[Build]| {
+        let all = |text: &mut String, sign: char, builds: &[ReleasedPackage]| {
             for build in builds {
                 _ = writeln!(text, "{sign} {}", build.id);
                 for (name, source) in build.sources.iter().flatten() {
@@ -174,7 +180,7 @@ impl Diff {
         };
         all(&mut text, '-', &self.removed);
         all(&mut text, '+', &self.added);
-        for Change { name, from, to } in &self.changed {
+        for PackageChange { name, from, to } in &self.changed {
             let ([from], [to]) = (from.as_slice(), to.as_slice()) else {
                 all(&mut text, '-', from);
                 all(&mut text, '+', to);
@@ -203,7 +209,7 @@ impl Diff {
     }
 }
 
-impl Build {
+impl ReleasedPackage {
     fn to_json(&self) -> Value {
         json!({ "id": self.id, "sources": self.sources })
     }
@@ -300,12 +306,15 @@ mod tests {
 
     #[test]
     fn changes_are_lines() {
-        let build = |id: &str, source: &str| Build {
+        let build = |id: &str, source: &str| ReleasedPackage {
             id: id.parse().unwrap(),
             sources: Some(BTreeMap::from([("src".to_owned(), source.to_owned())])),
         };
-        let change =
-            |from: Vec<Build>, to: Vec<Build>| Change { name: from[0].id.name().clone(), from, to };
+        let change = |from: Vec<ReleasedPackage>, to: Vec<ReleasedPackage>| PackageChange {
+            name: from[0].id.name().clone(),
+            from,
+            to,
+        };
         let diff = Diff {
             added: vec![build("new--1", "v1 a")],
             removed: vec![build("old--1", "v1 a")],

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::config::ConfigError;
+use super::config::ReleaseConfigError;
 use super::layout::{Commit, LayoutError};
 use super::plan::PlanError;
 use crate::artifact::repository::RepositoryError;
@@ -11,14 +11,14 @@ use crate::base::escape::path_argument;
 use crate::installer::InstallerError;
 use crate::package::{PackageId, Variant};
 use crate::provider::ProviderError;
-use crate::store::{Key, StoreError, StoreUrlError};
+use crate::store::{ObjectKey, StoreError, StoreUrlError};
 
 /// A release cannot be made, read or stored. The messages have no credentials.
 #[derive(Debug, thiserror::Error)]
 pub enum ReleaseError {
     /// The configuration is not valid.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] ReleaseConfigError),
     /// A storage of the configuration cannot be opened.
     #[error(transparent)]
     Storage(#[from] StoreUrlError),
@@ -127,7 +127,7 @@ pub enum ReleaseError {
         /// The storage.
         storage: String,
         /// The object.
-        key: Key,
+        key: ObjectKey,
         /// Reason.
         reason: String,
     },
@@ -163,7 +163,7 @@ pub enum ReleaseError {
         /// The storage.
         storage: String,
         /// The object.
-        key: Key,
+        key: ObjectKey,
         /// The commit.
         commit: Commit,
     },
@@ -173,7 +173,7 @@ pub enum ReleaseError {
         /// The storage.
         storage: String,
         /// The object.
-        key: Key,
+        key: ObjectKey,
     },
     /// An object whose sum templates state has other bytes in a storage.
     #[error(
@@ -183,7 +183,7 @@ pub enum ReleaseError {
         /// The storage.
         storage: String,
         /// The object.
-        key: Key,
+        key: ObjectKey,
         /// File of this machine without which the same command takes the object, if that helps.
         file: Option<PathBuf>,
     },

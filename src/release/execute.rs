@@ -9,19 +9,19 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::artifact::Source;
+use super::artifact::ArtifactContent;
 use super::content::{Local, is_equal};
 use super::error::ReleaseError;
 use super::parallel::each;
-use super::plan::{Operation, Plan, Target};
+use super::plan::{ReleaseOperation, ReleasePlan, ReleaseTarget};
 use super::storage::Storage;
 use super::survey::{Surveyed, check_channel};
 use crate::base::event::Observer;
-use crate::store::{Key, Put, StoreError, Transfer};
+use crate::store::{ObjectKey, Put, StoreError, StoreTransfer};
 
 /// Number of objects that a run has stored, and left.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredCounts {
     /// Number of written or copied objects.
     pub written: usize,
     /// Number of existing objects.
@@ -30,19 +30,19 @@ pub struct Stored {
 
 /// Stores a release in storages, which were looked at before.
 pub fn execute(
-    plan: &Plan,
+    plan: &ReleasePlan,
     storages: &[(&Storage, Surveyed)],
     observer: &dyn Observer,
-) -> Result<Stored, ReleaseError> {
+) -> Result<StoredCounts, ReleaseError> {
     let (written, left) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let note = |is_written: bool| {
         let counter = if is_written { &written } else { &left };
         counter.fetch_add(1, Ordering::Relaxed);
     };
     for (number, stage) in plan.stages.iter().enumerate() {
-        let failed = |storage: &Storage, failure: Failure| match failure {
-            Failure::Release(error) => *error,
-            Failure::Store(source) => {
+        let failed = |storage: &Storage, failure: OperationFailure| match failure {
+            OperationFailure::Release(error) => *error,
+            OperationFailure::Store(source) => {
                 let storage = storage.name.clone();
                 ReleaseError::Stage { storage, stage: number + 1, source }
             }
@@ -69,16 +69,16 @@ pub fn execute(
             note(is_written.map_err(|failure| failed(storage, failure))?);
         }
     }
-    Ok(Stored { written: written.into_inner(), left: left.into_inner() })
+    Ok(StoredCounts { written: written.into_inner(), left: left.into_inner() })
 }
 
 /// Cause of a failed operation.
-enum Failure {
+enum OperationFailure {
     Store(StoreError),
     Release(Box<ReleaseError>),
 }
 
-impl From<StoreError> for Failure {
+impl From<StoreError> for OperationFailure {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
@@ -91,21 +91,21 @@ impl From<StoreError> for Failure {
 fn store(
     storage: &Storage,
     surveyed: &Surveyed,
-    operation: &Operation,
+    operation: &ReleaseOperation,
     observer: &dyn Observer,
-) -> Result<bool, Failure> {
+) -> Result<bool, OperationFailure> {
     if observer.is_interrupted() {
         return Err(StoreError::Interrupted.into());
     }
-    let Operation { key, source, .. } = operation;
+    let ReleaseOperation { key, source, .. } = operation;
     if surveyed.present.contains(key) {
         return Ok(false);
     }
     let (backend, about) = (storage.backend(), operation.about());
-    let transfer = Transfer { subject: key.as_str(), observer };
-    let replaces = operation.target == Target::Channel || surveyed.stale.contains(key);
+    let transfer = StoreTransfer { subject: key.as_str(), observer };
+    let replaces = operation.target == ReleaseTarget::Channel || surveyed.stale.contains(key);
     let copied = match source {
-        Source::Stored { from, .. } if !surveyed.uncopied.contains(key) => {
+        ArtifactContent::Stored { from, .. } if !surveyed.uncopied.contains(key) => {
             let copied = if replaces {
                 backend.copy(from, key, &about, &transfer).map(|()| Put::Written)
             } else {
@@ -114,7 +114,11 @@ fn store(
             match copied {
                 // A storage that did not have the release which is promoted. Within a release, it is a
                 // fault.
-                Err(error) if error.is_not_found() && operation.target != Target::Channel => None,
+                Err(error)
+                    if error.is_not_found() && operation.target != ReleaseTarget::Channel =>
+                {
+                    None
+                }
                 copied => Some(copied?),
             }
         }
@@ -140,12 +144,12 @@ fn store(
 /// Names a release as that of a channel without any, unless another run does so at the same time.
 fn claim(
     storage: &Storage,
-    plan: &Plan,
-    operation: &Operation,
+    plan: &ReleasePlan,
+    operation: &ReleaseOperation,
     observer: &dyn Observer,
-) -> Result<bool, Failure> {
+) -> Result<bool, OperationFailure> {
     let key = &operation.key;
-    let transfer = Transfer { subject: key.as_str(), observer };
+    let transfer = StoreTransfer { subject: key.as_str(), observer };
     let local = Local::Bytes(plan.metadata.as_bytes());
     let backend = storage.backend();
     let about = operation.about();
@@ -153,7 +157,7 @@ fn claim(
         return Ok(true);
     }
     check_channel(storage, &plan.location, false, observer)
-        .map_err(|error| Failure::Release(Box::new(error)))?;
+        .map_err(|error| OperationFailure::Release(Box::new(error)))?;
     match is_equal(backend, key, local, &transfer)? {
         Some(true) => Ok(false),
         _ => Err(raced(storage, key)),
@@ -161,7 +165,7 @@ fn claim(
 }
 
 /// Makes the failure of an object that another run has stored meanwhile.
-fn raced(storage: &Storage, key: &Key) -> Failure {
+fn raced(storage: &Storage, key: &ObjectKey) -> OperationFailure {
     let (storage, key) = (storage.name.clone(), key.clone());
-    Failure::Release(Box::new(ReleaseError::Raced { storage, key }))
+    OperationFailure::Release(Box::new(ReleaseError::Raced { storage, key }))
 }

@@ -7,15 +7,17 @@ use super::parallel::each;
 use super::storage::Storage;
 use super::survey::read;
 use super::trees::all_packages;
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 use crate::artifact::repository::Repository;
 use crate::base::digest::Sha1Sum;
 use crate::base::event::Observer;
 use crate::bootstrap::{BootstrapId, active_json};
 use crate::build::cache::{Cache, is_file};
-use crate::package::paths::{active_name, bootstrap_name, bootstrap_path, list_path, package_path};
+use crate::package::paths::{
+    active_name, active_path, bootstrap_name, bootstrap_path, package_path,
+};
 use crate::package::{PackageId, contents};
-use crate::store::Key;
+use crate::store::ObjectKey;
 use crate::store::signature::TrustedKeys;
 
 /// Fetches missing bootstraps and packages of a release into the cache. The content is checked as
@@ -24,11 +26,11 @@ pub fn fetch_core(
     storage: &Storage,
     metadata: &Metadata,
     cache: &Cache,
-    limits: &Limits,
+    limits: &ArchiveLimits,
     required: Option<&TrustedKeys>,
     observer: &dyn Observer,
 ) -> Result<(), ReleaseError> {
-    let folder: Key = metadata.repository_path.parse().map_err(LayoutError::from)?;
+    let folder: ObjectKey = metadata.repository_path.parse().map_err(LayoutError::from)?;
     let repository = repository(storage, folder.as_str(), required);
     let lost = |what: String| ReleaseError::Lost {
         storage: storage.name.clone(),
@@ -86,8 +88,8 @@ fn active(
     id: &Sha1Sum,
     observer: &dyn Observer,
 ) -> Result<String, ReleaseError> {
-    let path = format!("{}/{}", metadata.repository_path, list_path(id));
-    let key: Key = path.parse().map_err(LayoutError::from)?;
+    let path = format!("{}/{}", metadata.repository_path, active_path(id));
+    let key: ObjectKey = path.parse().map_err(LayoutError::from)?;
     let text = read(storage, &key, observer)?.ok_or_else(|| ReleaseError::Lost {
         storage: storage.name.clone(),
         what: key.to_string(),

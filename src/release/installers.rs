@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use super::artifact::{Artifact, Source};
+use super::artifact::{ArtifactContent, ReleaseArtifact};
 use super::error::ReleaseError;
 use super::layout::LayoutError;
 use super::metadata::{Complete, Metadata};
@@ -57,7 +57,7 @@ pub struct MadeInstaller {
     /// The file.
     pub path: PathBuf,
     /// The artifact of the channel.
-    pub artifact: Artifact,
+    pub artifact: ReleaseArtifact,
 }
 
 impl InstallerSource<'_> {
@@ -117,7 +117,7 @@ impl InstallerSource<'_> {
         let path = self.cache.root().join(&name);
         write(&parts, &path, observer)?;
         let key = name.parse().map_err(LayoutError::from)?;
-        let artifact = Artifact::of_channel(key, None, Source::File(path.clone()));
+        let artifact = ReleaseArtifact::of_channel(key, None, ArtifactContent::File(path.clone()));
         Ok(MadeInstaller { path, artifact })
     }
 }

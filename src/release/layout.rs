@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 use crate::base::text::written_as_text;
 use crate::package::paths::{active_id, bootstrap_id};
-use crate::store::{Key, KeyError};
+use crate::store::{ObjectKey, ObjectKeyError};
 
 /// The repository that `create` stores in.
 pub const TESTING: &str = "testing";
@@ -40,7 +40,7 @@ pub enum LayoutError {
     Commit(String),
     /// A path is too long.
     #[error(transparent)]
-    Key(#[from] KeyError),
+    Key(#[from] ObjectKeyError),
 }
 
 /// Commit of the tree that a release is made of, as text.
@@ -86,9 +86,9 @@ impl fmt::Display for Commit {
 written_as_text!(Commit);
 
 /// Parses a path without reserved parts.
-fn path(what: &'static str, text: &str, reserved: &[&str]) -> Result<Key, LayoutError> {
+fn path(what: &'static str, text: &str, reserved: &[&str]) -> Result<ObjectKey, LayoutError> {
     let broken = |rule: String| LayoutError::Path { what, text: text.to_owned(), rule };
-    let key: Key = text.parse().map_err(|error: KeyError| {
+    let key: ObjectKey = text.parse().map_err(|error: ObjectKeyError| {
         let error = error.to_string();
         broken(error.rsplit(": ").next().unwrap_or_default().to_owned())
     })?;
@@ -101,8 +101,8 @@ fn path(what: &'static str, text: &str, reserved: &[&str]) -> Result<Key, Layout
 /// Place of a release: a repository, and optionally a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReleaseLocation {
-    repository: Key,
-    channel: Option<Key>,
+    repository: ObjectKey,
+    channel: Option<ObjectKey>,
     commit: Commit,
 }
 
@@ -120,7 +120,7 @@ impl ReleaseLocation {
     }
 
     /// Path of the repository.
-    pub fn repository(&self) -> &Key {
+    pub fn repository(&self) -> &ObjectKey {
         &self.repository
     }
 
@@ -148,23 +148,23 @@ impl ReleaseLocation {
     }
 
     /// Key of a reproducible object.
-    pub fn reproducible(&self, path: &Key) -> Result<Key, LayoutError> {
+    pub fn reproducible(&self, path: &ObjectKey) -> Result<ObjectKey, LayoutError> {
         Ok(format!("{}/{path}", self.repository).parse()?)
     }
 
     /// Key of an object of the release.
-    pub fn of_release(&self, path: &Key) -> Result<Key, LayoutError> {
+    pub fn of_release(&self, path: &ObjectKey) -> Result<ObjectKey, LayoutError> {
         Ok(format!("{}/{path}", self.release_path()).parse()?)
     }
 
     /// Key of an object of the channel.
-    pub fn of_channel(&self, path: &Key) -> Result<Key, LayoutError> {
+    pub fn of_channel(&self, path: &ObjectKey) -> Result<ObjectKey, LayoutError> {
         Ok(format!("{}/{path}", self.channel_path()).parse()?)
     }
 }
 
 /// True if an object is that of a bootstrap, of the repository or of another one.
-pub(super) fn is_bootstrap(key: &Key) -> bool {
+pub(super) fn is_bootstrap(key: &ObjectKey) -> bool {
     let mut parts = key.as_str().rsplit('/');
     parts.next().is_some_and(|name| bootstrap_id(name).or_else(|| active_id(name)).is_some())
         && parts.next() == Some(SHARED[0])
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn paths_are_those_of_the_original() {
-        let path: Key = "a/b.json".parse().unwrap();
+        let path: ObjectKey = "a/b.json".parse().unwrap();
         for (channel, release, of_channel) in [
             (None, "stable/commit/c0ffee/a/b.json", "stable/a/b.json"),
             (Some("pull/1"), "stable/pull/1/commit/c0ffee/a/b.json", "stable/pull/1/a/b.json"),

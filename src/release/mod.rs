@@ -48,14 +48,14 @@ mod tests;
 
 pub use commit::commit;
 pub use describe::describe;
-pub use diff::{Build, Change, Diff, Means, Side};
+pub use diff::{Diff, Means, PackageChange, ReleasedPackage, Side};
 pub use error::ReleaseError;
-pub use execute::{Stored, execute};
+pub use execute::{StoredCounts, execute};
 pub use fetch::fetch_core;
 pub use layout::{Commit, LayoutError, ReleaseLocation, TESTING};
 pub use metadata::{Complete, METADATA, Metadata, is_deployed};
 pub use pkgpanda::StaticPkgpanda;
-pub use plan::{Operation, Plan, PlanError, Stage, Target};
+pub use plan::{PlanError, ReleaseOperation, ReleasePlan, ReleaseStage, ReleaseTarget};
 pub use shown::{plan_json, plan_text};
 pub use signed::sign;
 pub use storage::{Storage, Storages};

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::artifact::{Artifact, Existing, Source};
+use super::artifact::{ArtifactContent, ExistingObject, ReleaseArtifact};
 use super::error::ReleaseError;
 use super::layout::LayoutError;
 use crate::base::digest::Sha256Sum;
@@ -35,10 +35,10 @@ impl StaticPkgpanda {
     }
 
     /// The artifact, the same for all channels.
-    pub fn artifact(&self) -> Result<Artifact, ReleaseError> {
+    pub fn artifact(&self) -> Result<ReleaseArtifact, ReleaseError> {
         let key = self.repository_path().parse().map_err(LayoutError::from)?;
-        let source = Source::File(self.path.clone());
-        Ok(Artifact::reproducible(key, source, Existing::HasToBeEqual))
+        let source = ArtifactContent::File(self.path.clone());
+        Ok(ReleaseArtifact::reproducible(key, source, ExistingObject::HasToBeEqual))
     }
 }
 

@@ -5,15 +5,15 @@
 
 use std::collections::BTreeSet;
 
-use super::artifact::{Artifact, Existing, Source, content_type};
+use super::artifact::{ArtifactContent, ExistingObject, ReleaseArtifact, content_type};
 use super::layout::{LayoutError, ReleaseLocation};
 use super::metadata::{METADATA, Metadata};
-use crate::store::{About, Key};
+use crate::store::{About, ObjectKey};
 
 /// Part of a repository that has an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Target {
+pub enum ReleaseTarget {
     /// In the repository, for all channels.
     Repository,
     /// Under the commit.
@@ -24,28 +24,28 @@ pub enum Target {
 
 /// Storing of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Operation {
+pub struct ReleaseOperation {
     /// Key of the object.
-    pub key: Key,
+    pub key: ObjectKey,
     /// Part of the repository that has the object.
-    pub target: Target,
+    pub target: ReleaseTarget,
     /// Content.
-    pub source: Source,
+    pub source: ArtifactContent,
     /// Content type, if stated.
     pub content_type: Option<String>,
     /// Meaning of an existing object.
-    pub existing: Existing,
+    pub existing: ExistingObject,
 }
 
-impl Operation {
+impl ReleaseOperation {
     /// True if an existing object is left alone.
     pub fn is_reproducible(&self) -> bool {
-        self.target == Target::Repository
+        self.target == ReleaseTarget::Repository
     }
 
     /// True if an object of the name serves, with any content.
     pub fn serves(&self) -> bool {
-        self.is_reproducible() && self.existing == Existing::Serves
+        self.is_reproducible() && self.existing == ExistingObject::Serves
     }
 
     /// Description for the store.
@@ -60,29 +60,29 @@ impl Operation {
 
 /// Stage of a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stage {
+pub struct ReleaseStage {
     /// Operations of each artifact, in order of execution.
-    pub artifacts: Vec<Vec<Operation>>,
+    pub artifacts: Vec<Vec<ReleaseOperation>>,
     /// The last operation.
-    pub metadata: Operation,
+    pub metadata: ReleaseOperation,
 }
 
-impl Stage {
+impl ReleaseStage {
     /// All operations in order.
-    pub fn operations(&self) -> impl Iterator<Item = &Operation> {
+    pub fn operations(&self) -> impl Iterator<Item = &ReleaseOperation> {
         self.artifacts.iter().flatten().chain([&self.metadata])
     }
 }
 
 /// Plan of a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
+pub struct ReleasePlan {
     /// Place of the release.
     pub location: ReleaseLocation,
     /// Text of `metadata.json`.
     pub metadata: String,
     /// The stages.
-    pub stages: [Stage; 2],
+    pub stages: [ReleaseStage; 2],
 }
 
 /// Artifacts do not make a release.
@@ -93,21 +93,21 @@ pub enum PlanError {
     Layout(#[from] LayoutError),
     /// Two artifacts have the same path.
     #[error("two artifacts of the release have the path {0}")]
-    SamePath(Key),
+    SamePath(ObjectKey),
     /// The path of an artifact is that of a folder.
     #[error("{0} would be an artifact of the release, and the folder of another one")]
-    Folder(Key),
+    Folder(ObjectKey),
     /// An artifact of a channel lies in a folder for other files.
     #[error("the artifact {0} would lie in a folder of the repository for other files")]
-    Shared(Key),
+    Shared(ObjectKey),
 }
 
-impl Plan {
+impl ReleasePlan {
     /// Makes the plan of artifacts that `metadata` describes, in their order.
     pub fn new(
         location: ReleaseLocation,
         metadata: &Metadata,
-        artifacts: &[Artifact],
+        artifacts: &[ReleaseArtifact],
     ) -> Result<Self, PlanError> {
         let text = metadata.text();
         let (mut first, mut second) = (Vec::new(), Vec::new());
@@ -121,15 +121,15 @@ impl Plan {
             second.extend(copies.map(|copy| vec![copy]));
         }
         let path = METADATA.parse().map_err(LayoutError::from)?;
-        let source = Source::Bytes(text.clone().into_bytes());
-        let artifact = Artifact::of_channel(path, Some(content_type::JSON), source);
+        let source = ArtifactContent::Bytes(text.clone().into_bytes());
+        let artifact = ReleaseArtifact::of_channel(path, Some(content_type::JSON), source);
         let (mut operation, copy) = operations(&location, &artifact)?;
         let (Some(last), Some(copy)) = (operation.pop(), copy) else {
             unreachable!("an artifact of a channel has two objects")
         };
         let stages = [
-            Stage { artifacts: first, metadata: last },
-            Stage { artifacts: second, metadata: copy },
+            ReleaseStage { artifacts: first, metadata: last },
+            ReleaseStage { artifacts: second, metadata: copy },
         ];
         let plan = Self { location, metadata: text, stages };
         plan.check_keys()?;
@@ -139,12 +139,14 @@ impl Plan {
     /// Refuses duplicate keys, and keys that are folders of others.
     fn check_keys(&self) -> Result<(), PlanError> {
         let mut keys = BTreeSet::new();
-        for operation in self.stages.iter().flat_map(Stage::operations) {
+        for operation in self.stages.iter().flat_map(ReleaseStage::operations) {
             if !keys.insert(operation.key.as_str()) {
                 return Err(PlanError::SamePath(operation.key.clone()));
             }
         }
-        let all = || self.stages.iter().flat_map(Stage::operations).map(|operation| &operation.key);
+        let all = || {
+            self.stages.iter().flat_map(ReleaseStage::operations).map(|operation| &operation.key)
+        };
         for key in all() {
             let folder = format!("{key}/");
             let below = keys.range(folder.as_str()..).next();
@@ -159,26 +161,29 @@ impl Plan {
 /// Operations of stage 1, and the copy of stage 2.
 fn operations(
     location: &ReleaseLocation,
-    artifact: &Artifact,
-) -> Result<(Vec<Operation>, Option<Operation>), PlanError> {
-    let make = |key: Key, target: Target, source: Source| Operation {
+    artifact: &ReleaseArtifact,
+) -> Result<(Vec<ReleaseOperation>, Option<ReleaseOperation>), PlanError> {
+    let make = |key: ObjectKey, target: ReleaseTarget, source: ArtifactContent| ReleaseOperation {
         key,
         target,
         source,
         content_type: artifact.content_type.clone(),
         existing: artifact.existing,
     };
-    let mut stored: Option<Key> = None;
+    let mut stored: Option<ObjectKey> = None;
     // The first object is uploaded, each further one a copy of it within the storage.
-    let mut source = |key: &Key| match stored.get_or_insert_with(|| key.clone()) {
+    let mut source = |key: &ObjectKey| match stored.get_or_insert_with(|| key.clone()) {
         from if from == key => artifact.source.clone(),
-        from => Source::Stored { from: from.clone(), otherwise: Box::new(artifact.source.clone()) },
+        from => ArtifactContent::Stored {
+            from: from.clone(),
+            otherwise: Box::new(artifact.source.clone()),
+        },
     };
     let (mut first, mut second) = (Vec::new(), None);
     if let Some(path) = &artifact.reproducible_path {
         let key = location.reproducible(path)?;
         let from = source(&key);
-        first.push(make(key, Target::Repository, from));
+        first.push(make(key, ReleaseTarget::Repository, from));
     }
     if let Some(path) = &artifact.channel_path {
         if super::layout::is_shared(path.as_str()) {
@@ -186,9 +191,9 @@ fn operations(
         }
         let (release, channel) = (location.of_release(path)?, location.of_channel(path)?);
         let from = source(&release);
-        first.push(make(release.clone(), Target::Release, from));
+        first.push(make(release.clone(), ReleaseTarget::Release, from));
         let from = source(&channel);
-        second = Some(make(channel, Target::Channel, from));
+        second = Some(make(channel, ReleaseTarget::Channel, from));
     }
     Ok((first, second))
 }
@@ -197,7 +202,7 @@ fn operations(
 mod tests {
     use super::*;
 
-    fn key(text: &str) -> Key {
+    fn key(text: &str) -> ObjectKey {
         text.parse().unwrap()
     }
 
@@ -210,26 +215,26 @@ mod tests {
         Metadata::parse(text).unwrap()
     }
 
-    fn bytes(text: &str) -> Source {
-        Source::Bytes(text.as_bytes().to_vec())
+    fn bytes(text: &str) -> ArtifactContent {
+        ArtifactContent::Bytes(text.as_bytes().to_vec())
     }
 
     #[test]
     fn objects_and_their_order_are_the_originals() {
-        let both = Artifact {
+        let both = ReleaseArtifact {
             reproducible_path: Some(key("packages/c/c--setup.dcos_config")),
-            ..Artifact::of_channel(key("c"), None, bytes("c"))
+            ..ReleaseArtifact::of_channel(key("c"), None, bytes("c"))
         };
         let artifacts = [
-            Artifact::reproducible(key("bootstrap/b"), bytes("b"), Existing::Serves),
-            Artifact::of_channel(key("version"), Some(content_type::TEXT), bytes("1")),
+            ReleaseArtifact::reproducible(key("bootstrap/b"), bytes("b"), ExistingObject::Serves),
+            ReleaseArtifact::of_channel(key("version"), Some(content_type::TEXT), bytes("1")),
             both,
         ];
-        let plan = Plan::new(location(Some("master")), &metadata(), &artifacts).unwrap();
-        let shown = |stage: &Stage| -> Vec<String> {
-            let line = |operation: &Operation| {
+        let plan = ReleasePlan::new(location(Some("master")), &metadata(), &artifacts).unwrap();
+        let shown = |stage: &ReleaseStage| -> Vec<String> {
+            let line = |operation: &ReleaseOperation| {
                 let from = match &operation.source {
-                    Source::Stored { from, .. } => format!(" <- {from}"),
+                    ArtifactContent::Stored { from, .. } => format!(" <- {from}"),
                     _ => String::new(),
                 };
                 let about = operation.about();
@@ -262,21 +267,27 @@ mod tests {
                 ),
             ]
         );
-        let plan = Plan::new(location(None), &metadata(), &artifacts).unwrap();
+        let plan = ReleasePlan::new(location(None), &metadata(), &artifacts).unwrap();
         assert_eq!(plan.stages[1].metadata.key.as_str(), "testing/metadata.json");
     }
 
     #[test]
     fn paths_that_meet_are_refused() {
-        let of = |path: &str| Artifact::of_channel(key(path), None, bytes("x"));
-        let plan = |artifacts: &[Artifact]| Plan::new(location(None), &metadata(), artifacts);
+        let of = |path: &str| ReleaseArtifact::of_channel(key(path), None, bytes("x"));
+        let plan = |artifacts: &[ReleaseArtifact]| {
+            ReleasePlan::new(location(None), &metadata(), artifacts)
+        };
         assert_eq!(
             plan(&[of("a"), of("a")]),
             Err(PlanError::SamePath(key("testing/commit/c0ffee/a")))
         );
         assert!(matches!(plan(&[of("metadata.json")]), Err(PlanError::SamePath(_))));
         let shared = |content: &str| {
-            Artifact::reproducible(key("bootstrap/b"), bytes(content), Existing::Serves)
+            ReleaseArtifact::reproducible(
+                key("bootstrap/b"),
+                bytes(content),
+                ExistingObject::Serves,
+            )
         };
         let once = plan(&[shared("b"), shared("b")]).unwrap();
         assert_eq!(once.stages[0].artifacts.len(), 1, "the same artifact of two trees");

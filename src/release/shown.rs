@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::artifact::Source;
-use super::plan::{Operation, Plan, Stage, Target};
+use super::artifact::ArtifactContent;
+use super::plan::{ReleaseOperation, ReleasePlan, ReleaseStage, ReleaseTarget};
 use super::storage::{Storage, Storages};
 use crate::store::NO_CACHE;
 
 /// Lines for people: storages, then every object of each stage in order.
-pub fn plan_text(plan: &Plan, storages: &Storages) -> String {
+pub fn plan_text(plan: &ReleasePlan, storages: &Storages) -> String {
     let mut text =
         format!("release of {} to {}\n", plan.location.commit(), plan.location.channel_path());
     for storage in &storages.all {
@@ -27,13 +27,15 @@ pub fn plan_text(plan: &Plan, storages: &Storages) -> String {
     text
 }
 
-fn line(operation: &Operation) -> String {
-    let Operation { key, content_type, source, .. } = operation;
+fn line(operation: &ReleaseOperation) -> String {
+    let ReleaseOperation { key, content_type, source, .. } = operation;
     let from = match source {
-        Source::Stored { from, .. } => format!("copy {key} from {from}"),
-        Source::File(path) => format!("put  {key} from {}", path.display()),
-        Source::Bytes(bytes) => format!("put  {key} ({} bytes)", bytes.len()),
-        Source::Signature(signature) => format!("put  {key} ({} bytes)", signature.text.len()),
+        ArtifactContent::Stored { from, .. } => format!("copy {key} from {from}"),
+        ArtifactContent::File(path) => format!("put  {key} from {}", path.display()),
+        ArtifactContent::Bytes(bytes) => format!("put  {key} ({} bytes)", bytes.len()),
+        ArtifactContent::Signature(signature) => {
+            format!("put  {key} ({} bytes)", signature.text.len())
+        }
     };
     let kind = content_type.as_ref().map(|kind| format!(", {kind}")).unwrap_or_default();
     let kept = if operation.is_reproducible() { ", unless it is there" } else { ", no-cache" };
@@ -41,7 +43,7 @@ fn line(operation: &Operation) -> String {
 }
 
 /// The same as JSON.
-pub fn plan_json(plan: &Plan, storages: &Storages) -> Value {
+pub fn plan_json(plan: &ReleasePlan, storages: &Storages) -> Value {
     let storages: Vec<Value> = storages
         .all
         .iter()
@@ -55,8 +57,11 @@ pub fn plan_json(plan: &Plan, storages: &Storages) -> Value {
             })
         })
         .collect();
-    let stages: Vec<Vec<Value>> =
-        plan.stages.iter().map(|stage: &Stage| stage.operations().map(object).collect()).collect();
+    let stages: Vec<Vec<Value>> = plan
+        .stages
+        .iter()
+        .map(|stage: &ReleaseStage| stage.operations().map(object).collect())
+        .collect();
     json!({
         "commit": plan.location.commit(),
         "channel": plan.location.channel_path(),
@@ -66,12 +71,12 @@ pub fn plan_json(plan: &Plan, storages: &Storages) -> Value {
     })
 }
 
-fn object(operation: &Operation) -> Value {
+fn object(operation: &ReleaseOperation) -> Value {
     let (copy_from, file, bytes) = match &operation.source {
-        Source::Stored { from, .. } => (Some(from), None, None),
-        Source::File(path) => (None, Some(path), None),
-        Source::Bytes(bytes) => (None, None, Some(bytes.len())),
-        Source::Signature(signature) => (None, None, Some(signature.text.len())),
+        ArtifactContent::Stored { from, .. } => (Some(from), None, None),
+        ArtifactContent::File(path) => (None, Some(path), None),
+        ArtifactContent::Bytes(bytes) => (None, None, Some(bytes.len())),
+        ArtifactContent::Signature(signature) => (None, None, Some(signature.text.len())),
     };
     json!({
         "key": operation.key,
@@ -81,7 +86,7 @@ fn object(operation: &Operation) -> Value {
         "file": file,
         "bytes": bytes,
         "content_type": operation.content_type,
-        "cache_control": (operation.target != Target::Repository).then_some(NO_CACHE),
+        "cache_control": (operation.target != ReleaseTarget::Repository).then_some(NO_CACHE),
         "if_not_exists": operation.is_reproducible(),
     })
 }

@@ -8,27 +8,27 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::artifact::Source;
+use super::artifact::ArtifactContent;
 use super::content::{Local, is_equal};
 use super::error::ReleaseError;
 use super::layout::{LayoutError, ReleaseLocation};
 use super::metadata::{LONGEST, METADATA, Metadata};
 use super::parallel::each;
-use super::plan::{Operation, Plan};
+use super::plan::{ReleaseOperation, ReleasePlan};
 use super::storage::Storage;
 use crate::base::event::Observer;
-use crate::store::{Key, Transfer};
+use crate::store::{ObjectKey, StoreTransfer};
 
 /// State of a storage.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Surveyed {
     /// Objects that need not be stored.
-    pub(super) present: BTreeSet<Key>,
+    pub(super) present: BTreeSet<ObjectKey>,
     /// Objects of an incomplete release with other content.
-    pub(super) stale: BTreeSet<Key>,
+    pub(super) stale: BTreeSet<ObjectKey>,
     /// Objects that are not copied from the release that is promoted: it has other content than this
     /// machine.
-    pub(super) uncopied: BTreeSet<Key>,
+    pub(super) uncopied: BTreeSet<ObjectKey>,
     /// True if the channel has no release.
     pub(super) is_free: bool,
 }
@@ -38,7 +38,7 @@ pub struct Surveyed {
 #[expect(missing_debug_implementations, reason = "an observer is not shown")]
 pub struct Survey<'s> {
     /// Plan of the release.
-    pub plan: &'s Plan,
+    pub plan: &'s ReleasePlan,
     /// The preferred storage.
     pub preferred: &'s Storage,
     /// True if the channel may be that of another commit.
@@ -59,7 +59,7 @@ impl Survey<'_> {
         }
         let release = read(storage, &first.metadata.key, self.observer)?;
         let is_released = is_ours(&release);
-        let released = |key: &Key| {
+        let released = |key: &ObjectKey| {
             let (storage, key) = (storage.name.clone(), key.clone());
             ReleaseError::Released { storage, key, commit: plan.location.commit().clone() }
         };
@@ -67,7 +67,7 @@ impl Survey<'_> {
             return Err(released(&first.metadata.key));
         }
         let mut found = Surveyed { is_free: channel.is_none(), ..Surveyed::default() };
-        let operations: Vec<&Operation> = first.artifacts.iter().flatten().collect();
+        let operations: Vec<&ReleaseOperation> = first.artifacts.iter().flatten().collect();
         let states = each(&operations, |operation| self.state(storage, operation))?;
         for (operation, state) in operations.iter().zip(states) {
             let key = operation.key.clone();
@@ -89,7 +89,7 @@ impl Survey<'_> {
         }
         // A run for another commit may have ended within stage 2, and left some of its files here.
         if is_ours(&channel) {
-            let operations: Vec<&Operation> = second.artifacts.iter().flatten().collect();
+            let operations: Vec<&ReleaseOperation> = second.artifacts.iter().flatten().collect();
             let states = each(&operations, |operation| self.state(storage, operation))?;
             let present =
                 operations.iter().zip(states).filter(|(_, state)| *state == ObjectState::Serves);
@@ -104,14 +104,14 @@ impl Survey<'_> {
     fn check_copy(
         &self,
         storage: &Storage,
-        operation: &Operation,
+        operation: &ReleaseOperation,
         found: &mut Surveyed,
     ) -> Result<(), ReleaseError> {
-        let Source::Stored { from, .. } = &operation.source else { return Ok(()) };
+        let ArtifactContent::Stored { from, .. } = &operation.source else { return Ok(()) };
         if operation.serves() {
             return Ok(());
         }
-        let transfer = Transfer { subject: from.as_str(), observer: self.observer };
+        let transfer = StoreTransfer { subject: from.as_str(), observer: self.observer };
         let equal = is_equal(storage.backend(), from, Local::of(&operation.source), &transfer);
         match equal.map_err(ReleaseError::reading(&storage.name))? {
             Some(false) if operation.is_reproducible() => {
@@ -127,11 +127,16 @@ impl Survey<'_> {
 
     /// Makes the error of an object that differs from the file of this machine. Without the file, the
     /// command would take the preferred storage's object, if that is the one.
-    fn different(&self, storage: &Storage, operation: &Operation, key: &Key) -> ReleaseError {
+    fn different(
+        &self,
+        storage: &Storage,
+        operation: &ReleaseOperation,
+        key: &ObjectKey,
+    ) -> ReleaseError {
         let is_source = match &operation.source {
-            Source::Stored { from, .. } => from == key,
-            Source::Bytes(_) | Source::File(_) => self.plan.location.is_testing(),
-            Source::Signature(_) => false,
+            ArtifactContent::Stored { from, .. } => from == key,
+            ArtifactContent::Bytes(_) | ArtifactContent::File(_) => self.plan.location.is_testing(),
+            ArtifactContent::Signature(_) => false,
         };
         let is_taken =
             is_source && storage.name == self.preferred.name && super::layout::is_bootstrap(key);
@@ -141,12 +146,16 @@ impl Survey<'_> {
     }
 
     /// Looks for an object.
-    fn state(&self, storage: &Storage, operation: &Operation) -> Result<ObjectState, ReleaseError> {
+    fn state(
+        &self,
+        storage: &Storage,
+        operation: &ReleaseOperation,
+    ) -> Result<ObjectState, ReleaseError> {
         if self.observer.is_interrupted() {
             return Err(ReleaseError::Interrupted);
         }
         let (backend, key) = (storage.backend(), &operation.key);
-        let transfer = Transfer { subject: key.as_str(), observer: self.observer };
+        let transfer = StoreTransfer { subject: key.as_str(), observer: self.observer };
         let found = if operation.serves() {
             match backend.head(key, &transfer) {
                 Ok(_) => Ok(Some(true)),
@@ -180,7 +189,7 @@ pub fn check_channel(
 }
 
 /// Key of a channel's `metadata.json`.
-fn metadata_key(location: &ReleaseLocation) -> Result<Key, ReleaseError> {
+fn metadata_key(location: &ReleaseLocation) -> Result<ObjectKey, ReleaseError> {
     Ok(location.of_channel(&METADATA.parse().map_err(LayoutError::from)?)?)
 }
 
@@ -217,10 +226,10 @@ enum ObjectState {
 /// Reads a small object; `None` if there is none.
 pub(super) fn read(
     storage: &Storage,
-    key: &Key,
+    key: &ObjectKey,
     observer: &dyn Observer,
 ) -> Result<Option<Vec<u8>>, ReleaseError> {
-    let transfer = Transfer { subject: key.as_str(), observer };
+    let transfer = StoreTransfer { subject: key.as_str(), observer };
     let mut text = Vec::new();
     match storage.backend().get_range(key, 0..LONGEST + 1, &mut text, &transfer) {
         Ok(_) => {}
@@ -242,7 +251,7 @@ pub fn read_release(
     observer: &dyn Observer,
 ) -> Result<Metadata, ReleaseError> {
     let path = path.trim_end_matches('/');
-    let key: Key = format!("{path}/{METADATA}").parse().map_err(LayoutError::from)?;
+    let key: ObjectKey = format!("{path}/{METADATA}").parse().map_err(LayoutError::from)?;
     let text = read(storage, &key, observer)?.ok_or_else(|| ReleaseError::NoRelease {
         storage: storage.name.clone(),
         path: path.to_owned(),

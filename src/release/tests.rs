@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Mutex;
 
-use super::artifact::{Artifact, Existing, Source, content_type};
+use super::artifact::{ArtifactContent, ExistingObject, ReleaseArtifact, content_type};
 use super::config::ReleaseConfig;
 use super::*;
 use crate::base::event::{Event, Observer, Silent};
 use crate::store::cloud::{CloudAddress, CloudBackend, CloudKind, CloudSettings};
 use crate::store::tests::cloud::{AZURE_KEY, Cloud, patient_client};
 use crate::store::tests::oci::Registry;
-use crate::store::{Key, StoreAccess};
+use crate::store::{ObjectKey, StoreAccess};
 
 /// Opens storages of all kinds; S3 is preferred. Keys come from the environment.
 fn storages(s3: &Cloud, azure: &Cloud, gcs: &Cloud, registry: &Registry) -> Storages {
@@ -50,39 +50,52 @@ fn folders(below: &Path) -> Storages {
     Storages::open(&config, &StoreAccess::new(patient_client())).unwrap()
 }
 
-fn key(text: &str) -> Key {
+fn key(text: &str) -> ObjectKey {
     text.parse().unwrap()
 }
 
 /// A release with a large file of a channel, which goes to S3 in parts.
-fn plan(location: ReleaseLocation, storages: &Storages, large: &Path, is_promoted: bool) -> Plan {
+fn plan(
+    location: ReleaseLocation,
+    storages: &Storages,
+    large: &Path,
+    is_promoted: bool,
+) -> ReleasePlan {
     let text = include_bytes!("../../tests/data/release/metadata.json");
     let completes = Metadata::parse(text).unwrap().all_completes;
     let core = vec![
-        Artifact::reproducible(
+        ReleaseArtifact::reproducible(
             key("bootstrap/b"),
-            Source::Bytes(b"bootstrap".to_vec()),
-            Existing::HasToBeEqual,
+            ArtifactContent::Bytes(b"bootstrap".to_vec()),
+            ExistingObject::HasToBeEqual,
         ),
-        Artifact::of_channel(key("bootstrap.latest"), None, Source::Bytes(b"id".to_vec())),
+        ReleaseArtifact::of_channel(
+            key("bootstrap.latest"),
+            None,
+            ArtifactContent::Bytes(b"id".to_vec()),
+        ),
     ];
     let core = if is_promoted { trees::copied(core, "testing").unwrap() } else { core };
     let channel = [
-        Artifact::of_channel(
+        ReleaseArtifact::of_channel(
             key("version"),
             Some(content_type::TEXT),
-            Source::Bytes(b"1.0".to_vec()),
+            ArtifactContent::Bytes(b"1.0".to_vec()),
         ),
-        Artifact::of_channel(key("dcos_generate_config.sh"), None, Source::File(large.to_owned())),
+        ReleaseArtifact::of_channel(
+            key("dcos_generate_config.sh"),
+            None,
+            ArtifactContent::File(large.to_owned()),
+        ),
     ];
     let mut metadata = describe(&location, "1.0", completes, &core, storages, "https://s3");
-    metadata.channel_artifacts = channel.iter().map(Artifact::described).collect();
-    let artifacts: Vec<Artifact> = core.into_iter().chain(channel).collect();
-    Plan::new(location, &metadata, &artifacts).unwrap()
+    metadata.channel_artifacts = channel.iter().map(ReleaseArtifact::described).collect();
+    let artifacts: Vec<ReleaseArtifact> = core.into_iter().chain(channel).collect();
+    ReleasePlan::new(location, &metadata, &artifacts).unwrap()
 }
 
 fn look<'s>(
-    plan: &Plan,
+    plan: &ReleasePlan,
     storages: &'s Storages,
     replaces: bool,
 ) -> Result<Vec<(&'s Storage, Surveyed)>, ReleaseError> {
@@ -91,7 +104,11 @@ fn look<'s>(
     storages.written().into_iter().map(|storage| Ok((storage, survey.look(storage)?))).collect()
 }
 
-fn store(plan: &Plan, storages: &Storages, replaces: bool) -> Result<Stored, ReleaseError> {
+fn store(
+    plan: &ReleasePlan,
+    storages: &Storages,
+    replaces: bool,
+) -> Result<StoredCounts, ReleaseError> {
     execute(plan, &look(plan, storages, replaces)?, &Silent)
 }
 
@@ -123,8 +140,8 @@ fn releases_in_clouds_are_whole_with_their_headers_and_promoted() {
     let location = ReleaseLocation::new("testing", Some("master"), commit.clone()).unwrap();
     let first = plan(location, &storages, large.path(), false);
     let stored = store(&first, &storages, false).unwrap();
-    let objects = first.stages.iter().flat_map(Stage::operations).count();
-    assert_eq!(stored, Stored { written: 4 * objects, left: 0 });
+    let objects = first.stages.iter().flat_map(ReleaseStage::operations).count();
+    assert_eq!(stored, StoredCounts { written: 4 * objects, left: 0 });
     let again = store(&first, &storages, false).unwrap();
     assert_eq!(again.written, 0, "{again:?}");
 
@@ -148,15 +165,17 @@ fn releases_in_clouds_are_whole_with_their_headers_and_promoted() {
         CloudBackend::new(address, settings.clone(), patient_client())
     });
     for (storage, backend) in storages.written().iter().zip(&backends) {
-        for operation in
-            [&first, &promoted].iter().flat_map(|plan| &plan.stages).flat_map(Stage::operations)
+        for operation in [&first, &promoted]
+            .iter()
+            .flat_map(|plan| &plan.stages)
+            .flat_map(ReleaseStage::operations)
         {
             let (kind, cached) = backend.headers(&operation.key);
             let key = format!("{} {}", storage.name, operation.key);
             if operation.content_type.is_some() {
                 assert_eq!(kind, operation.content_type, "{key}");
             }
-            let is_uncached = operation.target != Target::Repository;
+            let is_uncached = operation.target != ReleaseTarget::Repository;
             assert_eq!(cached.as_deref(), is_uncached.then_some("no-cache"), "{key}");
         }
     }
@@ -213,7 +232,7 @@ fn of_two_runs_of_one_commit_with_other_files_one_succeeds() {
 fn all(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     for storage in folders(folder).written() {
-        let transfer = crate::store::Transfer { subject: "s", observer: &Silent };
+        let transfer = crate::store::StoreTransfer { subject: "s", observer: &Silent };
         for listed in storage.backend().list(None, &transfer).unwrap() {
             let content = fs_err::read(folder.join(&storage.name).join(listed.key.as_str()));
             found.push((format!("{} {}", storage.name, listed.key), content.unwrap()));

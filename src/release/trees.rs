@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::artifact::{Artifact, Existing, Source};
+use super::artifact::{ArtifactContent, ExistingObject, ReleaseArtifact};
 use super::error::ReleaseError;
 use super::layout::LayoutError;
 use super::metadata::{Complete, Metadata, sorted};
 use crate::base::digest::Sha256Sum;
 use crate::bootstrap::{BootstrapId, TreePackages, complete_json};
 use crate::build::cache::Cache;
-use crate::package::paths::{active_name, bootstrap_name, bootstrap_path, list_path, package_path};
+use crate::package::paths::{
+    active_name, active_path, bootstrap_name, bootstrap_path, package_path,
+};
 use crate::package::{PackageId, Variant};
 
 /// Packages of trees with bootstraps, by variant.
@@ -45,31 +47,34 @@ pub fn all_packages(completes: &Completes) -> Vec<PackageId> {
 
 /// Artifacts of trees: for each variant the bootstrap, the list of its packages, the two `latest` files, and
 /// the packages that no variant before has.
-pub fn core_artifacts(completes: &Completes, cache: &Cache) -> Result<Vec<Artifact>, ReleaseError> {
+pub fn core_artifacts(
+    completes: &Completes,
+    cache: &Cache,
+) -> Result<Vec<ReleaseArtifact>, ReleaseError> {
     let (mut artifacts, mut seen) = (Vec::new(), BTreeSet::new());
     let key = |path: String| path.parse().map_err(LayoutError::from);
     for (variant, complete) in completes {
         let id = &complete.bootstrap;
         for (name, path) in
-            [(bootstrap_name(id), bootstrap_path(id)), (active_name(id), list_path(id))]
+            [(bootstrap_name(id), bootstrap_path(id)), (active_name(id), active_path(id))]
         {
-            let source = Source::File(cache.bootstraps().join(name));
-            let existing = Existing::HasToBeEqual;
-            artifacts.push(Artifact::reproducible(key(path)?, source, existing));
+            let source = ArtifactContent::File(cache.bootstraps().join(name));
+            let existing = ExistingObject::HasToBeEqual;
+            artifacts.push(ReleaseArtifact::reproducible(key(path)?, source, existing));
         }
         let bootstrap = BootstrapId::from(id.clone());
         for (name, text) in [
             ("bootstrap.latest", id.to_string()),
             ("complete.latest.json", complete_json(Some(&bootstrap), &complete.packages)),
         ] {
-            let source = Source::Bytes(text.into_bytes());
-            artifacts.push(Artifact::of_channel(key(variant.file(name))?, None, source));
+            let source = ArtifactContent::Bytes(text.into_bytes());
+            artifacts.push(ReleaseArtifact::of_channel(key(variant.file(name))?, None, source));
         }
         for package in &complete.packages {
             if seen.insert(package) {
-                let source = Source::File(cache.archive(package));
+                let source = ArtifactContent::File(cache.archive(package));
                 let path = key(package_path(package))?;
-                artifacts.push(Artifact::reproducible(path, source, Existing::Serves));
+                artifacts.push(ReleaseArtifact::reproducible(path, source, ExistingObject::Serves));
             }
         }
     }
@@ -95,15 +100,18 @@ pub fn bootstrap_sums(metadata: &Metadata, cache: &Cache) -> Result<BootstrapSum
 /// Makes bootstraps copies of those of another release, within each storage: they are compared before, and
 /// templates state their sums. All else goes out from this machine, where it was checked: others may write to the
 /// release that is promoted, also between a comparison and a copy.
-pub fn copied(artifacts: Vec<Artifact>, repository: &str) -> Result<Vec<Artifact>, ReleaseError> {
-    let copy = |artifact: Artifact| {
+pub fn copied(
+    artifacts: Vec<ReleaseArtifact>,
+    repository: &str,
+) -> Result<Vec<ReleaseArtifact>, ReleaseError> {
+    let copy = |artifact: ReleaseArtifact| {
         let path = artifact.reproducible_path.as_ref();
-        let Some(path) = path.filter(|_| artifact.existing == Existing::HasToBeEqual) else {
+        let Some(path) = path.filter(|_| artifact.existing == ExistingObject::HasToBeEqual) else {
             return Ok(artifact);
         };
         let from = format!("{repository}/{path}").parse().map_err(LayoutError::from)?;
         let otherwise = Box::new(artifact.source);
-        Ok(Artifact { source: Source::Stored { from, otherwise }, ..artifact })
+        Ok(ReleaseArtifact { source: ArtifactContent::Stored { from, otherwise }, ..artifact })
     };
     artifacts.into_iter().map(copy).collect()
 }

@@ -15,7 +15,7 @@ use crate::base::escape::html;
 use crate::base::event::Observer;
 use crate::package::Variant;
 use crate::package::paths::{bootstrap_path, package_path};
-use crate::store::{Key, Transfer};
+use crate::store::{ObjectKey, StoreTransfer};
 
 /// Channel with its release.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,12 +41,12 @@ pub fn list(
     repository: Option<&str>,
     observer: &dyn Observer,
 ) -> Result<Vec<ListedRelease>, ReleaseError> {
-    let below: Option<Key> =
+    let below: Option<ObjectKey> =
         repository.map(|path| path.parse().map_err(LayoutError::from)).transpose()?;
-    let transfer = Transfer { subject: repository.unwrap_or("releases"), observer };
+    let transfer = StoreTransfer { subject: repository.unwrap_or("releases"), observer };
     let objects = storage.backend().list(below.as_ref(), &transfer);
     let objects = objects.map_err(ReleaseError::reading(&storage.name))?;
-    let channel = |key: &Key| {
+    let channel = |key: &ObjectKey| {
         let path = key.as_str().strip_suffix(METADATA)?.strip_suffix('/')?;
         (!is_of_release(path)).then(|| path.to_owned())
     };
@@ -100,7 +100,7 @@ fn artifact_url(metadata: &Metadata, artifact: &DescribedArtifact) -> Option<Str
 
 fn artifact_name(artifact: &DescribedArtifact) -> &str {
     let path = artifact.channel_path.as_ref().or(artifact.reproducible_path.as_ref());
-    path.map(Key::as_str).unwrap_or_default()
+    path.map(ObjectKey::as_str).unwrap_or_default()
 }
 
 /// A release as lines.

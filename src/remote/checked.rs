@@ -13,7 +13,7 @@ use crate::base::digest::{Sha256Sum, Tee, Until};
 use crate::base::event::Phase;
 use crate::build::elsewhere::{FailedElsewhere, Task};
 use crate::build::job::Built;
-use crate::build::record::{Ending, Record};
+use crate::build::record::{BuildEnding, Record};
 use crate::container::idmap::Tier;
 use crate::container::namespace::Network;
 use crate::package::{PackageId, contents};
@@ -122,7 +122,7 @@ pub(super) fn take(
         let (Some(package), Some(record)) = (package, build) else {
             return Err(misfit("the outcome", "built without sums", "a record with sums"));
         };
-        let Ending::Built(built) = record.ending.clone() else {
+        let BuildEnding::Built(built) = record.ending.clone() else {
             return Err(misfit("the outcome", "built", "failed, as the record of the build says,"));
         };
         check_sums(&built, &package)?;
@@ -130,15 +130,15 @@ pub(super) fn take(
         return Ok(Checked { result: Ok(built), record: Some(record) });
     }
     let phase = match build.as_ref().map(|record| &record.ending) {
-        Some(Ending::Built(_)) => {
+        Some(BuildEnding::Built(_)) => {
             return Err(misfit("the outcome", "failed", "built, as the record of the build says,"));
         }
-        Some(Ending::Failed { phase, .. }) => *phase,
+        Some(BuildEnding::Failed { phase, .. }) => *phase,
         None => Phase::Build,
     };
     let ended = build.as_ref().map(|record| record.ending.clone());
     let message = match ended {
-        Some(Ending::Failed { message, .. }) => message,
+        Some(BuildEnding::Failed { message, .. }) => message,
         _ => message.unwrap_or_else(|| "the build came to no answer".to_owned()),
     };
     Ok(Checked { result: Err(FailedElsewhere { phase, message, hint }), record: build })

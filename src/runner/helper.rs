@@ -5,7 +5,7 @@
 //! namespace of its own, which opens the caller's files (log, archive), enters the other namespaces,
 //! does the job and answers.
 
-use super::job::{self, Failure, Handler};
+use super::job::{self, Handler, JobFailure};
 use crate::container::keeper::{self, Worker};
 use crate::container::namespace::NamespaceError;
 
@@ -19,7 +19,7 @@ struct Jobs<'a>(&'a [Handler]);
 impl Worker for Jobs<'_> {
     fn refuse(&self, error: NamespaceError) {
         let hint = error.remedy().map(str::to_owned);
-        job::refuse(Failure { hint, ..Failure::of(error) });
+        job::refuse(JobFailure { hint, ..JobFailure::of(error) });
     }
 
     fn work(&self, job: &[u8]) -> u8 {

@@ -18,8 +18,8 @@ use crate::container::machine::{Condition, Machine, RootKind};
 use crate::image::layers::files_of_unpacked;
 
 use super::home::{Home, RunScratch};
-use super::job::{Failure, Job, run_job, run_job_once};
-use super::jobs::folders::{Entries, MeasureJob, RemoveJob};
+use super::job::{Job, JobFailure, run_job, run_job_once};
+use super::jobs::folders::{MeasureJob, RemoveEntries, RemoveJob};
 use super::jobs::probe::ProbeJob;
 use super::scratch::{give_to_container_root, remove_as_container};
 
@@ -227,7 +227,7 @@ pub(super) fn try_map(
     map: IdMap,
     scratch: &RunScratch,
     interrupt: &Arc<Interrupt>,
-) -> Result<Result<(Machine, HelperSlot), Failure>, IsolationError> {
+) -> Result<Result<(Machine, HelperSlot), JobFailure>, IsolationError> {
     let failed = |source| IsolationError::Scratch { source };
     let folder = tempfile::Builder::new()
         .prefix("probe-")
@@ -368,12 +368,12 @@ fn in_some_map<J: Job>(
     home: &Home,
     folder: &Path,
     names: &[String],
-    job: impl Fn(Entries) -> J,
+    job: impl Fn(RemoveEntries) -> J,
 ) -> Result<J::Answer, IsolationError> {
     let run = home.start_run().map_err(|source| IsolationError::Scratch { source })?;
     let mut last = None;
     for map in all_maps(request) {
-        let job = job(Entries {
+        let job = job(RemoveEntries {
             map: map.clone(),
             folder: folder.to_owned(),
             view: run.view().to_owned(),

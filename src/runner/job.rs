@@ -36,7 +36,7 @@ pub trait Job: Serialize + DeserializeOwned {
 /// Result of a job, and the work that may go on after the answer.
 pub struct Performed<'job, A> {
     /// Answer or failure, sent to the parent.
-    pub result: Result<A, Failure>,
+    pub result: Result<A, JobFailure>,
     /// Removal of the job's files, done while the parent goes on.
     pub clear_up: Option<Box<dyn FnOnce() + 'job>>,
 }
@@ -47,15 +47,15 @@ impl<A> std::fmt::Debug for Performed<'_, A> {
     }
 }
 
-impl<A> From<Result<A, Failure>> for Performed<'_, A> {
-    fn from(result: Result<A, Failure>) -> Self {
+impl<A> From<Result<A, JobFailure>> for Performed<'_, A> {
+    fn from(result: Result<A, JobFailure>) -> Self {
         Self { result, clear_up: None }
     }
 }
 
 /// Reason why a job failed, in words: the error itself stayed in the helper.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
+pub struct JobFailure {
     /// Message with its causes.
     pub message: String,
     /// Remedy, if one is known.
@@ -66,7 +66,7 @@ pub struct Failure {
     pub no_room: bool,
 }
 
-impl Failure {
+impl JobFailure {
     /// Failure with a message alone.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), hint: None, see_log: false, no_room: false }
@@ -93,7 +93,7 @@ pub enum Message<A> {
     /// The job is done.
     Done(A),
     /// The job failed.
-    Failed(Failure),
+    Failed(JobFailure),
 }
 
 #[derive(Serialize)]
@@ -118,7 +118,7 @@ pub fn run_job<J: Job>(
     cgroup: Option<&Cgroup>,
     deadline: &Cell<Option<Instant>>,
     mut on_phase: impl FnMut(Phase),
-) -> Result<(Result<J::Answer, Failure>, Finishing), HelperError> {
+) -> Result<(Result<J::Answer, JobFailure>, Finishing), HelperError> {
     let envelope = Envelope { kind: J::KIND, job };
     helper.run(&envelope, cgroup, deadline, |message| match message {
         Message::Phase(phase) => {
@@ -135,7 +135,7 @@ pub fn run_job_once<J: Job>(
     map: &IdMap,
     job: &J,
     interrupt: &Arc<Interrupt>,
-) -> Result<Result<J::Answer, Failure>, HelperError> {
+) -> Result<Result<J::Answer, JobFailure>, HelperError> {
     let mut helper = HelperSlot::new(map.clone(), interrupt);
     let (result, _process) = run_job(&mut helper, job, None, &Cell::default(), |_phase| ())?;
     Ok(result)
@@ -157,7 +157,7 @@ impl Handler {
     /// Does a job, given as the line that the parent sent; returns the process's exit code.
     pub fn dispatch(handlers: &[Self], line: &[u8]) -> u8 {
         let refuse = |message: String| {
-            send(&Message::<()>::Failed(Failure::new(message)));
+            send(&Message::<()>::Failed(JobFailure::new(message)));
             1
         };
         let received = match serde_json::from_slice::<Received<'_>>(line) {
@@ -176,7 +176,7 @@ fn handle<J: Job>(text: &RawValue) -> u8 {
         Ok(job) => job,
         Err(error) => {
             let message = format!("the helper received no valid job: {error}");
-            send(&Message::<J::Answer>::Failed(Failure::new(message)));
+            send(&Message::<J::Answer>::Failed(JobFailure::new(message)));
             return 1;
         }
     };
@@ -196,7 +196,7 @@ pub fn enter_phase(phase: Phase) {
 }
 
 /// Reports to the parent that the user namespace is missing.
-pub(super) fn refuse(failure: Failure) {
+pub(super) fn refuse(failure: JobFailure) {
     send(&Message::<()>::Failed(failure));
 }
 

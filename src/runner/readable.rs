@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use crate::archive::Limits as ArchiveLimits;
+use crate::archive::ArchiveLimits;
 use crate::base::confinement::open_listed;
 use crate::base::regular::open_regular;
 use crate::container::helper::Interrupt;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::home::{Home, RunScratch};
 use super::job::run_job_once;
-use super::jobs::folders::{CopyJob, Entries, RemoveJob};
+use super::jobs::folders::{CopyJob, RemoveEntries, RemoveJob};
 use crate::base::atomic::TEMPORARY_PREFIX;
 use crate::base::removal::remove_all;
 use crate::container::cgroup::Cgroup;
@@ -199,7 +199,7 @@ pub fn remove_as_container(
     }
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
     let (Some(parent), Some(own_name)) = (folder.parent(), name(folder)) else { return Ok(()) };
-    let job = RemoveJob(Entries {
+    let job = RemoveJob(RemoveEntries {
         map: map.clone(),
         folder: parent.to_owned(),
         view: view.to_owned(),

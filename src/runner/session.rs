@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 
 use super::home::{Home, RunScratch, give_folder};
 use super::isolation::{self, IsolationError, TierRequest};
-use super::job::{Failure, Job, run_job};
+use super::job::{Job, JobFailure, run_job};
 use super::kept;
 use super::scratch::{INPUTS, Leftovers, ScratchDir};
 use super::workspace::JobFolders;
-use crate::archive::Limits as ArchiveLimits;
+use crate::archive::ArchiveLimits;
 use crate::base::event::{Event, Observer, Phase};
 use crate::base::remedy::raise_limit;
 use crate::base::removal::remove_all;
-use crate::container::cgroup::{self, Cgroup, CgroupError, Delegation, Limits};
+use crate::container::cgroup::{self, Cgroup, CgroupError, Delegation, ResourceLimits};
 use crate::container::helper::{HelperError, HelperSlot, Interrupt};
 use crate::container::machine::Machine;
 use crate::container::resources;
@@ -87,8 +87,8 @@ impl Default for RunLimits {
 
 impl RunLimits {
     /// Returns the limits that need a cgroup.
-    fn of_cgroup(self) -> Limits {
-        Limits { memory: self.memory, processes: self.processes }
+    fn of_cgroup(self) -> ResourceLimits {
+        ResourceLimits { memory: self.memory, processes: self.processes }
     }
 
     /// Time limit in words.
@@ -194,7 +194,7 @@ impl JobError {
 #[derive(Debug)]
 pub struct Ran<A> {
     /// Answer or failure.
-    pub result: Result<A, Failure>,
+    pub result: Result<A, JobFailure>,
     /// Process, cgroup and scratch folder, which may still be cleared up.
     pub leftovers: Leftovers,
 }
@@ -355,7 +355,7 @@ pub fn sweep(settings: &RunnerSettings, observer: &dyn Observer) {
 }
 
 /// Finds the cgroups in which limits can be set, if there are any limits.
-fn delegation(limits: Limits) -> Result<Option<Delegation>, CgroupError> {
+fn delegation(limits: ResourceLimits) -> Result<Option<Delegation>, CgroupError> {
     if limits.is_empty() {
         return Ok(None);
     }

@@ -25,7 +25,7 @@ pub struct KnownTree {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Record {
+struct TreeRecord {
     packages: PathBuf,
 }
 
@@ -36,7 +36,7 @@ pub fn name_of(packages: &Path) -> String {
 
 /// Notes that the cache of a folder is filled. A path that is not UTF-8 is not noted.
 pub fn note(home: &Home, packages: &Path) -> io::Result<()> {
-    let Ok(text) = serde_json::to_vec(&Record { packages: packages.to_owned() }) else {
+    let Ok(text) = serde_json::to_vec(&TreeRecord { packages: packages.to_owned() }) else {
         return Ok(());
     };
     atomic::write(&home.trees().join(format!("{}.json", name_of(packages))), &text)
@@ -53,7 +53,7 @@ pub fn known(home: &Home, forgets: bool) -> io::Result<Vec<KnownTree>> {
     for entry in entries {
         let path = entry?.path();
         let Ok(text) = read_own(&path) else { continue };
-        let Ok(Record { packages }) = serde_json::from_slice(&text) else { continue };
+        let Ok(TreeRecord { packages }) = serde_json::from_slice(&text) else { continue };
         let is_its = path.file_stem().is_some_and(|stem| stem == name_of(&packages).as_str());
         if !is_its {
             continue;

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::{Mode, umask};
 use serde::{Deserialize, Serialize};
 
-use super::job::Failure;
-use crate::archive::Limits;
+use super::job::JobFailure;
+use crate::archive::ArchiveLimits;
 use crate::base::atomic::Unswept;
 use crate::base::removal::remove_all;
 use crate::container::idmap::{IdMap, Tier};
-use crate::container::inputs::Inputs;
+use crate::container::inputs::BoundFolders;
 use crate::container::machine::{Machine, RootKind};
 use crate::container::namespace::{self, Network};
 use crate::container::overlay;
@@ -34,14 +34,14 @@ pub struct JobFolders {
     /// Folder of unpacked layers of this id map.
     pub layers: PathBuf,
     /// Limits of archives.
-    pub limits: Limits,
+    pub limits: ArchiveLimits,
 }
 
 /// A job's process inside its namespaces, as the container's root.
 #[derive(Debug)]
 pub struct Workspace<'a> {
     folders: &'a JobFolders,
-    inputs: Inputs,
+    inputs: BoundFolders,
     view: View,
 }
 
@@ -52,25 +52,25 @@ pub fn enter(
     view: &Path,
     folders: &[PathBuf],
     network: Network,
-) -> Result<View, Failure> {
-    namespace::enter(network).map_err(Failure::of)?;
+) -> Result<View, JobFailure> {
+    namespace::enter(network).map_err(JobFailure::of)?;
     umask(Mode::from_bits_truncate(0o022));
     let view = View::create(view, folders, map).map_err(|error| {
         let hint = error.remedy().map(str::to_owned);
-        Failure { hint, ..Failure::of(error) }
+        JobFailure { hint, ..JobFailure::of(error) }
     })?;
-    namespace::become_root(map).map_err(Failure::of)?;
+    namespace::become_root(map).map_err(JobFailure::of)?;
     Ok(view)
 }
 
 /// Unpacks the layers that are not unpacked yet, and returns their folders, the lowest first.
 pub fn unpack_layers(
     view: &View,
-    inputs: &Inputs,
+    inputs: &BoundFolders,
     folder: &Path,
     layers: &[LayerBlob],
     single_id: bool,
-    limits: Limits,
+    limits: ArchiveLimits,
 ) -> Result<Vec<PathBuf>, LayerError> {
     let in_view = |layer: &LayerBlob| {
         let path = inputs.place(view, &layer.path);
@@ -87,9 +87,9 @@ impl<'a> Workspace<'a> {
     /// needs.
     pub fn enter(
         folders: &'a JobFolders,
-        inputs: Inputs,
+        inputs: BoundFolders,
         network: Network,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, JobFailure> {
         let mut inputs = inputs;
         inputs.add(&folders.scratch);
         inputs.add(&folders.layers);
@@ -141,44 +141,44 @@ impl<'a> Workspace<'a> {
     }
 
     /// Unpacks the layers that are not unpacked yet, and returns their folders, the lowest first.
-    pub fn unpacked(&self, layers: &[LayerBlob]) -> Result<Vec<PathBuf>, Failure> {
+    pub fn unpacked(&self, layers: &[LayerBlob]) -> Result<Vec<PathBuf>, JobFailure> {
         let JobFolders { layers: folder, limits, .. } = self.folders;
         unpack_layers(&self.view, &self.inputs, folder, layers, self.is_single(), *limits).map_err(
             |error| {
                 let hint = error.hint().map(str::to_owned);
-                let failure = Failure { hint, ..Failure::of(error) };
+                let failure = JobFailure { hint, ..JobFailure::of(error) };
                 let message = format!("{} (unpacked into {})", failure.message, folder.display());
                 let hint = failure.hint.or_else(|| {
                     (self.folders.machine.root != RootKind::Overlay).then(|| {
                         "set MKPANDA_HOME to a folder on a filesystem of its own, such as a volume of the outer container".to_owned()
                     })
                 });
-                Failure { hint, ..Failure::new(message) }
+                JobFailure { hint, ..JobFailure::new(message) }
             },
         )
     }
 
     /// Mounts unpacked layers read-only, and returns the mount point.
-    pub fn mount_tree(&self, layers: &[PathBuf], name: &str) -> Result<PathBuf, Failure> {
+    pub fn mount_tree(&self, layers: &[PathBuf], name: &str) -> Result<PathBuf, JobFailure> {
         let at = self.view.path().join("trees").join(name);
         let lowest = self.view.path().join("empty");
         fs_err::create_dir_all(&at)
             .and_then(|()| fs_err::create_dir_all(&lowest))
-            .map_err(Failure::of)?;
+            .map_err(JobFailure::of)?;
         let layers = self.mountable(layers)?;
-        overlay::mount_layers(&self.view, &at, &lowest, &layers, None).map_err(Failure::of)?;
+        overlay::mount_layers(&self.view, &at, &lowest, &layers, None).map_err(JobFailure::of)?;
         Ok(at)
     }
 
     /// Returns unpacked layers as they are to be mounted, the lowest first.
-    pub fn mountable(&self, layers: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
-        let home = tempfile::tempdir_in(self.view.layers()).map_err(Failure::of)?.keep();
-        with_merged_whiteouts(layers, &home).map_err(Failure::of)
+    pub fn mountable(&self, layers: &[PathBuf]) -> Result<Vec<PathBuf>, JobFailure> {
+        let home = tempfile::tempdir_in(self.view.layers()).map_err(JobFailure::of)?.keep();
+        with_merged_whiteouts(layers, &home).map_err(JobFailure::of)
     }
 
     /// A failure in the caller's terms: with the caller's paths, and with the cause if the scratch
     /// folder's disk is full.
-    pub fn explained(&self, failure: Failure) -> Failure {
+    pub fn explained(&self, failure: JobFailure) -> JobFailure {
         let mut message = self.named_outside(&failure.message);
         let mut hint = failure.hint;
         let no_room = is_full(&self.scratch(""));
@@ -189,7 +189,7 @@ impl<'a> Workspace<'a> {
                 Some("make room there, or let builds write elsewhere: --scratch DIR".to_owned())
             });
         }
-        Failure { message, hint, no_room, ..failure }
+        JobFailure { message, hint, no_room, ..failure }
     }
 
     /// Unmounts the container's root, if there is one.

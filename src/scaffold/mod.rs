@@ -25,7 +25,7 @@ use crate::tree::{CACHE, has_buildinfo};
 /// Upper limit of a `.gitignore` that is looked at, in bytes.
 const LONGEST_IGNORE_FILE: u64 = 1 << 20;
 
-pub use source::{NewSource, SourceError, local_file};
+pub use source::{DeclareError, NewSource, local_file};
 
 /// Kind of a new folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -76,7 +76,7 @@ pub enum ScaffoldError {
     },
     /// The source cannot be declared.
     #[error(transparent)]
-    Source(#[from] SourceError),
+    Source(#[from] DeclareError),
 }
 
 impl ScaffoldError {

@@ -7,8 +7,8 @@ use crate::base::digest::{Sha1Sum, Sha256Sum, Tee};
 use crate::base::event::Observer;
 use crate::base::http::{HttpClient, HttpError, redact};
 use crate::base::regular::open_regular;
-use crate::package::json::Node;
-use crate::package::{Problem, Source, path_of_file_url};
+use crate::package::json::JsonNode;
+use crate::package::{PackageSource, Problem, path_of_file_url};
 
 /// Source of a new package.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct NewSource {
 
 /// A source cannot be declared.
 #[derive(Debug, thiserror::Error)]
-pub enum SourceError {
+pub enum DeclareError {
     /// The declaration would not be valid.
     #[error("--from {url}: {}", problem.message)]
     Invalid {
@@ -52,7 +52,7 @@ pub enum SourceError {
     },
 }
 
-impl SourceError {
+impl DeclareError {
     /// Remedy.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -86,14 +86,14 @@ impl NewSource {
     }
 
     /// Creates a source with a known sum.
-    pub fn with_sum(url: &str, sha1: &str) -> Result<Self, SourceError> {
-        Self { url: url.to_owned(), sha1: sha1.parse().map_err(SourceError::Sum)?, sha256: None }
+    pub fn with_sum(url: &str, sha1: &str) -> Result<Self, DeclareError> {
+        Self { url: url.to_owned(), sha1: sha1.parse().map_err(DeclareError::Sum)?, sha256: None }
             .checked()
     }
 
     /// Creates a source from a file of this machine.
-    pub fn of_file(url: &str, file: &Path) -> Result<Self, SourceError> {
-        let failed = |source| SourceError::Read { url: redact(url), source };
+    pub fn of_file(url: &str, file: &Path) -> Result<Self, DeclareError> {
+        let failed = |source| DeclareError::Read { url: redact(url), source };
         Self::of_reader(url, open_regular(file).map_err(failed)?)
     }
 
@@ -102,18 +102,18 @@ impl NewSource {
         url: &str,
         http: &HttpClient,
         observer: &dyn Observer,
-    ) -> Result<Self, SourceError> {
+    ) -> Result<Self, DeclareError> {
         // Before anything is fetched.
         Self { url: url.to_owned(), sha1: Sha1Sum::of(b""), sha256: None }.checked()?;
-        let failed = |source| SourceError::Read { url: redact(url), source };
+        let failed = |source| DeclareError::Read { url: redact(url), source };
         let mut file = tempfile::tempfile().map_err(failed)?;
-        http.download(url, url, &mut file, observer).map_err(SourceError::Fetch)?;
+        http.download(url, url, &mut file, observer).map_err(DeclareError::Fetch)?;
         file.rewind().map_err(failed)?;
         Self::of_reader(url, file)
     }
 
-    fn of_reader(url: &str, reader: impl io::Read) -> Result<Self, SourceError> {
-        let failed = |source| SourceError::Read { url: redact(url), source };
+    fn of_reader(url: &str, reader: impl io::Read) -> Result<Self, DeclareError> {
+        let failed = |source| DeclareError::Read { url: redact(url), source };
         let mut tee = Tee::with_sha1(reader);
         io::copy(&mut tee, &mut io::sink()).map_err(failed)?;
         let sums = tee.finish().1;
@@ -121,19 +121,20 @@ impl NewSource {
     }
 
     /// Returns the source if a description may have it.
-    fn checked(self) -> Result<Self, SourceError> {
+    fn checked(self) -> Result<Self, DeclareError> {
         let is_git = ["git@", "git://", "git+"].iter().any(|start| self.url.starts_with(start))
             || self.url.strip_suffix(".git").is_some();
         if is_git {
-            return Err(SourceError::Git(redact(&self.url)));
+            return Err(DeclareError::Git(redact(&self.url)));
         }
         let text = serde_json::json!({
             "kind": self.kind(), "url": self.url, "sha1": self.sha1.as_str(),
         });
-        let parsed = Node::parse(&text.to_string()).and_then(|node| Source::from_json(&node));
+        let parsed =
+            JsonNode::parse(&text.to_string()).and_then(|node| PackageSource::from_json(&node));
         match parsed {
             Ok(_) => Ok(self),
-            Err(problem) => Err(SourceError::Invalid { url: redact(&self.url), problem }),
+            Err(problem) => Err(DeclareError::Invalid { url: redact(&self.url), problem }),
         }
     }
 }

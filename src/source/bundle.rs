@@ -21,17 +21,18 @@ use git2::{Indexer, ObjectType, Oid, Reference};
 use sha1::Digest as _;
 
 use super::clone::write_mirror_config;
-use super::git_layout::{self, Refs};
-use super::git_login::Login;
+use super::git_layout;
+use super::git_login::GitLogin;
 use super::git_program::GitRun;
+use super::git_refs::{self, Refs};
 use super::git_url::GitLocation;
-use super::{FetchOptions, Fetched, SourceProblem};
+use super::{FetchOptions, FetchedSource, SourceProblem};
 use crate::base::atomic::TemporaryFolder;
 use crate::base::digest::Until;
 use crate::base::event::Observer;
 use crate::base::regular::open_regular;
 use crate::package::{CommitId, SourceSpec};
-use crate::store::Key;
+use crate::store::ObjectKey;
 
 /// Upper limit of a bundle's header in bytes.
 const LONGEST_HEADER: u64 = 16 << 20;
@@ -52,7 +53,7 @@ pub enum BundleError {
 }
 
 /// Name of the bundle of a commit in a mirror.
-pub(super) fn bundle_key(commit: &CommitId) -> Key {
+pub(super) fn bundle_key(commit: &CommitId) -> ObjectKey {
     let name = format!("bundles/{commit}.bundle");
     name.parse().unwrap_or_else(|_| unreachable!("hex digits are valid in a name"))
 }
@@ -81,7 +82,7 @@ pub fn unpack(bundle: &Path, folder: &Path, ends: impl Fn() -> bool) -> Result<(
     });
     let branch = branch.unwrap_or_else(|| b"refs/heads/main".to_vec());
     fs_err::write(folder.join("HEAD"), [b"ref: ", branch.as_slice(), b"\n"].concat())?;
-    git_layout::write_refs(folder, &refs)?;
+    git_refs::write_refs(folder, &refs)?;
     Ok(())
 }
 
@@ -91,14 +92,14 @@ pub fn of_bundle(
     commit: &CommitId,
     spec: &SourceSpec,
     converted: Option<PathBuf>,
-) -> Fetched {
+) -> FetchedSource {
     let remote = match spec {
         SourceSpec::Git { url, .. } => {
             GitLocation::parse(url, Path::new("/")).ok().and_then(|location| location.remote())
         }
         _ => None,
     };
-    Fetched::GitMirror { path: repository, commit: commit.clone(), remote, converted }
+    FetchedSource::GitMirror { path: repository, commit: commit.clone(), remote, converted }
 }
 
 /// Checks a bundle, read to its end: the header names the commit, and the pack matches its
@@ -210,14 +211,14 @@ impl BundleRequest<'_> {
         let temporary = TemporaryFolder::create(parent).map_err(made)?;
         let folder = temporary.path().join("bare");
         let objects = std::path::absolute(self.repository.join("objects")).map_err(made)?;
-        let head = git_layout::head_branch(self.repository).map_err(made)?;
+        let head = git_refs::head_branch(self.repository).map_err(made)?;
         let (refs, head) =
             self.refs(std::slice::from_ref(&objects), head.as_ref()).map_err(unusable)?;
         let head = [b"ref: ", head.as_slice(), b"\n"].concat();
         git_layout::write_borrowing(&folder, &[objects], &head).map_err(made)?;
-        git_layout::write_refs(&folder, &refs).map_err(made)?;
+        git_refs::write_refs(&folder, &refs).map_err(made)?;
         write_mirror_config(&folder, self.url).map_err(|error| error.into_problem(&folder))?;
-        let login = Login::of(self.url.into());
+        let login = GitLogin::of(self.url.into());
         let (subject, url) = (self.subject, self.url);
         let run = GitRun { options: &options.git, subject, url, login: &login, observer };
         let target = std::path::absolute(target).map_err(made)?;
@@ -240,7 +241,7 @@ impl BundleRequest<'_> {
         let mut walk = repository.revwalk()?;
         walk.push(commit)?;
         let ancestors = walk.collect::<Result<BTreeSet<Oid>, _>>()?;
-        let known = git_layout::read_refs(self.repository)
+        let known = git_refs::read_refs(self.repository)
             .map_err(|error| git2::Error::from_str(&error.to_string()))?;
         let peeled = |id: &str| {
             let object = repository.find_object(Oid::from_str(id).ok()?, None).ok()?;
@@ -258,7 +259,7 @@ impl BundleRequest<'_> {
         for name in self.ref_origins {
             let full = match name.as_str() {
                 "HEAD" => head.cloned().into_iter().collect(),
-                _ => git_layout::full_names(name),
+                _ => git_refs::full_names(name),
             };
             let found = full.iter().find(|full| known.contains_key(*full));
             // A name that has moved on is written as it was: at the commit.

@@ -11,7 +11,8 @@ use git2::{ErrorCode, Oid, Repository, Sort};
 
 use super::SourceProblem;
 use super::bundle::BundleRequest;
-use super::git_layout::{self, Refs};
+use super::git_layout;
+use super::git_refs::{self, Refs};
 use crate::package::CommitId;
 
 impl BundleRequest<'_> {
@@ -24,7 +25,7 @@ impl BundleRequest<'_> {
     ) -> Result<(), SourceProblem> {
         let made = SourceProblem::io("make a git bundle");
         // A repository whose history is cut off lacks parents of commits, and a bundle would, too.
-        let is_shallow = || git_layout::is_shallow(self.repository).unwrap_or(false);
+        let is_shallow = || git_refs::is_shallow(self.repository).unwrap_or(false);
         let unusable = |error: git2::Error| {
             let path = self.repository.to_owned();
             match error.code() {
@@ -33,7 +34,7 @@ impl BundleRequest<'_> {
             }
         };
         let objects = git_layout::object_folders(self.repository).map_err(made)?;
-        let head = git_layout::head_branch(self.repository).map_err(made)?;
+        let head = git_refs::head_branch(self.repository).map_err(made)?;
         let (refs, head) = self.refs(&objects, head.as_ref()).map_err(unusable)?;
         let repository = git_layout::open_objects(&objects).map_err(unusable)?;
         let mut out = BufWriter::new(out);

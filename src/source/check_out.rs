@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::clone::{CloneError, clone};
 use super::error::shown_file;
-use super::{Fetched, git_layout};
-use crate::archive::{Limits, UnpackError, unpack_source_archive};
+use super::{FetchedSource, git_layout};
+use crate::archive::{ArchiveLimits, UnpackError, unpack_source_archive};
 use crate::base::regular::open_regular;
 use crate::package::CommitId;
 
@@ -53,15 +53,19 @@ pub enum CheckOutError {
 /// Makes a copy of the source in `dest`, which must be missing or an empty folder. The copy shares
 /// nothing with the cache except copy-on-write blocks. After a failure, the caller must remove
 /// `dest`. The caller's umask should be 022.
-pub fn check_out(fetched: &Fetched, dest: &Path, limits: &Limits) -> Result<(), CheckOutError> {
+pub fn check_out(
+    fetched: &FetchedSource,
+    dest: &Path,
+    limits: &ArchiveLimits,
+) -> Result<(), CheckOutError> {
     match fetched {
-        Fetched::File { path, file_name } => {
+        FetchedSource::File { path, file_name } => {
             let shown = shown_file(Path::new(file_name));
             let io = |error| CheckOutError::Io { what: shown.clone(), error };
             make_empty(dest, &shown)?;
             fs_err::copy(path, dest.join(file_name)).map(drop).map_err(io)
         }
-        Fetched::Archive { path, file_name } => {
+        FetchedSource::Archive { path, file_name } => {
             let io = |error| CheckOutError::Io { what: file_name.clone(), error };
             make_empty(dest, file_name)?;
             let file = open_regular(path).map_err(io)?.into_parts().0;
@@ -69,7 +73,7 @@ pub fn check_out(fetched: &Fetched, dest: &Path, limits: &Limits) -> Result<(), 
                 .map(drop)
                 .map_err(|error| CheckOutError::Archive { file_name: file_name.clone(), error })
         }
-        Fetched::GitMirror { path, commit, remote, converted } => {
+        FetchedSource::GitMirror { path, commit, remote, converted } => {
             let objects = path.join("objects");
             let io = |error| CheckOutError::Io { what: commit.to_string(), error };
             if !git_layout::alternates(&objects).map_err(io)?.is_empty() {
@@ -79,7 +83,7 @@ pub fn check_out(fetched: &Fetched, dest: &Path, limits: &Limits) -> Result<(), 
             clone(path, &[objects], commit, remote.as_deref(), converted.as_deref(), dest)
                 .map_err(|error| clone_error(path, commit, error))
         }
-        Fetched::GitLocal { path, commit, converted } => {
+        FetchedSource::GitLocal { path, commit, converted } => {
             let io = |error| CheckOutError::Io { what: commit.to_string(), error };
             let objects = git_layout::object_folders(path).map_err(io)?;
             make_empty(dest, commit.as_str())?;

@@ -15,7 +15,8 @@ use git2::{Commit, Config, ConfigLevel, Index, IndexTime, Odb, Oid, Repository};
 use walkdir::WalkDir;
 
 use super::SourceProblem;
-use super::git_layout::{self, Refs};
+use super::git_layout;
+use super::git_refs::{self, Refs};
 use crate::base::confinement::locate_below;
 use crate::base::removal::remove_all;
 use crate::base::times::set_time;
@@ -58,12 +59,12 @@ pub(super) fn clone(
     for objects in objects {
         git_layout::copy_objects(objects, &dot_git.join("objects"))?;
     }
-    git_layout::copy_shallow(git_dir, &dot_git)?;
+    git_refs::copy_shallow(git_dir, &dot_git)?;
     write_config(&dot_git, remote)?;
     let objects = Odb::new()?;
     objects.add_disk_alternate(utf8(&dot_git.join("objects"))?)?;
-    let refs = remote_refs(git_layout::read_refs(git_dir)?, &objects);
-    git_layout::write_refs(&dot_git, &refs)?;
+    let refs = remote_refs(git_refs::read_refs(git_dir)?, &objects);
+    git_refs::write_refs(&dot_git, &refs)?;
     write_origin_head(git_dir, &dot_git, &refs)?;
     check_out(objects, commit, converted, dest)
 }
@@ -81,9 +82,9 @@ pub(super) fn bare_copy(
     for objects in objects {
         git_layout::copy_objects(objects, &dest.join("objects"))?;
     }
-    git_layout::copy_shallow(git_dir, dest)?;
-    git_layout::write_refs(dest, &git_layout::read_refs(git_dir)?)?;
-    let branch = git_layout::head_branch(git_dir)?.unwrap_or(b"refs/heads/main".to_vec());
+    git_refs::copy_shallow(git_dir, dest)?;
+    git_refs::write_refs(dest, &git_refs::read_refs(git_dir)?)?;
+    let branch = git_refs::head_branch(git_dir)?.unwrap_or(b"refs/heads/main".to_vec());
     fs_err::write(dest.join("HEAD"), [b"ref: ", branch.as_slice(), b"\n"].concat())?;
     write_mirror_config(dest, url)
 }
@@ -136,7 +137,7 @@ fn remote_refs(refs: Refs, objects: &Odb<'_>) -> Refs {
 }
 
 fn write_origin_head(git_dir: &Path, dot_git: &Path, refs: &Refs) -> io::Result<()> {
-    let Some(branch) = git_layout::head_branch(git_dir)? else { return Ok(()) };
+    let Some(branch) = git_refs::head_branch(git_dir)? else { return Ok(()) };
     let Some(branch) = branch.strip_prefix(b"refs/heads/") else { return Ok(()) };
     let name = [b"refs/remotes/origin/", branch].concat();
     if !refs.contains_key(&name) {

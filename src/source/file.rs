@@ -1,4 +1,5 @@
-//! `url` and `url_extract`: a file comes from the cache, a mirror or its URL, and has its sums.
+//! Sources of the kinds `url` and `url_extract`: a file from the cache, a mirror or its URL, checked by its
+//! sums.
 
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -8,11 +9,11 @@ use super::{FetchOptions, FilePin, SourceProblem, SourceRequest};
 use crate::archive::is_html;
 use crate::base::atomic::{AtomicFile, naming_file};
 use crate::base::digest::{Sha1Sum, Tee, Until};
-use crate::base::event::{Event, Observer, Origin};
+use crate::base::event::{Event, Observer, SourceOrigin};
 use crate::base::http::redact;
 use crate::base::regular::open_regular;
 use crate::package::{FileSource, path_of_file_url};
-use crate::store::{Key, Store, StoreError, Transfer};
+use crate::store::{ObjectKey, Store, StoreError, StoreTransfer};
 
 /// Path of the file in the cache.
 pub(super) fn cached_path(request: &SourceRequest, file: &FileSource) -> PathBuf {
@@ -39,7 +40,7 @@ pub(super) fn is_right(
     }
 }
 
-/// Mismatch of a digest.
+/// Mismatch of a digest or of the size.
 struct WrongSum {
     kind: &'static str,
     expected: String,
@@ -72,6 +73,7 @@ impl WrongSum {
     }
 }
 
+/// Returns the first mismatch of a file, if any. SHA-256 and size count only if declared or locked.
 fn wrong_sum(
     path: &Path,
     file: &FileSource,
@@ -93,12 +95,12 @@ fn wrong_sum(
         .or_else(|| WrongSum::of("size", &pin?.size, &sums.bytes, false)))
 }
 
-/// Says that a file's name may tell a secret.
+/// Warns if the file's name contains the query of its URL, which may be a secret.
 fn warn_of_query(request: &SourceRequest, file: &FileSource, observer: &dyn Observer) {
     if file.is_named_by_query() {
         let (subject, url) = (request.subject(), redact(&file.url));
         let message = format!(
-            "the file's name has the query of {url} in it, as that is the end of the URL; the source's key filename names it otherwise"
+            "the file's name has the query of {url} in it, which may be a secret; the source's key filename gives it another name"
         );
         observer.event(Event::Warning { subject, message });
     }
@@ -123,19 +125,19 @@ pub(super) fn fetch(
     }
     let is_cached = is_right(&target, file, pin, observer);
     if is_cached.map_err(unless_interrupted("read the cache", observer))? {
-        return fetched(Origin::Cache);
+        return fetched(SourceOrigin::Cache);
     }
     for mirror in &options.mirrors {
         if from_mirror(request, file, mirror, &target, options, observer)? {
-            return fetched(Origin::Mirror);
+            return fetched(SourceOrigin::Mirror);
         }
     }
     let mut new = create(&target)?;
     let shown = redact(&file.url);
-    let mut origin = Origin::Network;
+    let mut origin = SourceOrigin::Network;
     if let Some(path) = local_path(request, &file.url) {
         copy(&path, &mut new, &shown)?;
-        origin = Origin::Local;
+        origin = SourceOrigin::Local;
     } else if options.offline {
         return Err(SourceProblem::Offline(shown));
     } else {
@@ -151,7 +153,7 @@ pub(super) fn fetch(
         None => new.commit().map_err(SourceProblem::io("write the cache"))?,
         Some(wrong) if !wrong.is_declared => return Err(wrong.of_lock(request, shown)),
         // A local file can be inspected in place, and may be private.
-        Some(WrongSum { kind, expected, actual, .. }) if origin == Origin::Local => {
+        Some(WrongSum { kind, expected, actual, .. }) if origin == SourceOrigin::Local => {
             return Err(SourceProblem::LocalSum { kind, url: shown, expected, actual });
         }
         Some(WrongSum { kind, expected, actual, .. }) => {
@@ -181,7 +183,8 @@ fn wrong(
         .map_err(unless_interrupted("read what was fetched", observer))
 }
 
-/// Makes the problem of an error, which the end of the run may have caused.
+/// Converts an I/O error into a problem: `Interrupted` if the run is over by now, which ends reads with an
+/// error.
 fn unless_interrupted(
     doing: &'static str,
     observer: &dyn Observer,
@@ -199,24 +202,24 @@ fn begins_as_page(new: &mut AtomicFile) -> bool {
     read.is_ok() && is_html(&start)
 }
 
-/// Keeps a download under another name. The mode is that of the open file: the folder is a tree's, and its owner could
-/// put a link to a private file of root's under the temporary name.
+/// Keeps a download under another name. The mode is set by descriptor, not by path: the folder belongs to a
+/// tree, whose owner could replace the temporary file by a link to a private file of root.
 fn keep(new: &mut AtomicFile, corrupt: &Path) -> io::Result<()> {
     new.file().set_permissions(PermissionsExt::from_mode(0o644))?;
     fs_err::rename(new.temporary_path(), corrupt)
 }
 
-/// Copies a local file; anything but a plain file might have no end.
+/// Copies a local file, which must be a regular one: a device or FIFO might have no end.
 fn copy(path: &Path, to: &mut AtomicFile, shown: &str) -> Result<(), SourceProblem> {
     let no_file =
         |reason| SourceProblem::NoFile { url: shown.to_owned(), path: path.to_owned(), reason };
     let from = open_regular(path).map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidInput => no_file("is not a plain file"),
+        io::ErrorKind::InvalidInput => no_file("is not a regular file"),
         io::ErrorKind::NotFound => no_file("does not exist"),
         _ => SourceProblem::Io { doing: "read a source", error },
     })?;
     let copy = || {
-        // Two plain files: the kernel copies, or shares the blocks where it can.
+        // Between regular files, std uses `copy_file_range`: the filesystem may share the blocks.
         io::copy(&mut from.into_parts().0, to.file())
             .map_err(|error| naming_file(to.file(), error))?;
         to.file().flush()?;
@@ -226,12 +229,13 @@ fn copy(path: &Path, to: &mut AtomicFile, shown: &str) -> Result<(), SourceProbl
 }
 
 /// Name of a file in a mirror.
-pub(super) fn file_key(file: &FileSource) -> Key {
+pub(super) fn file_key(file: &FileSource) -> ObjectKey {
     let name = format!("sha1/{}", file.sha1);
     name.parse().unwrap_or_else(|_| unreachable!("hex digits are valid in a name"))
 }
 
-/// Asks one mirror. All faults of a mirror are warnings: there are other places to ask.
+/// Gets the file from one mirror; returns true if the cache has the file now. Faults of the mirror are
+/// warnings, as there are other places to ask.
 fn from_mirror(
     request: &SourceRequest,
     file: &FileSource,
@@ -246,7 +250,7 @@ fn from_mirror(
     let key = file_key(file);
     let mut new = create(target)?;
     let subject = request.subject();
-    let transfer = Transfer { subject: &subject, observer };
+    let transfer = StoreTransfer { subject: &subject, observer };
     let kind = |error: &StoreError| Some(error.kind());
     let got =
         mirror.item("a mirror", &transfer, kind, |place| place.get(&key, new.file(), &transfer))?;

@@ -13,14 +13,16 @@ use super::clone::bare_copy;
 use super::git_commit::{CommitRequest, ResolvedCommit};
 use super::git_mirror::{GitMirror, failure_of_mirror};
 use super::git_url::{GitLocation, git_mirror_paths};
-use super::{FetchOptions, Fetched, SourceProblem, SourceRequest, bundle, cache, git_foreign};
+use super::{
+    FetchOptions, FetchedSource, SourceProblem, SourceRequest, bundle, cache, git_foreign,
+};
 use crate::base::atomic::TemporaryFolder;
 use crate::base::causes::with_causes;
 use crate::base::confinement::locate_below;
-use crate::base::event::{Event, Observer, Origin};
+use crate::base::event::{Event, Observer, SourceOrigin};
 use crate::base::http::redact;
 use crate::package::CommitId;
-use crate::store::{Backend, Store, StoreError, Transfer};
+use crate::store::{Backend, Store, StoreError, StoreTransfer};
 
 /// Path of a mirror in the tree's cache.
 pub(super) fn cached_path(request: &SourceRequest) -> PathBuf {
@@ -61,7 +63,7 @@ pub(super) fn has_commit(
 /// True if a mirror that may be asked has a bundle of the commit.
 fn has_bundle(commit: &CommitId, options: &FetchOptions, quiet: &dyn Observer) -> bool {
     let key = bundle::bundle_key(commit);
-    let transfer = Transfer { subject: key.as_str(), observer: quiet };
+    let transfer = StoreTransfer { subject: key.as_str(), observer: quiet };
     let mut mirrors = options.mirrors.iter().filter(|mirror| options.may_ask(mirror));
     mirrors.any(|mirror| mirror.backend().head(&key, &transfer).is_ok())
 }
@@ -72,14 +74,14 @@ pub(super) fn fetch(
     wanted: &CommitRequest<'_>,
     options: &FetchOptions,
     observer: &dyn Observer,
-) -> Result<Fetched, SourceProblem> {
+) -> Result<FetchedSource, SourceProblem> {
     let location = GitLocation::parse(wanted.url, &request.package_dir)?;
     let mut search =
-        Search { request, wanted, options, observer, has: None, peeled: None, origin: None };
+        RefSearch { request, wanted, options, observer, has: None, peeled: None, origin: None };
     let mut absent = None;
     if let GitLocation::Local(path) = &location {
         if let Some(repository) = repository_at(path)? {
-            search.note(&repository, Origin::Local, git_foreign::look(&repository, wanted)?);
+            search.note(&repository, SourceOrigin::Local, git_foreign::look(&repository, wanted)?);
             return search.finish(None);
         }
         // A mirror may have it.
@@ -89,7 +91,7 @@ pub(super) fn fetch(
     match fs_err::symlink_metadata(&copy) {
         Ok(metadata) if !metadata.is_dir() => return Err(SourceProblem::InTheWay(copy)),
         Ok(_) => match git_foreign::look(&copy, wanted) {
-            Ok(found) => search.note(&copy, Origin::Cache, found),
+            Ok(found) => search.note(&copy, SourceOrigin::Cache, found),
             Err(problem) => search.warn(problem.to_string()),
         },
         Err(_) => {}
@@ -98,14 +100,14 @@ pub(super) fn fetch(
         && let Some(original) = request.original_mirror.as_ref().filter(|path| is_folder(path))
     {
         match git_foreign::look(original, wanted) {
-            Ok(found) => search.note(original, Origin::Cache, found),
+            Ok(found) => search.note(original, SourceOrigin::Cache, found),
             Err(problem) => search.warn(problem.to_string()),
         }
     }
     let mut own = None;
     if !search.has_all() && absent.is_none() {
         let mirror = GitMirror::open(request, wanted, location.argument(), options, observer)?;
-        search.note(mirror.folder(), Origin::Cache, mirror.look()?);
+        search.note(mirror.folder(), SourceOrigin::Cache, mirror.look()?);
         own = Some(mirror);
     }
     for mirror in &options.mirrors {
@@ -129,7 +131,7 @@ pub(super) fn fetch(
             return Err(SourceProblem::Offline(format!("{what} of {}", redact(wanted.url))));
         }
         let found = own.bring_up_to_date(&redact(wanted.url))?;
-        search.note(own.folder(), Origin::Network, found);
+        search.note(own.folder(), SourceOrigin::Network, found);
     }
     search.finish(location.remote())
 }
@@ -160,24 +162,24 @@ fn unusable(path: &Path, reason: &str) -> SourceProblem {
 }
 
 /// Results of the search so far.
-struct Search<'a> {
+struct RefSearch<'a> {
     request: &'a SourceRequest,
     wanted: &'a CommitRequest<'a>,
     options: &'a FetchOptions,
     observer: &'a dyn Observer,
     /// The repository with the commit, and where that came from.
-    has: Option<(PathBuf, Origin)>,
+    has: Option<(PathBuf, SourceOrigin)>,
     /// Id of the commit, or of the commit of the tag object that `ref` names.
     peeled: Option<String>,
     origin: Option<String>,
 }
 
-impl Search<'_> {
+impl RefSearch<'_> {
     fn has_all(&self) -> bool {
         self.has.is_some() && self.origin.is_some()
     }
 
-    fn note(&mut self, path: &Path, from: Origin, found: ResolvedCommit) {
+    fn note(&mut self, path: &Path, from: SourceOrigin, found: ResolvedCommit) {
         if let Some(peeled) = found.commit.filter(|_| self.has.is_none()) {
             self.has = Some((path.to_owned(), from));
             self.peeled = Some(peeled);
@@ -201,7 +203,7 @@ impl Search<'_> {
         let Self { request, wanted, options, observer, .. } = *self;
         let key = bundle::bundle_key(wanted.commit);
         let subject = request.subject();
-        let transfer = Transfer { subject: &subject, observer };
+        let transfer = StoreTransfer { subject: &subject, observer };
         let made = SourceProblem::io("unpack a git bundle");
         let found = cache::with_folder(request, options, observer, || {
             let folder = TemporaryFolder::create(&request.cache_dir).map_err(made)?;
@@ -234,7 +236,7 @@ impl Search<'_> {
             Ok(Some(found))
         })?;
         if let Some(found) = found {
-            self.note(&cached_path(request), Origin::Mirror, found);
+            self.note(&cached_path(request), SourceOrigin::Mirror, found);
         }
         Ok(())
     }
@@ -268,7 +270,7 @@ impl Search<'_> {
             return self.take(own.folder(), known);
         }
         let subject = request.subject();
-        let transfer = Transfer { subject: &subject, observer };
+        let transfer = StoreTransfer { subject: &subject, observer };
         let asked = mirror.item("a mirror", &transfer, failure_of_mirror, |_| {
             own.bring_up_to_date(&redact(url))
         })?;
@@ -284,7 +286,7 @@ impl Search<'_> {
             let Self { request, options, observer, .. } = *self;
             cache::with_folder(request, options, observer, || self.copy(path))?;
         }
-        self.note(&cached_path(self.request), Origin::Mirror, found);
+        self.note(&cached_path(self.request), SourceOrigin::Mirror, found);
         Ok(())
     }
 
@@ -308,7 +310,7 @@ impl Search<'_> {
     }
 
     /// Evaluates the results.
-    fn finish(self, remote: Option<String>) -> Result<Fetched, SourceProblem> {
+    fn finish(self, remote: Option<String>) -> Result<FetchedSource, SourceProblem> {
         let url = redact(self.wanted.url);
         let (commit, ref_origin) = (self.wanted.commit, self.wanted.ref_origin.to_owned());
         let Some(origin) = &self.origin else {
@@ -324,6 +326,6 @@ impl Search<'_> {
         }
         self.observer.event(Event::Source { subject: self.request.subject(), origin: *from });
         let (path, commit) = (path.clone(), commit.clone());
-        Ok(Fetched::GitMirror { path, commit, remote, converted: None })
+        Ok(FetchedSource::GitMirror { path, commit, remote, converted: None })
     }
 }

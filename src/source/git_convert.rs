@@ -13,8 +13,8 @@ use git2::{ObjectType, Oid, Tree, TreeWalkMode, TreeWalkResult};
 
 use super::error::listed;
 use super::git_layout::open_objects;
-use super::git_state::{Attribute, GitState, LFS, StateRequest};
-use super::{FetchOptions, Fetched, SourceProblem, SourceRequest, git_layout};
+use super::git_state::{GitAttribute, GitState, LFS, StateRequest};
+use super::{FetchOptions, FetchedSource, SourceProblem, SourceRequest, git_layout};
 use crate::base::atomic;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
@@ -34,17 +34,17 @@ const LONGEST_POINTER: usize = 1024;
 
 /// Adds to a fetched repository the files that git converts.
 pub(super) fn add_converted(
-    mut fetched: Fetched,
+    mut fetched: FetchedSource,
     request: &SourceRequest,
     options: &FetchOptions,
     observer: &dyn Observer,
-) -> Result<Fetched, SourceProblem> {
+) -> Result<FetchedSource, SourceProblem> {
     let (path, commit, converted, remote) = match &mut fetched {
-        Fetched::GitMirror { path, commit, converted, remote } => {
+        FetchedSource::GitMirror { path, commit, converted, remote } => {
             (path, commit, converted, remote.clone())
         }
-        Fetched::GitLocal { path, commit, converted } => (path, commit, converted, None),
-        Fetched::File { .. } | Fetched::Archive { .. } => return Ok(fetched),
+        FetchedSource::GitLocal { path, commit, converted } => (path, commit, converted, None),
+        FetchedSource::File { .. } | FetchedSource::Archive { .. } => return Ok(fetched),
     };
     let objects =
         git_layout::object_folders(path).map_err(SourceProblem::io("read a git repository"))?;
@@ -134,7 +134,7 @@ struct Wishes {
 }
 
 impl Wishes {
-    fn add(&mut self, attribute: &Attribute) {
+    fn add(&mut self, attribute: &GitAttribute) {
         let value = attribute.value.as_str();
         match attribute.name.as_str() {
             "eol" => self.is_converted |= value == "crlf",
@@ -315,7 +315,7 @@ mod tests {
             let mut wishes = Wishes::default();
             for (name, value) in &given {
                 let (name, value) = ((*name).to_owned(), (*value).to_owned());
-                wishes.add(&Attribute { path: b"x".to_vec(), name, value });
+                wishes.add(&GitAttribute { path: b"x".to_vec(), name, value });
             }
             assert_eq!(wishes.is_converted, is_converted, "{given:?}");
             assert_eq!(wishes.filter.as_deref(), filter, "{given:?}");

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use git2::Repository;
 
-use super::git_login::Login;
+use super::git_login::GitLogin;
 use super::git_program::GitRun;
 use super::{FetchOptions, SourceProblem};
 use crate::base::event::Observer;
@@ -29,7 +29,7 @@ impl Fetcher<'_> {
         fs_err::create_dir_all(folder).map_err(SourceProblem::io("make a folder"))?;
         let shown = redact(url);
         let (options, observer) = (&self.options.git, self.observer);
-        let login = Login::of(url.into());
+        let login = GitLogin::of(url.into());
         let run = GitRun { options, subject: &shown, url: &shown, login: &login, observer };
         let url = login.url.to_str().unwrap_or(url);
         let git = |arguments: &[&str]| {

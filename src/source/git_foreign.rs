@@ -14,7 +14,8 @@ use walkdir::WalkDir;
 use super::SourceProblem;
 use super::git_commit::{CommitRequest, ResolvedCommit};
 use super::git_format;
-use super::git_layout::{self, Refs};
+use super::git_layout;
+use super::git_refs::{self, Refs};
 use crate::package::CommitId;
 
 /// True if the repository has the commit and can be used.
@@ -29,8 +30,8 @@ pub(super) fn look(
     wanted: &CommitRequest<'_>,
 ) -> Result<ResolvedCommit, SourceProblem> {
     check(path)?;
-    let refs = git_layout::read_refs(path).map_err(SourceProblem::io("read a git repository"))?;
-    let head = git_layout::head_branch(path).map_err(SourceProblem::io("read a git repository"))?;
+    let refs = git_refs::read_refs(path).map_err(SourceProblem::io("read a git repository"))?;
+    let head = git_refs::head_branch(path).map_err(SourceProblem::io("read a git repository"))?;
     find(&path.join("objects"), wanted, &refs, head).map_err(|error| failed(path, error))
 }
 
@@ -53,7 +54,7 @@ fn find(
 fn named(refs: &Refs, head: Option<Vec<u8>>, name: &str) -> Option<String> {
     let full = match name {
         "HEAD" => vec![head?],
-        _ => git_layout::full_names(name),
+        _ => git_refs::full_names(name),
     };
     let found = full.iter().find_map(|name| refs.get(name)).cloned();
     found.or_else(|| name.parse::<CommitId>().ok().map(|id| id.to_string()))

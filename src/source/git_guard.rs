@@ -45,11 +45,11 @@ const LIMITS: [(&str, u64); 8] = [
 const FOLDERS: [&str; 5] = ["objects", "refs", "info", "modules", "worktrees"];
 
 /// Reason for which a repository is not read.
-pub(super) type Refusal = String;
+pub(super) type RepositoryRefusal = String;
 
 /// Folders of a repository as git finds them, without its configuration. After this, what is there can be
 /// opened by libgit2 and git, and is read with an end.
-pub(super) fn find(path: &Path) -> Result<Option<LocalRepository>, Refusal> {
+pub(super) fn find(path: &Path) -> Result<Option<LocalRepository>, RepositoryRefusal> {
     let found = folders(path);
     match &found {
         Some(repository) => check(repository)?,
@@ -88,8 +88,8 @@ fn read(path: &Path) -> Option<Vec<u8>> {
 }
 
 /// Refuses a repository that cannot be read with an end.
-fn check(repository: &LocalRepository) -> Result<(), Refusal> {
-    let mut walk = Walk { left: VecDeque::new(), seen: Vec::new(), entries: 0 };
+fn check(repository: &LocalRepository) -> Result<(), RepositoryRefusal> {
+    let mut walk = GuardWalk { left: VecDeque::new(), seen: Vec::new(), entries: 0 };
     walk.add(&repository.git_dir);
     walk.add(&repository.common_dir);
     while let Some(folder) = walk.left.pop_front() {
@@ -108,7 +108,7 @@ fn check(repository: &LocalRepository) -> Result<(), Refusal> {
 
 /// Refuses a folder whose file `.git` or files of git cannot be read with an end, before anybody looks for a
 /// repository in it.
-fn check_unknown(path: &Path) -> Result<(), Refusal> {
+fn check_unknown(path: &Path) -> Result<(), RepositoryRefusal> {
     let mut names = vec![path.join(".git")];
     for folder in [path.to_owned(), path.join(".git")] {
         names.extend(LIMITS.iter().map(|(name, _)| folder.join(name)));
@@ -123,14 +123,14 @@ fn check_unknown(path: &Path) -> Result<(), Refusal> {
     })
 }
 
-struct Walk {
+struct GuardWalk {
     left: VecDeque<PathBuf>,
     /// Folders that are or were in `left`, without links.
     seen: Vec<PathBuf>,
     entries: usize,
 }
 
-impl Walk {
+impl GuardWalk {
     fn add(&mut self, folder: &Path) {
         if let Ok(real) = fs_err::canonicalize(folder)
             && !self.seen.iter().any(|seen| real.starts_with(seen))
@@ -140,7 +140,7 @@ impl Walk {
         }
     }
 
-    fn look(&mut self, top: &Path) -> Result<(), Refusal> {
+    fn look(&mut self, top: &Path) -> Result<(), RepositoryRefusal> {
         for entry in WalkDir::new(top).min_depth(1) {
             let entry = match entry {
                 // git removes what nobody needs at the same time.
@@ -171,7 +171,7 @@ impl Walk {
     }
 
     /// Looks where a link leads.
-    fn link(&mut self, top: &Path, path: &Path) -> Result<(), Refusal> {
+    fn link(&mut self, top: &Path, path: &Path) -> Result<(), RepositoryRefusal> {
         let Ok(data) = fs_err::metadata(path) else { return Ok(()) };
         if is_odd(data.file_type()) {
             return Err(odd(path));
@@ -202,7 +202,7 @@ pub(super) fn is_odd(kind: std::fs::FileType) -> bool {
     kind.is_fifo() || kind.is_block_device() || kind.is_char_device()
 }
 
-fn odd(path: &Path) -> Refusal {
+fn odd(path: &Path) -> RepositoryRefusal {
     format!("{} is a FIFO or a device, and is not read", path.display())
 }
 
@@ -222,7 +222,7 @@ fn limit(path: &Path) -> Option<u64> {
     LIMITS.iter().find(|(known, _)| name == *known).map(|(_, longest)| *longest)
 }
 
-fn check_size(path: &Path, size: u64) -> Result<(), Refusal> {
+fn check_size(path: &Path, size: u64) -> Result<(), RepositoryRefusal> {
     match limit(path) {
         Some(longest) if size > longest => {
             Err(format!("{} is longer than {longest} bytes, and is not read", path.display()))
@@ -232,7 +232,7 @@ fn check_size(path: &Path, size: u64) -> Result<(), Refusal> {
 }
 
 /// Refuses files of configuration that include what is not a file, as libgit2 reads all of them.
-fn check_configuration(files: &[PathBuf]) -> Result<(), Refusal> {
+fn check_configuration(files: &[PathBuf]) -> Result<(), RepositoryRefusal> {
     let mut left: VecDeque<PathBuf> = files.iter().cloned().collect();
     let mut count = 0;
     while let Some(file) = left.pop_front() {

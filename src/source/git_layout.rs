@@ -1,4 +1,4 @@
-//! The files of a git repository, read and copied without opening it.
+//! The files of a git repository, read and copied without opening it; [`super::git_refs`] has the refs.
 //!
 //! A helper in a user namespace cannot open a repository of another user, since libgit2 refuses
 //! such repositories and reads their configuration; and copying packs is far quicker than making
@@ -7,20 +7,15 @@
 //! files are copied, and never as links: a build's changes to its clone stay there. No symlink
 //! within a repository is followed: the target could be any file of the caller's.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use git2::{Odb, Oid, Repository};
-use walkdir::WalkDir;
 
 use crate::base::regular::open_regular;
 use crate::package::CommitId;
-
-/// Full name of a ref, as bytes, and the hex digits of its target.
-pub(super) type Refs = BTreeMap<Vec<u8>, String>;
 
 /// Upper limit of repositories in a chain of alternates.
 const LONGEST_CHAIN: usize = 5;
@@ -221,106 +216,10 @@ fn copy_file(from: &Path, folder: &Path) -> io::Result<()> {
         return Ok(());
     }
     if !fs_err::symlink_metadata(from)?.is_file() {
-        let problem = format!("{} is not a plain file", from.display());
+        let problem = format!("{} is not a regular file", from.display());
         return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
     }
     fs_err::copy(from, to).map(drop)
-}
-
-/// Full names for a short name, in gitrevisions(7)'s order.
-pub(super) fn full_names(name: &str) -> Vec<Vec<u8>> {
-    ["", "refs/", "refs/tags/", "refs/heads/", "refs/remotes/"]
-        .map(|folder| [folder, name].concat().into_bytes())
-        .into()
-}
-
-/// All refs of a repository, loose ones before packed ones; symbolic ones are left out.
-pub(super) fn read_refs(git_dir: &Path) -> io::Result<Refs> {
-    let mut refs = Refs::new();
-    let packed = read_if_there(&git_dir.join("packed-refs"), LONGEST_LIST)?.unwrap_or_default();
-    for line in packed.split(|byte| *byte == b'\n') {
-        if line.len() > 41
-            && line[40] == b' '
-            && let Some(id) = object_id(&line[..40])
-        {
-            refs.insert(line[41..].to_vec(), id);
-        }
-    }
-    for entry in WalkDir::new(git_dir.join("refs")).follow_links(false) {
-        let entry = match entry {
-            // Git removes empty folders of refs.
-            Err(error)
-                if error.io_error().is_some_and(|it| it.kind() == io::ErrorKind::NotFound) =>
-            {
-                continue;
-            }
-            entry => entry?,
-        };
-        let Ok(name) = entry.path().strip_prefix(git_dir) else { continue };
-        if entry.file_type().is_file()
-            && let Some(content) = read_if_there(entry.path(), LONGEST_REF)?
-            && let Some(id) = object_id(content.trim_ascii_end())
-        {
-            refs.insert(name.as_os_str().as_encoded_bytes().to_vec(), id);
-        }
-    }
-    Ok(refs)
-}
-
-fn object_id(digits: &[u8]) -> Option<String> {
-    let hex = digits.len() == 40 && digits.iter().all(u8::is_ascii_hexdigit);
-    hex.then(|| String::from_utf8_lossy(digits).to_ascii_lowercase())
-}
-
-/// The branch that a repository's HEAD names.
-pub(super) fn head_branch(git_dir: &Path) -> io::Result<Option<Vec<u8>>> {
-    Ok(match read_ref(git_dir, "HEAD")? {
-        Some(Target::Ref(name)) => Some(name),
-        _ => None,
-    })
-}
-
-/// Content of a ref.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Target {
-    /// Number of an object.
-    Object(String),
-    /// Full name of another ref.
-    Ref(Vec<u8>),
-}
-
-/// Reads a ref of a name that is known to be valid; `None` if it is not there, or is not one.
-pub(super) fn read_ref(git_dir: &Path, name: &str) -> io::Result<Option<Target>> {
-    let text = read_if_there(&git_dir.join(name), LONGEST_REF)?.unwrap_or_default();
-    let text = text.trim_ascii_end();
-    let branch = text.strip_prefix(b"ref:").map(|name| Target::Ref(name.trim_ascii().to_vec()));
-    Ok(branch.or_else(|| object_id(text).map(Target::Object)))
-}
-
-/// Writes refs in git's packed format.
-pub(super) fn write_refs(git_dir: &Path, refs: &Refs) -> io::Result<()> {
-    let mut text = Vec::new();
-    for (name, id) in refs {
-        text.extend_from_slice(id.as_bytes());
-        text.push(b' ');
-        text.extend_from_slice(name);
-        text.push(b'\n');
-    }
-    fs_err::write(git_dir.join("packed-refs"), text)
-}
-
-/// True if a repository's history is cut off somewhere.
-pub(super) fn is_shallow(git_dir: &Path) -> io::Result<bool> {
-    let text = read_if_there(&git_dir.join("shallow"), LONGEST_LIST)?;
-    Ok(text.is_some_and(|text| !text.is_empty()))
-}
-
-/// Copies the list of commits at which a shallow repository ends.
-pub(super) fn copy_shallow(from: &Path, to: &Path) -> io::Result<()> {
-    let text = read_if_there(&from.join("shallow"), LONGEST_LIST)?.unwrap_or_default();
-    let commits = text.split(|byte| *byte == b'\n').filter_map(object_id);
-    let commits: String = commits.map(|commit| commit + "\n").collect();
-    if commits.is_empty() { Ok(()) } else { fs_err::write(to.join("shallow"), commits) }
 }
 
 /// Copies a file that is a plain one, with its time, if it is there.
@@ -341,7 +240,8 @@ pub(super) fn read_followed(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
     read_whole(path, open_regular(path)?, longest)
 }
 
-fn read_if_there(path: &Path, longest: u64) -> io::Result<Option<Vec<u8>>> {
+/// Reads a plain file, if it is there.
+pub(super) fn read_if_there(path: &Path, longest: u64) -> io::Result<Option<Vec<u8>>> {
     open_plain(path)?.map(|file| read_whole(path, file, longest)).transpose()
 }
 
@@ -369,7 +269,7 @@ fn too_long(path: &Path, longest: u64) -> io::Error {
 
 fn not_followed(path: &Path) -> io::Error {
     let problem =
-        format!("{} is a symbolic link or no plain file, which is not read", path.display());
+        format!("{} is a symlink or not a regular file, so it is not read", path.display());
     io::Error::new(io::ErrorKind::InvalidData, problem)
 }
 

@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 use git2::{Config, ErrorCode, Reference, Repository};
 
 use super::git_guard::{LONGEST_INDEX, find, is_odd};
-use super::git_layout::{Target, open_objects};
+use super::git_layout::open_objects;
+use super::git_refs::{self, RefTarget};
 use super::git_repository::unusable;
 use super::git_state::{GitState, StateRequest, filter_of_key};
 use super::local_repository::LocalRepository;
-use super::{FetchOptions, Fetched, OutOfScope, SourceProblem, SourceRequest, git_layout};
+use super::{FetchOptions, FetchedSource, OutOfScope, SourceProblem, SourceRequest, git_layout};
 use crate::base::confinement::real_path;
 use crate::base::event::{Event, Observer};
 use crate::package::CommitId;
@@ -59,7 +60,7 @@ pub(super) fn head(
             options,
             observer,
         };
-        let comparison = Comparison { repository: &repository, work_tree: &work_tree };
+        let comparison = WorkTreeComparison { repository: &repository, work_tree: &work_tree };
         let changes = comparison.changes(GitState::create(request)?)?;
         if !changes.files.is_empty() {
             return Err(SourceProblem::Uncommitted { path, files: changes.files });
@@ -81,7 +82,7 @@ pub(super) fn fetched(
     rel_path: &str,
     commit: &CommitId,
     options: &FetchOptions,
-) -> Result<Fetched, SourceProblem> {
+) -> Result<FetchedSource, SourceProblem> {
     let (path, repository) = open(request, rel_path, options)?;
     let objects = git_layout::object_folders(&repository.common_dir)
         .map_err(SourceProblem::io("read a git repository"))?;
@@ -90,7 +91,7 @@ pub(super) fn fetched(
     });
     found.map_err(|error| unusable(&path, &error))?;
     let path = repository.common_dir;
-    Ok(Fetched::GitLocal { path, commit: commit.clone(), converted: None })
+    Ok(FetchedSource::GitLocal { path, commit: commit.clone(), converted: None })
 }
 
 fn open(
@@ -135,12 +136,12 @@ fn head_commit(path: &Path, repository: &LocalRepository) -> Result<CommitId, So
 
 /// Id at the end of HEAD's chain.
 fn followed(repository: &LocalRepository) -> std::io::Result<Option<String>> {
-    let refs = git_layout::read_refs(&repository.common_dir)?;
-    let mut target = git_layout::read_ref(&repository.git_dir, "HEAD")?;
+    let refs = git_refs::read_refs(&repository.common_dir)?;
+    let mut target = git_refs::read_ref(&repository.git_dir, "HEAD")?;
     for _ in 0..LONGEST_CHAIN {
         let name = match target {
-            Some(Target::Ref(name)) => name,
-            Some(Target::Object(id)) => return Ok(Some(id)),
+            Some(RefTarget::Ref(name)) => name,
+            Some(RefTarget::Object(id)) => return Ok(Some(id)),
             None => return Ok(None),
         };
         if let Some(id) = refs.get(&name) {
@@ -150,14 +151,14 @@ fn followed(repository: &LocalRepository) -> std::io::Result<Option<String>> {
         let name = std::str::from_utf8(&name).ok();
         let is_ref = |name: &&str| name.starts_with("refs/") && Reference::is_valid_name(name);
         let Some(name) = name.filter(is_ref) else { return Ok(None) };
-        target = git_layout::read_ref(&repository.common_dir, name)?;
+        target = git_refs::read_ref(&repository.common_dir, name)?;
     }
     Ok(None)
 }
 
 /// Differences of a work tree from HEAD.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Changes {
+struct WorkTreeChanges {
     /// Tracked files that differ, in the index or on disk.
     files: Vec<String>,
     /// Files that need a filter for comparison, which is not run.
@@ -165,13 +166,13 @@ struct Changes {
 }
 
 /// A work tree to be compared with HEAD.
-struct Comparison<'a> {
+struct WorkTreeComparison<'a> {
     repository: &'a LocalRepository,
     work_tree: &'a Path,
 }
 
-impl Comparison<'_> {
-    fn changes(&self, mut state: GitState<'_>) -> Result<Changes, SourceProblem> {
+impl WorkTreeComparison<'_> {
+    fn changes(&self, mut state: GitState<'_>) -> Result<WorkTreeChanges, SourceProblem> {
         self.prepare(&mut state)?;
         self.check_work_tree(&state)?;
         let known = state.filters()?;
@@ -196,7 +197,7 @@ impl Comparison<'_> {
         }
         changed.retain(|path| !unverified.contains(path));
         let shown = |path: Vec<u8>| String::from_utf8_lossy(&path).into_owned();
-        Ok(Changes {
+        Ok(WorkTreeChanges {
             files: changed.into_iter().map(shown).collect(),
             unverified: unverified.into_iter().map(shown).collect(),
         })

@@ -18,7 +18,7 @@ pub(super) type Variables = Vec<(OsString, OsString)>;
 
 /// URL of a repository for git's command line, with the environment that belongs to the URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Login {
+pub(super) struct GitLogin {
     /// Without a password, and over HTTP without a user's name.
     pub(super) url: OsString,
     credentials: Option<Credentials>,
@@ -52,7 +52,7 @@ const PASSWORD: &str = "MKPANDA_GIT_PASSWORD";
 /// Credential helper: code for the shell.
 const HELPER: &str = r#"!f() { test "$1" = get && printf 'username=%s\npassword=%s\n' "$MKPANDA_GIT_NAME" "$MKPANDA_GIT_PASSWORD"; }; f"#;
 
-impl Login {
+impl GitLogin {
     /// Removes the credentials from an argument for git: a URL, a path or an address for ssh.
     pub(super) fn of(argument: OsString) -> Self {
         let parts = argument.to_str().and_then(parts);
@@ -116,14 +116,14 @@ impl Credentials {
     }
 }
 
-fn parts(text: &str) -> Option<Login> {
+fn parts(text: &str) -> Option<GitLogin> {
     // A transport that is named before the URL: `http::https://…`.
     if let Some((transport, url)) = text.split_once("::")
         && !transport.contains(['/', ':', '@'])
     {
         let inner = parts(url)?;
         let url = format!("{transport}::{}", inner.url.to_str()?).into();
-        return Some(Login { url, ..inner });
+        return Some(GitLogin { url, ..inner });
     }
     let (scheme, rest) = text.split_once("://")?;
     let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
@@ -132,7 +132,7 @@ fn parts(text: &str) -> Option<Login> {
     let (name, password) = user.split_once(':').unwrap_or((user, ""));
     if !["http", "https"].contains(&scheme.to_ascii_lowercase().as_str()) {
         // ssh takes no password; the user's name is a part of the address.
-        return Some(Login {
+        return Some(GitLogin {
             url: format!("{scheme}://{name}@{host}{path}").into(),
             credentials: None,
         });
@@ -144,7 +144,7 @@ fn parts(text: &str) -> Option<Login> {
     };
     let url = format!("{server}{path}").into();
     let (name, password) = (bytes(name), bytes(password));
-    Some(Login { url, credentials: Some(Credentials { server, name, password }) })
+    Some(GitLogin { url, credentials: Some(Credentials { server, name, password }) })
 }
 
 #[cfg(test)]
@@ -166,20 +166,20 @@ mod tests {
             ("https://h/a@b", "https://h/a@b", None),
             ("/path/a://b@c", "/path/a://b@c", None),
         ] {
-            let found = Login::of(text.into());
+            let found = GitLogin::of(text.into());
             assert_eq!(found.url.to_str(), Some(url), "{text}");
             let header = |login| format!("Authorization: Basic {}", BASE64_STANDARD.encode(login));
             let settings = found.credentials.map(|credentials| credentials.header());
             assert_eq!(settings.map(|all| all[0].1.clone()), login.map(header), "{text}");
         }
         // No letter of a password is lost that is no UTF-8.
-        let latin = Login::of("https://u:%E4@h/a".into());
+        let latin = GitLogin::of("https://u:%E4@h/a".into());
         let all = latin.environment(3, Telling::AtOnce);
         let header = format!("Authorization: Basic {}", BASE64_STANDARD.encode(b"u:\xe4"));
         assert!(all.contains(&("GIT_CONFIG_VALUE_3".into(), header.into())), "{all:?}");
         assert!(all.contains(&("GIT_CONFIG_KEY_3".into(), "http.https://h/.extraHeader".into())));
         assert!(all.contains(&("GIT_CONFIG_COUNT".into(), "5".into())));
-        let plain = Login::of("git@h:a".into());
+        let plain = GitLogin::of("git@h:a".into());
         assert_eq!(plain.environment(0, Telling::AtOnce), []);
         assert_eq!(plain.environment(0, Telling::WhenAsked), []);
     }

@@ -17,7 +17,7 @@ use walkdir::WalkDir;
 
 use super::clone::write_mirror_config;
 use super::git_commit::{CommitRequest, ResolvedCommit};
-use super::git_login::Login;
+use super::git_login::GitLogin;
 use super::git_program::{GitRun, is_refused, may_pass};
 use super::{FetchOptions, SourceProblem, SourceRequest, git_foreign, git_format};
 use crate::base::atomic::{self, TemporaryFolder};
@@ -34,7 +34,7 @@ const NAME: &str = "mirror.git";
 /// A mirror, locked.
 pub(super) struct GitMirror<'a> {
     path: PathBuf,
-    login: Login,
+    login: GitLogin,
     subject: String,
     wanted: &'a CommitRequest<'a>,
     options: &'a FetchOptions,
@@ -74,7 +74,7 @@ impl<'a> GitMirror<'a> {
             // A collection uses this time. A failed write is harmless.
             drop(fs_err::File::open(folder).map(|it| it.file().set_modified(SystemTime::now())));
         }
-        let login = Login::of(place);
+        let login = GitLogin::of(place);
         Ok(Self { path, login, subject, wanted, options, observer, _lock: lock })
     }
 

@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use super::git_login::{Login, Telling};
+use super::git_login::{GitLogin, Telling};
 use super::{GitOptions, SourceProblem};
 use crate::base::event::{Event, Observer};
 use crate::base::http::redact_text;
@@ -56,7 +56,7 @@ const SETTINGS: [&str; 8] = [
 ];
 
 /// Additions of a [`super::git_state`] to the user's surroundings of git.
-pub(super) struct Surroundings<'a> {
+pub(super) struct GitSurroundings<'a> {
     pub(super) settings: &'a [String],
     pub(super) environment: &'a [(&'static str, OsString)],
     /// File for git's stdout.
@@ -71,7 +71,7 @@ pub(super) struct GitRun<'a> {
     /// The repository's URL without credentials, for people.
     pub(super) url: &'a str,
     /// Environment for credentials.
-    pub(super) login: &'a Login,
+    pub(super) login: &'a GitLogin,
     pub(super) observer: &'a dyn Observer,
 }
 
@@ -96,7 +96,7 @@ impl GitRun<'_> {
         &self,
         folder: &Path,
         arguments: &[&OsStr],
-        surroundings: Surroundings<'_>,
+        surroundings: GitSurroundings<'_>,
     ) -> Result<String, SourceProblem> {
         let mut command = self.command();
         for setting in surroundings.settings {

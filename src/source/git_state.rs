@@ -22,10 +22,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::git_login::Login;
+use super::git_login::GitLogin;
 use super::git_mirror::make_closed;
-use super::git_program::{GitRun, Surroundings};
-use super::{FetchOptions, SourceProblem, git_layout};
+use super::git_program::{GitRun, GitSurroundings};
+use super::{FetchOptions, SourceProblem, git_layout, git_refs};
 use crate::base::atomic::{self, TemporaryFolder};
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
@@ -59,7 +59,7 @@ pub(super) const LFS: &str = "lfs";
 
 /// Value of an attribute of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Attribute {
+pub(super) struct GitAttribute {
     pub(super) path: Vec<u8>,
     pub(super) name: String,
     pub(super) value: String,
@@ -93,7 +93,7 @@ pub(super) struct GitState<'a> {
     folder: PathBuf,
     temporary: TemporaryFolder,
     _unless_filled: RemovedIfEmpty,
-    login: Login,
+    login: GitLogin,
     settings: Vec<String>,
     environment: Vec<(&'static str, OsString)>,
     _lock: FileLock,
@@ -133,7 +133,7 @@ impl<'a> GitState<'a> {
             ("GIT_NO_LAZY_FETCH", "1".into()),
         ];
         let settings = SETTINGS.map(str::to_owned).into();
-        let login = Login::of(OsString::new());
+        let login = GitLogin::of(OsString::new());
         Ok(Self {
             request,
             _unless_filled: RemovedIfEmpty(folder.clone()),
@@ -186,7 +186,7 @@ impl<'a> GitState<'a> {
             observer: *observer,
         };
         let surroundings =
-            Surroundings { settings: &self.settings, environment: &self.environment, output };
+            GitSurroundings { settings: &self.settings, environment: &self.environment, output };
         let tree = self.environment.iter().find(|(name, _)| *name == "GIT_WORK_TREE");
         let tree = tree.map_or(self.temporary.path(), |(_, tree)| Path::new(tree));
         let said = run.run_in(tree, arguments, surroundings).map_err(|problem| match problem {
@@ -228,7 +228,7 @@ impl<'a> GitState<'a> {
         options: &[&str],
         names: &[&str],
         paths: &[Vec<u8>],
-    ) -> Result<Vec<Attribute>, SourceProblem> {
+    ) -> Result<Vec<GitAttribute>, SourceProblem> {
         let arguments = ["check-attr", "-z"].iter().chain(options).chain(names);
         let arguments: Vec<&OsStr> = arguments.map(OsStr::new).collect();
         let mut found = Vec::new();
@@ -236,7 +236,7 @@ impl<'a> GitState<'a> {
             let fields: Vec<&[u8]> = output.split(|byte| *byte == 0).collect();
             let (triples, _) = fields.as_chunks::<3>();
             found.extend(triples.iter().filter(|[_, _, value]| *value != b"unspecified").map(
-                |[path, name, value]| Attribute {
+                |[path, name, value]| GitAttribute {
                     path: path.to_vec(),
                     name: String::from_utf8_lossy(name).into_owned(),
                     value: String::from_utf8_lossy(value).into_owned(),
@@ -275,7 +275,7 @@ fn write_state(git_dir: &Path, objects: &[PathBuf], commit: &CommitId) -> io::Re
     git_layout::write_borrowing(git_dir, objects, format!("{commit}\n").as_bytes())?;
     fs_err::write(git_dir.join("config"), "[core]\n\trepositoryformatversion = 0\n")?;
     if let Some(objects) = objects.first().and_then(|objects| objects.parent()) {
-        git_layout::copy_shallow(objects, git_dir)?;
+        git_refs::copy_shallow(objects, git_dir)?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use super::{FetchOptions, SourceRequest, file, git};
 use crate::base::event::{Interruptible, Observer, Silent};
 use crate::base::http::redact;
 use crate::package::{FileSource, PackageName, SourceName, SourceSpec};
-use crate::store::Transfer;
+use crate::store::StoreTransfer;
 
 /// Source that is missing in the cache and in all mirrors that may be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +81,7 @@ fn missing_source(
 /// True if a mirror that may be asked has the file.
 fn has_file(source: &FileSource, options: &FetchOptions, quiet: &dyn Observer) -> bool {
     let key = file::file_key(source);
-    let transfer = Transfer { subject: key.as_str(), observer: quiet };
+    let transfer = StoreTransfer { subject: key.as_str(), observer: quiet };
     let mut mirrors = options.mirrors.iter().filter(|mirror| options.may_ask(mirror));
     mirrors.any(|mirror| mirror.backend().head(&key, &transfer).is_ok())
 }

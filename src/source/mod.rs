@@ -46,6 +46,7 @@ mod git_local;
 mod git_login;
 mod git_mirror;
 mod git_program;
+mod git_refs;
 mod git_repository;
 mod git_selection;
 mod git_state;
@@ -68,8 +69,8 @@ use serde_json::{Value, json};
 
 use crate::base::digest::Sha1Sum;
 use crate::base::event::Observer;
-use crate::package::{CommitId, PackageName, Source, SourceName, SourceSpec};
-use crate::store::Key;
+use crate::package::{CommitId, PackageName, PackageSource, SourceName, SourceSpec};
+use crate::store::ObjectKey;
 
 pub use added::{AddedKey, AddedPin, AddedPins, AddedSources, NotPinned};
 pub use bundle::{BundleError, BundleRequest, check_bundle, of_bundle, unpack as unpack_bundle};
@@ -97,7 +98,7 @@ pub struct SourceRequest {
     /// The source's name.
     pub name: SourceName,
     /// The source as declared.
-    pub source: Source,
+    pub source: PackageSource,
     /// Scope for a `git_local` source.
     pub local: LocalScope,
     /// A git repository that the original's tools keep for the source: read, never written.
@@ -111,7 +112,7 @@ impl SourceRequest {
     }
 
     /// Name of the source in a mirror and in a shared cache's `sources/`; `None` for `git_local`.
-    pub fn mirror_key(&self) -> Option<Key> {
+    pub fn mirror_key(&self) -> Option<ObjectKey> {
         match &self.source.spec {
             SourceSpec::Url(file) | SourceSpec::UrlExtract(file) => Some(file::file_key(file)),
             SourceSpec::Git { commit, .. } => Some(bundle::bundle_key(commit)),
@@ -151,7 +152,7 @@ impl SourceId {
 /// Fetched source, as input of [`check_out()`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Fetched {
+pub enum FetchedSource {
     /// A file, to appear under its own name.
     File {
         /// Path.
@@ -188,7 +189,7 @@ pub enum Fetched {
     },
 }
 
-impl Fetched {
+impl FetchedSource {
     /// Folder of the files of a commit that git converts.
     pub fn converted(&self) -> Option<&PathBuf> {
         match self {
@@ -264,7 +265,7 @@ pub fn fetch(
     id: &SourceId,
     options: &FetchOptions,
     observer: &dyn Observer,
-) -> Result<Fetched, SourceError> {
+) -> Result<FetchedSource, SourceError> {
     let fetched = match (&request.source.spec, id) {
         (SourceSpec::GitLocal { rel_path }, SourceId::Commit(commit)) => {
             git_local::fetched(request, rel_path, commit, options)
@@ -279,11 +280,11 @@ pub fn fetch(
         }
         (SourceSpec::Url(file), _) => cache::with_folder(request, options, observer, || {
             let path = file::fetch(request, file, options, observer)?;
-            Ok(Fetched::File { path, file_name: file.file_name().to_owned() })
+            Ok(FetchedSource::File { path, file_name: file.file_name().to_owned() })
         }),
         (SourceSpec::UrlExtract(file), _) => cache::with_folder(request, options, observer, || {
             let path = file::fetch(request, file, options, observer)?;
-            Ok(Fetched::Archive { path, file_name: file.archive_name().to_owned() })
+            Ok(FetchedSource::Archive { path, file_name: file.archive_name().to_owned() })
         }),
     };
     fetched

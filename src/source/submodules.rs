@@ -39,7 +39,7 @@ pub(super) struct Submodules<'a> {
 
 /// Declaration of a submodule in `.gitmodules`.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Declared {
+struct DeclaredSubmodule {
     path: String,
     url: String,
     /// True for `update = none`.
@@ -101,7 +101,7 @@ fn links(repository: &Repository) -> Result<Vec<(String, String)>, git2::Error> 
 }
 
 /// Reads the declarations in the commit's `.gitmodules`.
-fn declared(repository: &Repository) -> Result<Vec<Declared>, SubmoduleProblem> {
+fn declared(repository: &Repository) -> Result<Vec<DeclaredSubmodule>, SubmoduleProblem> {
     let bad = |error: git2::Error| SubmoduleProblem::Declarations(error.message().to_owned());
     let wrong = |text: &str| SubmoduleProblem::Declarations(text.to_owned());
     let tree = repository.head().and_then(|head| head.peel_to_tree()).map_err(bad)?;
@@ -120,14 +120,14 @@ fn declared(repository: &Repository) -> Result<Vec<Declared>, SubmoduleProblem> 
     parse(blob.content())
 }
 
-fn parse(text: &[u8]) -> Result<Vec<Declared>, SubmoduleProblem> {
+fn parse(text: &[u8]) -> Result<Vec<DeclaredSubmodule>, SubmoduleProblem> {
     let bad = |error: git2::Error| SubmoduleProblem::Declarations(error.message().to_owned());
     let failed = |error: std::io::Error| SubmoduleProblem::Declarations(error.to_string());
     let mut file = memory_file().map_err(failed)?;
     file.write_all(text).map_err(failed)?;
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     let config = Config::open(Path::new(&path)).map_err(bad)?;
-    let mut declared: BTreeMap<String, Declared> = BTreeMap::new();
+    let mut declared: BTreeMap<String, DeclaredSubmodule> = BTreeMap::new();
     let mut entries = config.entries(Some("submodule\\..*\\..*")).map_err(bad)?;
     while let Some(entry) = entries.next() {
         let entry = entry.map_err(bad)?;
@@ -250,7 +250,7 @@ mod tests {
     fn declarations_are_read_as_git_reads_them() {
         let text = b"[submodule \"A.b\"]\n\tpath = \"x y\"\n\turl = ../b ; why\n\
             [submodule \"c\"]\npath=c/\nurl=https://h/c\nupdate=none\n[other]\npath=z\n";
-        let one = |path: &str, url: &str, left_out| Declared {
+        let one = |path: &str, url: &str, left_out| DeclaredSubmodule {
             path: path.to_owned(),
             url: url.to_owned(),
             left_out,

@@ -7,13 +7,13 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::error::StoreError;
-use super::key::Key;
+use super::key::ObjectKey;
 use crate::base::event::Observer;
 
-/// Name of a transfer in events, and the observer that gets the events and may interrupt it.
+/// Name of a transfer, and the observer that receives its events and may interrupt it.
 #[derive(Clone, Copy)]
 #[expect(missing_debug_implementations, reason = "an observer is not shown")]
-pub struct Transfer<'t> {
+pub struct StoreTransfer<'t> {
     /// Name: `<package>/<source>`, a package, a file.
     pub subject: &'t str,
     /// Observer of progress and retries.
@@ -22,14 +22,14 @@ pub struct Transfer<'t> {
 
 /// Content of an object to be put.
 #[derive(Debug, Clone, Copy)]
-pub enum Content<'c> {
+pub enum ObjectContent<'c> {
     /// Bytes in memory.
     Bytes(&'c [u8]),
-    /// A local file, of which the store takes so many bytes; another attempt reads the file again.
+    /// A local file and the number of bytes to send of it; each attempt reads the file again.
     File(&'c Path, u64),
 }
 
-impl Content<'_> {
+impl ObjectContent<'_> {
     /// Number of bytes.
     pub fn length(&self) -> u64 {
         match self {
@@ -39,7 +39,7 @@ impl Content<'_> {
     }
 }
 
-/// Description of an object, for people and other programs: nothing is decided by it.
+/// Description of an object, for people and other programs: mkpanda does not read it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct About<'a> {
     /// Name of the package.
@@ -72,16 +72,16 @@ pub enum Put {
 
 /// Result of getting an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Got {
+pub struct GotObject {
     /// Number of bytes.
     pub bytes: u64,
-    /// True if more than one answer was put together. A server may have got them from two objects.
+    /// True if the content was put together from several answers, which may be of two different objects.
     pub is_pieced: bool,
 }
 
 /// Description of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Head {
+pub struct ObjectHead {
     /// Number of bytes, if the store tells.
     pub size: Option<u64>,
 }
@@ -90,16 +90,16 @@ pub struct Head {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Listed {
     /// Name.
-    pub key: Key,
+    pub key: ObjectKey,
     /// Number of bytes.
     pub size: u64,
 }
 
-/// Gets an object into a temporary file of this machine, and has `put` store the file of so many bytes.
+/// Gets an object into a temporary file of this machine, and calls `put` with its path and length.
 pub(super) fn through_file<B: Backend + ?Sized, T>(
     backend: &B,
-    from: &Key,
-    transfer: &Transfer<'_>,
+    from: &ObjectKey,
+    transfer: &StoreTransfer<'_>,
     put: impl FnOnce(&Path, u64) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
     let unkept = |error| StoreError::Destination { key: from.clone(), error };
@@ -137,14 +137,19 @@ pub trait Backend: Debug + Send + Sync {
     /// [`StoreError::TooLarge`], and fills no disk.
     fn get_within(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         longest: u64,
         to: &mut File,
-        transfer: &Transfer<'_>,
-    ) -> Result<Got, StoreError>;
+        transfer: &StoreTransfer<'_>,
+    ) -> Result<GotObject, StoreError>;
 
     /// Writes an object as [`Backend::get_within`] does, of any size that the kind of store allows.
-    fn get(&self, key: &Key, to: &mut File, transfer: &Transfer<'_>) -> Result<Got, StoreError> {
+    fn get(
+        &self,
+        key: &ObjectKey,
+        to: &mut File,
+        transfer: &StoreTransfer<'_>,
+    ) -> Result<GotObject, StoreError> {
         self.get_within(key, u64::MAX, to, transfer)
     }
 
@@ -152,31 +157,32 @@ pub trait Backend: Debug + Send + Sync {
     /// none, where the object ends before.
     fn get_range(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         range: Range<u64>,
         to: &mut dyn Write,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<u64, StoreError>;
 
     /// Describes an object without downloading it.
-    fn head(&self, key: &Key, transfer: &Transfer<'_>) -> Result<Head, StoreError>;
+    fn head(&self, key: &ObjectKey, transfer: &StoreTransfer<'_>)
+    -> Result<ObjectHead, StoreError>;
 
-    /// Puts an object with a description, unless there is one of that name, also where several do so at
-    /// once. Only a store that has a place for descriptions keeps it; an object that was there keeps its own.
+    /// Puts an object with a description, unless there is one of that name; of several concurrent writers,
+    /// one succeeds. Only a store with a place for descriptions keeps it; an existing object keeps its own.
     fn put_described(
         &self,
-        key: &Key,
-        content: Content<'_>,
+        key: &ObjectKey,
+        content: ObjectContent<'_>,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError>;
 
     /// Puts an object as [`Backend::put_described`] does, without a description.
     fn put(
         &self,
-        key: &Key,
-        content: Content<'_>,
-        transfer: &Transfer<'_>,
+        key: &ObjectKey,
+        content: ObjectContent<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
         self.put_described(key, content, &About::default(), transfer)
     }
@@ -185,10 +191,10 @@ pub trait Backend: Debug + Send + Sync {
     /// whole.
     fn replace(
         &self,
-        _: &Key,
-        _: Content<'_>,
+        _: &ObjectKey,
+        _: ObjectContent<'_>,
         _: &About<'_>,
-        _: &Transfer<'_>,
+        _: &StoreTransfer<'_>,
     ) -> Result<(), StoreError> {
         let reason = "its objects are never replaced";
         Err(StoreError::Unsupported { store: self.name(), operation: "replace a file", reason })
@@ -198,35 +204,39 @@ pub trait Backend: Debug + Send + Sync {
     /// that copies by itself keeps the description of the object; any other takes `about`.
     fn copy(
         &self,
-        from: &Key,
-        to: &Key,
+        from: &ObjectKey,
+        to: &ObjectKey,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<(), StoreError> {
-        let copy =
-            |file: &Path, length| self.replace(to, Content::File(file, length), about, transfer);
+        let copy = |file: &Path, length| {
+            self.replace(to, ObjectContent::File(file, length), about, transfer)
+        };
         through_file(self, from, transfer, copy)
     }
 
-    /// Copies an object within the store as [`Backend::copy`] does, unless there is one of the new name,
-    /// also where several do so at once.
+    /// Copies an object within the store as [`Backend::copy`] does, unless there is one of the new name; of
+    /// several concurrent writers, one succeeds.
     fn copy_new(
         &self,
-        from: &Key,
-        to: &Key,
+        from: &ObjectKey,
+        to: &ObjectKey,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
         let copy = |file: &Path, length| {
-            self.put_described(to, Content::File(file, length), about, transfer)
+            self.put_described(to, ObjectContent::File(file, length), about, transfer)
         };
         through_file(self, from, transfer, copy)
     }
 
     /// Lists all objects, or those below a folder, in the order of their keys.
-    fn list(&self, below: Option<&Key>, transfer: &Transfer<'_>)
-    -> Result<Vec<Listed>, StoreError>;
+    fn list(
+        &self,
+        below: Option<&ObjectKey>,
+        transfer: &StoreTransfer<'_>,
+    ) -> Result<Vec<Listed>, StoreError>;
 
     /// Removes an object; `false` if there was none.
-    fn delete(&self, key: &Key, transfer: &Transfer<'_>) -> Result<bool, StoreError>;
+    fn delete(&self, key: &ObjectKey, transfer: &StoreTransfer<'_>) -> Result<bool, StoreError>;
 }

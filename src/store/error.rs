@@ -4,7 +4,7 @@ use std::io;
 
 use super::failure::FailureKind;
 use super::hinted::HintedError;
-use super::key::Key;
+use super::key::ObjectKey;
 use crate::base::http::HttpError;
 
 /// An operation on a store failed. The messages have no credentials.
@@ -16,7 +16,7 @@ pub enum StoreError {
         /// The store's name.
         store: String,
         /// The object.
-        key: Key,
+        key: ObjectKey,
     },
     /// Stores of the kind lack the operation.
     #[error("{store} cannot {operation}: {reason}")]
@@ -37,7 +37,7 @@ pub enum StoreError {
         /// The operation, as a verb.
         operation: &'static str,
         /// The object.
-        key: Key,
+        key: ObjectKey,
         /// The store's name.
         store: String,
         /// The kind of failure.
@@ -89,7 +89,7 @@ pub enum StoreError {
     #[error("cannot read the content of {key}")]
     Content {
         /// The object.
-        key: Key,
+        key: ObjectKey,
         /// The system's message.
         #[source]
         error: io::Error,
@@ -98,7 +98,7 @@ pub enum StoreError {
     #[error("cannot keep {key}")]
     Destination {
         /// The object.
-        key: Key,
+        key: ObjectKey,
         /// The system's message.
         #[source]
         error: io::Error,
@@ -109,7 +109,7 @@ pub enum StoreError {
         /// The store's name.
         store: String,
         /// The object.
-        key: Key,
+        key: ObjectKey,
         /// Upper limit in bytes.
         longest: u64,
     },

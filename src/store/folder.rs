@@ -14,6 +14,7 @@
 //! is a regular file of limited size, since anything else might have no end. The folder itself may be a symlink.
 
 mod below;
+mod copy;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -29,16 +30,15 @@ use nix::sys::stat::{Mode, SFlag, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use self::below::{find, is_absent, is_link, kind, name_of, object, parent};
-use super::backend::{About, Backend, Content, Got, Head, Listed, Put, Transfer};
+use self::copy::{COPIED_AT_ONCE, is_of_destination, path_of, write_content};
+use super::backend::{
+    About, Backend, GotObject, Listed, ObjectContent, ObjectHead, Put, StoreTransfer,
+};
 use super::error::StoreError;
-use super::key::Key;
+use super::key::ObjectKey;
 use crate::base::atomic::{AtomicFile, naming_file, sweep_older};
 use crate::base::event::Event;
-use crate::base::full_disk::cannot_be_written;
-use crate::base::regular::open_regular;
 
-/// Number of bytes copied between two checks for an interruption.
-const COPIED_AT_ONCE: u64 = 64 << 20;
 const BUFFER: usize = 256 << 10;
 /// Upper limit of an object's size in bytes: that of a download.
 const LONGEST: u64 = 64 << 30;
@@ -60,7 +60,12 @@ impl FolderBackend {
     }
 
     /// Opens an object of at most so many bytes.
-    fn open(&self, key: &Key, longest: u64, transfer: &Transfer<'_>) -> Result<File, StoreError> {
+    fn open(
+        &self,
+        key: &ObjectKey,
+        longest: u64,
+        transfer: &StoreTransfer<'_>,
+    ) -> Result<File, StoreError> {
         let (found, size) = match object(&self.folder, key) {
             Err(error) if is_link(&error) => {
                 let (subject, name) = (transfer.subject.to_owned(), self.name());
@@ -88,14 +93,18 @@ impl FolderBackend {
     }
 
     /// Opens an object whose file the kernel is to copy, and tells its length.
-    fn opened(&self, key: &Key, transfer: &Transfer<'_>) -> Result<(File, u64), StoreError> {
+    fn opened(
+        &self,
+        key: &ObjectKey,
+        transfer: &StoreTransfer<'_>,
+    ) -> Result<(File, u64), StoreError> {
         let file = self.open(key, LONGEST, transfer)?;
         let length = file.metadata().map_err(|error| self.failed("read", key, error))?.len();
         Ok((file, length))
     }
 
     /// True if there is anything under a name that an object may have; a folder is an error.
-    fn has_name(&self, key: &Key) -> Result<bool, StoreError> {
+    fn has_name(&self, key: &ObjectKey) -> Result<bool, StoreError> {
         let failed = |error| self.failed("write", key, error);
         let parent = match parent(&self.folder, key, false) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -114,9 +123,9 @@ impl FolderBackend {
     /// Writes an object under another name, and has `commit` name it.
     fn write<T>(
         &self,
-        key: &Key,
-        content: Content<'_>,
-        transfer: &Transfer<'_>,
+        key: &ObjectKey,
+        content: ObjectContent<'_>,
+        transfer: &StoreTransfer<'_>,
         commit: impl FnOnce(AtomicFile) -> io::Result<T>,
     ) -> Result<T, StoreError> {
         let parent =
@@ -143,7 +152,7 @@ impl FolderBackend {
         Ok(written)
     }
 
-    fn not_found(&self, key: &Key) -> StoreError {
+    fn not_found(&self, key: &ObjectKey) -> StoreError {
         StoreError::NotFound { store: self.name(), key: key.clone() }
     }
 
@@ -157,7 +166,7 @@ impl FolderBackend {
         &self,
         prefix: &str,
         found: &mut Vec<Listed>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Vec<String>, StoreError> {
         let failed = |error| self.failed("list", &prefix.trim_end_matches('/'), error);
         let path = if prefix.is_empty() { "." } else { prefix.trim_end_matches('/') };
@@ -178,7 +187,7 @@ impl FolderBackend {
             let entry = entry.map_err(|error| failed(error.into()))?;
             let name = entry.file_name();
             let text = name.to_str().ok().filter(|name| !matches!(*name, "." | ".."));
-            let key = text.and_then(|name| format!("{prefix}{name}").parse::<Key>().ok());
+            let key = text.and_then(|name| format!("{prefix}{name}").parse::<ObjectKey>().ok());
             let Some(key) = key else { continue };
             let data = match fstatat(&folder, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
                 // Removed meanwhile.
@@ -213,11 +222,11 @@ impl Backend for FolderBackend {
 
     fn get_within(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         longest: u64,
         to: &mut File,
-        transfer: &Transfer<'_>,
-    ) -> Result<Got, StoreError> {
+        transfer: &StoreTransfer<'_>,
+    ) -> Result<GotObject, StoreError> {
         let from = self.open(key, longest, transfer)?;
         let kept = |to: &File, error| StoreError::Destination {
             key: key.clone(),
@@ -231,7 +240,7 @@ impl Backend for FolderBackend {
             }
             // Two plain files: the kernel copies, or shares the blocks where it can.
             match io::copy(&mut (&from).take(COPIED_AT_ONCE), to) {
-                Ok(0) => return Ok(Got { bytes, is_pieced: false }),
+                Ok(0) => return Ok(GotObject { bytes, is_pieced: false }),
                 Ok(count) => bytes += count,
                 Err(error) if is_of_destination(&error) => return Err(kept(to, error)),
                 Err(error) => return Err(self.failed("read", key, naming_file(&from, error))),
@@ -241,10 +250,10 @@ impl Backend for FolderBackend {
 
     fn get_range(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         range: Range<u64>,
         to: &mut dyn Write,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<u64, StoreError> {
         if range.is_empty() {
             return Ok(0);
@@ -268,9 +277,9 @@ impl Backend for FolderBackend {
         if left > 0 { Err(StoreError::Interrupted) } else { Ok(range.end - range.start) }
     }
 
-    fn head(&self, key: &Key, _: &Transfer<'_>) -> Result<Head, StoreError> {
+    fn head(&self, key: &ObjectKey, _: &StoreTransfer<'_>) -> Result<ObjectHead, StoreError> {
         match object(&self.folder, key) {
-            Ok((_, size)) => Ok(Head { size: Some(size) }),
+            Ok((_, size)) => Ok(ObjectHead { size: Some(size) }),
             Err(error) if is_absent(&error) || is_link(&error) => Err(self.not_found(key)),
             Err(error) => Err(self.failed("look for", key, error)),
         }
@@ -278,10 +287,10 @@ impl Backend for FolderBackend {
 
     fn put_described(
         &self,
-        key: &Key,
-        content: Content<'_>,
+        key: &ObjectKey,
+        content: ObjectContent<'_>,
         _: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
         if self.has_name(key)? {
             return Ok(Put::WasThere);
@@ -292,10 +301,10 @@ impl Backend for FolderBackend {
 
     fn replace(
         &self,
-        key: &Key,
-        content: Content<'_>,
+        key: &ObjectKey,
+        content: ObjectContent<'_>,
         _: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<(), StoreError> {
         self.has_name(key)?;
         self.write(key, content, transfer, AtomicFile::commit)
@@ -303,30 +312,30 @@ impl Backend for FolderBackend {
 
     fn copy(
         &self,
-        from: &Key,
-        to: &Key,
+        from: &ObjectKey,
+        to: &ObjectKey,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<(), StoreError> {
         let (file, length) = self.opened(from, transfer)?;
-        self.replace(to, Content::File(&path_of(&file), length), about, transfer)
+        self.replace(to, ObjectContent::File(&path_of(&file), length), about, transfer)
     }
 
     fn copy_new(
         &self,
-        from: &Key,
-        to: &Key,
+        from: &ObjectKey,
+        to: &ObjectKey,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
         let (file, length) = self.opened(from, transfer)?;
-        self.put_described(to, Content::File(&path_of(&file), length), about, transfer)
+        self.put_described(to, ObjectContent::File(&path_of(&file), length), about, transfer)
     }
 
     fn list(
         &self,
-        below: Option<&Key>,
-        transfer: &Transfer<'_>,
+        below: Option<&ObjectKey>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Vec<Listed>, StoreError> {
         let prefix = below.map_or_else(String::new, |key| format!("{key}/"));
         let mut found = Vec::new();
@@ -338,7 +347,7 @@ impl Backend for FolderBackend {
         Ok(found)
     }
 
-    fn delete(&self, key: &Key, _: &Transfer<'_>) -> Result<bool, StoreError> {
+    fn delete(&self, key: &ObjectKey, _: &StoreTransfer<'_>) -> Result<bool, StoreError> {
         let failed = |error| self.failed("remove", key, error);
         let parent = match parent(&self.folder, key, false) {
             Err(error) if is_absent(&error) => return Ok(false),
@@ -360,48 +369,4 @@ impl Backend for FolderBackend {
             }
         }
     }
-}
-
-/// Path of an open file: between two plain files the kernel copies, or shares the blocks where it can.
-fn path_of(file: &File) -> PathBuf {
-    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
-}
-
-/// Copies content of exactly the announced length.
-fn write_content(
-    file: &mut AtomicFile,
-    key: &Key,
-    content: Content<'_>,
-    transfer: &Transfer<'_>,
-    failed: &dyn Fn(io::Error) -> StoreError,
-) -> Result<(), StoreError> {
-    let unreadable = |error| StoreError::Content { key: key.clone(), error };
-    let (path, length) = match content {
-        Content::Bytes(bytes) => return file.write_all(bytes).map_err(failed),
-        Content::File(path, length) => (path, length),
-    };
-    let from = open_regular(path).map_err(unreadable)?.into_file();
-    let (mut from, mut done) = (from.take(length), 0);
-    while done < length {
-        if transfer.observer.is_interrupted() {
-            return Err(StoreError::Interrupted);
-        }
-        match io::copy(&mut from.by_ref().take(COPIED_AT_ONCE), file.file()) {
-            Ok(0) => {
-                let text = format!("it ends after {done} of {length} bytes");
-                return Err(unreadable(io::Error::new(io::ErrorKind::UnexpectedEof, text)));
-            }
-            Ok(count) => done += count,
-            Err(error) if is_of_destination(&error) => {
-                return Err(failed(naming_file(file.file(), error)));
-            }
-            Err(error) => return Err(unreadable(error)),
-        }
-    }
-    Ok(())
-}
-
-/// True if an error of a copy can only come from the file that is written.
-fn is_of_destination(error: &io::Error) -> bool {
-    cannot_be_written(error) || error.kind() == io::ErrorKind::FileTooLarge
 }

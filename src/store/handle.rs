@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::backend::{Backend, Transfer};
+use super::backend::{Backend, StoreTransfer};
 #[cfg(feature = "builder")]
 use super::cloud::{CloudAddress, CloudBackend, CloudKind, CloudSettings};
 use super::failure::FailureKind;
@@ -236,7 +236,7 @@ impl Store {
     pub fn item<T, E: Error + 'static>(
         &self,
         role: &str,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
         kind: impl Fn(&E) -> Option<FailureKind>,
         requests: impl FnOnce(&dyn Backend) -> Result<T, E>,
     ) -> Result<Option<T>, E> {

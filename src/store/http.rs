@@ -4,9 +4,11 @@ use std::fs::File;
 use std::io::Write;
 use std::ops::Range;
 
-use super::backend::{About, Backend, Content, Got, Head, Listed, Put, Transfer};
+use super::backend::{
+    About, Backend, GotObject, Listed, ObjectContent, ObjectHead, Put, StoreTransfer,
+};
 use super::error::StoreError;
-use super::key::Key;
+use super::key::ObjectKey;
 use crate::base::http::{HttpClient, HttpError, redact};
 
 /// Store below a URL, `<url>/<key>`. Attempts, waits and resumption are those of the client.
@@ -23,11 +25,11 @@ impl HttpBackend {
         Self { url: url.trim_end_matches('/').to_owned(), http }
     }
 
-    fn url_of(&self, key: &Key) -> String {
+    fn url_of(&self, key: &ObjectKey) -> String {
         format!("{}/{key}", self.url)
     }
 
-    fn error(&self, key: &Key, error: HttpError) -> StoreError {
+    fn error(&self, key: &ObjectKey, error: HttpError) -> StoreError {
         match error {
             error if error.is_not_found() => {
                 StoreError::NotFound { store: self.name(), key: key.clone() }
@@ -55,15 +57,15 @@ impl Backend for HttpBackend {
 
     fn get_within(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         longest: u64,
         to: &mut File,
-        transfer: &Transfer<'_>,
-    ) -> Result<Got, StoreError> {
-        let Transfer { subject, observer } = transfer;
+        transfer: &StoreTransfer<'_>,
+    ) -> Result<GotObject, StoreError> {
+        let StoreTransfer { subject, observer } = transfer;
         self.http
             .download_within(&self.url_of(key), subject, longest, to, *observer)
-            .map(|done| Got { bytes: done.bytes, is_pieced: done.resumed })
+            .map(|done| GotObject { bytes: done.bytes, is_pieced: done.resumed })
             .map_err(|error| match error {
                 HttpError::TooLarge { limit, .. } if limit == longest => {
                     StoreError::TooLarge { store: self.name(), key: key.clone(), longest }
@@ -74,38 +76,46 @@ impl Backend for HttpBackend {
 
     fn get_range(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         range: Range<u64>,
         to: &mut dyn Write,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<u64, StoreError> {
-        let Transfer { subject, observer } = transfer;
+        let StoreTransfer { subject, observer } = transfer;
         self.http
             .part(&self.url_of(key), subject, range, to, *observer)
             .map_err(|error| self.error(key, error))
     }
 
-    fn head(&self, key: &Key, transfer: &Transfer<'_>) -> Result<Head, StoreError> {
-        let Transfer { subject, observer } = transfer;
+    fn head(
+        &self,
+        key: &ObjectKey,
+        transfer: &StoreTransfer<'_>,
+    ) -> Result<ObjectHead, StoreError> {
+        let StoreTransfer { subject, observer } = transfer;
         let size = self.http.size(&self.url_of(key), subject, *observer);
-        size.map(|size| Head { size }).map_err(|error| self.error(key, error))
+        size.map(|size| ObjectHead { size }).map_err(|error| self.error(key, error))
     }
 
     fn put_described(
         &self,
-        _: &Key,
-        _: Content<'_>,
+        _: &ObjectKey,
+        _: ObjectContent<'_>,
         _: &About<'_>,
-        _: &Transfer<'_>,
+        _: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
         Err(self.unsupported("take a file"))
     }
 
-    fn list(&self, _: Option<&Key>, _: &Transfer<'_>) -> Result<Vec<Listed>, StoreError> {
+    fn list(
+        &self,
+        _: Option<&ObjectKey>,
+        _: &StoreTransfer<'_>,
+    ) -> Result<Vec<Listed>, StoreError> {
         Err(self.unsupported("list its files"))
     }
 
-    fn delete(&self, _: &Key, _: &Transfer<'_>) -> Result<bool, StoreError> {
+    fn delete(&self, _: &ObjectKey, _: &StoreTransfer<'_>) -> Result<bool, StoreError> {
         Err(self.unsupported("remove a file"))
     }
 }

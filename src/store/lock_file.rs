@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::key::Key;
+use super::key::ObjectKey;
 use crate::base::digest::Sha256Sum;
 
 /// Name of the lock file in a mirror.
@@ -30,7 +30,7 @@ pub const LONGEST_LOCK: u64 = 256 << 20;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LockFile {
     /// The files by their names; the lock file itself is not among them.
-    pub files: BTreeMap<Key, LockedFile>,
+    pub files: BTreeMap<ObjectKey, LockedFile>,
 }
 
 /// A file as a lock file describes it.
@@ -62,9 +62,9 @@ pub enum LockFileError {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Document {
+struct LockFileDocument {
     version: u32,
-    files: BTreeMap<Key, LockedFile>,
+    files: BTreeMap<ObjectKey, LockedFile>,
 }
 
 #[derive(Deserialize)]
@@ -79,13 +79,14 @@ impl LockFile {
         if version != VERSION {
             return Err(LockFileError::Version(version));
         }
-        let document: Document = serde_json::from_slice(text).map_err(LockFileError::Form)?;
+        let document: LockFileDocument =
+            serde_json::from_slice(text).map_err(LockFileError::Form)?;
         Ok(Self { files: document.files })
     }
 
     /// Writes the text of the lock file.
     pub fn to_text(&self) -> Vec<u8> {
-        let document = Document { version: VERSION, files: self.files.clone() };
+        let document = LockFileDocument { version: VERSION, files: self.files.clone() };
         let mut text =
             serde_json::to_vec_pretty(&document).expect("texts and numbers can be written as JSON");
         text.push(b'\n');
@@ -93,7 +94,7 @@ impl LockFile {
     }
 
     /// Name of the lock file as a key.
-    pub fn key() -> Key {
+    pub fn key() -> ObjectKey {
         LOCK_FILE.parse().expect("the name of the lock file is a valid key")
     }
 }

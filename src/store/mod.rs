@@ -47,14 +47,16 @@ mod tar;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use backend::{About, Backend, Content, Got, Head, Listed, NO_CACHE, Put, Transfer};
+pub use backend::{
+    About, Backend, GotObject, Listed, NO_CACHE, ObjectContent, ObjectHead, Put, StoreTransfer,
+};
 pub use error::StoreError;
 pub use failure::FailureKind;
 pub use folder::FolderBackend;
 pub use handle::{Store, StoreAccess, StoreUrlError, is_tar_name};
 pub use hinted::HintedError;
 pub use http::HttpBackend;
-pub use key::{Key, KeyError};
+pub use key::{ObjectKey, ObjectKeyError};
 pub use lock_file::{LOCK_FILE, LONGEST_LOCK, LockFile, LockFileError, LockedFile};
 pub use prefix::PrefixBackend;
 pub use reach::{Consequence, Reach};

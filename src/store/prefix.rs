@@ -5,25 +5,27 @@ use std::io::Write;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::backend::{About, Backend, Content, Got, Head, Listed, Put, Transfer};
+use super::backend::{
+    About, Backend, GotObject, Listed, ObjectContent, ObjectHead, Put, StoreTransfer,
+};
 use super::error::StoreError;
-use super::key::Key;
+use super::key::ObjectKey;
 
 /// Store of the objects `<prefix>/<key>` of another one.
 #[derive(Debug)]
 pub struct PrefixBackend {
     inner: Arc<dyn Backend>,
-    prefix: Key,
+    prefix: ObjectKey,
 }
 
 impl PrefixBackend {
     /// Creates the store; `prefix` is a folder of `inner`.
-    pub fn new(inner: Arc<dyn Backend>, prefix: Key) -> Self {
+    pub fn new(inner: Arc<dyn Backend>, prefix: ObjectKey) -> Self {
         Self { inner, prefix }
     }
 
     /// Name of an object in the other store.
-    fn outer(&self, key: &Key) -> Result<Key, StoreError> {
+    fn outer(&self, key: &ObjectKey) -> Result<ObjectKey, StoreError> {
         // Too long at the most.
         format!("{}/{key}", self.prefix)
             .parse()
@@ -42,72 +44,76 @@ impl Backend for PrefixBackend {
 
     fn get_within(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         longest: u64,
         to: &mut File,
-        transfer: &Transfer<'_>,
-    ) -> Result<Got, StoreError> {
+        transfer: &StoreTransfer<'_>,
+    ) -> Result<GotObject, StoreError> {
         self.inner.get_within(&self.outer(key)?, longest, to, transfer)
     }
 
     fn get_range(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         range: Range<u64>,
         to: &mut dyn Write,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<u64, StoreError> {
         self.inner.get_range(&self.outer(key)?, range, to, transfer)
     }
 
-    fn head(&self, key: &Key, transfer: &Transfer<'_>) -> Result<Head, StoreError> {
+    fn head(
+        &self,
+        key: &ObjectKey,
+        transfer: &StoreTransfer<'_>,
+    ) -> Result<ObjectHead, StoreError> {
         self.inner.head(&self.outer(key)?, transfer)
     }
 
     fn put_described(
         &self,
-        key: &Key,
-        content: Content<'_>,
+        key: &ObjectKey,
+        content: ObjectContent<'_>,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
         self.inner.put_described(&self.outer(key)?, content, about, transfer)
     }
 
     fn replace(
         &self,
-        key: &Key,
-        content: Content<'_>,
+        key: &ObjectKey,
+        content: ObjectContent<'_>,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<(), StoreError> {
         self.inner.replace(&self.outer(key)?, content, about, transfer)
     }
 
     fn copy(
         &self,
-        from: &Key,
-        to: &Key,
+        from: &ObjectKey,
+        to: &ObjectKey,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<(), StoreError> {
         self.inner.copy(&self.outer(from)?, &self.outer(to)?, about, transfer)
     }
 
     fn copy_new(
         &self,
-        from: &Key,
-        to: &Key,
+        from: &ObjectKey,
+        to: &ObjectKey,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
         self.inner.copy_new(&self.outer(from)?, &self.outer(to)?, about, transfer)
     }
 
     fn list(
         &self,
-        below: Option<&Key>,
-        transfer: &Transfer<'_>,
+        below: Option<&ObjectKey>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Vec<Listed>, StoreError> {
         let below = match below {
             None => self.prefix.clone(),
@@ -121,7 +127,7 @@ impl Backend for PrefixBackend {
         Ok(self.inner.list(Some(&below), transfer)?.into_iter().filter_map(own).collect())
     }
 
-    fn delete(&self, key: &Key, transfer: &Transfer<'_>) -> Result<bool, StoreError> {
+    fn delete(&self, key: &ObjectKey, transfer: &StoreTransfer<'_>) -> Result<bool, StoreError> {
         self.inner.delete(&self.outer(key)?, transfer)
     }
 }

@@ -24,11 +24,13 @@ use std::sync::OnceLock;
 
 use tar::{Archive, EntryType, PaxExtensions};
 
-use super::backend::{About, Backend, Content, Got, Head, Listed, Put, Transfer};
+use super::backend::{
+    About, Backend, GotObject, Listed, ObjectContent, ObjectHead, Put, StoreTransfer,
+};
 use super::error::StoreError;
-use super::key::Key;
+use super::key::ObjectKey;
 use crate::base::atomic::naming_file;
-use crate::base::regular::open_regular;
+use crate::base::regular::open_measured;
 
 /// Number of bytes copied between two checks for an interruption.
 const COPIED_AT_ONCE: usize = 256 << 10;
@@ -41,17 +43,17 @@ const MOST_MEMBERS: usize = 4_000_000;
 #[derive(Debug)]
 pub struct TarBackend {
     path: PathBuf,
-    index: OnceLock<Result<Index, Fault>>,
+    index: OnceLock<Result<MemberIndex, ArchiveFault>>,
 }
 
 /// Cause for which an archive is not used.
 #[derive(Debug, Clone)]
-struct Fault {
+struct ArchiveFault {
     kind: io::ErrorKind,
     message: String,
 }
 
-impl From<io::Error> for Fault {
+impl From<io::Error> for ArchiveFault {
     fn from(error: io::Error) -> Self {
         Self { kind: error.kind(), message: error.to_string() }
     }
@@ -59,13 +61,13 @@ impl From<io::Error> for Fault {
 
 /// Places of the members.
 #[derive(Debug)]
-struct Index {
+struct MemberIndex {
     file: File,
-    members: BTreeMap<Key, Member>,
+    members: BTreeMap<ObjectKey, MemberPlace>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Member {
+struct MemberPlace {
     offset: u64,
     size: u64,
 }
@@ -76,15 +78,15 @@ impl TarBackend {
         Self { path, index: OnceLock::new() }
     }
 
-    fn index(&self, key: &dyn ToString) -> Result<&Index, StoreError> {
-        let index = self.index.get_or_init(|| Index::read(&self.path));
+    fn index(&self, key: &dyn ToString) -> Result<&MemberIndex, StoreError> {
+        let index = self.index.get_or_init(|| MemberIndex::read(&self.path));
         index.as_ref().map_err(|fault| {
             let error = io::Error::new(fault.kind, fault.message.clone());
             self.failed("read", key, error)
         })
     }
 
-    fn member(&self, key: &Key) -> Result<(&File, Member), StoreError> {
+    fn member(&self, key: &ObjectKey) -> Result<(&File, MemberPlace), StoreError> {
         let index = self.index(key)?;
         let not_found = || StoreError::NotFound { store: self.name(), key: key.clone() };
         let member = index.members.get(key).ok_or_else(not_found)?;
@@ -103,10 +105,10 @@ impl TarBackend {
     /// Copies a part of an uncompressed member.
     fn copy(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         range: Range<u64>,
         to: &mut dyn Write,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
         kept: &dyn Fn(io::Error) -> StoreError,
     ) -> Result<u64, StoreError> {
         let (file, member) = self.member(key)?;
@@ -128,14 +130,14 @@ impl TarBackend {
     }
 }
 
-impl Index {
-    fn read(path: &Path) -> Result<Self, Fault> {
-        let file = open_regular(path)?.into_file();
-        let length = file.metadata()?.len();
+impl MemberIndex {
+    fn read(path: &Path) -> Result<Self, ArchiveFault> {
+        let (file, length) = open_measured(path)?;
+        let file = file.into_file();
         let mut archive = Archive::new(&file);
         let mut members = BTreeMap::new();
         let mut next = Extension::default();
-        let refuse = |what: &str, problem: &str| Fault {
+        let refuse = |what: &str, problem: &str| ArchiveFault {
             kind: io::ErrorKind::InvalidData,
             message: format!("the archive is not used: {what} {problem}"),
         };
@@ -167,7 +169,7 @@ impl Index {
             let plain = plain.strip_suffix(b"/").unwrap_or(plain);
             let key = || {
                 let text = std::str::from_utf8(plain).ok()?;
-                text.parse::<Key>().ok()
+                text.parse::<ObjectKey>().ok()
             };
             match kind {
                 EntryType::Directory if plain.is_empty() || plain == b"." || key().is_some() => {}
@@ -180,7 +182,7 @@ impl Index {
                     if offset.checked_add(size).is_none_or(|end| end > length) {
                         return Err(refuse(&shown, "is cut short"));
                     }
-                    if members.insert(key, Member { offset, size }).is_some() {
+                    if members.insert(key, MemberPlace { offset, size }).is_some() {
                         return Err(refuse(&shown, "is in it twice"));
                     }
                 }
@@ -259,11 +261,11 @@ impl Backend for TarBackend {
 
     fn get_within(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         longest: u64,
         to: &mut File,
-        transfer: &Transfer<'_>,
-    ) -> Result<Got, StoreError> {
+        transfer: &StoreTransfer<'_>,
+    ) -> Result<GotObject, StoreError> {
         let (_, member) = self.member(key)?;
         if member.size > longest {
             return Err(StoreError::TooLarge { store: self.name(), key: key.clone(), longest });
@@ -278,42 +280,47 @@ impl Backend for TarBackend {
         };
         to.set_len(0).and_then(|()| to.rewind()).map_err(kept)?;
         let bytes = self.copy(key, 0..member.size, to, transfer, &kept)?;
-        Ok(Got { bytes, is_pieced: false })
+        Ok(GotObject { bytes, is_pieced: false })
     }
 
     fn get_range(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         range: Range<u64>,
         to: &mut dyn Write,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<u64, StoreError> {
         let kept = |error| StoreError::Destination { key: key.clone(), error };
         self.copy(key, range, to, transfer, &kept)
     }
 
-    fn head(&self, key: &Key, _: &Transfer<'_>) -> Result<Head, StoreError> {
-        self.member(key).map(|(_, member)| Head { size: Some(member.size) })
+    fn head(&self, key: &ObjectKey, _: &StoreTransfer<'_>) -> Result<ObjectHead, StoreError> {
+        self.member(key).map(|(_, member)| ObjectHead { size: Some(member.size) })
     }
 
     fn put_described(
         &self,
-        _: &Key,
-        _: Content<'_>,
+        _: &ObjectKey,
+        _: ObjectContent<'_>,
         _: &About<'_>,
-        _: &Transfer<'_>,
+        _: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
         Err(self.unsupported("take a file"))
     }
 
-    fn list(&self, below: Option<&Key>, _: &Transfer<'_>) -> Result<Vec<Listed>, StoreError> {
-        let index = self.index(&below.map_or_else(|| "its members".to_owned(), Key::to_string))?;
+    fn list(
+        &self,
+        below: Option<&ObjectKey>,
+        _: &StoreTransfer<'_>,
+    ) -> Result<Vec<Listed>, StoreError> {
+        let index =
+            self.index(&below.map_or_else(|| "its members".to_owned(), ObjectKey::to_string))?;
         let members = index.members.iter();
         let members = members.filter(|(key, _)| below.is_none_or(|folder| key.is_below(folder)));
         Ok(members.map(|(key, member)| Listed { key: key.clone(), size: member.size }).collect())
     }
 
-    fn delete(&self, _: &Key, _: &Transfer<'_>) -> Result<bool, StoreError> {
+    fn delete(&self, _: &ObjectKey, _: &StoreTransfer<'_>) -> Result<bool, StoreError> {
         Err(self.unsupported("remove a file"))
     }
 }

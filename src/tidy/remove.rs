@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use super::search::{Needs, Search};
+use super::search::{Needs, TidySearch};
 use super::{Cleaned, UnusedItem};
 use crate::base::atomic::Unswept;
 use crate::base::confinement;
@@ -51,9 +51,9 @@ pub fn clean(
     dry_run: bool,
     observer: &dyn Observer,
 ) -> Result<Cleaned, TidyError> {
-    // What takes time, such as fetching an image, does not keep builds from beginning.
+    // Once before the lock: fetching an image takes time, and would keep builds from beginning.
     Needs::of(project, observer)?;
-    // No run begins meanwhile.
+    // While this lock is held, no run begins.
     let waiting = || {
         let message = "waiting for a collection, or for a build that begins".to_owned();
         observer.event(Event::Note { message });
@@ -66,7 +66,8 @@ pub fn clean(
     // While the lock was waited for, a build may have ended, or the tree changed.
     let project = &project.reread(observer)?;
     let (needs, unknown) = Needs::of(project, observer)?;
-    let mut search = Search { project, needs: &needs, found: Vec::new(), meter: Meter::default() };
+    let mut search =
+        TidySearch { project, needs: &needs, found: Vec::new(), meter: Meter::default() };
     search.run().map_err(TidyError::Io)?;
     let mut cleaned = Cleaned { unknown, ..Cleaned::default() };
     let mut unswept = Unswept::default();

@@ -102,7 +102,7 @@ fn file_name(request: &SourceRequest) -> String {
     }
 }
 
-pub(super) struct Search<'s> {
+pub(super) struct TidySearch<'s> {
     pub(super) project: &'s Project,
     pub(super) needs: &'s Needs,
     pub(super) found: Vec<UnusedItem>,
@@ -110,7 +110,7 @@ pub(super) struct Search<'s> {
 }
 
 /// Entry of a folder; symlinks are not followed.
-struct Entry {
+struct TidyEntry {
     path: PathBuf,
     name: String,
     is_folder: bool,
@@ -118,7 +118,7 @@ struct Entry {
 }
 
 /// Entries with names that are UTF-8, as all names of ours are; none of a folder that is a symlink.
-fn entries(folder: &Path) -> io::Result<Vec<Entry>> {
+fn entries(folder: &Path) -> io::Result<Vec<TidyEntry>> {
     match fs_err::symlink_metadata(folder) {
         Ok(data) if data.is_dir() => {}
         Ok(_) => return Ok(Vec::new()),
@@ -134,13 +134,13 @@ fn entries(folder: &Path) -> io::Result<Vec<Entry>> {
             continue;
         }
         let (is_folder, is_file) = (kind.is_dir(), kind.is_file());
-        found.push(Entry { path: entry.path(), name, is_folder, is_file });
+        found.push(TidyEntry { path: entry.path(), name, is_folder, is_file });
     }
     found.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(found)
 }
 
-impl Search<'_> {
+impl TidySearch<'_> {
     pub(super) fn run(&mut self) -> io::Result<()> {
         let root = self.project.cache.root().to_owned();
         for folder in entries(&root.join("packages"))?.iter().filter(|entry| entry.is_folder) {
@@ -193,9 +193,10 @@ impl Search<'_> {
 
     /// Searches downloads that no package names. A folder contains downloads if this home has its
     /// lock, which stays after a fetch, and if its only entries are files and a git repository.
-    fn source(&mut self, folder: &Entry) -> io::Result<()> {
+    fn source(&mut self, folder: &TidyEntry) -> io::Result<()> {
         let inside = entries(&folder.path)?;
-        let is_ours = |entry: &Entry| entry.is_file || entry.is_folder && entry.name == REPOSITORY;
+        let is_ours =
+            |entry: &TidyEntry| entry.is_file || entry.is_folder && entry.name == REPOSITORY;
         let locks = &self.project.fetch_options().locks;
         let lock = folder_lock(locks, &folder.path);
         if !is_file(&lock) || !inside.iter().all(is_ours) {

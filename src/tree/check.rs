@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::walk::{Walk, absent_package, arrows};
-use super::{Folder, Package, PackageKey, PackageTree, TreeError, position};
+use super::walk::{RequirementWalk, absent_package, arrows};
+use super::{Package, PackageFolder, PackageKey, PackageTree, TreeError, position};
 use crate::graph;
 use crate::package::{PackageName, Problem, Report, Variant};
 
@@ -28,7 +28,7 @@ impl PackageTree {
 
     /// Returns the packages with a fault in their folder or in one of their variants.
     pub fn faulty_names(&self) -> BTreeSet<PackageName> {
-        let is_faulty = |folder: &Folder| {
+        let is_faulty = |folder: &PackageFolder| {
             !folder.problems.is_empty() || folder.variants.values().any(Result::is_err)
         };
         let faulty = self.folders.iter().filter(|(_, folder)| is_faulty(folder));
@@ -45,7 +45,7 @@ impl PackageTree {
 
     /// Returns all faults of packages and of what they require, each once.
     pub fn faults_of(&self, keys: &BTreeSet<PackageKey>) -> Vec<Report> {
-        let mut walk = Walk::new(self, None);
+        let mut walk = RequirementWalk::new(self, None);
         for key in keys {
             walk.enqueue(key.clone(), None);
         }
@@ -188,7 +188,7 @@ impl PackageTree {
     }
 }
 
-fn keys_of(name: &PackageName, folder: &Folder) -> impl Iterator<Item = PackageKey> {
+fn keys_of(name: &PackageName, folder: &PackageFolder) -> impl Iterator<Item = PackageKey> {
     let name = name.clone();
     let key = move |variant: &Variant| PackageKey { name: name.clone(), variant: variant.clone() };
     folder.variants.keys().map(key)

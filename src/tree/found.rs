@@ -5,28 +5,28 @@ use std::path::{Path, PathBuf};
 
 use fs_err::DirEntry;
 
-use super::Folder;
+use super::PackageFolder;
 use super::read::{BUILD_INFO, CACHE, files_of_kind, package_name, stays_in};
 use crate::package::{PackageName, Problem, Report};
 
 /// Result of reading an entry of a packages directory.
-pub(super) enum Found {
+pub(super) enum FoundFolder {
     /// The entry has to do with no package.
     Nothing,
     /// Folder of a package, or one with a builder image alone.
-    Package { name: PackageName, folder: Option<Folder>, docker: Option<PathBuf> },
+    Package { name: PackageName, folder: Option<PackageFolder>, docker: Option<PathBuf> },
     /// Folder that looks like a package, with an invalid name.
     Misnamed(Report),
     /// The cache, with files of a package in it.
     PackageCalledCache(Report),
 }
 
-impl Found {
+impl FoundFolder {
     /// Reads an entry, unless a nearer directory has a package of that name.
     pub(super) fn read(
         root: &Path,
         entry: &DirEntry,
-        nearer: &BTreeMap<PackageName, Folder>,
+        nearer: &BTreeMap<PackageName, PackageFolder>,
     ) -> Self {
         let file_name = entry.file_name();
         if file_name.as_encoded_bytes().starts_with(b".") {
@@ -65,7 +65,8 @@ impl Found {
                 let has_docker = is_there && docker.is_dir() && stays.is_ok();
                 let has_files = files.as_ref().map_or(true, |files| !files.is_empty());
                 let folder = has_files.then(|| {
-                    let mut folder = Folder::read(&name, base, path.clone(), has_docker, files);
+                    let mut folder =
+                        PackageFolder::read(&name, base, path.clone(), has_docker, files);
                     folder.problems.extend(stays.err());
                     folder
                 });

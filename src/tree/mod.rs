@@ -61,7 +61,7 @@ pub fn has_buildinfo(folder: &Path) -> bool {
 #[derive(Debug, Clone)]
 pub struct PackageTree {
     root: PathBuf,
-    folders: BTreeMap<PackageName, Folder>,
+    folders: BTreeMap<PackageName, PackageFolder>,
     /// Folders that look like packages, with invalid names.
     misnamed_folders: Vec<Report>,
     trees: BTreeMap<Variant, Result<TreeFile, Report>>,
@@ -107,7 +107,7 @@ impl Package {
 
 /// Folder of a package, with its variants, each valid or faulty on its own.
 #[derive(Debug, Clone)]
-struct Folder {
+struct PackageFolder {
     path: PathBuf,
     /// Problems of the folder itself, and thereby of all variants.
     problems: Vec<Report>,
@@ -186,7 +186,7 @@ impl PackageTree {
             let package =
                 Package { key: key.clone(), folder, info, has_extra: false, warnings, text };
             let variants = BTreeMap::from([(Variant::DEFAULT, Ok(package))]);
-            let folder = Folder { path: PathBuf::new(), problems: Vec::new(), variants };
+            let folder = PackageFolder { path: PathBuf::new(), problems: Vec::new(), variants };
             folders.insert(key.name, folder);
         }
         let info = TreeInfo::default();

@@ -6,8 +6,8 @@ use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use super::docker::latest_image;
-use super::found::Found;
-use super::{Folder, Package, PackageKey, PackageTree, TreeError, TreeFile, position};
+use super::found::FoundFolder;
+use super::{Package, PackageFolder, PackageKey, PackageTree, TreeError, TreeFile, position};
 use crate::base::{confinement, parallel};
 use crate::package::{
     BuildInfo, NameError, PackageName, Problem, Report, TreeInfo, Variant, VariantError,
@@ -55,18 +55,19 @@ impl PackageTree {
         let entries = fs_err::read_dir(root).and_then(Iterator::collect::<Result<Vec<_>, _>>);
         let entries = entries.map_err(TreeError::Unreadable)?;
         // Mostly waiting for system calls, each of which is short.
-        let found = parallel::each_short(&entries, |entry| Found::read(root, entry, &self.folders));
+        let found =
+            parallel::each_short(&entries, |entry| FoundFolder::read(root, entry, &self.folders));
         for found in found {
             match found {
-                Found::Nothing => {}
-                Found::Package { name, folder, docker } => {
+                FoundFolder::Nothing => {}
+                FoundFolder::Package { name, folder, docker } => {
                     if let Some(docker) = docker {
                         self.docker_folders.entry(name.clone()).or_insert(docker);
                     }
                     self.folders.extend(folder.map(|folder| (name, folder)));
                 }
-                Found::Misnamed(report) => self.misnamed_folders.push(report),
-                Found::PackageCalledCache(report) => self.warnings.push(report),
+                FoundFolder::Misnamed(report) => self.misnamed_folders.push(report),
+                FoundFolder::PackageCalledCache(report) => self.warnings.push(report),
             }
         }
         self.misnamed_folders.sort_by(|a, b| a.path().cmp(b.path()));
@@ -127,7 +128,7 @@ impl TreeFile {
     }
 }
 
-impl Folder {
+impl PackageFolder {
     pub(super) fn read(
         name: &PackageName,
         base: &Path,
@@ -182,7 +183,8 @@ impl Package {
         let has_extra = match fs_err::symlink_metadata(&extra) {
             Ok(found) if found.is_symlink() => {
                 if !extra.exists() {
-                    let problem = Problem::whole("extra is a link that leads nowhere");
+                    let problem =
+                        Problem::whole("extra is a symlink to something that does not exist");
                     return Err(vec![report(problem)]);
                 }
                 stays_in(base, &extra).map_err(|report| vec![report])?;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::walk::{Walk, absent_package};
+use super::walk::{RequirementWalk, absent_package};
 use super::{PackageKey, PackageTree, TreeError, TreeFile, position};
 use crate::graph;
 use crate::package::{PackageName, Problem, Report, Variant};
 
-/// A tree variant: its packages, all there and fitting together.
+/// Packages of a tree variant, all present and compatible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeSet {
     /// Variant of the tree.
@@ -54,7 +54,7 @@ impl PackageTree {
                 return Err(TreeError::NoSuchTree { wanted, root, known });
             }
         };
-        let mut walk = Walk::new(self, Some(file));
+        let mut walk = RequirementWalk::new(self, Some(file));
         if let Some(names) = &file.info.core_package_list {
             for name in names {
                 walk.seed(name, Some("core_package_list"));
@@ -107,7 +107,7 @@ impl PackageTree {
 
     /// Resolves packages with all their requirements, independent of the trees.
     pub fn resolve_packages(&self, wanted: &[PackageKey]) -> Result<BuildSet, TreeError> {
-        let mut walk = Walk::new(self, None);
+        let mut walk = RequirementWalk::new(self, None);
         for key in wanted {
             walk.enqueue(key.clone(), None);
         }
@@ -137,6 +137,7 @@ impl PackageTree {
         graph::closure(self.requires(key), |key| self.requires(key))
     }
 
+    /// Lists questionable but accepted contents of a tree's description.
     pub(super) fn odd_tree(&self, file: &TreeFile, packages: &[PackageKey]) -> Vec<Report> {
         let unknown = file.info.variants.keys().filter(|name| !self.folders.contains_key(name));
         let mut warnings: Vec<Report> = unknown

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::TreeError;
 use super::read::read_text;
-use crate::package::json::Node;
-use crate::package::{Problem, Source, SourceSpec};
+use crate::package::json::JsonNode;
+use crate::package::{PackageSource, Problem, SourceSpec};
 
 /// An upstream, as an `upstream.json` declares it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Upstream {
     /// The file.
     pub path: PathBuf,
     /// Source; relative paths start at the packages directory of the file.
-    pub source: Source,
+    pub source: PackageSource,
 }
 
 /// Reads the `upstream.json` of a packages directory, if present.
@@ -32,12 +32,12 @@ pub fn read_upstream(packages: &Path) -> Result<Option<Upstream>, TreeError> {
 }
 
 /// Reads the text of an `upstream.json`.
-pub(crate) fn parse_upstream(text: &str) -> Result<Source, Problem> {
+pub(crate) fn parse_upstream(text: &str) -> Result<PackageSource, Problem> {
     if text.trim().is_empty() {
         return Err(Problem::whole("the file is empty, and an upstream is a source")
             .hint("write a source, such as {\"kind\": \"git\", …}, or remove the file"));
     }
-    Source::from_json(&Node::parse(text)?)
+    PackageSource::from_json(&JsonNode::parse(text)?)
 }
 
 /// The upstreams from a tree upwards, which must come to an end.
@@ -58,7 +58,7 @@ impl UpstreamChain {
     }
 }
 
-fn identity(packages: &Path, source: &Source) -> String {
+fn identity(packages: &Path, source: &PackageSource) -> String {
     match &source.spec {
         SourceSpec::Git { url, commit, .. } => format!("git {url} at {commit}"),
         SourceSpec::GitLocal { rel_path } => {

@@ -13,7 +13,7 @@ pub(super) fn arrows(chain: &[PackageKey]) -> String {
 }
 
 /// Breadth-first walk over requirements, which collects all problems.
-pub(super) struct Walk<'a> {
+pub(super) struct RequirementWalk<'a> {
     tree: &'a PackageTree,
     file: Option<&'a TreeFile>,
     /// Reached packages, each with the package from which it was reached first.
@@ -22,7 +22,7 @@ pub(super) struct Walk<'a> {
     pub(super) problems: Vec<Report>,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> RequirementWalk<'a> {
     pub(super) fn new(tree: &'a PackageTree, file: Option<&'a TreeFile>) -> Self {
         let (reached, queue) = (BTreeMap::new(), VecDeque::new());
         Self { tree, file, reached, queue, problems: Vec::new() }

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mkpanda::archive::{Limits, unpack_plain, unpack_source_archive};
+use mkpanda::archive::{ArchiveLimits, unpack_plain, unpack_source_archive};
 use mkpanda::dockerfile::Dockerfile;
 use mkpanda::dockerfile::expand::{Expander, expand, expand_words};
 use serde_json::json;
@@ -107,7 +107,7 @@ fn dockerfiles_of_buildkit() {
 #[test]
 #[ignore = "needs archives; scripts/conformance runs it"]
 fn archives_are_unpacked() {
-    let limits = Limits { max_bytes: 1 << 30, ..Limits::NONE };
+    let limits = ArchiveLimits { max_bytes: 1 << 30, ..ArchiveLimits::NONE };
     for file in sorted(&folder("MKPANDA_CONFORMANCE_ARCHIVES")) {
         let name = file.file_name().unwrap().to_str().unwrap();
         let target = file.with_file_name(format!("{name}.unpacked"));

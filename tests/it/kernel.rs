@@ -2,14 +2,14 @@
 //! `/proc` and `/sys`; and how root is emulated where there is one id only.
 
 use mkpanda::container::capabilities;
-use mkpanda::container::seccomp::table::{self, Answer, Row, When};
+use mkpanda::container::seccomp::table::{self, DeniedAnswer, PolicyRow, When};
 use serde_json::{Value, json};
 
 use crate::inside::{assert_refused, tier};
 use crate::support::Place;
 
 /// A row as a call: its numbers, arguments to which it applies, and what is answered.
-fn as_call(row: &Row) -> Value {
+fn as_call(row: &PolicyRow) -> Value {
     let mut arguments = [0_u64; 6];
     match row.when {
         When::Always => {}
@@ -17,9 +17,9 @@ fn as_call(row: &Row) -> Value {
         When::Equals { argument, value, .. } => arguments[usize::from(argument)] = value.into(),
     }
     let (answer, errno) = match row.answer {
-        Answer::Refuse => (json!("EPERM"), -libc::EPERM),
-        Answer::Unknown => (json!("ENOSYS"), -libc::ENOSYS),
-        Answer::Pretend | Answer::Record => (json!(0), 0),
+        DeniedAnswer::Refuse => (json!("EPERM"), -libc::EPERM),
+        DeniedAnswer::Unknown => (json!("ENOSYS"), -libc::ENOSYS),
+        DeniedAnswer::Pretend | DeniedAnswer::Record => (json!(0), 0),
     };
     json!({
         "name": row.name, "native": row.native, "compat": row.compat,

@@ -10,18 +10,20 @@ use mkpanda::store::oci::OciBackend;
 use mkpanda::store::registry::{
     Connections, CredentialSources, Registries, RegistryConfig, RegistryOptions,
 };
-use mkpanda::store::{About, Backend, Content, FailureKind, Key, Put, StoreError, Transfer};
+use mkpanda::store::{
+    About, Backend, FailureKind, ObjectContent, ObjectKey, Put, StoreError, StoreTransfer,
+};
 
 use crate::peers::{Registry, run};
 use crate::registry::skopeo;
 use crate::registry_trust::certificates;
 use crate::support::Place;
 
-const QUIET: Transfer<'static> = Transfer { subject: "s", observer: &Silent };
+const QUIET: StoreTransfer<'static> = StoreTransfer { subject: "s", observer: &Silent };
 const PACKAGE: &str = "packages/curl/curl--a9fcd54b25e7e863d72cd47c08af46e61b74b561.tar.xz";
 const TAG: &str = "packages_curl_curl--a9fcd54b25e7e863d72cd47c08af46e61b74b561.tar.xz";
 
-fn key(text: &str) -> Key {
+fn key(text: &str) -> ObjectKey {
     text.parse().unwrap()
 }
 
@@ -67,7 +69,7 @@ fn fill(store: &OciBackend) -> Vec<(String, Vec<u8>)> {
     for (name, content) in &objects {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), content).unwrap();
-        let content = Content::File(file.path(), content.len() as u64);
+        let content = ObjectContent::File(file.path(), content.len() as u64);
         let put = store.put_described(&key(name), content, &about, &QUIET).unwrap();
         assert_eq!(put, Put::Written, "{name}");
     }
@@ -158,7 +160,7 @@ fn a_store_behind_tls_and_a_password_is_used_by_who_is_logged_in() {
         let refused = store(&registry.host, "r", ca.clone(), files);
         for error in [
             get(&refused, "a").unwrap_err(),
-            refused.put(&key("a"), Content::Bytes(b"x"), &QUIET).unwrap_err(),
+            refused.put(&key("a"), ObjectContent::Bytes(b"x"), &QUIET).unwrap_err(),
             refused.list(None, &QUIET).unwrap_err(),
         ] {
             assert_eq!(error.kind(), FailureKind::Denied, "{error:?}");
@@ -177,5 +179,8 @@ fn a_store_behind_tls_and_a_password_is_used_by_who_is_logged_in() {
     let store = store(&registry.host, "r", ca, &[&own]);
     let objects = fill(&store);
     has_all(&store, &objects);
-    assert_eq!(store.put(&key(PACKAGE), Content::Bytes(b"x"), &QUIET).unwrap(), Put::WasThere);
+    assert_eq!(
+        store.put(&key(PACKAGE), ObjectContent::Bytes(b"x"), &QUIET).unwrap(),
+        Put::WasThere
+    );
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use mkpanda::container::seccomp::table::{self, Row};
+use mkpanda::container::seccomp::table::{self, PolicyRow};
 use nix::unistd::Uid;
 
 use crate::inside::{has_no_whiteouts, left_out, tier};
@@ -320,7 +320,7 @@ fn what_installing_software_takes_gives_the_owners_that_it_says() {
 }
 
 /// Perl that makes a call, which has to succeed.
-fn line(row: &Row) -> String {
+fn line(row: &PolicyRow) -> String {
     let arguments = match row.name {
         "fchown" => "fileno($f), 7, 8",
         "fchownat" => "-100, $p, 7, 8, 0",
@@ -337,7 +337,7 @@ fn line(row: &Row) -> String {
 #[test]
 fn every_recorded_call_is_recorded_and_who_becomes_another_is_told_of() {
     let (_folder, image) = image_of_programs(&["perl"]);
-    let script = |rows: Vec<Row>| {
+    let script = |rows: Vec<PolicyRow>| {
         let rows = rows.iter().filter(|row| row.native.is_some());
         let lines: Vec<String> = rows.map(line).collect();
         format!("RUN mkdir -p /made && perl -e '{}'\n", lines.join(" "))

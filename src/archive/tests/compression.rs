@@ -5,14 +5,14 @@ use std::io::{Cursor, Seek, Write};
 use std::path::Path;
 
 use super::raw::Raw;
-use super::variants::{Variant, compressed, variants};
+use super::variants::{StreamVariant, compressed, variants};
 use crate::archive::{
-    ARCHIVE_START, Compression, Limits, begins_as_archive, is_tar, unpack_plain,
+    ARCHIVE_START, ArchiveLimits, Compression, begins_as_archive, is_tar, unpack_plain,
     unpack_source_archive, unpack_tar,
 };
 
 /// Unpacks a stream in a folder; gives the path of the archive's file `top/file`.
-type Consumer = fn(&Variant, &Path, &Limits) -> Result<&'static str, String>;
+type Consumer = fn(&StreamVariant, &Path, &ArchiveLimits) -> Result<&'static str, String>;
 
 const CONSUMERS: [(&str, Consumer); 3] = [
     ("url_extract", |variant, folder, limits| {
@@ -49,7 +49,7 @@ fn each_form_of_a_stream_is_understood_in_one_way() {
         for (consumer, unpack) in CONSUMERS {
             let home = tempfile::tempdir().unwrap();
             let folder = home.path().join("unpacked");
-            let unpacked = unpack(&variant, &folder, &Limits::default());
+            let unpacked = unpack(&variant, &folder, &ArchiveLimits::default());
             let name = &variant.name;
             assert_eq!(unpacked.is_ok(), variant.is_good, "{name}, {consumer}: {unpacked:?}");
             if let Ok(path) = unpacked {
@@ -64,10 +64,10 @@ fn what_unpacks_to_more_than_it_may_is_refused_everywhere() {
     use Compression::{Bzip2, Gzip, None, Xz, Zstd};
     let content = "0".repeat(1 << 20);
     let tar = Raw::default().folder("top/").file("top/file", &content).tar();
-    let limits = Limits { max_bytes: 1 << 19, ..Limits::default() };
+    let limits = ArchiveLimits { max_bytes: 1 << 19, ..ArchiveLimits::default() };
     for compression in [None, Gzip, Bzip2, Xz, Zstd] {
         let (name, bytes) = (String::new(), compressed(compression, &tar));
-        let variant = Variant { name, compression, is_good: false, bytes };
+        let variant = StreamVariant { name, compression, is_good: false, bytes };
         for (consumer, unpack) in CONSUMERS {
             let home = tempfile::tempdir().unwrap();
             let error = unpack(&variant, &home.path().join("unpacked"), &limits).unwrap_err();

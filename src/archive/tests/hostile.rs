@@ -7,8 +7,8 @@ use rstest::rstest;
 
 use super::raw::{Raw, listing};
 use crate::archive::{
-    LayerOptions, Limits, Owners, UnpackError, Whiteouts, unpack_layer, unpack_package,
-    unpack_source_archive, verify_package,
+    ArchiveLimits, LayerOptions, UnpackError, UnpackedOwners, Whiteouts, unpack_layer,
+    unpack_package, unpack_source_archive, verify_package,
 };
 
 /// A folder to unpack into, beside a file and a folder that nothing may touch.
@@ -39,8 +39,8 @@ fn layer(tar: &[u8], folder: &Path) -> Result<(), UnpackError> {
     let mut record = Vec::new();
     let options = LayerOptions {
         is_plain: false,
-        limits: Limits::default(),
-        owners: Owners::Single(&mut record),
+        limits: ArchiveLimits::default(),
+        owners: UnpackedOwners::Single(&mut record),
         whiteouts: Whiteouts::Devices,
     };
     unpack_layer(tar, folder, options).map(drop)
@@ -50,7 +50,7 @@ fn source(tar: &[u8], folder: &Path) -> Result<(), UnpackError> {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(tar).unwrap();
     std::io::Seek::rewind(&mut file).unwrap();
-    unpack_source_archive(file, "source.tar", folder, &Limits::default()).map(drop)
+    unpack_source_archive(file, "source.tar", folder, &ArchiveLimits::default()).map(drop)
 }
 
 type Unpack<'a> = &'a dyn Fn(&[u8], &Path) -> Result<(), UnpackError>;
@@ -80,8 +80,8 @@ fn is_refused_everywhere_and_never_gets_out(#[case] raw: Raw) {
     let tar = raw.tar();
     let package = |tar: &[u8], folder: &Path| {
         let package = super::raw::xz(&[Raw::package().0.as_slice(), tar].concat());
-        assert!(verify_package(package.as_slice(), &Limits::default()).is_err());
-        unpack_package(package.as_slice(), folder, &Limits::default()).map(drop)
+        assert!(verify_package(package.as_slice(), &ArchiveLimits::default()).is_err());
+        unpack_package(package.as_slice(), folder, &ArchiveLimits::default()).map(drop)
     };
     let kinds: [(&str, Unpack<'_>); 3] =
         [("a package", &package), ("a source", &source), ("a layer", &layer)];
@@ -108,7 +108,7 @@ fn devices_are_refused_and_left_out_of_layers(#[case] kind: u8) {
     let error = source(&tar, &place.folder()).unwrap_err().to_string();
     assert!(error.contains("./t/device is a"), "{error}");
     let package = Raw::package().entry(kind, name, "", "").xz();
-    let error = unpack_package(package.as_slice(), &place.folder(), &Limits::default());
+    let error = unpack_package(package.as_slice(), &place.folder(), &ArchiveLimits::default());
     assert!(error.unwrap_err().to_string().contains("./t/device is a"));
     // In a layer, a whiteout hides what the device would replace.
     let folder = place.0.path().join("layer");
@@ -136,9 +136,9 @@ fn devices_are_refused_and_left_out_of_layers(#[case] kind: u8) {
 #[case::below_symlink_later(Raw::package().file("./a/b", "").symlink("./a", "c"))]
 fn packages_are_refused_by_their_names_alone(#[case] raw: Raw) {
     let package = raw.xz();
-    assert!(verify_package(package.as_slice(), &Limits::default()).is_err());
+    assert!(verify_package(package.as_slice(), &ArchiveLimits::default()).is_err());
     let place = GuardedFolder::new();
-    let result = unpack_package(package.as_slice(), &place.folder(), &Limits::default());
+    let result = unpack_package(package.as_slice(), &place.folder(), &ArchiveLimits::default());
     assert!(matches!(result, Err(error) if !is_io(&error)));
     place.check("a package");
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::raw::{Raw, listing};
 use crate::archive::{
-    LayerOptions, LayerOwners, LayerSummary, Limits, Owners, ReadError, Times, UnpackError,
-    Whiteouts, is_whiteout_at, pack_layer, unpack_layer,
+    ArchiveLimits, EntryTimes, LayerOptions, LayerOwners, LayerSummary, ReadError, UnpackError,
+    UnpackedOwners, Whiteouts, is_whiteout_at, pack_layer, unpack_layer,
 };
 
 fn unpack(tar: &[u8], folder: &Path) -> Result<(LayerSummary, String), UnpackError> {
@@ -21,8 +21,8 @@ fn unpack_by(
     let mut record = Vec::new();
     let options = LayerOptions {
         is_plain: false,
-        limits: Limits::default(),
-        owners: Owners::Single(&mut record),
+        limits: ArchiveLimits::default(),
+        owners: UnpackedOwners::Single(&mut record),
         whiteouts,
     };
     let summary = unpack_layer(tar, folder, options)?;
@@ -132,9 +132,15 @@ fn whiteouts_can_be_files() {
     }
     // Packed again, both are the same layer.
     let packed = |folder: &Path| {
-        pack_layer(folder, Vec::new(), Times::Latest(0), LayerOwners::Disk, &Limits::NONE)
-            .unwrap()
-            .0
+        pack_layer(
+            folder,
+            Vec::new(),
+            EntryTimes::Latest(0),
+            LayerOwners::Disk,
+            &ArchiveLimits::NONE,
+        )
+        .unwrap()
+        .0
     };
     assert!(packed(&devices) == packed(&files));
     let linked = Raw::default().file(".wh.gone", "").link("link", "gone").tar();
@@ -195,21 +201,21 @@ fn later_entries_replace_earlier_ones_and_links_stay_inside() {
     let refused = matches!(result, Err(UnpackError::Read(ReadError::HardLink { .. })));
     assert!(refused, "{result:?}");
     let deep = Raw::default().file(&format!("{}f", "d/".repeat(40)), "").tar();
-    let limits = Limits { max_entries: 30, ..Limits::default() };
+    let limits = ArchiveLimits { max_entries: 30, ..ArchiveLimits::default() };
     let options = LayerOptions {
         is_plain: false,
         limits,
-        owners: Owners::Mapped,
+        owners: UnpackedOwners::Mapped,
         whiteouts: Whiteouts::Devices,
     };
     let result = unpack_layer(deep.as_slice(), &scratch.path().join("deep"), options);
     assert!(matches!(result, Err(UnpackError::Read(ReadError::Limit(_)))), "{result:?}");
     // The paths of the folders above are longer together than the name is.
-    let limits = Limits { max_name_bytes: 1000, ..Limits::default() };
+    let limits = ArchiveLimits { max_name_bytes: 1000, ..ArchiveLimits::default() };
     let options = LayerOptions {
         is_plain: false,
         limits,
-        owners: Owners::Mapped,
+        owners: UnpackedOwners::Mapped,
         whiteouts: Whiteouts::Devices,
     };
     let result = unpack_layer(deep.as_slice(), &scratch.path().join("deeper"), options);
@@ -262,8 +268,8 @@ fn owners_devices_and_attributes() {
     let mapped = |tar: &[u8]| {
         let options = LayerOptions {
             is_plain: false,
-            limits: Limits::default(),
-            owners: Owners::Mapped,
+            limits: ArchiveLimits::default(),
+            owners: UnpackedOwners::Mapped,
             whiteouts: Whiteouts::Devices,
         };
         unpack_layer(tar, &scratch.path().join("mapped"), options)
@@ -322,8 +328,8 @@ fn devices_that_are_left_out_still_hide_what_they_replace() {
     let plain = scratch.path().join("plain");
     let options = LayerOptions {
         is_plain: true,
-        limits: Limits::default(),
-        owners: Owners::Caller,
+        limits: ArchiveLimits::default(),
+        owners: UnpackedOwners::Caller,
         whiteouts: Whiteouts::Devices,
     };
     let tar = Raw::default().entry(b'3', "d", "", "").link("e", "d").file("f", "").tar();

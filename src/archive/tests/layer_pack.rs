@@ -8,8 +8,8 @@ use super::super::*;
 
 const EPOCH: u64 = 315_532_800;
 
-fn packed(folder: &Path, times: Times) -> Vec<u8> {
-    pack_layer(folder, Vec::new(), times, LayerOwners::Disk, &Limits::NONE).unwrap().0
+fn packed(folder: &Path, times: EntryTimes) -> Vec<u8> {
+    pack_layer(folder, Vec::new(), times, LayerOwners::Disk, &ArchiveLimits::NONE).unwrap().0
 }
 
 /// A folder with something of each kind; whiteouts only if the kernel lets them be made.
@@ -37,10 +37,10 @@ fn upper(home: &Path) -> std::path::PathBuf {
 
 fn unpacked(tar: &[u8], to: &Path) {
     let mut record = Vec::new();
-    let owners = Owners::Single(&mut record);
+    let owners = UnpackedOwners::Single(&mut record);
     let options = LayerOptions {
         is_plain: false,
-        limits: Limits::default(),
+        limits: ArchiveLimits::default(),
         owners,
         whiteouts: Whiteouts::Devices,
     };
@@ -51,12 +51,12 @@ fn unpacked(tar: &[u8], to: &Path) {
 fn what_is_packed_unpacks_to_the_same() {
     let home = tempfile::tempdir().unwrap();
     let upper = upper(home.path());
-    let tar = packed(&upper, Times::Latest(EPOCH));
+    let tar = packed(&upper, EntryTimes::Latest(EPOCH));
     let again = home.path().join("again");
     unpacked(&tar, &again);
     // The order on disk, and what a first packing did to times, change nothing.
-    assert!(packed(&again, Times::Latest(EPOCH)) == tar);
-    assert!(packed(&upper, Times::Latest(EPOCH)) == tar);
+    assert!(packed(&again, EntryTimes::Latest(EPOCH)) == tar);
+    assert!(packed(&upper, EntryTimes::Latest(EPOCH)) == tar);
     assert!(!again.join("socket").exists());
     assert_eq!(fs_err::metadata(again.join("hole")).unwrap().len(), 1 << 20);
     let [file, link] = ["d/file", "z"].map(|name| fs_err::metadata(again.join(name)).unwrap());
@@ -83,9 +83,9 @@ fn times_are_clamped_or_all_one() {
     };
     for (own, latest, all) in [(7, 7, 100), (1000, 100, 100), (-7, 0, 100)] {
         set(own);
-        assert_eq!(mtime(Times::Latest(100)), (latest, 0));
+        assert_eq!(mtime(EntryTimes::Latest(100)), (latest, 0));
         set(own);
-        assert_eq!(mtime(Times::All(100)), (all, 0));
+        assert_eq!(mtime(EntryTimes::All(100)), (all, 0));
     }
 }
 
@@ -107,7 +107,8 @@ fn owners_that_are_told_are_in_the_layer_and_in_the_record() {
     let mut record = Vec::new();
     let owners = LayerOwners::Told { owner: &owner, record: &mut record };
     let (tar, packed) =
-        pack_layer(&folder, Vec::new(), Times::Latest(0), owners, &Limits::NONE).unwrap();
+        pack_layer(&folder, Vec::new(), EntryTimes::Latest(0), owners, &ArchiveLimits::NONE)
+            .unwrap();
     assert_eq!(record, b"3 4 0640 own\x005 6 0640 told\0");
     let names: Vec<_> = tar::Archive::new(tar.as_slice())
         .entries()
@@ -133,8 +134,8 @@ fn owners_that_are_told_are_in_the_layer_and_in_the_record() {
     let mut again = Vec::new();
     let options = LayerOptions {
         is_plain: false,
-        limits: Limits::default(),
-        owners: Owners::Single(&mut again),
+        limits: ArchiveLimits::default(),
+        owners: UnpackedOwners::Single(&mut again),
         whiteouts: Whiteouts::Devices,
     };
     unpack_layer(tar.as_slice(), &home.path().join("again"), options).unwrap();
@@ -148,7 +149,12 @@ fn a_name_of_layers_own_is_refused() {
     let home = tempfile::tempdir().unwrap();
     let name = std::ffi::OsStr::from_bytes(b".wh.x");
     fs_err::write(home.path().join(name), "").unwrap();
-    let packed =
-        pack_layer(home.path(), Vec::new(), Times::Latest(0), LayerOwners::Disk, &Limits::NONE);
+    let packed = pack_layer(
+        home.path(),
+        Vec::new(),
+        EntryTimes::Latest(0),
+        LayerOwners::Disk,
+        &ArchiveLimits::NONE,
+    );
     assert!(packed.unwrap_err().to_string().contains(".wh.x"));
 }

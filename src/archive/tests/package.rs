@@ -5,11 +5,11 @@ use std::os::unix::fs::MetadataExt;
 use rstest::rstest;
 
 use super::raw::{Raw, listing, xz};
-use crate::archive::{EntryKind, Limits, PackageIndex, UnpackSummary};
+use crate::archive::{ArchiveLimits, EntryKind, PackageIndex, UnpackSummary};
 use crate::archive::{ReadError, UnpackError, unpack_package, verify_package};
 
 fn index(package: &[u8]) -> Result<PackageIndex, ReadError> {
-    verify_package(package, &Limits::default())
+    verify_package(package, &ArchiveLimits::default())
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn documents_and_entries_are_found() {
 
     let scratch = tempfile::tempdir().unwrap();
     let folder = scratch.path().join("new");
-    let summary = unpack_package(package.as_slice(), &folder, &Limits::default()).unwrap();
+    let summary = unpack_package(package.as_slice(), &folder, &ArchiveLimits::default()).unwrap();
     assert_eq!(summary, UnpackSummary { entries: 8, file_bytes: 6, attributes_lost: 0 });
     let found = listing(&folder);
     assert_eq!(found[&b""[..]], "0755 7 /");
@@ -50,7 +50,8 @@ fn a_folder_that_nobody_may_write_to_is_filled_first() {
         .with(b'0', b"./closed/suid", b"", b"", |header| header.set_mode(0o4711))
         .xz();
     let scratch = tempfile::tempdir().unwrap();
-    unpack_package(package.as_slice(), &scratch.path().join("p"), &Limits::default()).unwrap();
+    unpack_package(package.as_slice(), &scratch.path().join("p"), &ArchiveLimits::default())
+        .unwrap();
     let found = listing(&scratch.path().join("p"));
     assert_eq!(found[&b"closed"[..]], "0555 7 /");
     assert_eq!(found[&b"closed/suid"[..]], "4711 7  x1");
@@ -68,7 +69,7 @@ fn a_damaged_stream_is_noticed(#[case] damage: fn(Vec<u8>) -> Vec<u8>) {
     let package = damage(Raw::package().file("./file", "some content").xz());
     assert!(matches!(index(&package), Err(ReadError::Stream(_))), "{:?}", index(&package));
     let scratch = tempfile::tempdir().unwrap();
-    let unpacked = unpack_package(package.as_slice(), scratch.path(), &Limits::default());
+    let unpacked = unpack_package(package.as_slice(), scratch.path(), &ArchiveLimits::default());
     assert!(matches!(unpacked, Err(UnpackError::Read(ReadError::Stream(_)))));
 }
 
@@ -110,9 +111,9 @@ fn a_size_that_lies_is_noticed(#[case] size: u64) {
 fn limits_stop_bombs() {
     let zeros = "\0".repeat(1 << 20);
     let package = Raw::package().file("./zeros", &zeros).file("./more", "").xz();
-    let small = Limits { max_bytes: 100_000, ..Limits::default() };
-    let few = Limits { max_entries: 2, ..Limits::default() };
-    let names = Limits { max_name_bytes: 10, ..Limits::default() };
+    let small = ArchiveLimits { max_bytes: 100_000, ..ArchiveLimits::default() };
+    let few = ArchiveLimits { max_entries: 2, ..ArchiveLimits::default() };
+    let names = ArchiveLimits { max_name_bytes: 10, ..ArchiveLimits::default() };
     for limits in [small, few, names] {
         let result = verify_package(package.as_slice(), &limits);
         assert!(matches!(result, Err(ReadError::Limit(_))), "{limits:?} {result:?}");
@@ -127,7 +128,7 @@ fn limits_stop_bombs() {
     let deep = format!("./{}f", "d/".repeat(40));
     let result = verify_package(
         Raw::package().file(&deep, "").xz().as_slice(),
-        &Limits { max_entries: 20, ..Limits::default() },
+        &ArchiveLimits { max_entries: 20, ..ArchiveLimits::default() },
     );
     assert!(matches!(result, Err(ReadError::Limit(_))));
 }
@@ -146,7 +147,7 @@ fn a_package_may_be_compressed_by_anything() {
         assert_eq!(index(package).unwrap().pkginfo.as_deref(), Some(&b"{}"[..]), "{number}");
         let scratch = tempfile::tempdir().unwrap();
         let folder = scratch.path().join("new");
-        unpack_package(package.as_slice(), &folder, &Limits::default()).unwrap();
+        unpack_package(package.as_slice(), &folder, &ArchiveLimits::default()).unwrap();
         assert_eq!(fs_err::read(folder.join("pkginfo.json")).unwrap(), b"{}");
         // One that is cut off is none, whatever compressed it.
         assert!(index(&package[..package.len().saturating_sub(1050).max(20)]).is_err(), "{number}");

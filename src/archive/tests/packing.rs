@@ -10,13 +10,14 @@ use nix::sys::stat::{Mode, utimes};
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::archive::{
-    Attributes, EntryPath, LayerOwners, Limits, PackError, PackOptions, PackSummary, TarWriter,
-    Times, pack_directory, pack_layer, pack_package, unpack_package, verify_package,
+    ArchiveLimits, Attributes, EntryPath, EntryTimes, LayerOwners, PackError, PackOptions,
+    PackSummary, TarWriter, pack_directory, pack_layer, pack_package, unpack_package,
+    verify_package,
 };
 use crate::base::digest::Sha256Sum;
 
 const OPTIONS: PackOptions =
-    PackOptions { source_date_epoch: 315_532_800, threads: 1, limits: Limits::NONE };
+    PackOptions { source_date_epoch: 315_532_800, threads: 1, limits: ArchiveLimits::NONE };
 
 /// A tree with all that a package can have, made in one of two orders.
 fn plant(folder: &Path, backwards: bool) {
@@ -200,13 +201,13 @@ fn large_files_and_capabilities_are_written_as_others_do() {
     let (tar, summary) = tar.finish().unwrap();
     let uncompressed_bytes = tar.len() as u64;
     assert_eq!(summary, PackSummary { entries: 2, uncompressed_bytes });
-    let index = verify_package(super::raw::xz(&tar).as_slice(), &Limits::default()).unwrap();
+    let index = verify_package(super::raw::xz(&tar).as_slice(), &ArchiveLimits::default()).unwrap();
     assert_eq!(index.entries[1].attributes, Attributes { mtime: 5, ..with.clone() });
 
     let scratch = tempfile::tempdir().unwrap();
     let package = super::raw::xz(&tar);
     let folder = scratch.path().join("unpacked");
-    let unpacked = unpack_package(package.as_slice(), &folder, &Limits::default()).unwrap();
+    let unpacked = unpack_package(package.as_slice(), &folder, &ArchiveLimits::default()).unwrap();
     let found = xattr::get(folder.join("a/file"), "security.capability").unwrap();
     // Only with the privilege to give capabilities can they be unpacked.
     if unpacked.attributes_lost == 0 {
@@ -215,10 +216,11 @@ fn large_files_and_capabilities_are_written_as_others_do() {
         pack_directory(
             &folder,
             &mut again,
-            &PackOptions { source_date_epoch: 5, threads: 1, limits: Limits::NONE },
+            &PackOptions { source_date_epoch: 5, threads: 1, limits: ArchiveLimits::NONE },
         )
         .unwrap();
-        let index = verify_package(super::raw::xz(&again).as_slice(), &Limits::default()).unwrap();
+        let index =
+            verify_package(super::raw::xz(&again).as_slice(), &ArchiveLimits::default()).unwrap();
         assert_eq!(index.entries[2].attributes, Attributes { mtime: 5, ..with });
     } else {
         assert_eq!((unpacked.attributes_lost, found), (1, None));
@@ -240,15 +242,18 @@ fn a_folder_whose_archive_nobody_could_unpack_is_not_packed() {
         fs_err::os::unix::fs::symlink("0123456789", home.path().join(format!("{name}"))).unwrap();
     }
     for (limits, refused) in [
-        (Limits { max_entries: 10, ..Limits::NONE }, None),
-        (Limits { max_entries: 8, ..Limits::NONE }, Some("more than 8 entries")),
-        (Limits { max_name_bytes: 9 * 15, ..Limits::NONE }, None),
-        (Limits { max_name_bytes: 9 * 11 - 1, ..Limits::NONE }, Some("more than 98 bytes")),
+        (ArchiveLimits { max_entries: 10, ..ArchiveLimits::NONE }, None),
+        (ArchiveLimits { max_entries: 8, ..ArchiveLimits::NONE }, Some("more than 8 entries")),
+        (ArchiveLimits { max_name_bytes: 9 * 15, ..ArchiveLimits::NONE }, None),
+        (
+            ArchiveLimits { max_name_bytes: 9 * 11 - 1, ..ArchiveLimits::NONE },
+            Some("more than 98 bytes"),
+        ),
     ] {
         let options = PackOptions { limits, ..OPTIONS };
         let packages = pack_package(home.path(), Vec::new(), &options).map(drop);
         let layers =
-            pack_layer(home.path(), Vec::new(), Times::Latest(0), LayerOwners::Disk, &limits);
+            pack_layer(home.path(), Vec::new(), EntryTimes::Latest(0), LayerOwners::Disk, &limits);
         for packed in [packages, layers.map(drop)] {
             match refused {
                 None => packed.unwrap(),

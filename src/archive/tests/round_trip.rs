@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use super::raw::listing;
 use crate::archive::{
-    EntryPath, LayerOptions, Limits, Owners, Whiteouts, unpack_layer, verify_package,
+    ArchiveLimits, EntryPath, LayerOptions, UnpackedOwners, Whiteouts, unpack_layer, verify_package,
 };
 use crate::archive::{PackOptions, TarWriter, pack_directory, pack_package, unpack_package};
 use crate::base::digest::Sha256Sum;
@@ -120,10 +120,10 @@ proptest! {
             ["before", "after", "layer"].map(|name| scratch.path().join(name));
         fs_err::create_dir(&before).unwrap();
         plant(&before, &nodes, &times);
-        let options = PackOptions { source_date_epoch: u64::MAX, threads: 1, limits: Limits::NONE };
+        let options = PackOptions { source_date_epoch: u64::MAX, threads: 1, limits: ArchiveLimits::NONE };
         let mut package = Vec::new();
         let (packed, tar_sum) = pack_package(&before, &mut package, &options).unwrap();
-        let unpacked = unpack_package(package.as_slice(), &after, &Limits::default()).unwrap();
+        let unpacked = unpack_package(package.as_slice(), &after, &ArchiveLimits::default()).unwrap();
         prop_assert_eq!(packed.entries, unpacked.entries);
         prop_assert_eq!(listing(&before), listing(&after));
         let mut again = Vec::new();
@@ -135,8 +135,8 @@ proptest! {
         let mut owners = Vec::new();
         let options = LayerOptions {
             is_plain: false,
-            limits: Limits::default(),
-            owners: Owners::Single(&mut owners), whiteouts: Whiteouts::Devices };
+            limits: ArchiveLimits::default(),
+            owners: UnpackedOwners::Single(&mut owners), whiteouts: Whiteouts::Devices };
         // A name that begins like a whiteout is one.
         if nodes.iter().all(|(name, _)| !name.starts_with(b".wh.")) {
             let unpacked = unpack_layer(tar.as_slice(), &layer, options).unwrap();
@@ -159,7 +159,7 @@ proptest! {
         let at = at % bytes.len();
         bytes.truncate(at);
         bytes.append(&mut blocks);
-        drop(verify_package(super::raw::xz(&bytes).as_slice(), &Limits::default()));
-        drop(verify_package(bytes.as_slice(), &Limits::default()));
+        drop(verify_package(super::raw::xz(&bytes).as_slice(), &ArchiveLimits::default()));
+        drop(verify_package(bytes.as_slice(), &ArchiveLimits::default()));
     }
 }

@@ -9,11 +9,15 @@ use zip::{CompressionMethod, ZipWriter};
 
 use super::raw::{Raw, listing, xz};
 use super::variants::compressed;
-use crate::archive::{Compression, Limits, ReadError, UnpackError, unpack_source_archive};
+use crate::archive::{ArchiveLimits, Compression, ReadError, UnpackError, unpack_source_archive};
 
 pub(super) type EntryList = Vec<(String, String)>;
 
-fn unpack_with(name: &str, content: &[u8], limits: &Limits) -> Result<EntryList, UnpackError> {
+fn unpack_with(
+    name: &str,
+    content: &[u8],
+    limits: &ArchiveLimits,
+) -> Result<EntryList, UnpackError> {
     let mut file: File = tempfile::tempfile().unwrap();
     file.write_all(content).unwrap();
     file.rewind().unwrap();
@@ -24,7 +28,7 @@ fn unpack_with(name: &str, content: &[u8], limits: &Limits) -> Result<EntryList,
 }
 
 pub(super) fn unpack(name: &str, content: &[u8]) -> Result<EntryList, UnpackError> {
-    unpack_with(name, content, &Limits::default())
+    unpack_with(name, content, &ArchiveLimits::default())
 }
 
 fn names(found: &EntryList) -> Vec<&str> {
@@ -392,7 +396,7 @@ fn zips_spoiled_by_hand() {
     assert!(matches!(renamed(b"top/bbb", b"top/aaa"), Err(UnpackError::Zip { .. })));
     assert_eq!(names(&renamed(b"top/bbb", b"top/b\xffb").unwrap()), ["", "aaa", "b\\xffb"]);
     let bomb = zip(&[ZipFile("top/zeros", &"\0".repeat(1 << 20), 0o644)]);
-    let limits = Limits { max_bytes: 1000, ..Limits::default() };
+    let limits = ArchiveLimits { max_bytes: 1000, ..ArchiveLimits::default() };
     let result = unpack_with("a.zip", &bomb, &limits);
     assert!(matches!(result, Err(UnpackError::Read(ReadError::Limit(_)))), "{result:?}");
     assert!(matches!(

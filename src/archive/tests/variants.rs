@@ -6,7 +6,7 @@ use std::io::Write;
 use crate::archive::Compression;
 
 /// A stream.
-pub(crate) struct Variant {
+pub(crate) struct StreamVariant {
     pub(crate) name: String,
     pub(crate) compression: Compression,
     /// False for a stream that has to be refused.
@@ -14,7 +14,7 @@ pub(crate) struct Variant {
     pub(crate) bytes: Vec<u8>,
 }
 
-impl Variant {
+impl StreamVariant {
     /// The ending of a tar's name.
     pub(crate) fn ending(&self) -> &'static str {
         match self.compression {
@@ -62,7 +62,7 @@ fn greedy(data: &[u8]) -> Vec<u8> {
 }
 
 /// All forms of a content, which has more than 700 bytes.
-pub(crate) fn variants(content: &[u8]) -> Vec<Variant> {
+pub(crate) fn variants(content: &[u8]) -> Vec<StreamVariant> {
     use Compression::{Bzip2, Gzip, None, Xz, Zstd};
     let whole = |compression| compressed(compression, content);
     let halves =
@@ -136,7 +136,7 @@ pub(crate) fn variants(content: &[u8]) -> Vec<Variant> {
     ]);
     let variant = |(is_good, compression, name, bytes): (bool, Compression, &str, Vec<u8>)| {
         let name = format!("{}: {name}", compression.as_str());
-        Variant { name, compression, is_good, bytes }
+        StreamVariant { name, compression, is_good, bytes }
     };
     all.into_iter().map(variant).collect()
 }

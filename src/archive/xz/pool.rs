@@ -12,7 +12,7 @@ use super::block::{Block, Method, encode};
 
 /// Data that is to become a block.
 #[derive(Debug)]
-pub(super) struct Job {
+pub(super) struct BlockJob {
     pub(super) number: u64,
     pub(super) data: Arc<Vec<u8>>,
     pub(super) range: Range<usize>,
@@ -24,10 +24,10 @@ type Done = (u64, io::Result<Block>);
 /// Pool of threads, started on demand up to a maximum. Dropping the pool ends them, even in the
 /// middle of a block.
 #[derive(Debug)]
-pub(super) struct Pool {
+pub(super) struct BlockPool {
     /// Nothing when no more will come.
-    jobs: Option<Sender<Job>>,
-    waiting: Arc<Mutex<Receiver<Job>>>,
+    jobs: Option<Sender<BlockJob>>,
+    waiting: Arc<Mutex<Receiver<BlockJob>>>,
     done: (Sender<Done>, Receiver<Done>),
     cancelled: Arc<AtomicBool>,
     workers: Vec<JoinHandle<()>>,
@@ -35,7 +35,7 @@ pub(super) struct Pool {
     running: usize,
 }
 
-impl Pool {
+impl BlockPool {
     pub(super) fn new(threads: u32) -> Self {
         let (jobs, waiting) = channel();
         Self {
@@ -58,7 +58,7 @@ impl Pool {
         self.running == self.threads
     }
 
-    pub(super) fn submit(&mut self, job: Job) -> io::Result<()> {
+    pub(super) fn submit(&mut self, job: BlockJob) -> io::Result<()> {
         if self.running == self.workers.len() {
             let (waiting, done) = (Arc::clone(&self.waiting), self.done.0.clone());
             let cancelled = Arc::clone(&self.cancelled);
@@ -85,7 +85,7 @@ impl Pool {
     }
 }
 
-impl Drop for Pool {
+impl Drop for BlockPool {
     fn drop(&mut self) {
         self.cancelled.store(true, Ordering::Relaxed);
         self.jobs = None;
@@ -95,10 +95,10 @@ impl Drop for Pool {
     }
 }
 
-fn work(waiting: &Mutex<Receiver<Job>>, done: &Sender<Done>, cancelled: &AtomicBool) {
+fn work(waiting: &Mutex<Receiver<BlockJob>>, done: &Sender<Done>, cancelled: &AtomicBool) {
     loop {
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { number, data, range, method }) = next else { return };
+        let Ok(BlockJob { number, data, range, method }) = next else { return };
         let block = encode(&data[range], method, cancelled);
         // Its memory is for the next one.
         drop(data);

@@ -13,7 +13,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use xz2::bufread::XzDecoder;
 use xz2::stream::{MtStreamBuilder, Stream};
 
-use crate::archive::members::{DecoderState, Members, Peeked};
+use crate::archive::members::{ArchiveMembers, DecoderState, Peeked};
 
 /// Enough for `xz --lzma2=dict=256MiB`; a header may ask for 4 GiB.
 const DECODER_MEMORY: u64 = 512 << 20;
@@ -38,13 +38,13 @@ type Next<R> = fn(XzStream<R>) -> io::Result<DecoderState<XzStream<R>>>;
 
 /// Decompresses all streams of a reader, verifies their checksums, and fails on any other trailing
 /// data.
-pub struct XzReader<R: Read>(Members<XzStream<R>, Next<R>>);
+pub struct XzReader<R: Read>(ArchiveMembers<XzStream<R>, Next<R>>);
 
 impl<R: Read> XzReader<R> {
     /// Starts reading with at most so many threads as there are cores, and no more than `threads`.
     pub fn new(input: R, threads: u32) -> io::Result<Self> {
         let input = BufReader::with_capacity(BUFFER, input);
-        Ok(Self(Members::new(XzStream::new(input, threads)?, next_stream)))
+        Ok(Self(ArchiveMembers::new(XzStream::new(input, threads)?, next_stream)))
     }
 }
 

@@ -12,9 +12,9 @@ use super::target::{ArchiveTarget, Published};
 use crate::archive::compression::decompressed;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
-use crate::package::paths::{bootstrap_path, list_path};
+use crate::package::paths::{active_path, bootstrap_path};
 use crate::store::signature::Signer;
-use crate::store::{About, Backend, Put, Transfer};
+use crate::store::{About, Backend, Put, StoreTransfer};
 
 /// A bootstrap to be put into a store.
 #[derive(Debug, Clone)]
@@ -43,8 +43,11 @@ pub fn publish_bootstrap(
     observer: &dyn Observer,
 ) -> Result<Published, PublishError> {
     let what = bootstrap_path(bootstrap.id);
-    let target =
-        ArchiveTarget { backend, what: &what, transfer: Transfer { subject: &what, observer } };
+    let target = ArchiveTarget {
+        backend,
+        what: &what,
+        transfer: StoreTransfer { subject: &what, observer },
+    };
     let BootstrapPublication { archive, size, sha256, signature, .. } = *bootstrap;
     let put = target.put(archive, size, &bootstrap.about)?;
     let is_new = put == Put::Written;
@@ -69,7 +72,7 @@ pub fn publish_bootstrap(
             files.extend(target.signature_file(archive, sha256, signature, signer)?);
         }
     }
-    files.push((list_path(bootstrap.id), bootstrap.active.as_bytes().to_vec()));
+    files.push((active_path(bootstrap.id), bootstrap.active.as_bytes().to_vec()));
     target.put_beside(files, is_new)?;
     Ok(if is_new { Published::Written } else { Published::WasThere })
 }

@@ -4,14 +4,14 @@ use std::io;
 
 use crate::base::digest::Sha256Sum;
 use crate::store::signature::SignError;
-use crate::store::{FailureKind, KeyError, StoreError};
+use crate::store::{FailureKind, ObjectKeyError, StoreError};
 
 /// An artifact cannot be put into a store.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// The artifact's name is not valid in a store.
     #[error(transparent)]
-    Name(#[from] KeyError),
+    Name(#[from] ObjectKeyError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

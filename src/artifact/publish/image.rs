@@ -8,7 +8,7 @@ use crate::artifact::signed::signed_id;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
 use crate::store::signature::{SUFFIX, Signer};
-use crate::store::{Backend, Content, FailureKind, Key, Put, Transfer};
+use crate::store::{Backend, FailureKind, ObjectContent, ObjectKey, Put, StoreTransfer};
 
 /// Upper limit of the bytes that are read of an index.
 const LONGEST_INDEX: u64 = 1 << 20;
@@ -46,20 +46,23 @@ pub fn publish_image(
     }
     for (name, path) in &image.blobs {
         let target = target(backend, name, observer);
-        let key: Key = name.parse()?;
+        let key: ObjectKey = name.parse()?;
         match backend.head(&key, &target.transfer) {
             Ok(_) => continue,
             Err(error) if error.is_not_found() || error.kind() == FailureKind::Unsupported => {}
             Err(error) => return Err(error.into()),
         }
         let size = fs_err::metadata(path).map_err(target.file())?.len();
-        backend.put(&key, Content::File(path, size), &target.transfer)?;
+        backend.put(&key, ObjectContent::File(path, size), &target.transfer)?;
     }
     let mut result = Published::WasThere;
     for document in missing {
         let target = target(backend, document, observer);
-        let put =
-            backend.put(&document.parse()?, Content::Bytes(&image.index), &target.transfer)?;
+        let put = backend.put(
+            &document.parse()?,
+            ObjectContent::Bytes(&image.index),
+            &target.transfer,
+        )?;
         if put == Put::Written {
             result = Published::Written;
             sign(&target, image, signer)?;
@@ -88,7 +91,7 @@ fn target<'p>(
     what: &'p str,
     observer: &'p dyn Observer,
 ) -> ArchiveTarget<'p> {
-    ArchiveTarget { backend, what, transfer: Transfer { subject: what, observer } }
+    ArchiveTarget { backend, what, transfer: StoreTransfer { subject: what, observer } }
 }
 
 /// Puts the signature of an index, unless there is one.

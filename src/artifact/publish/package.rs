@@ -4,13 +4,13 @@ use std::path::Path;
 
 use super::error::PublishError;
 use super::target::{ArchiveTarget, Published};
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 use crate::artifact::record::{self, PackageRecord};
 use crate::base::event::Observer;
 use crate::package::PackageId;
 use crate::package::paths::package_path;
 use crate::store::signature::Signer;
-use crate::store::{About, Backend, Put, Transfer};
+use crate::store::{About, Backend, Put, StoreTransfer};
 
 /// A package to be put into a store.
 #[derive(Debug, Clone)]
@@ -33,8 +33,11 @@ pub fn publish(
     observer: &dyn Observer,
 ) -> Result<Published, PublishError> {
     let what = package_path(&package.record.id);
-    let target =
-        ArchiveTarget { backend, what: &what, transfer: Transfer { subject: &what, observer } };
+    let target = ArchiveTarget {
+        backend,
+        what: &what,
+        transfer: StoreTransfer { subject: &what, observer },
+    };
     let run = PublishRun { target, package, signer };
     match run.target.put(package.archive, package.record.size, &package.about)? {
         Put::Written => {
@@ -85,8 +88,8 @@ impl PublishRun<'_> {
         let copy = self.target.copy()?;
         let ours = self.package.record;
         // The same package has a tar of about this length, whatever the user's limits.
-        let limits = Limits::default();
-        let limits = Limits { max_bytes: limits.max_bytes.max(ours.tar_size), ..limits };
+        let limits = ArchiveLimits::default();
+        let limits = ArchiveLimits { max_bytes: limits.max_bytes.max(ours.tar_size), ..limits };
         let ends = || self.target.transfer.observer.is_interrupted();
         PackageRecord::of_archive(&ours.id, copy.path(), ours.buildinfo.clone(), &limits, ends)
             .map_err(|error| self.target.damaged(error.to_string()))

@@ -13,7 +13,7 @@ use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
 use crate::base::regular::open_regular;
 use crate::store::signature::{SUFFIX, Signer};
-use crate::store::{About, Backend, Content, FailureKind, Key, Put, Transfer};
+use crate::store::{About, Backend, FailureKind, ObjectContent, ObjectKey, Put, StoreTransfer};
 
 /// Result of putting an artifact into a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(super) struct ArchiveTarget<'p> {
     pub(super) backend: &'p dyn Backend,
     /// Name of the archive in the store.
     pub(super) what: &'p str,
-    pub(super) transfer: Transfer<'p>,
+    pub(super) transfer: StoreTransfer<'p>,
 }
 
 impl ArchiveTarget<'_> {
@@ -40,14 +40,14 @@ impl ArchiveTarget<'_> {
         size: u64,
         about: &About<'_>,
     ) -> Result<Put, PublishError> {
-        let key: Key = self.what.parse()?;
+        let key: ObjectKey = self.what.parse()?;
         // Spares the upload of most.
         match self.backend.head(&key, &self.transfer) {
             Ok(_) => return Ok(Put::WasThere),
             Err(error) if error.is_not_found() || error.kind() == FailureKind::Unsupported => {}
             Err(error) => return Err(error.into()),
         }
-        let content = Content::File(archive, size);
+        let content = ObjectContent::File(archive, size);
         let put = self.backend.put_described(&key, content, about, &self.transfer)?;
         if put == Put::Written {
             let found = self.backend.head(&key, &self.transfer)?.size;
@@ -66,8 +66,8 @@ impl ArchiveTarget<'_> {
         is_new: bool,
     ) -> Result<(), PublishError> {
         for (name, text) in files {
-            let key: Key = name.parse()?;
-            let put = || self.backend.put(&key, Content::Bytes(&text), &self.transfer);
+            let key: ObjectKey = name.parse()?;
+            let put = || self.backend.put(&key, ObjectContent::Bytes(&text), &self.transfer);
             if put()? == Put::WasThere
                 && is_new
                 && self.small(&name, record::LONGEST)?.is_none_or(|found| found != text)
@@ -147,7 +147,8 @@ pub fn has(
     sha256: &Sha256Sum,
     observer: &dyn Observer,
 ) -> Result<bool, PublishError> {
-    let target = ArchiveTarget { backend, what, transfer: Transfer { subject: what, observer } };
+    let target =
+        ArchiveTarget { backend, what, transfer: StoreTransfer { subject: what, observer } };
     if target.stated_sum()?.as_deref() != Some(sha256.as_str()) {
         return Ok(false);
     }

@@ -41,13 +41,13 @@ pub(crate) enum Broken {
 }
 
 enum Piece {
-    Head(Box<Head>),
+    Head(Box<AnswerHead>),
     Body(Vec<u8>),
 }
 
 /// Beginning of a response.
 #[derive(Debug)]
-pub(crate) struct Head {
+pub(crate) struct AnswerHead {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     /// URL of the final response, after redirects.
@@ -56,17 +56,17 @@ pub(crate) struct Head {
 }
 
 /// An answer under way.
-pub(crate) struct Answer<'a> {
+pub(crate) struct HttpAnswer<'a> {
     pieces: Receiver<Result<Piece, Broken>>,
     observer: &'a dyn Observer,
 }
 
-impl<'a> Answer<'a> {
+impl<'a> HttpAnswer<'a> {
     /// Sends a request, and gives the answer as soon as it has begun.
     pub(crate) fn to(
         request: RequestBuilder,
         observer: &'a dyn Observer,
-    ) -> Result<(Head, Self), Broken> {
+    ) -> Result<(AnswerHead, Self), Broken> {
         let (sender, pieces) = sync_channel(AHEAD);
         std::thread::Builder::new()
             .name("download".to_owned())
@@ -109,7 +109,7 @@ fn converse(request: RequestBuilder, to: &SyncSender<Result<Piece, Broken>>) {
         Ok(response) => response,
         Err(error) => return drop(to.send(Err(Broken::NotSent(error)))),
     };
-    let head = Head {
+    let head = AnswerHead {
         status: response.status(),
         headers: response.headers().clone(),
         url: response.url().clone(),

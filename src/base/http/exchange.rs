@@ -8,11 +8,11 @@ use reqwest::blocking::{Client, RequestBuilder};
 use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, COOKIE};
 use reqwest::{Method, Url};
 
-use super::answer::{Answer, Broken, Head, wait_unless_interrupted};
+use super::answer::{AnswerHead, Broken, HttpAnswer, wait_unless_interrupted};
 use super::redirect::{self, Cookies, MOST_REDIRECTS};
 use super::retry::{NotSent, may_pass, next_wait, not_sent, read_failure, retry_after, waits};
 use super::url::redact;
-use super::{HttpError, HttpOptions, Login};
+use super::{HttpError, HttpLogin, HttpOptions};
 use crate::base::event::{Event, Observer};
 
 /// Minimum progress in bytes for an attempt not to count as failed.
@@ -21,7 +21,7 @@ const PROGRESS: u64 = 1 << 20;
 const EVENT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Cause of a failed attempt.
-pub(super) enum Failure {
+pub(super) enum HttpFailure {
     /// Another attempt may succeed.
     Passing { reason: String, wait: Option<Duration> },
     /// The connection was refused.
@@ -31,15 +31,15 @@ pub(super) enum Failure {
 }
 
 /// Returns a failure that another attempt may mend.
-pub(super) fn passing(reason: impl Into<String>) -> Failure {
-    Failure::Passing { reason: reason.into(), wait: None }
+pub(super) fn passing(reason: impl Into<String>) -> HttpFailure {
+    HttpFailure::Passing { reason: reason.into(), wait: None }
 }
 
 /// Sender of the requests for one URL.
-pub(super) struct Exchange<'a> {
+pub(super) struct HttpExchange<'a> {
     client: &'a Client,
     url: Url,
-    login: Option<&'a Login>,
+    login: Option<&'a HttpLogin>,
     /// The URL without credentials.
     pub(super) shown: String,
     subject: &'a str,
@@ -48,11 +48,11 @@ pub(super) struct Exchange<'a> {
     last_event: Cell<Option<Instant>>,
 }
 
-impl<'a> Exchange<'a> {
+impl<'a> HttpExchange<'a> {
     pub(super) fn new(
         client: &'a Client,
         url: Url,
-        login: Option<&'a Login>,
+        login: Option<&'a HttpLogin>,
         subject: &'a str,
         options: &'a HttpOptions,
         observer: &'a dyn Observer,
@@ -73,7 +73,10 @@ impl<'a> Exchange<'a> {
     }
 
     /// Sends a request and waits for an answer that leads nowhere else to begin.
-    pub(super) fn send(&self, request: RequestBuilder) -> Result<(Head, Answer<'a>), Failure> {
+    pub(super) fn send(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<(AnswerHead, HttpAnswer<'a>), HttpFailure> {
         let mut request = request.build().map_err(|error| self.not_sent(error))?;
         let mut cookies = Cookies::default();
         for _ in 0..=MOST_REDIRECTS {
@@ -105,53 +108,53 @@ impl<'a> Exchange<'a> {
         Err(self.refused(reason))
     }
 
-    fn refused(&self, reason: String) -> Failure {
-        Failure::Lasting(HttpError::Refused { url: self.shown.clone(), reason })
+    fn refused(&self, reason: String) -> HttpFailure {
+        HttpFailure::Lasting(HttpError::Refused { url: self.shown.clone(), reason })
     }
 
-    fn not_sent(&self, error: reqwest::Error) -> Failure {
+    fn not_sent(&self, error: reqwest::Error) -> HttpFailure {
         match not_sent(error, self.options) {
             NotSent::Passing(reason) => passing(reason),
-            NotSent::Refused(reason) => Failure::Refused { reason },
+            NotSent::Refused(reason) => HttpFailure::Refused { reason },
             NotSent::Lasting(reason) => self.refused(reason),
         }
     }
 
-    fn answer(&self, request: RequestBuilder) -> Result<(Head, Answer<'a>), Failure> {
-        Answer::to(request, self.observer).map_err(|broken| match broken {
+    fn answer(&self, request: RequestBuilder) -> Result<(AnswerHead, HttpAnswer<'a>), HttpFailure> {
+        HttpAnswer::to(request, self.observer).map_err(|broken| match broken {
             Broken::NotSent(error) => self.not_sent(error),
             Broken::Body(error) => passing(read_failure(&error, self.options)),
-            Broken::Interrupted => Failure::Lasting(self.interrupted()),
+            Broken::Interrupted => HttpFailure::Lasting(self.interrupted()),
         })
     }
 
     /// Returns the next bytes of an answer's body; `have` and `total` are for the message.
     pub(super) fn bytes(
         &self,
-        answer: &Answer<'_>,
+        answer: &HttpAnswer<'_>,
         have: u64,
         total: Option<u64>,
-    ) -> Result<Option<Vec<u8>>, Failure> {
+    ) -> Result<Option<Vec<u8>>, HttpFailure> {
         answer.bytes().map_err(|broken| match broken {
             Broken::Body(error) => broke_off(&read_failure(&error, self.options), have, total),
             Broken::NotSent(error) => broke_off(&error.to_string(), have, total),
-            Broken::Interrupted => Failure::Lasting(self.interrupted()),
+            Broken::Interrupted => HttpFailure::Lasting(self.interrupted()),
         })
     }
 
     /// Classifies a status that is not a success.
-    pub(super) fn unsuccessful(&self, head: &Head) -> Failure {
+    pub(super) fn unsuccessful(&self, head: &AnswerHead) -> HttpFailure {
         let status = head.status;
         if may_pass(status) {
             let reason = format!("the server answers {status}");
-            return Failure::Passing { reason, wait: retry_after(&head.headers) };
+            return HttpFailure::Passing { reason, wait: retry_after(&head.headers) };
         }
-        Failure::Lasting(HttpError::Status { url: self.shown.clone(), status })
+        HttpFailure::Lasting(HttpError::Status { url: self.shown.clone(), status })
     }
 
     /// Returns the failure to keep received bytes.
-    pub(super) fn not_stored(&self, error: io::Error) -> Failure {
-        Failure::Lasting(HttpError::Store { url: self.shown.clone(), error })
+    pub(super) fn not_stored(&self, error: io::Error) -> HttpFailure {
+        HttpFailure::Lasting(HttpError::Store { url: self.shown.clone(), error })
     }
 
     /// Reports progress, unless a report was made just now.
@@ -176,7 +179,7 @@ impl<'a> Exchange<'a> {
 
 /// Counter of the attempts of one transfer.
 pub(super) struct Attempts<'e, 'a> {
-    exchange: &'e Exchange<'a>,
+    exchange: &'e HttpExchange<'a>,
     waits: Box<dyn Iterator<Item = Duration>>,
     made: u32,
     /// Number of bytes after the last attempt that made progress.
@@ -184,22 +187,22 @@ pub(super) struct Attempts<'e, 'a> {
 }
 
 impl<'e, 'a> Attempts<'e, 'a> {
-    pub(super) fn new(exchange: &'e Exchange<'a>) -> Self {
+    pub(super) fn new(exchange: &'e HttpExchange<'a>) -> Self {
         Self { exchange, waits: Box::new(waits(exchange.options)), made: 0, furthest: 0 }
     }
 
     /// Waits for the next attempt, if there is one; `have` is the number of bytes so far.
-    pub(super) fn again(&mut self, failure: Failure, have: u64) -> Result<(), HttpError> {
-        let Exchange { shown, subject, observer, .. } = self.exchange;
+    pub(super) fn again(&mut self, failure: HttpFailure, have: u64) -> Result<(), HttpError> {
+        let HttpExchange { shown, subject, observer, .. } = self.exchange;
         let url = || shown.clone();
         let (reason, asked) = match failure {
-            Failure::Lasting(error) => return Err(error),
+            HttpFailure::Lasting(error) => return Err(error),
             // A server that restarts has taken a connection before.
-            Failure::Refused { reason } if self.made == 0 => {
+            HttpFailure::Refused { reason } if self.made == 0 => {
                 return Err(HttpError::ConnectionRefused { url: url(), reason });
             }
-            Failure::Refused { reason } => (reason, None),
-            Failure::Passing { reason, wait } => (reason, wait),
+            HttpFailure::Refused { reason } => (reason, None),
+            HttpFailure::Passing { reason, wait } => (reason, wait),
         };
         if have >= self.furthest + PROGRESS {
             self.furthest = have;
@@ -221,7 +224,7 @@ impl<'e, 'a> Attempts<'e, 'a> {
 }
 
 /// Returns the failure of a body that ended early.
-pub(super) fn broke_off(reason: &str, have: u64, total: Option<u64>) -> Failure {
+pub(super) fn broke_off(reason: &str, have: u64, total: Option<u64>) -> HttpFailure {
     passing(match total {
         Some(total) => format!("{reason} after {have} of {total} bytes"),
         None => format!("{reason} after {have} bytes"),

@@ -12,6 +12,7 @@
 //! The client blocks: it may not be called from asynchronous code.
 
 pub(crate) mod answer;
+mod error;
 mod exchange;
 mod login;
 mod netrc;
@@ -36,13 +37,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use reqwest::StatusCode;
 use reqwest::blocking::{Client, ClientBuilder};
 
 use super::causes::with_causes;
 use super::event::Observer;
 use super::memory_file::memory_file;
-pub use login::Login;
+pub use error::HttpError;
+pub use login::HttpLogin;
 use netrc::Netrc;
 pub use proxy::Proxies;
 pub use url::{redact, redact_place, redact_text};
@@ -63,7 +64,7 @@ pub struct HttpOptions {
     /// Size limit for a file.
     pub max_bytes: u64,
     /// Credentials by servers' names, in lower case and without ports.
-    pub logins: BTreeMap<String, Login>,
+    pub logins: BTreeMap<String, HttpLogin>,
     /// File with credentials by server name (`~/.netrc`), of lower priority.
     pub netrc: Option<PathBuf>,
     /// The proxies.
@@ -123,116 +124,6 @@ pub struct Downloaded {
     pub resumed: bool,
     /// True if the server did not say where the file ends, so that a closed connection may have cut it off.
     pub may_be_short: bool,
-}
-
-/// A file could not be downloaded. URLs in it have no credentials.
-#[derive(Debug, thiserror::Error)]
-pub enum HttpError {
-    /// The URL is not valid, or not for HTTP.
-    #[error("{url:?} is not an http or https URL: {reason}")]
-    Url {
-        /// The text.
-        url: String,
-        /// Fault.
-        reason: String,
-    },
-    /// The server answers, but not with the file.
-    #[error("{url}: the server answers {status}")]
-    Status {
-        /// The URL.
-        url: String,
-        /// The server's answer.
-        status: StatusCode,
-    },
-    /// The server can't be trusted, or not reached in a way that another attempt would change.
-    #[error("{url}: {reason}")]
-    Refused {
-        /// The URL.
-        url: String,
-        /// Reason.
-        reason: String,
-    },
-    /// All attempts failed.
-    #[error("{url}: {reason} (attempt {attempts}, the last)")]
-    GaveUp {
-        /// The URL.
-        url: String,
-        /// Number of attempts.
-        attempts: u32,
-        /// Reason of the last failure.
-        reason: String,
-    },
-    /// The server refuses connections.
-    #[error("{url}: {reason}")]
-    ConnectionRefused {
-        /// The URL.
-        url: String,
-        /// The system's message.
-        reason: String,
-    },
-    /// The file is larger than it may be.
-    #[error("{url}: the file has more than the {limit} bytes that a download may have")]
-    TooLarge {
-        /// The URL.
-        url: String,
-        /// The limit in bytes.
-        limit: u64,
-    },
-    /// The run was interrupted.
-    #[error("{url}: interrupted")]
-    Interrupted {
-        /// The URL.
-        url: String,
-    },
-    /// The download cannot be stored.
-    #[error("cannot store what comes from {url}")]
-    Store {
-        /// The URL.
-        url: String,
-        /// Error of the system.
-        #[source]
-        error: io::Error,
-    },
-}
-
-impl HttpError {
-    /// True if the server reports a missing file.
-    pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Status { status, .. }
-            if [StatusCode::NOT_FOUND, StatusCode::GONE].contains(status))
-    }
-
-    /// True if the server did not answer properly in any attempt.
-    pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::GaveUp { .. } | Self::ConnectionRefused { .. })
-    }
-
-    /// Remedy.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Status { status, .. } => match status.as_u16() {
-                401 | 403 => Some(
-                    "the server wants credentials, or refuses those that it got: they are taken from ~/.netrc and, over HTTPS, from your config.toml:\n    [credentials.\"HOST\"]\n    username = \"NAME\"\n    password = \"PASSWORD\"",
-                ),
-                404 | 410 => Some("check the URL"),
-                407 => Some("the proxy wants credentials: put them into HTTPS_PROXY or HTTP_PROXY"),
-                _ => None,
-            },
-            Self::Refused { reason, .. } if reason.contains("xpired") => Some(
-                "the server's certificate has to be renewed, or this machine's clock set right",
-            ),
-            Self::Refused { reason, .. } if reason.contains("not valid for name") => Some(
-                "the certificate is another server's: use the URL with the name that it is for",
-            ),
-            Self::Refused { reason, .. } if reason.contains("certificate") => Some(
-                "install the system's CA certificates (ca-certificates), or name a file with the server's CA in SSL_CERT_FILE",
-            ),
-            Self::GaveUp { .. } | Self::ConnectionRefused { .. } => {
-                Some("check the network and the proxy (HTTPS_PROXY, NO_PROXY), or try again later")
-            }
-            _ => None,
-        }
-    }
 }
 
 impl HttpClient {
@@ -312,7 +203,7 @@ impl HttpClient {
             return Ok(0);
         }
         self.exchange(url, subject, &self.0.options, observer, |exchange| {
-            part::Part::new(exchange, range, to).run()
+            part::PartDownload::new(exchange, range, to).run()
         })
     }
 
@@ -325,13 +216,13 @@ impl HttpClient {
         observer: &dyn Observer,
     ) -> Result<Downloaded, HttpError> {
         self.exchange(url, subject, options, observer, |exchange| {
-            transfer::Transfer::new(exchange, to).run()
+            transfer::HttpTransfer::new(exchange, to).run()
         })
     }
 
     /// Credentials of the user's for a server, where the URL has none. They go out over TLS, or to this
     /// machine: a tree chooses URLs, and would have a password sent in clear.
-    fn login(&self, url: &reqwest::Url) -> Option<&Login> {
+    fn login(&self, url: &reqwest::Url) -> Option<&HttpLogin> {
         let host = url.host_str()?;
         let is_loopback = host == "localhost"
             || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
@@ -357,7 +248,7 @@ impl HttpClient {
         subject: &str,
         options: &HttpOptions,
         observer: &dyn Observer,
-        work: impl FnOnce(&exchange::Exchange<'_>) -> Result<T, HttpError>,
+        work: impl FnOnce(&exchange::HttpExchange<'_>) -> Result<T, HttpError>,
     ) -> Result<T, HttpError> {
         let parsed = url::parse(url)?;
         let built = self.0.client.get_or_init(|| build(&self.0.options));
@@ -367,7 +258,8 @@ impl HttpClient {
         })?;
         let login = self.login(&parsed);
         let client = &built.client;
-        let exchange = exchange::Exchange::new(client, parsed, login, subject, options, observer);
+        let exchange =
+            exchange::HttpExchange::new(client, parsed, login, subject, options, observer);
         work(&exchange).map_err(|error| match (error, &built.no_authorities) {
             (HttpError::Refused { url, reason }, Some(why)) if reason.contains("certificate") => {
                 HttpError::Refused { url, reason: format!("{reason} ({why})") }

@@ -1,26 +1,26 @@
 //! Credentials by the server's name, as `~/.netrc` has them for curl, wget and git.
 
-use super::login::Login;
+use super::login::HttpLogin;
 
 /// Contents of a `.netrc`.
 #[derive(Debug, Default)]
 pub(super) struct Netrc {
     /// The name, or nothing for all others, with a login and a password.
-    machines: Vec<(Option<String>, Login)>,
+    machines: Vec<(Option<String>, HttpLogin)>,
 }
 
 impl Netrc {
     /// Parses the text. As in other programs, unknown parts are skipped.
     pub(super) fn parse(text: &str) -> Self {
-        let mut machines: Vec<(Option<String>, Login)> = Vec::new();
-        let mut words = Words { rest: text };
+        let mut machines: Vec<(Option<String>, HttpLogin)> = Vec::new();
+        let mut words = NetrcWords { rest: text };
         while let Some(word) = words.keyword() {
             match word.as_str() {
                 "machine" => {
                     let Some(name) = words.next() else { break };
-                    machines.push((Some(name.to_ascii_lowercase()), Login::default()));
+                    machines.push((Some(name.to_ascii_lowercase()), HttpLogin::default()));
                 }
-                "default" => machines.push((None, Login::default())),
+                "default" => machines.push((None, HttpLogin::default())),
                 "login" | "user" | "password" | "account" => {
                     let (Some(value), last) = (words.next(), machines.last_mut()) else { break };
                     match (word.as_str(), last) {
@@ -37,18 +37,18 @@ impl Netrc {
     }
 
     /// The login for a server.
-    pub(super) fn of(&self, host: &str) -> Option<&Login> {
+    pub(super) fn of(&self, host: &str) -> Option<&HttpLogin> {
         let is_for = |name: &Option<String>| name.as_ref().is_none_or(|name| name == host);
         let (_, login) = self.machines.iter().find(|(name, _)| is_for(name))?;
         (!login.name.is_empty() || !login.password.is_empty()).then_some(login)
     }
 }
 
-struct Words<'a> {
+struct NetrcWords<'a> {
     rest: &'a str,
 }
 
-impl Words<'_> {
+impl NetrcWords<'_> {
     /// The next word where a comment may stand.
     fn keyword(&mut self) -> Option<String> {
         self.rest = self.rest.trim_start();

@@ -7,13 +7,13 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, IF_
 use reqwest::{Method, StatusCode};
 
 use super::HttpError;
-use super::answer::Answer;
-use super::exchange::{Attempts, Exchange, Failure, broke_off, passing};
+use super::answer::HttpAnswer;
+use super::exchange::{Attempts, HttpExchange, HttpFailure, broke_off, passing};
 use super::retry::{content_range, number};
 use super::transfer::validator;
 
 /// Asks for the size of a file; `None` if the server does not tell.
-pub(super) fn size(exchange: &Exchange<'_>) -> Result<Option<u64>, HttpError> {
+pub(super) fn size(exchange: &HttpExchange<'_>) -> Result<Option<u64>, HttpError> {
     let attempt = || {
         let (head, _answer) = exchange.send(exchange.request(Method::HEAD))?;
         match head.status {
@@ -33,8 +33,8 @@ pub(super) fn size(exchange: &Exchange<'_>) -> Result<Option<u64>, HttpError> {
 }
 
 /// A download of a part.
-pub(super) struct Part<'a> {
-    exchange: &'a Exchange<'a>,
+pub(super) struct PartDownload<'a> {
+    exchange: &'a HttpExchange<'a>,
     range: Range<u64>,
     to: &'a mut dyn Write,
     /// Offset of the next byte.
@@ -42,9 +42,9 @@ pub(super) struct Part<'a> {
     validator: Option<HeaderValue>,
 }
 
-impl<'a> Part<'a> {
+impl<'a> PartDownload<'a> {
     pub(super) fn new(
-        exchange: &'a Exchange<'a>,
+        exchange: &'a HttpExchange<'a>,
         range: Range<u64>,
         to: &'a mut dyn Write,
     ) -> Self {
@@ -73,7 +73,7 @@ impl<'a> Part<'a> {
         self.at - self.range.start
     }
 
-    fn attempt(&mut self) -> Result<(), Failure> {
+    fn attempt(&mut self) -> Result<(), HttpFailure> {
         let range = format!("bytes={}-{}", self.at, self.range.end - 1);
         let mut request = self.exchange.request(Method::GET).header(RANGE, range);
         if let Some(validator) = self.validator.as_ref().filter(|_| self.done() > 0) {
@@ -105,10 +105,10 @@ impl<'a> Part<'a> {
     }
 
     /// Refuses to put parts of two files together.
-    fn same_file(&mut self, headers: &HeaderMap) -> Result<(), Failure> {
+    fn same_file(&mut self, headers: &HeaderMap) -> Result<(), HttpFailure> {
         let validator = validator(headers);
         if self.done() > 0 && self.validator != validator {
-            return Err(Failure::Lasting(HttpError::Refused {
+            return Err(HttpFailure::Lasting(HttpError::Refused {
                 url: self.exchange.shown.clone(),
                 reason: "the file changed while a part of it was read".to_owned(),
             }));
@@ -120,10 +120,10 @@ impl<'a> Part<'a> {
     /// Writes a body without its first bytes, up to the end, if known.
     fn body(
         &mut self,
-        answer: &Answer<'_>,
+        answer: &HttpAnswer<'_>,
         mut skip: u64,
         end: Option<u64>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), HttpFailure> {
         let total = end.map(|end| end.saturating_sub(self.range.start));
         self.exchange.progress(true, self.done(), total);
         while self.at < self.range.end {

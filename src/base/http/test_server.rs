@@ -25,7 +25,7 @@ impl Request {
 }
 
 /// Action of the server, before closing the connection.
-pub(crate) enum Step {
+pub(crate) enum ServerAction {
     Send(Vec<u8>),
     Stall(Duration),
     /// The same bytes several times, without having them all in memory.
@@ -41,7 +41,7 @@ pub(crate) struct TestServer {
 impl TestServer {
     /// Starts a server; `answer` gets the request's number, from 0, and the request.
     pub(crate) fn start(
-        answer: impl Fn(usize, &Request) -> Vec<Step> + Send + Sync + 'static,
+        answer: impl Fn(usize, &Request) -> Vec<ServerAction> + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -75,7 +75,7 @@ impl TestServer {
 fn serve(
     mut stream: TcpStream,
     seen: &Mutex<Vec<Request>>,
-    answer: &dyn Fn(usize, &Request) -> Vec<Step>,
+    answer: &dyn Fn(usize, &Request) -> Vec<ServerAction>,
 ) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut lines = reader.by_ref().lines().map_while(Result::ok);
@@ -97,10 +97,10 @@ fn serve(
     };
     for step in answer(number, &request) {
         match step {
-            Step::Stall(time) => std::thread::sleep(time),
+            ServerAction::Stall(time) => std::thread::sleep(time),
             // The client may have had enough.
-            Step::Send(bytes) => drop(stream.write_all(&bytes)),
-            Step::Repeat(bytes, times) => {
+            ServerAction::Send(bytes) => drop(stream.write_all(&bytes)),
+            ServerAction::Repeat(bytes, times) => {
                 drop((0..times).try_for_each(|_| stream.write_all(&bytes)));
             }
         }
@@ -134,13 +134,13 @@ impl ClosedAddress {
 }
 
 /// Makes a response: status line and headers as text, then the body.
-pub(crate) fn answer(head: &str, body: &[u8]) -> Vec<Step> {
+pub(crate) fn answer(head: &str, body: &[u8]) -> Vec<ServerAction> {
     let mut bytes = format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n").into_bytes();
     bytes.extend_from_slice(body);
-    vec![Step::Send(bytes)]
+    vec![ServerAction::Send(bytes)]
 }
 
 /// A whole file with status 200.
-pub(crate) fn ok(body: &[u8]) -> Vec<Step> {
+pub(crate) fn ok(body: &[u8]) -> Vec<ServerAction> {
     answer(&format!("200 OK\r\nContent-Length: {}", body.len()), body)
 }

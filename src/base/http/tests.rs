@@ -1,4 +1,4 @@
-use super::test_server::{ClosedAddress, Request, Step, TestServer, answer, ok};
+use super::test_server::{ClosedAddress, Request, ServerAction, TestServer, answer, ok};
 use super::*;
 use crate::base::event::{Event, Silent};
 use crate::base::events::Events;
@@ -26,7 +26,7 @@ fn get(url: &str, observer: &dyn Observer) -> Result<(Vec<u8>, Downloaded), Http
 const BODY: &[u8] = b"0123456789";
 
 /// Half of [`BODY`], then the connection closes.
-fn half(etag: &str) -> Vec<Step> {
+fn half(etag: &str) -> Vec<ServerAction> {
     answer(&format!("200 OK\r\nETag: {etag}\r\nContent-Length: 10"), &BODY[..5])
 }
 
@@ -133,7 +133,7 @@ fn a_stall_is_noticed() {
     let server = TestServer::start(|number, _| {
         let mut steps = half("\"a\"");
         if number == 0 {
-            steps.push(Step::Stall(Duration::from_secs(5)));
+            steps.push(ServerAction::Stall(Duration::from_secs(5)));
             return steps;
         }
         ok(BODY)
@@ -148,7 +148,10 @@ fn a_slow_but_steady_server_is_no_stall() {
     let server = TestServer::start(|_, _| {
         let mut steps = answer("200 OK\r\nContent-Length: 10", b"");
         for byte in BODY {
-            steps.extend([Step::Stall(Duration::from_millis(50)), Step::Send(vec![*byte])]);
+            steps.extend([
+                ServerAction::Stall(Duration::from_millis(50)),
+                ServerAction::Send(vec![*byte]),
+            ]);
         }
         steps
     });
@@ -320,7 +323,7 @@ fn credentials_of_a_netrc_go_to_their_server_alone() {
     let login = |url: &str| client.login(&reqwest::Url::parse(url).unwrap()).is_some();
     assert!(login("https://H.invalid:8443/x") && !login("http://h.invalid/x"));
     assert!(!login("https://x.h.invalid/") && !login("https://u@h.invalid/"));
-    let logins = [("h.invalid".to_owned(), Login { name: "a".into(), password: "b".into() })];
+    let logins = [("h.invalid".to_owned(), HttpLogin { name: "a".into(), password: "b".into() })];
     let client = HttpClient::new(HttpOptions { logins: logins.into(), ..HttpOptions::default() });
     let login = |url: &str| client.login(&reqwest::Url::parse(url).unwrap()).is_some();
     assert!(login("https://h.invalid/") && !login("http://h.invalid/"));
@@ -335,7 +338,7 @@ fn credentials_of_a_netrc_go_to_their_server_alone() {
     });
     let options = HttpOptions { proxies: proxied, ..client.options().clone() };
     let client = HttpClient::new(HttpOptions {
-        logins: [("127.0.0.1".to_owned(), Login::default())].into(),
+        logins: [("127.0.0.1".to_owned(), HttpLogin::default())].into(),
         ..options
     });
     let url = reqwest::Url::parse("http://127.0.0.1/").unwrap();

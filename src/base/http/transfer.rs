@@ -9,8 +9,8 @@ use reqwest::header::{
 };
 use reqwest::{Method, StatusCode};
 
-use super::answer::Answer;
-use super::exchange::{Attempts, Exchange, Failure, broke_off, passing};
+use super::answer::HttpAnswer;
+use super::exchange::{Attempts, HttpExchange, HttpFailure, broke_off, passing};
 use super::retry::{content_range, number};
 use super::{Downloaded, HttpError};
 use crate::base::atomic::naming_file;
@@ -18,8 +18,8 @@ use crate::base::atomic::naming_file;
 /// Number of errors that may pass after which ranges are taken for their cause.
 const MOST_REFUSALS: u32 = 2;
 
-pub(super) struct Transfer<'a> {
-    exchange: &'a Exchange<'a>,
+pub(super) struct HttpTransfer<'a> {
+    exchange: &'a HttpExchange<'a>,
     file: &'a mut File,
     have: u64,
     total: Option<u64>,
@@ -30,8 +30,8 @@ pub(super) struct Transfer<'a> {
     refusals: u32,
 }
 
-impl<'a> Transfer<'a> {
-    pub(super) fn new(exchange: &'a Exchange<'a>, file: &'a mut File) -> Self {
+impl<'a> HttpTransfer<'a> {
+    pub(super) fn new(exchange: &'a HttpExchange<'a>, file: &'a mut File) -> Self {
         Self {
             exchange,
             file,
@@ -66,7 +66,7 @@ impl<'a> Transfer<'a> {
         result
     }
 
-    fn attempt(&mut self) -> Result<(), Failure> {
+    fn attempt(&mut self) -> Result<(), HttpFailure> {
         let mut request = self.exchange.request(Method::GET);
         let ranged = match &self.validator {
             Some(validator) if self.have > 0 => {
@@ -90,9 +90,9 @@ impl<'a> Transfer<'a> {
     }
 
     /// Has the next attempt begin at the start, unless the server only was not ready for a range this once.
-    fn not_gone_on(&mut self, failure: Failure) -> Failure {
+    fn not_gone_on(&mut self, failure: HttpFailure) -> HttpFailure {
         self.refusals += 1;
-        let is_lasting = matches!(failure, Failure::Lasting(_));
+        let is_lasting = matches!(failure, HttpFailure::Lasting(_));
         if is_lasting || self.refusals >= MOST_REFUSALS {
             self.validator = None;
         }
@@ -100,7 +100,7 @@ impl<'a> Transfer<'a> {
     }
 
     /// Prepares for the whole file: what is there goes.
-    fn begin(&mut self, headers: &HeaderMap) -> Result<(), Failure> {
+    fn begin(&mut self, headers: &HeaderMap) -> Result<(), HttpFailure> {
         self.file.set_len(0).and_then(|()| self.file.rewind()).map_err(|e| self.not_stored(e))?;
         self.have = 0;
         self.resumed = false;
@@ -114,7 +114,7 @@ impl<'a> Transfer<'a> {
     }
 
     /// Prepares for the rest of the file, if it is the rest of the same file.
-    fn go_on(&mut self, headers: &HeaderMap) -> Result<(), Failure> {
+    fn go_on(&mut self, headers: &HeaderMap) -> Result<(), HttpFailure> {
         let range = headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
         let fits = range.and_then(content_range).is_some_and(|(first, last, total)| {
             first == self.have
@@ -134,7 +134,7 @@ impl<'a> Transfer<'a> {
         Ok(())
     }
 
-    fn body(&mut self, answer: &Answer<'_>) -> Result<(), Failure> {
+    fn body(&mut self, answer: &HttpAnswer<'_>) -> Result<(), HttpFailure> {
         self.progress(true);
         while let Some(bytes) = self.exchange.bytes(answer, self.have, self.total)? {
             self.file.write_all(&bytes).map_err(|e| self.not_stored(e))?;
@@ -157,13 +157,13 @@ impl<'a> Transfer<'a> {
         self.exchange.progress(always, self.have, self.total);
     }
 
-    fn not_stored(&self, error: io::Error) -> Failure {
+    fn not_stored(&self, error: io::Error) -> HttpFailure {
         self.exchange.not_stored(naming_file(self.file, error))
     }
 
-    fn too_large(&self) -> Failure {
+    fn too_large(&self) -> HttpFailure {
         let limit = self.exchange.options.max_bytes;
-        Failure::Lasting(HttpError::TooLarge { url: self.exchange.shown.clone(), limit })
+        HttpFailure::Lasting(HttpError::TooLarge { url: self.exchange.shown.clone(), limit })
     }
 }
 

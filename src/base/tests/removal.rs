@@ -105,12 +105,12 @@ fn what_cannot_be_removed_is_named_briefly() {
     let home = tempfile::tempdir().unwrap();
     let open = || openat(AT_FDCWD, home.path(), FOLDER, Mode::empty()).unwrap();
     let top = home.path().join("top");
-    let mut walk = Walk { top: &top, way: Descent::new(open()), open_closed: false };
+    let mut walk = RemovalWalk { top: &top, way: Descent::new(open()), open_closed: false };
     for _ in 0..100 {
         let name = CString::new("n".repeat(200)).unwrap();
         walk.way.enter(open(), Doomed { name, left: Vec::new(), rounds: 0 }).unwrap();
     }
-    let Stop::Failed(error) = walk.failed(c"file", Errno::EXDEV) else { panic!() };
+    let WalkStop::Failed(error) = walk.failed(c"file", Errno::EXDEV) else { panic!() };
     assert!(error.to_string().ends_with("/…`: something is mounted there"), "{error}");
     assert!(error.to_string().len() < 2 * LONGEST_SHOWN, "{error}");
 }

@@ -18,7 +18,7 @@ pub struct Forecast {
     needed_by: Vec<Vec<usize>>,
     /// Length of the longest path from each package to the end, used as priority.
     ways: Vec<Duration>,
-    progress: Vec<Progress>,
+    progress: Vec<PackageProgress>,
     /// True if no package begins any more.
     is_stopped: bool,
     /// What was expected of those that are built, and what it was, in seconds: a slower machine
@@ -29,7 +29,7 @@ pub struct Forecast {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
+enum PackageProgress {
     Waiting,
     Running(Instant),
     Over { well: bool },
@@ -64,7 +64,7 @@ impl Forecast {
             expected,
             needs: packages.iter().map(|package| package.needs.clone()).collect(),
             needed_by,
-            progress: vec![Progress::Waiting; packages.len()],
+            progress: vec![PackageProgress::Waiting; packages.len()],
             is_stopped: false,
             expected_until_now: 0.0,
             taken_until_now: 0.0,
@@ -73,8 +73,8 @@ impl Forecast {
 
     /// A package began.
     pub fn started(&mut self, package: usize, now: Instant) {
-        if let Some(progress @ Progress::Waiting) = self.progress.get_mut(package) {
-            *progress = Progress::Running(now);
+        if let Some(progress @ PackageProgress::Waiting) = self.progress.get_mut(package) {
+            *progress = PackageProgress::Running(now);
         }
     }
 
@@ -99,7 +99,7 @@ impl Forecast {
 
     fn end(&mut self, package: usize, well: bool) {
         if let Some(progress) = self.progress.get_mut(package) {
-            *progress = Progress::Over { well };
+            *progress = PackageProgress::Over { well };
         }
     }
 
@@ -120,16 +120,17 @@ impl Forecast {
         let mut running = BinaryHeap::new();
         for (package, progress) in self.progress.iter().enumerate() {
             match progress {
-                Progress::Over { .. } => {}
-                Progress::Waiting if self.is_stopped => {}
-                Progress::Running(began) => {
+                PackageProgress::Over { .. } => {}
+                PackageProgress::Waiting if self.is_stopped => {}
+                PackageProgress::Running(began) => {
                     let passed = now.saturating_duration_since(*began);
                     running
                         .push(Reverse((self.left_of(package, passed, pace, &mut rest), package)));
                 }
-                Progress::Waiting => {
-                    let there =
-                        |needed: &&usize| self.progress[**needed] != Progress::Over { well: true };
+                PackageProgress::Waiting => {
+                    let there = |needed: &&usize| {
+                        self.progress[**needed] != PackageProgress::Over { well: true }
+                    };
                     waits_for[package] = self.needs[package].iter().filter(there).count();
                     if waits_for[package] == 0 {
                         ready.insert((Reverse(self.ways[package]), package));
@@ -148,7 +149,7 @@ impl Forecast {
             rest.time = ends;
             for &user in &self.needed_by[package] {
                 waits_for[user] = waits_for[user].saturating_sub(1);
-                let begins = !self.is_stopped && self.progress[user] == Progress::Waiting;
+                let begins = !self.is_stopped && self.progress[user] == PackageProgress::Waiting;
                 if waits_for[user] == 0 && begins {
                     ready.insert((Reverse(self.ways[user]), user));
                 }

@@ -14,7 +14,7 @@ mod forecast;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::record::{self, Times};
+use super::record::{self, RecordedTimes};
 use crate::package::{PackageId, PackageName};
 use crate::runner::home::Home;
 
@@ -53,7 +53,7 @@ fn keep_newest(found: &mut Vec<(SystemTime, std::path::PathBuf)>) {
 
 /// Returns the duration of a build, if its record shows success.
 fn built_in(folder: &Path) -> Option<Duration> {
-    record::read::<Times>(folder)?.of_a_good_build()
+    record::read::<RecordedTimes>(folder)?.of_a_good_build()
 }
 
 #[cfg(test)]

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::search::{Search, entries, is_folder, is_hex, name, written};
+use super::search::{GarbageSearch, entries, is_folder, is_hex, name, written};
 use super::{GarbageKind, GcError};
 use crate::package::PackageId;
 use crate::runner::kept::{self, KeptFolder};
 
-impl Search<'_> {
+impl GarbageSearch<'_> {
     /// Records of builds go by their age alone, since nothing can make them again.
     pub(super) fn records(&mut self) -> Result<(), GcError> {
         if self.options.since.is_none() {

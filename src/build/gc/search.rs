@@ -30,7 +30,8 @@ pub(super) fn search(
 ) -> Result<Garbage, GcError> {
     let blobs = Blobs::of(store).map_err(GcError::Store)?;
     let meter = Meter::default();
-    let mut search = Search { home, isolation, uses, options, meter, blobs, found: Vec::new() };
+    let mut search =
+        GarbageSearch { home, isolation, uses, options, meter, blobs, found: Vec::new() };
     search.blobs.hold(&uses.now.blobs);
     let kept = search.images(store)?;
     search.steps()?;
@@ -53,7 +54,7 @@ pub(super) fn search(
     Ok(search.choose(total))
 }
 
-pub(super) struct Search<'a> {
+pub(super) struct GarbageSearch<'a> {
     pub(super) home: &'a Home,
     isolation: &'a TierRequest,
     uses: &'a Uses,
@@ -64,7 +65,7 @@ pub(super) struct Search<'a> {
     found: Vec<(GarbageItem, bool)>,
 }
 
-impl Search<'_> {
+impl GarbageSearch<'_> {
     /// Searches images; returns those that stay.
     fn images(&mut self, store: &ImageStore) -> Result<Vec<Image>, GcError> {
         let listing = store.list().map_err(GcError::Store)?;

@@ -33,7 +33,7 @@ pub struct ImageSpace {
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
+enum SpacePart {
     Blob(BlobDigest),
     Layer(DiffId),
 }
@@ -48,16 +48,16 @@ pub fn image_spaces(
     let blobs = store.blobs().map_err(GcError::Store)?;
     let layers = unpacked(home, isolation)?;
     let uses = uses::look(home).map_err(GcError::Io)?;
-    let parts = |image: &Image| -> BTreeSet<Part> {
-        let layers = image.layers.iter().map(|layer| Part::Layer(layer.diff_id.clone()));
-        image.blobs().map(Part::Blob).chain(layers).collect()
+    let parts = |image: &Image| -> BTreeSet<SpacePart> {
+        let layers = image.layers.iter().map(|layer| SpacePart::Layer(layer.diff_id.clone()));
+        image.blobs().map(SpacePart::Blob).chain(layers).collect()
     };
-    let bytes = |part: &Part| match part {
-        Part::Blob(digest) => blobs.get(digest).copied().unwrap_or_default(),
-        Part::Layer(diff_id) => layers.get(diff_id.hex()).copied().unwrap_or_default(),
+    let bytes = |part: &SpacePart| match part {
+        SpacePart::Blob(digest) => blobs.get(digest).copied().unwrap_or_default(),
+        SpacePart::Layer(diff_id) => layers.get(diff_id.hex()).copied().unwrap_or_default(),
     };
-    let all: Vec<BTreeSet<Part>> = images.iter().map(parts).collect();
-    let mut holders: BTreeMap<&Part, usize> = BTreeMap::new();
+    let all: Vec<BTreeSet<SpacePart>> = images.iter().map(parts).collect();
+    let mut holders: BTreeMap<&SpacePart, usize> = BTreeMap::new();
     for part in all.iter().flatten() {
         *holders.entry(part).or_default() += 1;
     }

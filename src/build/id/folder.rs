@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use crate::base::digest::{Sha1Sum, Sha256, Sha256Sum};
-use crate::base::regular::open_regular;
+use crate::base::regular::open_measured;
 use crate::base::remedy::RAISE_UNPACKED;
 use crate::container::helper::Interrupt;
 use crate::package::hash::hash_entries;
@@ -25,7 +25,7 @@ pub enum FolderError {
     #[error("can't read what is part of a package's id")]
     Unreadable(#[source] io::Error),
     /// A symlink has no target.
-    #[error("{0} is a link that leads nowhere")]
+    #[error("{0} is a symlink to something that does not exist")]
     Dangling(PathBuf),
     /// A link to a file that isn't part of the folder, so neither of the id.
     #[error("{link} is a link to {target}, which lies outside of {folder}")]
@@ -104,34 +104,33 @@ impl<'a> FileHasher<'a> {
         whole_sum(folder, &mut self.tally())
     }
 
-    fn tally(&self) -> Tally<'a> {
-        Tally { most: self.most, left: self.most, interrupt: self.interrupt }
+    fn tally(&self) -> ByteTally<'a> {
+        ByteTally { most: self.most, left: self.most, interrupt: self.interrupt }
     }
 }
 
 /// Bytes that may still be read.
-struct Tally<'a> {
+struct ByteTally<'a> {
     most: u64,
     left: u64,
     interrupt: &'a Interrupt,
 }
 
-impl Tally<'_> {
+impl ByteTally<'_> {
     /// Reads a regular file.
     fn read<T>(
         &mut self,
         path: &Path,
         read: impl FnOnce(&mut dyn Read) -> io::Result<T>,
     ) -> Result<T, FolderError> {
-        let file = open_regular(path).map_err(FolderError::Unreadable)?;
-        let bytes = file.metadata().map_err(FolderError::Unreadable)?.len();
+        let (file, bytes) = open_measured(path).map_err(FolderError::Unreadable)?;
         let too_large = |bytes, most| FolderError::TooLarge { path: path.to_owned(), bytes, most };
         // Before anything is read: a hole of a terabyte takes no space, but minutes.
         if bytes > self.left {
             return Err(too_large(bytes, self.most));
         }
         let (most, interrupt) = (self.most, self.interrupt);
-        let mut metered = Metered { file, tally: self, is_exceeded: false };
+        let mut metered = MeteredFile { file, tally: self, is_exceeded: false };
         let done = read(&mut metered);
         if metered.is_exceeded {
             return Err(too_large(metered.file.metadata().map_or(bytes, |data| data.len()), most));
@@ -144,13 +143,13 @@ impl Tally<'_> {
 }
 
 /// A file that ends with an error when the run is interrupted, or when the file grows beyond the limit.
-struct Metered<'t, 'i> {
+struct MeteredFile<'t, 'i> {
     file: fs_err::File,
-    tally: &'t mut Tally<'i>,
+    tally: &'t mut ByteTally<'i>,
     is_exceeded: bool,
 }
 
-impl Read for Metered<'_, '_> {
+impl Read for MeteredFile<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.tally.interrupt.is_raised() {
             return Err(io::Error::other("interrupted"));
@@ -165,7 +164,7 @@ impl Read for Metered<'_, '_> {
     }
 }
 
-fn hash_folder(folder: &Path, tally: &mut Tally<'_>) -> Result<Sha1Sum, FolderError> {
+fn hash_folder(folder: &Path, tally: &mut ByteTally<'_>) -> Result<Sha1Sum, FolderError> {
     let mut entries = BTreeMap::new();
     if folder.is_dir() {
         let root = fs_err::canonicalize(folder).map_err(FolderError::Unreadable)?;
@@ -198,7 +197,7 @@ fn hash_folder(folder: &Path, tally: &mut Tally<'_>) -> Result<Sha1Sum, FolderEr
 /// Mode bits that are independent of the caller's umask in a checkout, and that affect an image.
 const MODE: u32 = 0o7113;
 
-fn whole_sum(folder: &Path, tally: &mut Tally<'_>) -> Result<Sha256Sum, FolderError> {
+fn whole_sum(folder: &Path, tally: &mut ByteTally<'_>) -> Result<Sha256Sum, FolderError> {
     let unreadable = FolderError::Unreadable;
     let mut sum = Sha256::new();
     for entry in WalkDir::new(folder).min_depth(1).sort_by_file_name() {
@@ -228,7 +227,7 @@ fn hash_entry(
     path: &Path,
     kind: std::fs::FileType,
     (folder, root): (&Path, &Path),
-    tally: &mut Tally<'_>,
+    tally: &mut ByteTally<'_>,
 ) -> Result<Option<Sha1Sum>, FolderError> {
     if kind.is_symlink() {
         let target = match fs_err::canonicalize(path) {

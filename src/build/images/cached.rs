@@ -33,7 +33,7 @@ use crate::image::registry::IMAGES;
 use crate::image::store::{Image, ImageStoreError};
 use crate::package::ImageName;
 use crate::package::json::canonical;
-use crate::store::Transfer;
+use crate::store::StoreTransfer;
 use crate::store::registry::media_type;
 use crate::tree::{DOCKER_FOLDER_IMAGES, PackageTree};
 
@@ -144,7 +144,7 @@ impl ImageFinder<'_> {
         reference: &ImageRef,
         observer: &dyn Observer,
     ) -> Result<Option<Image>, ImageError> {
-        let transfer = Transfer { subject: name.as_str(), observer };
+        let transfer = StoreTransfer { subject: name.as_str(), observer };
         let got = cache.store().item(ROLE, &transfer, SignedError::kind, |backend| {
             get_signed(backend, document, LONGEST_INDEX, cache.required_keys(), observer)
         });
@@ -258,7 +258,7 @@ impl ImageFinder<'_> {
         };
         let uploading = WithoutDownloads(observer);
         for cache in caches.iter().filter(|cache| cache.writes()) {
-            let transfer = Transfer { subject: name.as_str(), observer: &uploading };
+            let transfer = StoreTransfer { subject: name.as_str(), observer: &uploading };
             let put = cache.store().item(ROLE, &transfer, PublishError::kind, |backend| {
                 publish_image(backend, &publication, caches.signer(), &uploading)
             });

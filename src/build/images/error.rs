@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::base::causes::with_causes;
 use crate::build::id::FolderError;
 use crate::dockerfile::execute::DockerfileError;
-use crate::image::host::HostError;
+use crate::image::host::HostBuilderError;
 use crate::image::load::LoadError;
 use crate::image::location::LocationError;
 use crate::image::pins::PinError;
@@ -60,7 +60,7 @@ pub enum ImageError {
         name: String,
         /// Reason.
         #[source]
-        source: Box<HostError>,
+        source: Box<HostBuilderError>,
     },
     /// It can't be pulled from where the configuration says.
     #[error("image {name}")]

@@ -16,7 +16,7 @@ use crate::artifact::shared_cache::SharedCaches;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
 use crate::build::id::FileHasher;
-use crate::dockerfile::BuildOptions;
+use crate::dockerfile::ImageBuildOptions;
 use crate::dockerfile::builder::{ImageBuilder, log_name};
 use crate::dockerfile::execute::DockerfileError;
 use crate::dockerfile::step::RunNetwork;
@@ -261,13 +261,13 @@ impl<'a> ImageFinder<'a> {
         };
         // Looking for an image is no reason to give it a name.
         let names = if self.building.may_build { names } else { Vec::new() };
-        let options = BuildOptions {
+        let options = ImageBuildOptions {
             cache_scope: Some(self.cache_scope(folder)),
             names,
             shared_as,
             network: self.building.network,
             source_date_epoch: self.building.source_date_epoch,
-            ..BuildOptions::of_folder(folder)
+            ..ImageBuildOptions::of_folder(folder)
         };
         let built = builder.build(&log_name(&options.names, folder), &options, observer).map_err(
             |source| match source {

@@ -63,7 +63,7 @@ pub enum Style {
 
 /// Parameters for a helper whose build takes part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Access {
+pub struct JobserverAccess {
     /// The fifo, the only file in its folder.
     pub fifo: PathBuf,
     /// Way of the announcement; `None` if only packing takes part.
@@ -91,7 +91,7 @@ const ENOUGH: usize = 2 << 20;
 pub struct Jobserver {
     fifo: PathBuf,
     style: Style,
-    pool: Arc<Pool>,
+    pool: Arc<TokenPool>,
     collector: Option<JoinHandle<()>>,
 }
 
@@ -101,7 +101,7 @@ impl Jobserver {
         let folder = scratch.join("jobserver");
         fs_err::create_dir(&folder)?;
         let fifo = folder.join("fifo");
-        let pool = match Pool::create(&fifo, cores.min(MOST)) {
+        let pool = match TokenPool::create(&fifo, cores.min(MOST)) {
             Ok(pool) => Arc::new(pool),
             Err(error) => {
                 remove(&fifo);
@@ -134,12 +134,12 @@ impl Jobserver {
 
     /// Records the start of a build with `own` cores without a token; `is_told` is true if it may
     /// take tokens.
-    pub fn begin(&self, own: usize, is_told: bool) -> Access {
+    pub fn begin(&self, own: usize, is_told: bool) -> JobserverAccess {
         let mut book = self.pool.lock();
         book.reserved += own;
         self.pool.settle(&mut book, |_held| 0);
         let count = |count| u32::try_from(count).unwrap_or(u32::MAX);
-        Access {
+        JobserverAccess {
             fifo: self.fifo.clone(),
             style: is_told.then_some(self.style),
             own: count(own),
@@ -216,7 +216,7 @@ impl Book {
 
 /// The fifo with its accounting.
 #[derive(Debug)]
-struct Pool {
+struct TokenPool {
     /// Open for reading and writing during the whole run: a fifo loses its content when the last
     /// descriptor is closed.
     pipe: File,
@@ -224,7 +224,7 @@ struct Pool {
     changed: Condvar,
 }
 
-impl Pool {
+impl TokenPool {
     fn create(fifo: &Path, cores: usize) -> io::Result<Self> {
         nix::unistd::mkfifo(fifo, Mode::S_IRUSR | Mode::S_IWUSR)?;
         // Builds may have any user of their container; its folder keeps others out.

@@ -135,7 +135,7 @@ fn hint_of_missing(list: &MissingList) -> String {
     let mut hint = "make a mirror where there is a network (mkpanda mirror create DIR) and name it here (--mirror DIR), or run once without --offline".to_owned();
     if let Some(name) = list.first_image() {
         let ways = format!(
-            "\nan image alone: mkpanda image pull {name}, where there is a network\nor load it: mkpanda image load --name {name} FILE   (docker save, podman save or skopeo copy write such a FILE)"
+            "\nto get this image alone, where there is a network: mkpanda image pull {name}\nor load it: mkpanda image load --name {name} FILE   (docker save, podman save or skopeo copy write such a FILE)"
         );
         hint.push_str(&ways);
     }

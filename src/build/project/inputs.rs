@@ -6,7 +6,7 @@ use crate::build::request::PackageRequest;
 use crate::container::helper::Interrupt;
 use crate::package::SourceName;
 use crate::runner::uses::Registration;
-use crate::source::{self, Fetched};
+use crate::source::{self, FetchedSource};
 use crate::tree::PackageKey;
 
 /// Inputs of a package's build. Their files stay while the value lives.
@@ -15,7 +15,7 @@ pub struct PackageInputs {
     /// Package, as its builder gets it.
     pub request: PackageRequest,
     /// Fetched sources.
-    pub sources: Vec<(SourceName, Fetched)>,
+    pub sources: Vec<(SourceName, FetchedSource)>,
     /// Registration of the image.
     pub registration: Registration,
 }

@@ -14,7 +14,7 @@ use crate::image::store::ImageStore;
 use crate::package::ImageName;
 use crate::source::{self, AddedKey, SourceId, SourceRequest};
 use crate::tree::lock::{
-    LockFault, LockFaults, Missing, SourceKey, TreeLock, WantedSource, is_own,
+    LockFault, LockFaults, MissingEntry, SourceKey, TreeLock, WantedSource, is_own,
 };
 use crate::tree::{PackageKey, TreeError};
 
@@ -83,7 +83,7 @@ impl Foreign {
         let sources = self.sources.iter().filter_map(|found| of(&lock.sources, found));
         let added = self.images.added.iter().filter(|(key, _)| !lock.added.contains_key(key));
         let added = added.map(|(key, source)| LockFault::Missing {
-            what: Missing::Added(key.clone()),
+            what: MissingEntry::Added(key.clone()),
             users: source.users.clone(),
         });
         let images = self.images.images.iter().filter_map(|NamedImage { image, users, .. }| {

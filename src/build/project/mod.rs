@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::archive::Limits as ArchiveLimits;
+use crate::archive::ArchiveLimits;
 use crate::artifact::repository::Repository;
 use crate::artifact::shared_cache::SharedCaches;
 use crate::base::event::{Event, Observer};
@@ -35,7 +35,7 @@ use crate::build::execute::{self, Pace, Requests};
 use crate::build::id::Identities;
 use crate::build::images::{FoundImage, ImageLocations, SharedBuilders};
 use crate::build::jobserver;
-use crate::build::plan::{Action, CacheState, Plan, Step, plan};
+use crate::build::plan::{Action, BuildPlan, CacheState, PlanStep, plan};
 use crate::build::record::{self, Record};
 use crate::build::upstream;
 use crate::container::namespace::Network;
@@ -43,7 +43,7 @@ use crate::dockerfile::step::RunNetwork;
 use crate::graph;
 use crate::image::pins::ImagePins;
 use crate::image::registry::Client;
-use crate::package::{CommitId, Report, Source, SourceName, SourceSpec};
+use crate::package::{CommitId, PackageSource, Report, SourceName, SourceSpec};
 use crate::runner::home::Home;
 use crate::runner::session::{self, RunnerSettings};
 use crate::source::{
@@ -253,7 +253,12 @@ impl Project {
         }
     }
 
-    fn request(&self, package: &Package, name: &SourceName, declared: &Source) -> SourceRequest {
+    fn request(
+        &self,
+        package: &Package,
+        name: &SourceName,
+        declared: &PackageSource,
+    ) -> SourceRequest {
         SourceRequest {
             package: package.key.name.clone(),
             package_dir: package.folder.clone(),
@@ -268,7 +273,7 @@ impl Project {
     /// Scope for `git_local` sources of a package: for an upstream's package, the checkout.
     fn local_scope(&self, package: &Package) -> LocalScope {
         let is_local =
-            |(_, source): &(_, Source)| matches!(source.spec, SourceSpec::GitLocal { .. });
+            |(_, source): &(_, PackageSource)| matches!(source.spec, SourceSpec::GitLocal { .. });
         if !package.info.sources.iter().any(is_local) {
             return LocalScope::anywhere();
         }
@@ -285,7 +290,7 @@ impl Project {
     }
 
     /// Plans the actions for packages.
-    pub fn plan(&self, identified: &IdentifiedPackages) -> Plan {
+    pub fn plan(&self, identified: &IdentifiedPackages) -> BuildPlan {
         // In the order of the identities, as the plan asks.
         let all: Vec<_> = identified.identities.iter().collect();
         let mut states =
@@ -311,12 +316,12 @@ impl Project {
     pub fn build(
         &self,
         identified: &IdentifiedPackages,
-        plan: &Plan,
+        plan: &BuildPlan,
         options: &BuildOptions,
         observer: &dyn Observer,
     ) -> Result<(), ProjectError> {
         let interrupt = &self.options.runner.interrupt;
-        let cached: Vec<&Step> =
+        let cached: Vec<&PlanStep> =
             plan.steps.iter().filter(|step| step.action == Action::Cached).collect();
         let written = parallel::each_short(&cached, |step| {
             self.cache.write_latest(&step.id, &step.key.variant).map_err(ProjectError::Cache)

@@ -7,7 +7,7 @@ use crate::artifact::repository::Repository;
 use crate::base::event::Observer;
 use crate::build::cache::Cache;
 use crate::build::images::{ImageFinder, Presence};
-use crate::build::missing::{Missing, MissingList};
+use crate::build::missing::{MissingInput, MissingList};
 use crate::build::upstream;
 use crate::image::store::ImageStore;
 use crate::source::{self, MissingSource};
@@ -57,11 +57,11 @@ impl Project {
         let requests = self.own_requests(&needed);
         let sources = source::missing(&requests, &self.options.fetch, observer);
         let sources = sources.ok_or(ProjectError::Interrupted)?;
-        items.extend(sources.into_iter().map(Missing::Source));
+        items.extend(sources.into_iter().map(MissingInput::Source));
         self.listed(items)
     }
 
-    fn listed(&self, items: Vec<Missing>) -> Result<(), ProjectError> {
+    fn listed(&self, items: Vec<MissingInput>) -> Result<(), ProjectError> {
         let only_mirrors = self.options.fetch.only_mirrors;
         if items.is_empty() {
             return Ok(());
@@ -74,7 +74,7 @@ impl Project {
         &self,
         finder: &mut ImageFinder<'_>,
         keys: &[PackageKey],
-        items: &mut Vec<Missing>,
+        items: &mut Vec<MissingInput>,
         observer: &dyn Observer,
     ) -> Result<BTreeSet<PackageKey>, ProjectError> {
         let mut present = BTreeSet::new();
@@ -86,14 +86,15 @@ impl Project {
                 }
                 Ok(Presence::Missing(origin)) => {
                     let packages = keys.iter().map(|key| key.name.to_string()).collect();
-                    items.push(Missing::Image { name, packages, origin });
+                    items.push(MissingInput::Image { name, packages, origin });
                 }
                 Err(error) if error.is_interruption() => return Err(ProjectError::Interrupted),
                 // Other problems are reported with the package's id.
                 Ok(Presence::Here) | Err(_) => present.extend(keys),
             }
         }
-        items.extend(bases.into_iter().map(|(name, image)| Missing::BaseImage { name, image }));
+        items
+            .extend(bases.into_iter().map(|(name, image)| MissingInput::BaseImage { name, image }));
         Ok(present)
     }
 
@@ -110,7 +111,7 @@ impl Project {
         let pins = lock.map(|lock| lock.image_pins(true)).unwrap_or_default();
         let project = Self { tree, cache, options, pins, local: std::sync::OnceLock::new() };
         let keys: Vec<PackageKey> = project.tree.keys().collect();
-        let mut items = vec![Missing::Upstream(upstream)];
+        let mut items = vec![MissingInput::Upstream(upstream)];
         let store =
             ImageStore::open(project.options.runner.home.root()).map_err(ProjectError::Store)?;
         let mut finder = project.finder(&store, false);
@@ -118,7 +119,7 @@ impl Project {
         let requests = project.own_requests(&keys);
         let sources = source::missing(&requests, &project.options.fetch, observer);
         let sources = sources.ok_or(ProjectError::Interrupted)?;
-        items.extend(sources.into_iter().map(Missing::Source));
+        items.extend(sources.into_iter().map(MissingInput::Source));
         let only_mirrors = project.options.fetch.only_mirrors;
         Ok(ProjectError::Missing(MissingList { items, only_mirrors }))
     }

@@ -3,8 +3,8 @@
 use super::{BuildOptions, IdentifiedPackages, Project};
 use crate::build::id::PackageIdentity;
 use crate::build::job::{BuildSettings, Dependency, PackageBuild};
-use crate::build::plan::{Plan, Step};
-use crate::build::record::Declared;
+use crate::build::plan::{BuildPlan, PlanStep};
+use crate::build::record::RecordedDeclarations;
 use crate::build::request::PackageRequest;
 use crate::package::{SourceName, SourceSpec};
 use crate::runner::command::Described;
@@ -53,8 +53,10 @@ impl Project {
             (name.clone(), declared.clone(), id)
         });
         let local = self.local_scope(package);
-        let declared =
-            Declared { requires: package.info.requires.clone(), image: package.info.image() };
+        let declared = RecordedDeclarations {
+            requires: package.info.requires.clone(),
+            image: package.info.image(),
+        };
         let (key, sources) = (key.clone(), sources.collect());
         PackageRequest { key, package: build, declared, image: image.id.clone(), sources, local }
     }
@@ -65,13 +67,13 @@ impl Project {
     pub fn describe(
         &self,
         identified: &IdentifiedPackages,
-        plan: &Plan,
+        plan: &BuildPlan,
         options: &BuildOptions,
     ) -> String {
         let runner = &self.options.runner;
         let map = isolation::expected_map(&runner.isolation);
         let cores = u32::try_from(options.pace.cores).unwrap_or(u32::MAX);
-        let describe = |step: &Step| {
+        let describe = |step: &PlanStep| {
             let package = self.request_of(identified, &step.key, options).package;
             let command = package.command(&runner.home.packages(), cores);
             let described = Described { command: &command, map: &map, limits: &runner.limits };

@@ -6,18 +6,18 @@ use super::Project;
 use crate::base::event::{Planned, PlannedPackage};
 use crate::build::estimate::estimate;
 use crate::build::execute::Pace;
-use crate::build::plan::{Action, Plan, Step, Why};
+use crate::build::plan::{Action, BuildPlan, PlanStep, Why};
 use crate::tree::PackageKey;
 
 impl Project {
     /// Describes the remaining steps, with their `indices`.
     pub(super) fn planned(
         &self,
-        plan: &Plan,
+        plan: &BuildPlan,
         indices: &BTreeMap<&PackageKey, usize>,
         pace: &Pace,
     ) -> Planned {
-        let describe = |step: &Step| {
+        let describe = |step: &PlanStep| {
             let last = match &step.action {
                 Action::Build(Why::Changed { from, .. }) => Some(from),
                 Action::Build(Why::ArchiveMissing) => Some(&step.id),

@@ -8,10 +8,10 @@ use super::{Project, ProjectError};
 use crate::artifact::repository::RepositoryError;
 use crate::artifact::shared_cache::SharedCaches;
 use crate::base::atomic;
-use crate::base::event::{Event, Observer, Outcome};
+use crate::base::event::{Event, Observer, PackageOutcome};
 use crate::base::lock::FileLock;
 use crate::base::parallel;
-use crate::build::plan::{Plan, Step};
+use crate::build::plan::{BuildPlan, PlanStep};
 use crate::package::PackageId;
 use crate::package::contents::check;
 use crate::tree::PackageKey;
@@ -25,11 +25,11 @@ impl Project {
     /// packages that are present then. Faults of a cache are warnings.
     pub(super) fn fetch_cached(
         &self,
-        plan: &Plan,
+        plan: &BuildPlan,
         caches: &SharedCaches,
         observer: &dyn Observer,
     ) -> Result<BTreeSet<PackageId>, ProjectError> {
-        let steps: Vec<&Step> = plan.to_build().collect();
+        let steps: Vec<&PlanStep> = plan.to_build().collect();
         if steps.is_empty() || !caches.read() {
             return Ok(BTreeSet::new());
         }
@@ -45,11 +45,11 @@ impl Project {
 
     fn fetch_one(
         &self,
-        step: &Step,
+        step: &PlanStep,
         caches: &SharedCaches,
         observer: &dyn Observer,
     ) -> Result<bool, ProjectError> {
-        let Step { key, id, .. } = step;
+        let PlanStep { key, id, .. } = step;
         let limits = self.options.runner.archives;
         let brought = self.bring(key, id, observer, |archive| {
             caches.fetch_package(id, archive, &limits, &check, observer)
@@ -65,7 +65,7 @@ impl Project {
         id: &PackageId,
         observer: &dyn Observer,
         fetch: impl FnOnce(&Path) -> Result<bool, RepositoryError>,
-    ) -> Result<Option<Outcome>, ProjectError> {
+    ) -> Result<Option<PackageOutcome>, ProjectError> {
         let began = Instant::now();
         let lock = self.options.runner.home.package_lock(self.cache.root(), id);
         let lock = FileLock::acquire_unless(&lock, || (), || observer.is_interrupted())
@@ -74,7 +74,7 @@ impl Project {
             return Ok(None);
         }
         let how = if self.cache.has(id) {
-            Outcome::Cached
+            PackageOutcome::Cached
         } else {
             atomic::sweep_temporaries(&self.cache.package_folder(id.name())).report(observer);
             let fetched = fetch(&self.cache.archive(id)).map_err(|source| {
@@ -83,7 +83,7 @@ impl Project {
             if !fetched {
                 return Ok(None);
             }
-            Outcome::Fetched
+            PackageOutcome::Fetched
         };
         self.cache.write_latest(id, &key.variant).map_err(ProjectError::Cache)?;
         observer.event(Event::Finished { package: id.to_string(), how, took: began.elapsed() });

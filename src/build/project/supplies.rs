@@ -11,7 +11,7 @@ use crate::build::upstream;
 use crate::dockerfile::execute::AddedError;
 use crate::image::store::ImageStore;
 use crate::package::ImageName;
-use crate::source::{self, FetchOptions, Fetched, SourceError, SourceRequest};
+use crate::source::{self, FetchOptions, FetchedSource, SourceError, SourceRequest};
 use crate::tree::PackageKey;
 
 /// Input that could not be fetched.
@@ -43,7 +43,7 @@ impl SupplyFailure {
 #[derive(Debug, Default)]
 pub struct Supplies {
     /// Sources.
-    pub sources: Vec<(SourceRequest, Fetched)>,
+    pub sources: Vec<(SourceRequest, FetchedSource)>,
     /// Images in the form of a mirror.
     pub images: Vec<MirrorImage>,
     /// Unbuilt images, of which only the base images are present.

@@ -23,7 +23,7 @@ use crate::runner::command::CommandRoot;
 use crate::runner::home::give_folder;
 use crate::runner::session::{RunnerSettings, Session};
 use crate::runner::uses::{self, Registration, Used};
-use crate::source::Fetched;
+use crate::source::FetchedSource;
 
 use super::archive_sums::ArchiveSums;
 use super::execute::demand;
@@ -47,7 +47,7 @@ pub struct ShellInputs {
     /// Build whose container it is.
     pub build: PackageBuild,
     /// Fetched sources; none over a kept state.
-    pub sources: Vec<(SourceName, Fetched)>,
+    pub sources: Vec<(SourceName, FetchedSource)>,
     /// Registration of the inputs; without one, those that are unpacked are registered.
     pub registration: Option<Registration>,
     /// State of a failed build.

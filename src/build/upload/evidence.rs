@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 use crate::artifact::signed_id;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
@@ -12,7 +12,7 @@ use crate::base::regular::{open_regular, read_regular};
 use crate::base::remedy::for_size;
 use crate::build::cache::is_file;
 use crate::build::job::Built;
-use crate::build::record::{self, Ending, Record};
+use crate::build::record::{self, BuildEnding, Record};
 use crate::package::PackageId;
 use crate::runner::home::Home;
 use crate::store::signature::{Claim, LONGEST, SUFFIX, TrustedKeys};
@@ -25,7 +25,7 @@ pub struct Evidence<'e> {
     /// Keys of the user.
     pub keys: &'e TrustedKeys,
     /// Limits of archives: a longer one is not read.
-    pub limits: Limits,
+    pub limits: ArchiveLimits,
     /// State of the run, with which reading ends.
     pub observer: &'e dyn Observer,
 }
@@ -110,7 +110,7 @@ impl Evidence<'_> {
     fn ground(&self, id: &PackageId, sha256: &Sha256Sum, archive: &Path) -> Option<Ground> {
         let record = self.record(id);
         let built = record.and_then(|record| match record.ending {
-            Ending::Built(built) if built.sha256 == *sha256 => Some((built, record.buildinfo)),
+            BuildEnding::Built(built) if built.sha256 == *sha256 => Some((built, record.buildinfo)),
             _ => None,
         });
         match built {

@@ -11,7 +11,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use crate::archive::{Limits, verify_package};
+use crate::archive::{ArchiveLimits, verify_package};
 use crate::artifact::publish::{Publication, PublishError, Published};
 use crate::artifact::record::{self, PackageRecord};
 use crate::artifact::shared_cache::{SharedCache, SharedCaches};
@@ -21,8 +21,8 @@ use crate::base::regular::open_regular;
 use crate::base::remedy::with_hint;
 use crate::container::helper::Interrupt;
 use crate::package::PackageId;
-use crate::source::{FetchOptions, Fetched, SourceRequest};
-use crate::store::{About, Key, Put};
+use crate::source::{FetchOptions, FetchedSource, SourceRequest};
+use crate::store::{About, ObjectKey, Put};
 
 use super::job::Built;
 
@@ -58,7 +58,7 @@ impl PackageUpload {
         id: &PackageId,
         archive: PathBuf,
         evidence: &Evidence<'_>,
-        limits: &Limits,
+        limits: &ArchiveLimits,
     ) -> Result<Self, UnprovenError> {
         let (sha256, ground) = evidence.of_package(id, &archive)?;
         let read = |buildinfo| {
@@ -153,7 +153,7 @@ fn record_of_built(
 
 /// Something to be uploaded.
 #[derive(Debug)]
-enum Upload {
+enum UploadItem {
     Package(PackageUpload),
     Source(Box<SourceUpload>),
 }
@@ -167,7 +167,7 @@ pub struct Uploads {
     fetch: FetchOptions,
     scratch: PathBuf,
     /// Sources in the queue so far.
-    sources: Mutex<BTreeSet<Key>>,
+    sources: Mutex<BTreeSet<ObjectKey>>,
 }
 
 /// Queue of a cache.
@@ -180,7 +180,7 @@ pub struct Lane {
 
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: VecDeque<Arc<Upload>>,
+    waiting: VecDeque<Arc<UploadItem>>,
     is_closed: bool,
 }
 
@@ -205,23 +205,23 @@ impl Uploads {
     /// Queues a package for every cache.
     pub fn add_package(&self, package: Option<PackageUpload>) {
         if let Some(package) = package {
-            self.add(&Arc::new(Upload::Package(package)));
+            self.add(&Arc::new(UploadItem::Package(package)));
         }
     }
 
     /// Queues a source for every cache, once.
-    pub fn add_source(&self, request: &SourceRequest, fetched: &Fetched) {
+    pub fn add_source(&self, request: &SourceRequest, fetched: &FetchedSource) {
         if self.lanes.is_empty() {
             return;
         }
         let Some(source) = SourceUpload::new(request, fetched) else { return };
         let mut known = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         if known.insert(source.key().clone()) {
-            self.add(&Arc::new(Upload::Source(Box::new(source))));
+            self.add(&Arc::new(UploadItem::Source(Box::new(source))));
         }
     }
 
-    fn add(&self, upload: &Arc<Upload>) {
+    fn add(&self, upload: &Arc<UploadItem>) {
         for lane in &self.lanes {
             lane.lock().waiting.push_back(Arc::clone(upload));
             lane.changed.notify_all();
@@ -248,10 +248,10 @@ impl Uploads {
         while let Some(upload) = lane.next(&self.interrupt) {
             count += 1;
             let is_new = match &*upload {
-                Upload::Package(package) => {
+                UploadItem::Package(package) => {
                     package.put(&lane.cache, &self.caches, observer) == Some(Published::Written)
                 }
-                Upload::Source(source) => {
+                UploadItem::Source(source) => {
                     source.put(&lane.cache, &self.scratch, &self.fetch, observer)
                         == Some(Put::Written)
                 }
@@ -268,7 +268,7 @@ impl Lane {
     }
 
     /// Waits for the next upload; `None` if there will be none.
-    fn next(&self, interrupt: &Interrupt) -> Option<Arc<Upload>> {
+    fn next(&self, interrupt: &Interrupt) -> Option<Arc<UploadItem>> {
         let mut queue = self.lock();
         loop {
             if interrupt.is_raised() {

@@ -8,8 +8,10 @@ use crate::base::causes::with_causes;
 use crate::base::event::{Event, Observer};
 use crate::base::http::redact;
 use crate::package::SourceSpec;
-use crate::source::{BundleRequest, FetchOptions, Fetched, SourceProblem, SourceRequest};
-use crate::store::{Backend, Content, FailureKind, Key, Put, StoreError, Transfer};
+use crate::source::{BundleRequest, FetchOptions, FetchedSource, SourceProblem, SourceRequest};
+use crate::store::{
+    Backend, FailureKind, ObjectContent, ObjectKey, Put, StoreError, StoreTransfer,
+};
 
 /// Name of a cache in warnings.
 const ROLE: &str = "the cache";
@@ -17,9 +19,9 @@ const ROLE: &str = "the cache";
 /// A source to be uploaded.
 #[derive(Debug, Clone)]
 pub struct SourceUpload {
-    key: Key,
+    key: ObjectKey,
     request: SourceRequest,
-    fetched: Fetched,
+    fetched: FetchedSource,
 }
 
 /// A source cannot be uploaded.
@@ -57,7 +59,7 @@ impl UploadError {
 
 impl SourceUpload {
     /// Creates an upload; `None` for a source that no cache holds.
-    pub fn new(request: &SourceRequest, fetched: &Fetched) -> Option<Self> {
+    pub fn new(request: &SourceRequest, fetched: &FetchedSource) -> Option<Self> {
         let key = request.mirror_key()?;
         Some(Self { key, request: request.clone(), fetched: fetched.clone() })
     }
@@ -68,7 +70,7 @@ impl SourceUpload {
     }
 
     /// Name of the source below the cache's `sources/`.
-    pub fn key(&self) -> &Key {
+    pub fn key(&self) -> &ObjectKey {
         &self.key
     }
 
@@ -82,7 +84,7 @@ impl SourceUpload {
         observer: &dyn Observer,
     ) -> Option<Put> {
         let subject = self.request.subject();
-        let transfer = Transfer { subject: &subject, observer };
+        let transfer = StoreTransfer { subject: &subject, observer };
         let store = cache.store().folder(SOURCES);
         let put = store.item(ROLE, &transfer, UploadError::kind, |backend| {
             self.upload(backend, scratch, options, &transfer)
@@ -100,7 +102,7 @@ impl SourceUpload {
         backend: &dyn Backend,
         scratch: &Path,
         options: &FetchOptions,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Put, UploadError> {
         match backend.head(&self.key, transfer) {
             Ok(_) => return Ok(Put::WasThere),
@@ -109,7 +111,7 @@ impl SourceUpload {
         }
         let put = |path: &Path| -> Result<Put, UploadError> {
             let size = fs_err::metadata(path).map_err(UploadError::File)?.len();
-            Ok(backend.put(&self.key, Content::File(path, size), transfer)?)
+            Ok(backend.put(&self.key, ObjectContent::File(path, size), transfer)?)
         };
         let SourceSpec::Git { url, commit, ref_origin } = &self.request.source.spec else {
             return put(self.fetched.path());

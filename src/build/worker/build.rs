@@ -19,14 +19,14 @@ use crate::base::times::{set_time, set_times};
 use crate::build::job::{BuildJob, Built};
 use crate::build::kept::STATE;
 use crate::container::console::Streams;
-use crate::container::inputs::Inputs;
+use crate::container::inputs::BoundFolders;
 use crate::install::PackageContents;
 use crate::runner::command::{
-    Attachments, Changes, Command, CommandRoot, MountSource, Prepared, prepare_over,
+    Attachments, CommandRoot, ContainerCommand, EarlierChanges, MountSource, Prepared, prepare_over,
 };
-use crate::runner::job::{Failure, Job, Performed, enter_phase};
+use crate::runner::job::{Job, JobFailure, Performed, enter_phase};
 use crate::runner::workspace::Workspace;
-use crate::source::Fetched;
+use crate::source::FetchedSource;
 
 /// Upper limit of the first line of a script that names its interpreter, in bytes.
 const LONGEST_SHEBANG: u64 = 4096;
@@ -37,7 +37,7 @@ impl Job for BuildJob {
 
     fn perform(&self) -> Performed<'_, Built> {
         enter_phase(Phase::Prepare);
-        let build = match Build::enter(self, []) {
+        let build = match RunningBuild::enter(self, []) {
             Ok(build) => build,
             Err(failure) => return Err(failure).into(),
         };
@@ -60,25 +60,25 @@ impl Job for BuildJob {
 }
 
 /// A build under way, inside the namespaces.
-pub(super) struct Build<'a> {
+pub(super) struct RunningBuild<'a> {
     job: &'a BuildJob,
     pub(super) workspace: Workspace<'a>,
     output: File,
     pub(super) log: File,
     /// Changes that the script makes in the root, and the package's copy, from its start on.
-    begun: OnceCell<(Changes, PathBuf)>,
+    begun: OnceCell<(EarlierChanges, PathBuf)>,
 }
 
-impl<'a> Build<'a> {
+impl<'a> RunningBuild<'a> {
     /// Enters the namespaces. `more` are further folders of the caller that the job needs.
     pub(super) fn enter<'p>(
         job: &'a BuildJob,
         more: impl IntoIterator<Item = &'p PathBuf>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, JobFailure> {
         // Opened as the caller: the container's root may not reach them.
-        let output = OpenOptions::new().write(true).open(&job.output).map_err(Failure::of)?;
+        let output = OpenOptions::new().write(true).open(&job.output).map_err(JobFailure::of)?;
         let log =
-            OpenOptions::new().append(true).create(true).open(&job.log).map_err(Failure::of)?;
+            OpenOptions::new().append(true).create(true).open(&job.log).map_err(JobFailure::of)?;
         let mut inputs = inputs(job);
         more.into_iter().for_each(|folder| inputs.add(folder));
         let workspace = Workspace::enter(&job.folders, inputs, job.command.network)?;
@@ -86,7 +86,7 @@ impl<'a> Build<'a> {
         Ok(Self { job, workspace, output, log, begun: OnceCell::new() })
     }
 
-    fn carry_out(&self) -> Result<Built, Failure> {
+    fn carry_out(&self) -> Result<Built, JobFailure> {
         let built = self.prepare_and_run();
         let notes = built.map_err(|failure| self.workspace.explained(failure))?;
         enter_phase(Phase::Pack);
@@ -95,7 +95,7 @@ impl<'a> Build<'a> {
     }
 
     /// Runs the build script; returns remarks for the record.
-    fn prepare_and_run(&self) -> Result<Vec<String>, Failure> {
+    fn prepare_and_run(&self) -> Result<Vec<String>, JobFailure> {
         let job = self.job;
         let copy = self.lay_out()?;
         let script = package::entry(&copy, &job.package.build_script)?;
@@ -129,7 +129,7 @@ impl<'a> Build<'a> {
     }
 
     /// Makes the inputs of the build script; returns the copy of the package's folder.
-    pub(super) fn lay_out(&self) -> Result<PathBuf, Failure> {
+    pub(super) fn lay_out(&self) -> Result<PathBuf, JobFailure> {
         self.check_out_sources()?;
         self.stage()?;
         let package = &self.job.package;
@@ -137,7 +137,7 @@ impl<'a> Build<'a> {
     }
 
     /// Installs what the package requires.
-    pub(super) fn stage(&self) -> Result<(), Failure> {
+    pub(super) fn stage(&self) -> Result<(), JobFailure> {
         stage::stage(&self.workspace, self.job)
     }
 
@@ -145,9 +145,9 @@ impl<'a> Build<'a> {
     /// write to belongs to that user.
     pub(super) fn enter_container<'c>(
         &'c self,
-        command: &'c Command,
-        changes: Option<&Changes>,
-    ) -> Result<(Prepared<'c>, Membership), Failure> {
+        command: &'c ContainerCommand,
+        changes: Option<&EarlierChanges>,
+    ) -> Result<(Prepared<'c>, Membership), JobFailure> {
         let workspace = &self.workspace;
         let mut prepared = prepare_over(workspace, command, changes)?;
         let membership = jobserver::join(workspace, self.job, &mut prepared)?;
@@ -160,7 +160,7 @@ impl<'a> Build<'a> {
     }
 
     /// Keeps what the script left, if that is wanted.
-    fn kept(&self, failure: Failure) -> Failure {
+    fn kept(&self, failure: JobFailure) -> JobFailure {
         let (true, Some((changes, copy))) = (self.job.package.keep_failed, self.begun.get()) else {
             return failure;
         };
@@ -178,7 +178,7 @@ impl<'a> Build<'a> {
     }
 
     /// The build script as a command, with mounts of the package's copy.
-    pub(super) fn command(&self, copy: &Path) -> Result<Command, Failure> {
+    pub(super) fn command(&self, copy: &Path) -> Result<ContainerCommand, JobFailure> {
         let mut command = self.job.command.clone();
         for mount in &mut command.mounts {
             if let MountSource::Package(entry) = &mount.source {
@@ -188,45 +188,45 @@ impl<'a> Build<'a> {
         Ok(command)
     }
 
-    fn check_out_sources(&self) -> Result<(), Failure> {
+    fn check_out_sources(&self) -> Result<(), JobFailure> {
         let (job, package) = (self.job, &self.job.package);
         let epoch = package.source_date_epoch;
         let sources = self.workspace.scratch("src");
-        fs_err::create_dir(&sources).map_err(Failure::of)?;
+        fs_err::create_dir(&sources).map_err(JobFailure::of)?;
         for (name, fetched) in &job.sources {
             let fetched = self.in_view(fetched);
             let cores = IdleCores::take(&self.workspace, job);
             let limits = cores.limits(&job.folders.limits);
             let place = sources.join(name.as_str());
             crate::source::check_out(&fetched, &place, &limits).map_err(|error| {
-                let failure = Failure::of(error);
-                Failure { message: format!("source {name}: {}", failure.message), ..failure }
+                let failure = JobFailure::of(error);
+                JobFailure { message: format!("source {name}: {}", failure.message), ..failure }
             })?;
             drop(cores);
             match &fetched {
-                Fetched::File { .. } => set_times(&place, epoch),
+                FetchedSource::File { .. } => set_times(&place, epoch),
                 // Files of an archive have times of their own.
-                Fetched::Archive { .. } => set_time(&place, epoch),
+                FetchedSource::Archive { .. } => set_time(&place, epoch),
                 // A commit's time is that of its files and folders.
-                Fetched::GitMirror { .. } | Fetched::GitLocal { .. } => Ok(()),
+                FetchedSource::GitMirror { .. } | FetchedSource::GitLocal { .. } => Ok(()),
             }
-            .map_err(Failure::of)?;
+            .map_err(JobFailure::of)?;
         }
         fs_err::write(sources.join("buildinfo.full.json"), &package.buildinfo_full)
-            .map_err(Failure::of)?;
+            .map_err(JobFailure::of)?;
         let result = self.workspace.scratch("result");
-        fs_err::create_dir(&result).map_err(Failure::of)?;
+        fs_err::create_dir(&result).map_err(JobFailure::of)?;
         fs_err::write(result.join("buildinfo.full.json"), &package.buildinfo_full)
-            .map_err(Failure::of)?;
-        fs_err::write(result.join("pkginfo.json"), &package.pkginfo).map_err(Failure::of)?;
+            .map_err(JobFailure::of)?;
+        fs_err::write(result.join("pkginfo.json"), &package.pkginfo).map_err(JobFailure::of)?;
         set_time(&sources.join("buildinfo.full.json"), epoch)
             .and_then(|()| set_time(&sources, epoch))
             .and_then(|()| set_times(&result, epoch))
-            .map_err(Failure::of)
+            .map_err(JobFailure::of)
     }
 
     /// A fetched source with its path in the view.
-    fn in_view(&self, fetched: &Fetched) -> Fetched {
+    fn in_view(&self, fetched: &FetchedSource) -> FetchedSource {
         let mut fetched = fetched.clone();
         *fetched.path_mut() = self.workspace.in_view(fetched.path());
         if let Some(converted) = fetched.converted_mut() {
@@ -236,16 +236,16 @@ impl<'a> Build<'a> {
     }
 
     /// Refuses a script without x bit where no entrypoint would run it.
-    fn check_executable(&self, place: &Path) -> Result<(), Failure> {
+    fn check_executable(&self, place: &Path) -> Result<(), JobFailure> {
         let script = &self.job.package.build_script;
-        let metadata = fs_err::symlink_metadata(place).map_err(Failure::of)?;
+        let metadata = fs_err::symlink_metadata(place).map_err(JobFailure::of)?;
         if metadata.permissions().mode() & 0o111 != 0 {
             return Ok(());
         }
         let message = format!(
             "the build script {script} is not executable, and the image has no entrypoint that would run it"
         );
-        Err(Failure::new(message).with_hint(format!("run: chmod +x {script}")))
+        Err(JobFailure::new(message).with_hint(format!("run: chmod +x {script}")))
     }
 
     /// Interpreter of the build script, if the image lacks it. Symbolic links of the image are not
@@ -266,27 +266,29 @@ impl<'a> Build<'a> {
     }
 
     /// Refuses results that the host side cannot install.
-    fn check_result(&self) -> Result<(), Failure> {
+    fn check_result(&self) -> Result<(), JobFailure> {
         let result = self.workspace.scratch("result");
-        PackageContents::check_built(&self.job.package.id, &result)
-            .map_err(|error| Failure { hint: error.hint(), ..Failure::new(with_causes(&error)) })
+        PackageContents::check_built(&self.job.package.id, &result).map_err(|error| JobFailure {
+            hint: error.hint(),
+            ..JobFailure::new(with_causes(&error))
+        })
     }
 
-    fn pack(&self, notes: Vec<String>) -> Result<Built, Failure> {
+    fn pack(&self, notes: Vec<String>) -> Result<Built, JobFailure> {
         let cores = IdleCores::take(&self.workspace, self.job);
         let options = archive::PackOptions {
             source_date_epoch: self.job.package.source_date_epoch,
             threads: cores.threads,
             limits: self.job.folders.limits,
         };
-        let mut tee = Tee::with_sha1(self.output.try_clone().map_err(Failure::of)?);
+        let mut tee = Tee::with_sha1(self.output.try_clone().map_err(JobFailure::of)?);
         let packed = archive::pack_package(&self.workspace.scratch("result"), &mut tee, &options);
         let (summary, tar_sha256) = packed.map_err(|error| match error {
             PackError::Output(source) => {
                 let place = self.job.output.display();
-                Failure::new(format!("the archive can't be written to {place}: {source}"))
+                JobFailure::new(format!("the archive can't be written to {place}: {source}"))
             }
-            error => Failure::of(error),
+            error => JobFailure::of(error),
         })?;
         // The parent syncs the file before it gives it its name.
         let (_output, sums) = tee.finish();
@@ -315,8 +317,8 @@ fn close(workspace: &Workspace<'_>) {
 }
 
 /// Folders of the caller that a build needs.
-fn inputs(job: &BuildJob) -> Inputs {
-    let mut inputs = Inputs::default();
+fn inputs(job: &BuildJob) -> BoundFolders {
+    let mut inputs = BoundFolders::default();
     inputs.add(&job.folders.scratch);
     inputs.add(&job.folders.layers);
     inputs.add(&job.packages);
@@ -328,8 +330,12 @@ fn inputs(job: &BuildJob) -> Inputs {
     }
     for (_, source) in &job.sources {
         match source {
-            Fetched::File { path, .. } | Fetched::Archive { path, .. } => inputs.add_parent(path),
-            Fetched::GitMirror { path, .. } | Fetched::GitLocal { path, .. } => inputs.add(path),
+            FetchedSource::File { path, .. } | FetchedSource::Archive { path, .. } => {
+                inputs.add_parent(path);
+            }
+            FetchedSource::GitMirror { path, .. } | FetchedSource::GitLocal { path, .. } => {
+                inputs.add(path);
+            }
         }
         if let Some(converted) = source.converted() {
             inputs.add(converted);
@@ -344,11 +350,11 @@ fn inputs(job: &BuildJob) -> Inputs {
     inputs
 }
 
-fn own_tree(folder: &Path, uid: u32, gid: u32) -> Result<(), Failure> {
+fn own_tree(folder: &Path, uid: u32, gid: u32) -> Result<(), JobFailure> {
     for entry in walkdir::WalkDir::new(folder) {
-        let entry = entry.map_err(Failure::of)?;
+        let entry = entry.map_err(JobFailure::of)?;
         let own = if entry.file_type().is_symlink() { lchown } else { chown };
-        own(entry.path(), Some(uid), Some(gid)).map_err(Failure::of)?;
+        own(entry.path(), Some(uid), Some(gid)).map_err(JobFailure::of)?;
     }
     Ok(())
 }

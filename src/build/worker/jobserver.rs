@@ -15,13 +15,13 @@ use nix::fcntl::OFlag;
 use nix::mount::{MsFlags, mount};
 use nix::sys::statvfs::{FsFlags, statvfs};
 
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 use crate::build::job::BuildJob;
-use crate::build::jobserver::{Access, PLACE_INSIDE, Style};
+use crate::build::jobserver::{JobserverAccess, PLACE_INSIDE, Style};
 use crate::container::sandbox::Bind;
 use crate::container::within_root::locate;
 use crate::runner::command::{CommandRoot, DEFAULT_PATH, Prepared};
-use crate::runner::job::Failure;
+use crate::runner::job::JobFailure;
 use crate::runner::workspace::Workspace;
 
 /// A build's membership of the jobserver.
@@ -47,7 +47,7 @@ pub(super) fn join(
     workspace: &Workspace<'_>,
     job: &BuildJob,
     prepared: &mut Prepared<'_>,
-) -> Result<Membership, Failure> {
+) -> Result<Membership, JobFailure> {
     let Some(access) = &job.jobserver else { return Ok(Membership::default()) };
     let without = |why: &str| Membership {
         note: Some(format!("no jobserver: {why}")),
@@ -74,8 +74,8 @@ pub(super) fn join(
         |value: String| prepared.set_variable(MAKEFLAGS, &format!(" --jobserver-auth={value}"));
     if style == Style::Descriptors {
         close_to_changes(&place)?;
-        let read = OpenOptions::new().read(true).open(&place).map_err(Failure::of)?;
-        let write = OpenOptions::new().write(true).open(&place).map_err(Failure::of)?;
+        let read = OpenOptions::new().read(true).open(&place).map_err(JobFailure::of)?;
+        let write = OpenOptions::new().write(true).open(&place).map_err(JobFailure::of)?;
         let read = out_of_the_way(read.into_parts().0.into())?;
         let write = out_of_the_way(write.into_parts().0.into())?;
         set(format!("{},{}", read.as_raw_fd(), write.as_raw_fd()));
@@ -97,11 +97,11 @@ pub(super) fn join(
 
 /// Mounts a file on itself, read-only: a process that opens a fifo through this mount can write,
 /// but cannot change its mode for others.
-fn close_to_changes(file: &Path) -> Result<(), Failure> {
+fn close_to_changes(file: &Path) -> Result<(), JobFailure> {
     let none: Option<&str> = None;
-    mount(Some(file), file, none, MsFlags::MS_BIND, none).map_err(Failure::of)?;
+    mount(Some(file), file, none, MsFlags::MS_BIND, none).map_err(JobFailure::of)?;
     // Flags that an outer mount denies must stay denied.
-    let denied = statvfs(file).map_err(Failure::of)?.flags();
+    let denied = statvfs(file).map_err(JobFailure::of)?.flags();
     let kept = [
         (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
         (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
@@ -112,11 +112,11 @@ fn close_to_changes(file: &Path) -> Result<(), Failure> {
     ];
     let kept = kept.iter().filter(|(found, _)| denied.contains(*found)).map(|(_, flag)| *flag);
     let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
-    mount(none, file, none, kept.fold(flags, MsFlags::union), none).map_err(Failure::of)
+    mount(none, file, none, kept.fold(flags, MsFlags::union), none).map_err(JobFailure::of)
 }
 
 /// The same open file under a number that is high enough.
-fn out_of_the_way(descriptor: OwnedFd) -> Result<OwnedFd, Failure> {
+fn out_of_the_way(descriptor: OwnedFd) -> Result<OwnedFd, JobFailure> {
     let mut copies = vec![descriptor];
     loop {
         match copies.pop() {
@@ -124,7 +124,7 @@ fn out_of_the_way(descriptor: OwnedFd) -> Result<OwnedFd, Failure> {
             Some(last) => {
                 // The kernel returns the lowest free number, so numbers that are too low get used
                 // up.
-                let next = last.try_clone().map_err(Failure::of)?;
+                let next = last.try_clone().map_err(JobFailure::of)?;
                 copies.extend([last, next]);
             }
             None => unreachable!("there is one at least"),
@@ -137,7 +137,7 @@ fn find_make(
     workspace: &Workspace<'_>,
     job: &BuildJob,
     prepared: &Prepared<'_>,
-) -> Result<Option<Vec<u8>>, Failure> {
+) -> Result<Option<Vec<u8>>, JobFailure> {
     let root = match &job.package.root {
         CommandRoot::Layers(_) => workspace.view().root(),
         CommandRoot::Host(_) => PathBuf::from("/"),
@@ -151,7 +151,7 @@ fn find_make(
         // The script cannot run a make that cannot be opened here.
         if let Ok(file) = fs_err::File::open(place) {
             let mut bytes = Vec::new();
-            file.take(LARGEST_MAKE).read_to_end(&mut bytes).map_err(Failure::of)?;
+            file.take(LARGEST_MAKE).read_to_end(&mut bytes).map_err(JobFailure::of)?;
             return Ok(Some(bytes));
         }
     }
@@ -191,11 +191,11 @@ impl IdleCores {
     }
 
     /// Limits of an archive that is decompressed on these cores.
-    pub(super) fn limits(&self, limits: &Limits) -> Limits {
-        Limits { max_threads: limits.max_threads.min(self.threads), ..*limits }
+    pub(super) fn limits(&self, limits: &ArchiveLimits) -> ArchiveLimits {
+        ArchiveLimits { max_threads: limits.max_threads.min(self.threads), ..*limits }
     }
 
-    fn take_tokens(fifo: &Path, access: &Access) -> Self {
+    fn take_tokens(fifo: &Path, access: &JobserverAccess) -> Self {
         let mut tokens = vec![0; access.cores.saturating_sub(access.own) as usize];
         let flags = OFlag::O_NONBLOCK.bits();
         let pipe = File::options().read(true).write(true).custom_flags(flags).open(fifo).ok();

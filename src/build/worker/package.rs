@@ -15,7 +15,7 @@ use crate::base::confinement::open_listed;
 use crate::base::remedy::RAISE_UNPACKED;
 use crate::base::times::set_times;
 use crate::container::within_root::locate;
-use crate::runner::job::Failure;
+use crate::runner::job::JobFailure;
 use crate::runner::workspace::Workspace;
 
 /// Largest folder that is copied into memory, in bytes.
@@ -26,10 +26,11 @@ pub(super) fn copy(
     workspace: &Workspace<'_>,
     folder: &Path,
     source_date_epoch: u64,
-) -> Result<PathBuf, Failure> {
+) -> Result<PathBuf, JobFailure> {
     let from = workspace.in_view(folder);
-    let failed =
-        |error: io::Error| Failure::new(format!("the package's folder cannot be copied: {error}"));
+    let failed = |error: io::Error| {
+        JobFailure::new(format!("the package's folder cannot be copied: {error}"))
+    };
     let entries = list(&from).map_err(failed)?;
     let bytes = entries.iter().fold(0, |sum: u64, entry| sum.saturating_add(entry.bytes));
     let most = workspace.folders().limits.max_bytes;
@@ -40,7 +41,7 @@ pub(super) fn copy(
             "the files of the package's folder have {bytes} bytes, {most} at most are copied; the largest one is {}",
             largest.map(|path| path.display().to_string()).unwrap_or_default()
         );
-        return Err(Failure::new(message).with_hint(RAISE_UNPACKED.to_owned()));
+        return Err(JobFailure::new(message).with_hint(RAISE_UNPACKED.to_owned()));
     }
     let to = if bytes <= LARGEST_IN_MEMORY {
         workspace.view().path().join("package")
@@ -54,10 +55,10 @@ pub(super) fn copy(
 }
 
 /// Path of an entry of the copy, resolved below it.
-pub(super) fn entry(copy: &Path, name: &str) -> Result<PathBuf, Failure> {
-    let place = locate(copy, Path::new(name), false).map_err(Failure::of)?;
+pub(super) fn entry(copy: &Path, name: &str) -> Result<PathBuf, JobFailure> {
+    let place = locate(copy, Path::new(name), false).map_err(JobFailure::of)?;
     if fs_err::symlink_metadata(&place).is_err() {
-        return Err(Failure::new(format!(
+        return Err(JobFailure::new(format!(
             "{name} of the package is a symbolic link that leads out of the package's folder, or to nothing"
         )));
     }
@@ -65,19 +66,19 @@ pub(super) fn entry(copy: &Path, name: &str) -> Result<PathBuf, Failure> {
 }
 
 /// An entry of a package's folder.
-struct Entry {
+struct PackedEntry {
     path: PathBuf,
-    kind: Kind,
+    kind: PackedKind,
     bytes: u64,
 }
 
-enum Kind {
+enum PackedKind {
     Folder,
     File,
     Link,
 }
 
-fn list(from: &Path) -> io::Result<Vec<Entry>> {
+fn list(from: &Path) -> io::Result<Vec<PackedEntry>> {
     let mut entries = Vec::new();
     // The package's folder itself may be a link; the view contains its target.
     for entry in WalkDir::new(from).min_depth(1) {
@@ -85,31 +86,31 @@ fn list(from: &Path) -> io::Result<Vec<Entry>> {
         let path = entry.path().strip_prefix(from).map_err(io::Error::other)?.to_owned();
         let found = entry.file_type();
         let (kind, bytes) = if found.is_dir() {
-            (Kind::Folder, 0)
+            (PackedKind::Folder, 0)
         } else if found.is_symlink() {
-            (Kind::Link, 0)
+            (PackedKind::Link, 0)
         } else if found.is_file() {
-            (Kind::File, entry.metadata()?.len())
+            (PackedKind::File, entry.metadata()?.len())
         } else {
             let message = format!("{} is neither a file nor a folder", path.display());
             return Err(io::Error::other(message));
         };
-        entries.push(Entry { path, kind, bytes });
+        entries.push(PackedEntry { path, kind, bytes });
     }
     Ok(entries)
 }
 
-fn copy_entries(from: &Path, entries: &[Entry], to: &Path) -> io::Result<()> {
+fn copy_entries(from: &Path, entries: &[PackedEntry], to: &Path) -> io::Result<()> {
     fs_err::create_dir(to)?;
     let top = fs_err::File::open(from)?.into_parts().0;
-    for Entry { path, kind, .. } in entries {
+    for PackedEntry { path, kind, .. } in entries {
         let place = to.join(path);
         match kind {
-            Kind::Folder => fs_err::create_dir(&place)?,
-            Kind::Link => {
+            PackedKind::Folder => fs_err::create_dir(&place)?,
+            PackedKind::Link => {
                 fs_err::os::unix::fs::symlink(fs_err::read_link(from.join(path))?, &place)?;
             }
-            Kind::File => copy_file(open_listed(&top, path)?, &place)?,
+            PackedKind::File => copy_file(open_listed(&top, path)?, &place)?,
         }
     }
     Ok(())

@@ -2,15 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use super::build::Build;
+use super::build::RunningBuild;
 use super::state;
 use crate::base::event::Phase;
 use crate::build::shell::{BundleJob, ShellJob};
-use crate::container::console::{self, Streams, Terminal};
-use crate::container::run::Ending;
+use crate::container::console::{self, ContainerTerminal, Streams};
+use crate::container::run::ContainerEnding;
 use crate::container::sandbox::Special;
-use crate::runner::command::{Attachments, Changes};
-use crate::runner::job::{Failure, Job, Performed, enter_phase};
+use crate::runner::command::{Attachments, EarlierChanges};
+use crate::runner::job::{Job, JobFailure, Performed, enter_phase};
 
 impl Job for ShellJob {
     const KIND: &'static str = "shell";
@@ -21,7 +21,7 @@ impl Job for ShellJob {
         // As the caller: the container's root may not reach the socket.
         let entered = self
             .streams()
-            .and_then(|streams| Ok((streams, Build::enter(&self.build, self.kept.iter())?)));
+            .and_then(|streams| Ok((streams, RunningBuild::enter(&self.build, self.kept.iter())?)));
         let (streams, build) = match entered {
             Ok(entered) => entered,
             Err(failure) => return Err(failure).into(),
@@ -34,23 +34,23 @@ impl Job for ShellJob {
 }
 
 impl ShellJob {
-    fn streams(&self) -> Result<Streams, Failure> {
+    fn streams(&self) -> Result<Streams, JobFailure> {
         let machine = &self.build.folders.machine;
         if self.terminal.is_some() && machine.left_out().contains(&Special::Terminals) {
             let message = "this machine's kernel refuses a container pseudo-terminals";
-            return Err(Failure::new(message).with_hint(
+            return Err(JobFailure::new(message).with_hint(
                 "run a command without a terminal: mkpanda shell PACKAGE -- CMD < /dev/null | cat",
             ));
         }
-        let channel = console::connect(&self.console).map_err(Failure::of)?;
+        let channel = console::connect(&self.console).map_err(JobFailure::of)?;
         Ok(match self.terminal {
-            Some(size) => Streams::Terminal(Terminal { channel: channel.into(), size }),
-            None => Streams::Pipes(console::receive_pipes(&channel).map_err(Failure::of)?),
+            Some(size) => Streams::Terminal(ContainerTerminal { channel: channel.into(), size }),
+            None => Streams::Pipes(console::receive_pipes(&channel).map_err(JobFailure::of)?),
         })
     }
 
     /// Runs the command; returns its exit code, or 128 and the number of the signal that ended it.
-    fn carry_out(&self, build: &Build<'_>, streams: Streams) -> Result<i32, Failure> {
+    fn carry_out(&self, build: &RunningBuild<'_>, streams: Streams) -> Result<i32, JobFailure> {
         let (copy, changes) = inputs(build, self.kept.as_deref())?;
         let mut command = build.command(&copy)?;
         command.arguments.clone_from(&self.arguments);
@@ -66,9 +66,9 @@ impl ShellJob {
             streams,
         })?;
         Ok(match ending {
-            Ending::Exited(code) => code,
-            Ending::Signalled(number) => 128 + number,
-            Ending::TimedOut => 1,
+            ContainerEnding::Exited(code) => code,
+            ContainerEnding::Signalled(number) => 128 + number,
+            ContainerEnding::TimedOut => 1,
         })
     }
 }
@@ -80,7 +80,7 @@ impl Job for BundleJob {
     fn perform(&self) -> Performed<'_, String> {
         enter_phase(Phase::Prepare);
         let more = self.kept.iter().chain([&self.root, &self.mounts]);
-        let build = match Build::enter(&self.build, more) {
+        let build = match RunningBuild::enter(&self.build, more) {
             Ok(build) => build,
             Err(failure) => return Err(failure).into(),
         };
@@ -91,7 +91,7 @@ impl Job for BundleJob {
 }
 
 impl BundleJob {
-    fn write(&self, build: &Build<'_>) -> Result<String, Failure> {
+    fn write(&self, build: &RunningBuild<'_>) -> Result<String, JobFailure> {
         let (copy, changes) = inputs(build, self.kept.as_deref())?;
         let mut command = build.command(&copy)?;
         command.arguments.clone_from(&self.arguments);
@@ -102,7 +102,10 @@ impl BundleJob {
 }
 
 /// Makes what the script finds, or what it left. Returns the package's copy, and the changes in the root.
-fn inputs(build: &Build<'_>, kept: Option<&Path>) -> Result<(PathBuf, Option<Changes>), Failure> {
+fn inputs(
+    build: &RunningBuild<'_>,
+    kept: Option<&Path>,
+) -> Result<(PathBuf, Option<EarlierChanges>), JobFailure> {
     let Some(kept) = kept else { return Ok((build.lay_out()?, None)) };
     let (copy, changes) = state::restore(&build.workspace, &build.workspace.in_view(kept))?;
     build.stage()?;

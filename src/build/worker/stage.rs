@@ -19,11 +19,11 @@ use crate::base::times::set_times;
 use crate::build::job::{BuildJob, Dependency};
 use crate::install::{InstallError, InstallOptions, PackageContents, plan_install};
 use crate::package::PackageId;
-use crate::runner::job::Failure;
+use crate::runner::job::JobFailure;
 use crate::runner::workspace::Workspace;
 
 /// Makes the install folder in the view.
-pub(super) fn stage(workspace: &Workspace<'_>, job: &BuildJob) -> Result<(), Failure> {
+pub(super) fn stage(workspace: &Workspace<'_>, job: &BuildJob) -> Result<(), JobFailure> {
     let packages = workspace.in_view(&job.packages);
     let mut contents = Vec::new();
     let mut mount_points = vec![job.package.id.clone()];
@@ -40,14 +40,14 @@ pub(super) fn stage(workspace: &Workspace<'_>, job: &BuildJob) -> Result<(), Fai
         packages.join(found.map_or_else(|| id.to_string(), Dependency::folder))
     };
     let install = workspace.view().install();
-    plan.write(&install, folder).map_err(Failure::of)?;
-    set_times(&install, job.package.source_date_epoch).map_err(Failure::of)
+    plan.write(&install, folder).map_err(JobFailure::of)?;
+    set_times(&install, job.package.source_date_epoch).map_err(JobFailure::of)
 }
 
 /// Failure of required packages that cannot be installed together.
-fn unstaged(error: &InstallError) -> Failure {
+fn unstaged(error: &InstallError) -> JobFailure {
     let message = format!("its requirements can't be installed: {}", with_causes(error));
-    Failure { hint: error.hint(), ..Failure::new(message) }
+    JobFailure { hint: error.hint(), ..JobFailure::new(message) }
 }
 
 /// Folder of a dependency, unpacked if it is not there yet.
@@ -56,13 +56,16 @@ fn unpacked(
     packages: &Path,
     dependency: &Dependency,
     job: &BuildJob,
-) -> Result<PathBuf, Failure> {
+) -> Result<PathBuf, JobFailure> {
     let wrong = |error: &dyn std::error::Error| {
         let archive = dependency.archive.display();
-        Failure::new(format!("dependency {} ({archive}): {}", dependency.id, with_causes(error)))
+        JobFailure::new(format!("dependency {} ({archive}): {}", dependency.id, with_causes(error)))
     };
     let Some(sum) = &dependency.sha256 else {
-        return Err(Failure::new(format!("the sum of dependency {} is not known", dependency.id)));
+        return Err(JobFailure::new(format!(
+            "the sum of dependency {} is not known",
+            dependency.id
+        )));
     };
     let place = packages.join(dependency.folder());
     if is_ours(&place) {
@@ -94,7 +97,7 @@ fn unpacked(
         let message = format!("{} (unpacked into {})", failure.message, packages.display());
         // The next one to unpack the package removes what cannot be removed now.
         drop(remove_all(&fresh));
-        return Err(Failure::new(message));
+        return Err(JobFailure::new(message));
     }
     put_in_place(&fresh, &place).map_err(|error| wrong(&error))?;
     Ok(place)

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use crate::base::removal::remove_all;
 use crate::build::kept::STATE;
 use crate::container::copy::{copy_folder, copy_upper};
-use crate::runner::command::{Changes, Prepared};
-use crate::runner::job::Failure;
+use crate::runner::command::{EarlierChanges, Prepared};
+use crate::runner::job::JobFailure;
 use crate::runner::workspace::Workspace;
 
 /// Folders that a build script writes to.
@@ -26,10 +26,10 @@ const UPPER: &str = "upper";
 const ROOT: &str = "root";
 
 /// Changes that a command makes in its root.
-pub(super) fn changes(workspace: &Workspace<'_>, prepared: &Prepared<'_>) -> Changes {
+pub(super) fn changes(workspace: &Workspace<'_>, prepared: &Prepared<'_>) -> EarlierChanges {
     match prepared.upper() {
-        Some(upper) => Changes::Upper(upper.to_owned()),
-        None => Changes::Whole(workspace.scratch(ROOT)),
+        Some(upper) => EarlierChanges::Upper(upper.to_owned()),
+        None => EarlierChanges::Whole(workspace.scratch(ROOT)),
     }
 }
 
@@ -37,7 +37,7 @@ pub(super) fn changes(workspace: &Workspace<'_>, prepared: &Prepared<'_>) -> Cha
 /// cannot enter the folder: a setuid program in it may run as the caller.
 pub(super) fn collect(
     workspace: &Workspace<'_>,
-    changes: &Changes,
+    changes: &EarlierChanges,
     package: &Path,
 ) -> io::Result<()> {
     let state = workspace.scratch(STATE);
@@ -52,7 +52,7 @@ pub(super) fn collect(
 fn collect_in(
     state: &Path,
     workspace: &Workspace<'_>,
-    changes: &Changes,
+    changes: &EarlierChanges,
     package: &Path,
 ) -> io::Result<()> {
     // The folders of a mounted overlay must not be moved.
@@ -69,9 +69,11 @@ fn collect_in(
         copy_folder(package, &state.join(PACKAGE))?;
     }
     match changes {
-        Changes::Upper(upper) if is_on_disk(upper) => fs_err::rename(upper, state.join(UPPER)),
-        Changes::Upper(upper) => copy_upper(upper, &state.join(UPPER)),
-        Changes::Whole(root) => fs_err::rename(root, state.join(ROOT)),
+        EarlierChanges::Upper(upper) if is_on_disk(upper) => {
+            fs_err::rename(upper, state.join(UPPER))
+        }
+        EarlierChanges::Upper(upper) => copy_upper(upper, &state.join(UPPER)),
+        EarlierChanges::Whole(root) => fs_err::rename(root, state.join(ROOT)),
     }
 }
 
@@ -80,12 +82,15 @@ fn collect_in(
 pub(super) fn restore(
     workspace: &Workspace<'_>,
     state: &Path,
-) -> Result<(PathBuf, Changes), Failure> {
+) -> Result<(PathBuf, EarlierChanges), JobFailure> {
     for name in WRITTEN {
-        copy_folder(&state.join(name), &workspace.scratch(name)).map_err(Failure::of)?;
+        copy_folder(&state.join(name), &workspace.scratch(name)).map_err(JobFailure::of)?;
     }
     let upper = state.join(UPPER);
-    let changes =
-        if upper.is_dir() { Changes::Upper(upper) } else { Changes::Whole(state.join(ROOT)) };
+    let changes = if upper.is_dir() {
+        EarlierChanges::Upper(upper)
+    } else {
+        EarlierChanges::Whole(state.join(ROOT))
+    };
     Ok((state.join(PACKAGE), changes))
 }

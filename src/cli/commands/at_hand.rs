@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::error::CliError;
 use super::super::inspect_error::InspectError;
 use super::super::settings::Settings;
-use super::super::ui::{Progress, counted};
+use super::super::ui::{ProgressDisplay, counted};
 use super::Context;
 use crate::base::confinement::real_path;
 use crate::base::suggestion::nearest;
@@ -23,7 +23,7 @@ pub(super) const SEE_CHECK: &str = "see what is wrong: mkpanda check";
 pub(super) struct Looked {
     pub(super) project: Project,
     pub(super) settings: Settings,
-    pub(super) progress: Progress,
+    pub(super) progress: ProgressDisplay,
     /// The `upstream.json` of an upstream that is not expanded.
     pub(super) missing_upstream: Option<PathBuf>,
 }

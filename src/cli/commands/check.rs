@@ -8,11 +8,11 @@ use super::super::args::{CheckArgs, FormatArg};
 use super::super::error::CliError;
 use super::super::inspect_error::InspectError;
 use super::super::settings_error::SettingsError;
-use super::super::ui::{Finding as Shown, Weight, counted};
+use super::super::ui::{ShownFinding, Weight, counted};
 use super::{Context, at_hand};
 use crate::base::causes::with_causes;
 use crate::build::project::ProjectError;
-use crate::inspect::check::{Checked, Finding, OpenedTree, Rule, Severity};
+use crate::inspect::check::{Checked, OpenedTree, Rule, Severity, TreeFinding};
 use crate::package::{Problem, Report};
 use crate::tree::has_buildinfo;
 
@@ -86,7 +86,7 @@ fn settings_report(error: &SettingsError, packages: &Path) -> Report {
 
 /// The result as JSON.
 #[derive(Serialize)]
-struct Document<'a> {
+struct CheckDocument<'a> {
     packages: usize,
     errors: usize,
     warnings: usize,
@@ -105,7 +105,7 @@ struct JsonFinding<'a> {
 }
 
 impl<'a> JsonFinding<'a> {
-    fn of(finding: &'a Finding) -> Self {
+    fn of(finding: &'a TreeFinding) -> Self {
         let report = &finding.report;
         let place = report.line_and_column();
         Self {
@@ -125,7 +125,7 @@ fn show(context: &Context<'_>, args: &CheckArgs, checked: &Checked) -> Result<()
     match args.format {
         FormatArg::Json => {
             let findings = checked.findings.iter().map(JsonFinding::of).collect();
-            context.print_json(&Document {
+            context.print_json(&CheckDocument {
                 packages: checked.packages,
                 errors,
                 warnings,
@@ -134,7 +134,7 @@ fn show(context: &Context<'_>, args: &CheckArgs, checked: &Checked) -> Result<()
         }
         FormatArg::Text => {
             // Errors stand last, where one looks first.
-            let is_error = |finding: &&Finding| finding.severity == Severity::Error;
+            let is_error = |finding: &&TreeFinding| finding.severity == Severity::Error;
             let (errors, warnings): (Vec<_>, Vec<_>) = checked.findings.iter().partition(is_error);
             for finding in warnings.into_iter().chain(errors) {
                 let JsonFinding { path, line, column, message, hint, .. } =
@@ -146,7 +146,9 @@ fn show(context: &Context<'_>, args: &CheckArgs, checked: &Checked) -> Result<()
                 let text = finding.report.to_string();
                 let rule = serde_json::to_value(finding.rule).unwrap_or_default();
                 let place = (path.as_ref(), line, column);
-                context.printer.finding(weight, &Shown { text: &text, message, place, rule, hint });
+                context
+                    .printer
+                    .finding(weight, &ShownFinding { text: &text, message, place, rule, hint });
             }
         }
     }

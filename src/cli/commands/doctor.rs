@@ -9,7 +9,7 @@ use super::super::tool_args::DoctorArgs;
 use super::super::tool_error::ToolError;
 use super::Context;
 use crate::runner::trial::system::System;
-use crate::runner::trial::{Feature, Report, TrialResult, try_all};
+use crate::runner::trial::{Feature, FeatureReport, TrialResult, try_all};
 
 /// Tries all features and shows the findings.
 pub fn run(context: &Context<'_>, args: &DoctorArgs) -> Result<(), CliError> {
@@ -38,7 +38,7 @@ pub fn run(context: &Context<'_>, args: &DoctorArgs) -> Result<(), CliError> {
 }
 
 /// A line for the system, and one for each finding, with remedies below it.
-fn text(report: &Report) -> String {
+fn text(report: &FeatureReport) -> String {
     let System { name, container, kernel, uid, .. } = &report.system;
     let inside =
         container.map_or_else(String::new, |engine| format!(", in a container ({engine})"));

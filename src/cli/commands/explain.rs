@@ -10,7 +10,7 @@ use super::super::inspect_error::InspectError;
 use super::super::ui::Weight;
 use super::super::ui::columns::{Columns, stdout_width};
 use super::{Context, at_hand};
-use crate::inspect::explain::{self, Against, Comparison, Explanation, Records};
+use crate::inspect::explain::{self, Against, BuildComparison, Explanation, RecordFolders};
 use crate::package::{PackageName, path_of_file_url};
 use crate::tree::PackageKey;
 
@@ -53,7 +53,7 @@ pub fn run(context: &Context<'_>, args: &ExplainArgs) -> Result<(), CliError> {
     };
     let caches = looked.settings.shared_caches.iter();
     let caches = caches.filter_map(|cache| cache.store().local_folder()).map(Path::to_owned);
-    let records = Records::new(project.home(), &project.cache, stores, caches.collect());
+    let records = RecordFolders::new(project.home(), &project.cache, stores, caches.collect());
     let last = project.last_build(key);
     let other = records.against(key, last.as_ref(), &against).map_err(InspectError::from)?;
     explanation.comparison =
@@ -115,7 +115,7 @@ fn text(explanation: &Explanation, against: &Against) -> String {
     text
 }
 
-fn compared(comparison: Option<&Comparison>, against: &Against) -> String {
+fn compared(comparison: Option<&BuildComparison>, against: &Against) -> String {
     let Some(comparison) = comparison else {
         return "never built in this tree, so there is nothing to compare with\n".to_owned();
     };

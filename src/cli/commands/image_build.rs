@@ -11,7 +11,7 @@ use super::Context;
 use super::image_context::{self, bad};
 use crate::base::event::{Interruptible, Observer};
 use crate::container::helper::Interrupt;
-use crate::dockerfile::BuildOptions;
+use crate::dockerfile::ImageBuildOptions;
 use crate::dockerfile::builder::{ImageBuilder, log_name};
 use crate::dockerfile::options::{ContextLocation, Hidden, SecretLocation};
 use crate::image::pins::ImagePins;
@@ -65,13 +65,13 @@ fn options(
     context: &Context<'_>,
     settings: &Settings,
     args: &ImageBuildArgs,
-) -> Result<BuildOptions, CliError> {
+) -> Result<ImageBuildOptions, CliError> {
     let base = context.folder()?;
     let platform = args.platform.as_deref().map(|text| {
         text.parse()
             .map_err(|_error: PlatformError| bad("--platform", text, "expected OS/ARCH[/VARIANT]"))
     });
-    Ok(BuildOptions {
+    Ok(ImageBuildOptions {
         shared_as: None,
         cache_scope: None,
         // Found when all else is known to be right.

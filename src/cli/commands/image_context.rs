@@ -13,7 +13,7 @@ use crate::base::event::Observer;
 use crate::base::http::redact;
 use crate::dockerfile::builder::ImageBuilder;
 use crate::dockerfile::contexts::{
-    BringError, Brought, BroughtContext, ContextSource, Watched, read_dockerfile,
+    BringError, Brought, BroughtContext, ContextSource, WatchedStream, read_dockerfile,
 };
 use crate::dockerfile::options::{ContextLocation, DockerfileLocation, NamedContext};
 use crate::source::GitSelection;
@@ -29,7 +29,7 @@ pub(super) struct ContextInputs {
 }
 
 /// Interpretation of the argument.
-enum Meaning {
+enum ArgumentMeaning {
     Folder(PathBuf),
     Elsewhere(ContextSource),
 }
@@ -50,14 +50,14 @@ pub(super) fn context_inputs(
     let given = match &args.file {
         None => None,
         Some(_) if reads_file => {
-            let stdin = Watched::new(stdin()?, &builder.runner.interrupt);
+            let stdin = WatchedStream::new(stdin()?, &builder.runner.interrupt);
             let text = read_dockerfile(stdin, "stdin").map_err(bringing)?;
             Some(DockerfileLocation::Text(text))
         }
         Some(path) => Some(DockerfileLocation::File(path.clone())),
     };
     let source = match meaning(&base, &args.context)? {
-        Meaning::Folder(folder) => {
+        ArgumentMeaning::Folder(folder) => {
             let dockerfile = given.map(|given| match given {
                 DockerfileLocation::File(path) => DockerfileLocation::File(base.join(path)),
                 text @ DockerfileLocation::Text(_) => text,
@@ -66,11 +66,11 @@ pub(super) fn context_inputs(
             let context = ContextLocation::Folder(folder);
             return Ok(ContextInputs { context, dockerfile, name, brought: None });
         }
-        Meaning::Elsewhere(ContextSource::Git(place)) => ContextSource::Git(GitSelection {
+        ArgumentMeaning::Elsewhere(ContextSource::Git(place)) => ContextSource::Git(GitSelection {
             keep_git: place.keep_git || keeps_git(args),
             ..place
         }),
-        Meaning::Elsewhere(source) => source,
+        ArgumentMeaning::Elsewhere(source) => source,
     };
     let name = name(&args.context);
     match builder.bring(source, observer).map_err(bringing)? {
@@ -113,11 +113,11 @@ pub(super) fn named(
             NamedContext::Image(image.to_owned())
         } else {
             match meaning(&base, Path::new(&place))? {
-                Meaning::Folder(folder) => NamedContext::Folder(folder),
-                Meaning::Elsewhere(ContextSource::Stream(_)) => {
+                ArgumentMeaning::Folder(folder) => NamedContext::Folder(folder),
+                ArgumentMeaning::Elsewhere(ContextSource::Stream(_)) => {
                     return Err(bad("--build-context", &name, "stdin can't be one"));
                 }
-                Meaning::Elsewhere(source) => {
+                ArgumentMeaning::Elsewhere(source) => {
                     let Brought::Context(brought) =
                         builder.bring(source, observer).map_err(bringing)?
                     else {
@@ -145,22 +145,22 @@ fn stdin() -> Result<File, CliError> {
     stdin.map(File::from).map_err(|source| bringing(read(source)))
 }
 
-fn meaning(base: &Path, given: &Path) -> Result<Meaning, CliError> {
+fn meaning(base: &Path, given: &Path) -> Result<ArgumentMeaning, CliError> {
     if given.as_os_str() == "-" {
-        return Ok(Meaning::Elsewhere(ContextSource::Stream(stdin()?)));
+        return Ok(ArgumentMeaning::Elsewhere(ContextSource::Stream(stdin()?)));
     }
     let path = base.join(given);
     let found = fs_err::metadata(&path);
     if found.as_ref().is_ok_and(std::fs::Metadata::is_file) {
-        return Ok(Meaning::Elsewhere(ContextSource::File(path)));
+        return Ok(ArgumentMeaning::Elsewhere(ContextSource::File(path)));
     }
     if let (Err(_), Some(text)) = (&found, given.to_str())
         && let Some(source) = on_network(text)?
     {
-        return Ok(Meaning::Elsewhere(source));
+        return Ok(ArgumentMeaning::Elsewhere(source));
     }
     let folder = real_path(&path).map_err(|source| CliError::Folder { path, source })?;
-    Ok(Meaning::Folder(folder))
+    Ok(ArgumentMeaning::Folder(folder))
 }
 
 fn on_network(text: &str) -> Result<Option<ContextSource>, CliError> {

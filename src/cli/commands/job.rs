@@ -9,13 +9,13 @@ use super::super::job_args::{JobCommand, JobExportArgs, JobRunArgs, JobShowArgs}
 use super::super::settings::{DEFAULT_TIME_LIMIT, Settings};
 use super::super::ui::columns::{Columns, stdout_width};
 use super::{Context, at_hand, ending, requested};
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 use crate::base::event::{Interruptible, Observer};
 use crate::build::project::{BuildOptions, Project};
 use crate::container::helper::Interrupt;
 use crate::portable::{
-    self, ExportOptions, JobDocument, JobFolder, JobImage, JobLimits, JobRecord, PortableJobError,
-    RunOptions, Unable,
+    self, ExportOptions, JobDocument, JobFolder, JobImage, JobLimits, JobRecord, JobRunOptions,
+    PortableJobError, Unable,
 };
 use crate::runner::own_folder;
 use crate::runner::session::LOG_LIMIT;
@@ -78,7 +78,7 @@ fn make(
 
 /// Limits of the settings that differ from the defaults.
 pub(super) fn limits(settings: &Settings) -> JobLimits {
-    let archives = Limits::default();
+    let archives = ArchiveLimits::default();
     let unless = |limit: Option<u64>, default: u64| limit.filter(|limit| *limit != default);
     JobLimits {
         time: unless(Some(settings.time_limit.as_secs()), DEFAULT_TIME_LIMIT.as_secs()),
@@ -108,7 +108,7 @@ fn carry_out(context: &Context<'_>, args: &JobRunArgs) -> Result<(), CliError> {
     super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
     let (cores, jobserver) = super::cores(&settings);
-    let options = RunOptions {
+    let options = JobRunOptions {
         out: args.out.as_ref().map(|out| folder.join(out)),
         runner: super::runner_settings(context, &settings, &interrupt),
         cores,

@@ -5,7 +5,7 @@ use super::super::error::CliError;
 use super::super::ui;
 use super::super::ui::columns::{Columns, stdout_width};
 use super::{Context, at_hand};
-use crate::inspect::listing::{ListedPackage, Listing, list};
+use crate::inspect::listing::{ListedPackage, TreeListing, list};
 use crate::package::Variant;
 use crate::tree::typed_variant;
 
@@ -17,7 +17,7 @@ pub fn run(context: &Context<'_>, args: &ListArgs) -> Result<(), CliError> {
     let caches = &looked.settings.shared_caches;
     let packages = list(&looked.project, variant.as_ref(), caches, &looked.progress)?;
     let tree = looked.project.tree.root().to_owned();
-    let listing = Listing { tree, packages, missing_upstream: looked.missing_upstream };
+    let listing = TreeListing { tree, packages, missing_upstream: looked.missing_upstream };
     match args.format {
         FormatArg::Json => context.print_json(&listing),
         FormatArg::Text => context.printer.data(&table(&listing).text(stdout_width())),
@@ -27,7 +27,7 @@ pub fn run(context: &Context<'_>, args: &ListArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-fn table(listing: &Listing) -> Columns {
+fn table(listing: &TreeListing) -> Columns {
     let mut table = Columns::new(&["NAME", "VARIANT", "VERSION", "BUILT", "REQUIRES"]);
     // On a terminal as much of a version as is told apart; the whole one elsewhere.
     let is_short = stdout_width().is_some();

@@ -16,7 +16,7 @@ use super::{Context, at_hand};
 use crate::base::calendar::rfc3339;
 use crate::base::regular::open_regular;
 use crate::base::suggestion::nearest;
-use crate::build::history::{self, Outcome, PastBuild};
+use crate::build::history::{self, BuildOutcome, PastBuild};
 use crate::package::matching::{matching, matching_version};
 use crate::package::{PackageId, PackageName};
 use crate::runner::home::Home;
@@ -202,7 +202,7 @@ fn list_text(builds: &[PastBuild]) -> String {
             |count| format!("{}.{}", count / 1000, count % 1000 / 100),
         );
         let outcome = match &build.outcome {
-            Outcome::Failed { phase, .. } => {
+            BuildOutcome::Failed { phase, .. } => {
                 format!("{} ({})", build.outcome.as_str(), phase.as_str())
             }
             outcome => outcome.as_str().to_owned(),

@@ -13,7 +13,7 @@ use crate::base::hidden_input::whole_text;
 use crate::base::secret::Secret;
 use crate::container::helper::Interrupt;
 use crate::store::registry::RegistryHost;
-use crate::store::registry::login::{self, Login};
+use crate::store::registry::login::{self, RegistryLogin};
 
 /// Longest password in bytes.
 const LONGEST: u64 = 64 << 10;
@@ -64,7 +64,7 @@ fn host(typed: Option<&str>) -> Result<RegistryHost, CliError> {
 }
 
 /// Name and password, from options, stdin or the terminal.
-fn ask(args: &LoginArgs, host: &RegistryHost) -> Result<Login, CliError> {
+fn ask(args: &LoginArgs, host: &RegistryHost) -> Result<RegistryLogin, CliError> {
     let is_terminal = std::io::stdin().is_terminal();
     let user = match &args.username {
         Some(user) => user.clone(),
@@ -84,7 +84,7 @@ fn ask(args: &LoginArgs, host: &RegistryHost) -> Result<Login, CliError> {
     if password.is_empty() {
         return Err(ToolError::NoPassword.into());
     }
-    Ok(Login { user, password: Secret::new(password) })
+    Ok(RegistryLogin { user, password: Secret::new(password) })
 }
 
 fn typed_name(host: &RegistryHost) -> Result<String, CliError> {

@@ -14,7 +14,7 @@ use crate::base::event::{Event, Interruptible, Observer};
 use crate::build::project::{Project, ProjectError, SupplyFailure};
 use crate::container::helper::Interrupt;
 use crate::image::store::ImageStore;
-use crate::mirror::{Contents, Existing, MirrorError, MirrorSummary, verify, write};
+use crate::mirror::{ExistingMirror, MirrorContents, MirrorError, MirrorSummary, verify, write};
 use crate::package::paths::package_path;
 use crate::runner::home::Home;
 use crate::tree::PackageKey;
@@ -30,8 +30,8 @@ pub fn run(context: &Context<'_>, command: &MirrorCommand) -> Result<(), CliErro
 /// A mirror under construction.
 struct MirrorRun<'m> {
     args: &'m MirrorCreateArgs,
-    existing: Existing,
-    contents: Contents,
+    existing: ExistingMirror,
+    contents: MirrorContents,
     failures: Vec<SupplyFailure>,
     observer: &'m dyn Observer,
 }
@@ -58,7 +58,7 @@ fn create(context: &Context<'_>, args: &MirrorCreateArgs) -> Result<(), CliError
     let task = format!("mirror {}", place.display());
     observer.event(Event::TaskBegan { task: task.clone() });
     let make = || {
-        let existing = Existing::open(place, home.root(), &home.locks(), observer)?;
+        let existing = ExistingMirror::open(place, home.root(), &home.locks(), observer)?;
         let (contents, failures) = Default::default();
         let mut run = MirrorRun { args, existing, contents, failures, observer };
         let mut options = None;

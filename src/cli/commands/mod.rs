@@ -40,13 +40,13 @@ use super::error::CliError;
 use super::executor::{self, Wanted};
 use super::parent::Parent;
 use super::settings::Settings;
-use super::ui::{Ending, Printer, Progress, Weight};
+use super::ui::{Printer, ProgressDisplay, RunEnding, Weight};
 use super::value::Text;
 use crate::base::confinement::real_path;
 use crate::base::event::Observer;
 use crate::build::execute::Pace;
 use crate::build::jobserver::Style;
-use crate::build::plan::Plan;
+use crate::build::plan::BuildPlan;
 use crate::build::project::{
     BuildOptions, IdentifiedPackages, Project, ProjectError, ProjectOptions,
 };
@@ -126,23 +126,23 @@ impl Context<'_> {
     }
 
     /// The progress that the settings ask for.
-    pub fn progress(&self, settings: &Settings) -> Progress {
-        Progress::new(settings.progress, self.printer, self.environment)
+    pub fn progress(&self, settings: &Settings) -> ProgressDisplay {
+        ProgressDisplay::new(settings.progress, self.printer, self.environment)
     }
 }
 
 /// How a run ended, for the summary.
-fn ending<T>(result: &Result<T, CliError>) -> Ending {
+fn ending<T>(result: &Result<T, CliError>) -> RunEnding {
     match result {
-        Ok(_) => Ending::Done,
-        Err(error) if error.is_interruption() => Ending::Interrupted,
-        Err(_) => Ending::Failed,
+        Ok(_) => RunEnding::Done,
+        Err(error) if error.is_interruption() => RunEnding::Interrupted,
+        Err(_) => RunEnding::Failed,
     }
 }
 
 /// Results of a run for its final output.
 #[derive(Debug, Default)]
-struct Outcome {
+struct RunOutcome {
     /// Number of requested packages found in the cache.
     cached: usize,
     /// Requested artifacts in the order of their completion, for stdout.
@@ -157,8 +157,8 @@ struct RequestedArtifact {
     path: PathBuf,
 }
 
-impl Outcome {
-    fn count(&mut self, plan: &Plan) {
+impl RunOutcome {
+    fn count(&mut self, plan: &BuildPlan) {
         self.cached = plan.steps.len() - plan.to_build().count();
     }
 
@@ -166,7 +166,7 @@ impl Outcome {
     fn show(
         self,
         context: &Context<'_>,
-        progress: &Progress,
+        progress: &ProgressDisplay,
         result: Result<(), CliError>,
     ) -> Result<(), CliError> {
         progress.finish(ending(&result), self.cached);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::args::PackageArgs;
 use super::super::error::CliError;
-use super::{Context, Outcome, RequestedArtifact, requested};
+use super::{Context, RequestedArtifact, RunOutcome, requested};
 use crate::base::event::{Interruptible, Observer};
 use crate::build::project::{BuildOptions, Project, ProjectError};
 use crate::container::helper::Interrupt;
@@ -37,7 +37,7 @@ pub fn run(context: &Context<'_>, args: &PackageArgs) -> Result<(), CliError> {
     }
     super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
-    let mut outcome = Outcome::default();
+    let mut outcome = RunOutcome::default();
     let options = super::build_options(&settings, &args.build)?;
     let result = build(&project, &wanted, &options, observer, &mut outcome);
     outcome.show(context, &progress, result)
@@ -48,7 +48,7 @@ fn build(
     wanted: &[PackageKey],
     options: &BuildOptions,
     observer: &dyn Observer,
-    outcome: &mut Outcome,
+    outcome: &mut RunOutcome,
 ) -> Result<(), CliError> {
     let (identified, plan) = requested::plan(project, wanted, options, observer)?;
     outcome.count(&plan);

@@ -18,7 +18,8 @@ use crate::build::supply::BuildError;
 use crate::container::helper::Interrupt;
 use crate::package::PackageId;
 use crate::portable::{
-    self, Comparison, ExportOptions, JobFolder, JobLimits, PortableJobError, RunOptions, Times,
+    self, ArchiveComparison, BuildTimes, ExportOptions, JobFolder, JobLimits, JobRunOptions,
+    PortableJobError,
 };
 use crate::runner::scratch::InputsFolder;
 use crate::tree::PackageKey;
@@ -44,7 +45,7 @@ pub fn run(context: &Context<'_>, args: &RebuildArgs) -> Result<(), CliError> {
         folder: context.folder()?,
         project: &project,
         options: super::build_options(&settings, &build_args)?,
-        run: RunOptions {
+        run: JobRunOptions {
             out: None,
             runner: super::runner_settings(context, &settings, &interrupt),
             cores,
@@ -60,7 +61,8 @@ pub fn run(context: &Context<'_>, args: &RebuildArgs) -> Result<(), CliError> {
         context.printer.data(&text(id, comparison));
     }
     result?;
-    let is_other = |(_, comparison): &&(_, Comparison)| *comparison != Comparison::SameBytes;
+    let is_other =
+        |(_, comparison): &&(_, ArchiveComparison)| *comparison != ArchiveComparison::SameBytes;
     let differ = compared.iter().filter(is_other).count();
     if differ == 0 { Ok(()) } else { Err(ToolError::NotReproducible(differ).into()) }
 }
@@ -70,14 +72,14 @@ struct Again<'a> {
     folder: PathBuf,
     project: &'a Project,
     options: BuildOptions,
-    run: RunOptions,
+    run: JobRunOptions,
 }
 
 impl Again<'_> {
     fn all(
         &self,
         names: &[String],
-        compared: &mut Vec<(PackageId, Comparison)>,
+        compared: &mut Vec<(PackageId, ArchiveComparison)>,
         observer: &dyn Observer,
     ) -> Result<(), CliError> {
         let mut wanted: Vec<PackageKey> = Vec::new();
@@ -107,7 +109,7 @@ impl Again<'_> {
         identified: &IdentifiedPackages,
         key: &PackageKey,
         observer: &dyn Observer,
-    ) -> Result<(PackageId, Comparison), CliError> {
+    ) -> Result<(PackageId, ArchiveComparison), CliError> {
         let inputs = self.project.inputs(identified, key, &self.options, observer)?;
         let id = inputs.request.package.id.clone();
         let archive = self.project.cache.archive(&id);
@@ -127,7 +129,7 @@ impl Again<'_> {
         let package = portable::run(&JobFolder::open(&folder)?, &self.run, observer)
             .map_err(|error| self.keep_log(&id, error))?;
         let first = record::read::<Record>(&home.build(&id)).map_or(began, |record| record.began);
-        let times = Times { first, second: began };
+        let times = BuildTimes { first, second: began };
         Ok((id, self.compare(&archive, &package, times)?))
     }
 
@@ -148,7 +150,12 @@ impl Again<'_> {
         PortableJobError::Build(build)
     }
 
-    fn compare(&self, one: &Path, other: &Path, times: Times) -> Result<Comparison, CliError> {
+    fn compare(
+        &self,
+        one: &Path,
+        other: &Path,
+        times: BuildTimes,
+    ) -> Result<ArchiveComparison, CliError> {
         let (limits, interrupt) = (self.project.archive_limits(), self.project.interrupt());
         portable::compare(one, other, times, &limits, interrupt).map_err(|source| {
             if interrupt.is_raised() {
@@ -164,15 +171,15 @@ fn now() -> u64 {
     now.unwrap_or_default().as_secs()
 }
 
-fn text(id: &PackageId, comparison: &Comparison) -> String {
+fn text(id: &PackageId, comparison: &ArchiveComparison) -> String {
     let (entries, differences) = match comparison {
-        Comparison::SameBytes => return format!("{id}: the same bytes again\n"),
-        Comparison::SameEntries => {
+        ArchiveComparison::SameBytes => return format!("{id}: the same bytes again\n"),
+        ArchiveComparison::SameEntries => {
             return format!(
                 "{id}: the same contents, but other bytes: another version of mkpanda built it\n"
             );
         }
-        Comparison::Different { entries, differences } => (entries, differences),
+        ArchiveComparison::Different { entries, differences } => (entries, differences),
     };
     let count = differences.len();
     let mut text = format!("{id}: {count} of {entries} entries differ\n");

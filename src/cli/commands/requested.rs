@@ -2,7 +2,7 @@
 
 use super::super::error::CliError;
 use crate::base::event::Observer;
-use crate::build::plan::Plan;
+use crate::build::plan::BuildPlan;
 use crate::build::project::{BuildOptions, IdentifiedPackages, Project, ProjectError};
 use crate::tree::PackageKey;
 
@@ -23,7 +23,7 @@ pub(super) fn plan(
     wanted: &[PackageKey],
     options: &BuildOptions,
     observer: &dyn Observer,
-) -> Result<(IdentifiedPackages, Plan), CliError> {
+) -> Result<(IdentifiedPackages, BuildPlan), CliError> {
     let order = resolve(project, wanted, options, observer)?;
     plan_of(project, &order, observer)
 }
@@ -34,7 +34,7 @@ pub(super) fn plan_with_sources(
     wanted: &[PackageKey],
     options: &BuildOptions,
     observer: &dyn Observer,
-) -> Result<(IdentifiedPackages, Plan), CliError> {
+) -> Result<(IdentifiedPackages, BuildPlan), CliError> {
     let order = resolve_with(project, wanted, wanted, options, observer)?;
     plan_of(project, &order, observer)
 }
@@ -58,7 +58,7 @@ fn plan_of(
     project: &Project,
     order: &[PackageKey],
     observer: &dyn Observer,
-) -> Result<(IdentifiedPackages, Plan), CliError> {
+) -> Result<(IdentifiedPackages, BuildPlan), CliError> {
     let identified = project.identify(order, observer)?;
     let plan = project.plan(&identified);
     Ok((identified, plan))

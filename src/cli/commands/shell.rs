@@ -7,7 +7,7 @@ use super::super::error::CliError;
 use super::super::settings::Settings;
 use super::super::shell_args::ShellArgs;
 use super::super::shell_error::ShellCommandError;
-use super::super::ui::{Ending, Weight, attached};
+use super::super::ui::{RunEnding, Weight, attached};
 use super::{Context, at_hand, ending, requested};
 use crate::base::escape::shell_word;
 use crate::base::event::{Interruptible, Observer};
@@ -32,7 +32,7 @@ pub fn run(context: &Context<'_>, args: &ShellArgs) -> Result<u8, CliError> {
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
     let opened = open(context, args, &settings, &project, &interrupt, observer);
     if interrupt.is_raised() {
-        progress.finish(Ending::Interrupted, 0);
+        progress.finish(RunEnding::Interrupted, 0);
         return Err(ProjectError::Interrupted.into());
     }
     progress.finish(ending(&opened), 0);

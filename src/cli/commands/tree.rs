@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use super::super::args::TreeArgs;
 use super::super::error::CliError;
-use super::{Context, Outcome, RequestedArtifact};
+use super::{Context, RequestedArtifact, RunOutcome};
 use crate::artifact::repository::Repository;
 use crate::base::event::{Event, Interruptible, Observer};
 use crate::bootstrap::{self, BootstrapId, SupplyOptions, TreePackages};
 use crate::build::cache::is_file;
-use crate::build::plan::Plan;
+use crate::build::plan::BuildPlan;
 use crate::build::project::{BuildOptions, IdentifiedPackages, Project, ProjectError};
 use crate::container::helper::Interrupt;
 use crate::package::{PackageId, Variant};
@@ -36,7 +36,7 @@ pub fn run(context: &Context<'_>, args: &TreeArgs) -> Result<(), CliError> {
     }
     super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
-    let mut outcome = Outcome::default();
+    let mut outcome = RunOutcome::default();
     let how = (&options, &interrupt, args.mkbootstrap);
     let result = trees.build(&project, how, observer, &mut outcome).map(drop);
     outcome.show(context, &progress, result)
@@ -99,7 +99,7 @@ impl Trees {
         project: &Project,
         (options, interrupt, mkbootstrap): (&BuildOptions, &Arc<Interrupt>, bool),
         observer: &dyn Observer,
-        outcome: &mut Outcome,
+        outcome: &mut RunOutcome,
     ) -> Result<Vec<TreePackages>, CliError> {
         let identified = project.identify(&self.order, observer)?;
         let plan = project.plan(&identified);
@@ -120,7 +120,7 @@ impl Trees {
 struct TreeRun<'a> {
     project: &'a Project,
     identified: &'a IdentifiedPackages,
-    plan: &'a Plan,
+    plan: &'a BuildPlan,
     sets: &'a [TreeSet],
     options: &'a BuildOptions,
     interrupt: &'a Arc<Interrupt>,
@@ -130,7 +130,7 @@ fn build(
     run: &TreeRun<'_>,
     mkbootstrap: bool,
     observer: &dyn Observer,
-    outcome: &mut Outcome,
+    outcome: &mut RunOutcome,
 ) -> Result<Vec<TreePackages>, CliError> {
     let TreeRun { project, identified, plan, sets, options, interrupt } = run;
     project.build(identified, plan, options, observer)?;

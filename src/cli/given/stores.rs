@@ -5,7 +5,7 @@ use std::path::Path;
 use super::super::args::GlobalArgs;
 use super::super::settings_error::SettingsError;
 use super::super::value::Text;
-use super::Given;
+use super::GivenValues;
 use crate::artifact::repository::Repository;
 use crate::base::http::HttpClient;
 use crate::store::signature::TrustedKeys;
@@ -33,7 +33,7 @@ impl Mirrors {
     }
 }
 
-impl Given<'_> {
+impl GivenValues<'_> {
     pub(in crate::cli) fn mirrors(
         &self,
         args: &GlobalArgs,
@@ -60,7 +60,7 @@ impl Given<'_> {
             texts.collect()
         };
         let parse = |text: &Text| {
-            let expected = "mirror: that is a folder, a tar archive, or a URL with http://, https:// or file:///";
+            let expected = "mirror, which is a folder, a tar archive, or a URL with http://, https:// or file:///";
             Store::mirror(&text.value, http).map_err(|_reason: StoreUrlError| text.wrong(expected))
         };
         let stores = texts.iter().map(parse).collect::<Result<Vec<_>, _>>()?;

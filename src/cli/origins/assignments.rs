@@ -12,7 +12,7 @@ use crate::base::text::toml_string;
 /// Place that a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase", tag = "kind")]
-pub enum Origin {
+pub enum ValueOrigin {
     /// An option.
     Option {
         /// Option.
@@ -41,7 +41,7 @@ pub enum Origin {
     Default,
 }
 
-impl std::fmt::Display for Origin {
+impl std::fmt::Display for ValueOrigin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Option { name } => f.write_str(name),
@@ -58,7 +58,7 @@ impl std::fmt::Display for Origin {
 pub(super) struct Assignment {
     pub(super) key: String,
     pub(super) value: Value,
-    pub(super) origin: Origin,
+    pub(super) origin: ValueOrigin,
     /// Folder from which relative paths start.
     pub(super) base: PathBuf,
 }
@@ -103,9 +103,9 @@ fn collect(
                 let line = text[..name.span().start].matches('\n').count() + 1;
                 let path = file.path.clone();
                 let origin = if file.is_trees {
-                    Origin::Tree { path, line }
+                    ValueOrigin::Tree { path, line }
                 } else {
-                    Origin::User { path, line }
+                    ValueOrigin::User { path, line }
                 };
                 let base = file.path.parent().unwrap_or(Path::new("/")).to_owned();
                 found.push(Assignment { key, value: json_of(value), origin, base });

@@ -37,9 +37,9 @@ fn only_keys_with_a_variable_have_one_as_an_origin() {
     let environment =
         Environment::of(names.map(|name| (name.to_owned(), "1".to_owned())).into_iter().collect());
     for (key, form, value, origin) in [
-        ("builders.push", Form::Flag, json!(true), "default"),
-        ("source_date_epoch", Form::Text, json!(1), "default"),
-        ("limits.log", Form::Size, json!(1), "MKPANDA_LIMITS_LOG"),
+        ("builders.push", SettingForm::Flag, json!(true), "default"),
+        ("source_date_epoch", SettingForm::Text, json!(1), "default"),
+        ("limits.log", SettingForm::Size, json!(1), "MKPANDA_LIMITS_LOG"),
     ] {
         let spec = SettingSpec { key, form, option: None, default: value.clone(), value };
         assert_eq!(resolve(&spec, &[], &environment).origin.to_string(), origin, "{key}");
@@ -52,9 +52,9 @@ fn values_are_compared_by_what_they_mean() {
     let same = |form, one: Value, other: Value| {
         assert_eq!(canonical(form, &one, here), canonical(form, &other, here), "{one} {other}");
     };
-    same(Form::Duration, json!("60m"), json!("1h"));
-    same(Form::Size, json!("1K"), json!(1024));
-    same(Form::Flag, json!("1"), json!(true));
-    same(Form::Text, json!("4"), json!(4));
-    same(Form::Path, json!("s"), json!("/base/s"));
+    same(SettingForm::Duration, json!("60m"), json!("1h"));
+    same(SettingForm::Size, json!("1K"), json!(1024));
+    same(SettingForm::Flag, json!("1"), json!(true));
+    same(SettingForm::Text, json!("4"), json!(4));
+    same(SettingForm::Path, json!("s"), json!("/base/s"));
 }

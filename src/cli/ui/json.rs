@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::state::RunState;
-use super::summary::Ending;
+use super::summary::RunEnding;
 use super::ticker::Ticker;
 use super::{Printer, screen};
-use crate::base::event::{Event, Observer, Outcome};
+use crate::base::event::{Event, Observer, PackageOutcome};
 use crate::base::remedy::split_hints;
 
 /// Interval between events of a running download.
@@ -21,7 +21,7 @@ const HEARTBEAT: Duration = Duration::from_secs(60);
 
 /// Writes an object per event.
 #[derive(Debug)]
-pub struct Json {
+pub struct JsonEvents {
     status: Arc<Mutex<JsonStatus>>,
     ticker: Mutex<Option<Ticker>>,
     quiet: bool,
@@ -34,7 +34,7 @@ struct JsonStatus {
     downloads: HashMap<String, Instant>,
 }
 
-impl Json {
+impl JsonEvents {
     /// Writes all events, or warnings alone if the printer is quiet.
     pub fn new(printer: Printer) -> Self {
         let status = JsonStatus { state: RunState::new(Instant::now()), downloads: HashMap::new() };
@@ -52,7 +52,7 @@ impl Json {
     }
 
     /// Emits the result of the run.
-    pub fn finish(&self, ending: Ending, cached: usize) {
+    pub fn finish(&self, ending: RunEnding, cached: usize) {
         drop(self.ticker.lock().unwrap_or_else(PoisonError::into_inner).take());
         if !self.quiet {
             let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
@@ -157,9 +157,9 @@ impl JsonStatus {
             }
             Event::Finished { package, how, took } => {
                 let from = match how {
-                    Outcome::Built => "build",
-                    Outcome::Fetched => "repository",
-                    Outcome::Cached => "cache",
+                    PackageOutcome::Built => "build",
+                    PackageOutcome::Fetched => "repository",
+                    PackageOutcome::Cached => "cache",
                 };
                 let tally = &self.state.tally;
                 (
@@ -206,7 +206,7 @@ impl JsonStatus {
         }))
     }
 
-    fn summary(&self, ending: Ending, cached: usize, now: Instant) -> Value {
+    fn summary(&self, ending: RunEnding, cached: usize, now: Instant) -> Value {
         let tally = &self.state.tally;
         let [from_cache, mirror, network, local] = tally.sources;
         let longest = self.state.longest.iter();
@@ -231,7 +231,7 @@ fn none_if_empty(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-impl Observer for Json {
+impl Observer for JsonEvents {
     fn event(&self, event: Event) {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         let told = status.tell(&event, Instant::now());

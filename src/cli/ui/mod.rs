@@ -1,6 +1,6 @@
 //! Output for people, or for programs that watch. stdout is data; everything here goes to stderr.
 //!
-//! [`Plain`] writes a line per event; [`Terminal`] adds live lines below them; [`Json`] writes an
+//! [`Plain`] writes a line per event; [`LiveTerminal`] adds live lines below them; [`JsonEvents`] writes an
 //! object per event. Each keeps a `state` of the run, from which `layout` and `summary` make lines,
 //! as pure functions. All output goes through [`Printer`] and `screen`, the only code that writes.
 //!
@@ -28,10 +28,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-pub use json::Json;
+pub use json::JsonEvents;
 pub use plain::Plain;
-pub use summary::Ending;
-pub use terminal::Terminal;
+pub use summary::RunEnding;
+pub use terminal::LiveTerminal;
 pub use text::bytes as size;
 pub use text::counted;
 pub use text::short as short_id;
@@ -41,7 +41,7 @@ use super::environment::Environment;
 use crate::base::event::{Event, Observer};
 use crate::base::remedy::{LABEL, hints_of, with_hint};
 use crate::base::text::clean_lines;
-use span::Line;
+use span::SpanLine;
 
 /// True for output in JSON.
 static IN_JSON: AtomicBool = AtomicBool::new(false);
@@ -85,7 +85,7 @@ pub struct Complaint {
 
 /// A finding in a file, at its place.
 #[derive(Debug, Clone)]
-pub struct Finding<'a> {
+pub struct ShownFinding<'a> {
     /// Place, line and text, for people.
     pub text: &'a str,
     /// Text alone.
@@ -189,8 +189,8 @@ impl Printer {
     }
 
     /// Writes a finding to stderr.
-    pub fn finding(self, weight: Weight, finding: &Finding<'_>) {
-        let Finding { text, message, place: (path, line, column), rule, hint } = finding;
+    pub fn finding(self, weight: Weight, finding: &ShownFinding<'_>) {
+        let ShownFinding { text, message, place: (path, line, column), rule, hint } = finding;
         if IN_JSON.load(Ordering::Relaxed) {
             let hints = hints_of(hint.unwrap_or_default());
             let fields = json!({
@@ -218,7 +218,7 @@ impl Printer {
     }
 
     /// Writes a line of spans to stderr, unless quiet.
-    fn styled(self, line: &Line) {
+    fn styled(self, line: &SpanLine) {
         if !self.quiet {
             screen::write(&format!("{}\n", line.render(self.colour)));
         }
@@ -267,16 +267,16 @@ impl Write for TraceWriter {
 
 /// A run's progress, shown as it is asked for.
 #[derive(Debug)]
-pub enum Progress {
+pub enum ProgressDisplay {
     /// Drawn on a terminal.
-    Terminal(Terminal),
+    Terminal(LiveTerminal),
     /// As plain lines.
     Plain(Plain),
     /// As JSON lines.
-    Json(Json),
+    Json(JsonEvents),
 }
 
-impl Progress {
+impl ProgressDisplay {
     /// Begins to show progress.
     pub fn new(how: ProgressArg, printer: Printer, environment: &Environment) -> Self {
         let terminal = environment.get("TERM");
@@ -286,7 +286,7 @@ impl Progress {
         let drawn = match how {
             ProgressArg::Json => {
                 speak_json(printer.quiet);
-                return Self::Json(Json::new(printer));
+                return Self::Json(JsonEvents::new(printer));
             }
             ProgressArg::Plain => false,
             ProgressArg::Tty => !printer.quiet,
@@ -294,7 +294,7 @@ impl Progress {
         };
         if drawn {
             let cuts = environment.get("XTERM_VERSION").is_some() || terminal == Some("linux");
-            Self::Terminal(Terminal::new(printer, !cuts))
+            Self::Terminal(LiveTerminal::new(printer, !cuts))
         } else {
             Self::Plain(Plain::new(printer))
         }
@@ -302,7 +302,7 @@ impl Progress {
 
     /// Reports the result of the run; `cached` is the number of requested packages found in the
     /// cache.
-    pub fn finish(&self, ending: Ending, cached: usize) {
+    pub fn finish(&self, ending: RunEnding, cached: usize) {
         match self {
             Self::Terminal(terminal) => terminal.finish(ending, cached),
             Self::Plain(plain) => plain.finish(ending, cached),
@@ -311,7 +311,7 @@ impl Progress {
     }
 }
 
-impl Observer for Progress {
+impl Observer for ProgressDisplay {
     fn event(&self, event: Event) {
         match self {
             Self::Terminal(terminal) => terminal.event(event),

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::state::RunState;
-use super::summary::{self, Ending};
-use super::text::{Names, about, bytes, label, line, seconds};
+use super::summary::{self, RunEnding};
+use super::text::{NameForm, about, bytes, label, line, seconds};
 use super::ticker::Ticker;
 use super::{Printer, Weight};
 use crate::base::event::{Event, Observer};
@@ -56,7 +56,7 @@ impl Plain {
     }
 
     /// Writes the result of the run.
-    pub fn finish(&self, ending: Ending, cached: usize) {
+    pub fn finish(&self, ending: RunEnding, cached: usize) {
         drop(self.ticker.lock().unwrap_or_else(PoisonError::into_inner).take());
         let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         for line in summary::lines(&status.state, ending, cached, Instant::now()) {
@@ -96,7 +96,7 @@ impl PlainStatus {
                 None
             }
             Event::Planned(_) => self.planned(now),
-            other => line(other, &self.state, Names::Whole),
+            other => line(other, &self.state, NameForm::Whole),
         };
         if shown.is_some() {
             self.last = now;

@@ -8,7 +8,7 @@ use crate::base::text::steers_terminal;
 
 /// Look of a span; colours may be missing, so no information depends on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Style {
+pub(super) enum SpanStyle {
     Plain,
     Bold,
     Dim,
@@ -17,7 +17,7 @@ pub(super) enum Style {
     Cyan,
 }
 
-impl Style {
+impl SpanStyle {
     fn code(self) -> &'static str {
         match self {
             Self::Plain => "",
@@ -32,11 +32,11 @@ impl Style {
 
 /// Line of spans.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Line(Vec<(Style, String)>);
+pub(super) struct SpanLine(Vec<(SpanStyle, String)>);
 
-impl Line {
+impl SpanLine {
     /// Appends a span; control characters are made visible.
-    pub(super) fn with(mut self, style: Style, text: &str) -> Self {
+    pub(super) fn with(mut self, style: SpanStyle, text: &str) -> Self {
         self.0.push((style, clean(text)));
         self
     }
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn nothing_in_a_line_is_obeyed() {
-        let line = Line::default().with(Style::Red, "a\u{1b}[2J\nb\u{202e}");
+        let line = SpanLine::default().with(SpanStyle::Red, "a\u{1b}[2J\nb\u{202e}");
         assert_eq!(line.render(false), "a·[2J·b·");
         assert_eq!(line.render(true), "\u{1b}[31ma·[2J·b·\u{1b}[0m");
         assert_eq!(line.clone().clip(3).render(false), "a·…");

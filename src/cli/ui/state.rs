@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use crate::base::event::{Event, Origin, Outcome, Phase, Planned};
+use crate::base::event::{Event, PackageOutcome, Phase, Planned, SourceOrigin};
 use crate::build::estimate::{Forecast, Remaining};
 
 /// Number of longest builds to keep.
@@ -22,8 +22,8 @@ pub(super) struct RunState {
     /// Running builds and tasks, in the order of their start.
     pub(super) running: BTreeMap<u64, Running>,
     /// Downloads and uploads by their subjects.
-    pub(super) downloads: BTreeMap<String, Download>,
-    pub(super) tally: Tally,
+    pub(super) downloads: BTreeMap<String, RunningTransfer>,
+    pub(super) tally: ResultTally,
     /// The longest builds and tasks, the longest first.
     pub(super) longest: Vec<(Duration, String)>,
     /// Places of builds on other machines, by packages.
@@ -40,7 +40,7 @@ pub(super) struct RunState {
 
 /// Counts of results.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(super) struct ResultTally {
     pub(super) planned: usize,
     pub(super) cached: usize,
     pub(super) built: usize,
@@ -57,7 +57,7 @@ pub(super) struct Tally {
     pub(super) bytes: u64,
 }
 
-impl Tally {
+impl ResultTally {
     /// Number of planned packages that are present.
     pub(super) fn done(&self) -> usize {
         self.built + self.fetched + self.appeared
@@ -82,7 +82,7 @@ pub(super) struct Running {
 
 /// A download or an upload that runs.
 #[derive(Debug, Clone)]
-pub(super) struct Download {
+pub(super) struct RunningTransfer {
     pub(super) is_upload: bool,
     pub(super) url: String,
     pub(super) done: u64,
@@ -103,7 +103,7 @@ impl RunState {
             began: now,
             running: BTreeMap::new(),
             downloads: BTreeMap::new(),
-            tally: Tally::default(),
+            tally: ResultTally::default(),
             longest: Vec::new(),
             ran_on: HashMap::new(),
             count: 0,
@@ -149,12 +149,12 @@ impl RunState {
             }
             Event::Download { subject, url, done, total } => {
                 let download = self.downloads.entry(subject.clone());
-                let download = download.or_insert_with(|| Download::new(url, now));
+                let download = download.or_insert_with(|| RunningTransfer::new(url, now));
                 self.tally.bytes += download.goes_on(url, *done, *total, now);
             }
             Event::Upload { subject, url, done, total } => {
                 let upload = self.downloads.entry(subject.clone());
-                let upload = upload.or_insert_with(|| Download::new(url, now));
+                let upload = upload.or_insert_with(|| RunningTransfer::new(url, now));
                 upload.is_upload = true;
                 upload.goes_on(url, *done, *total, now);
             }
@@ -215,17 +215,17 @@ impl RunState {
         running.map(|running| running.began)
     }
 
-    fn finish(&mut self, package: &str, how: Outcome, took: Duration) {
+    fn finish(&mut self, package: &str, how: PackageOutcome, took: Duration) {
         match how {
-            Outcome::Built => {
+            PackageOutcome::Built => {
                 self.tally.built += 1;
                 self.tally.elsewhere += usize::from(self.ran_on.contains_key(package));
                 self.took(package, took);
             }
-            Outcome::Fetched => self.tally.fetched += 1,
-            Outcome::Cached => self.tally.appeared += 1,
+            PackageOutcome::Fetched => self.tally.fetched += 1,
+            PackageOutcome::Cached => self.tally.appeared += 1,
         }
-        let built = (how == Outcome::Built).then_some(took);
+        let built = (how == PackageOutcome::Built).then_some(took);
         self.end(package, |forecast, place| forecast.finished(place, built));
     }
 
@@ -255,16 +255,16 @@ impl RunState {
     }
 }
 
-fn place_of(origin: Origin) -> usize {
+fn place_of(origin: SourceOrigin) -> usize {
     match origin {
-        Origin::Cache => 0,
-        Origin::Mirror => 1,
-        Origin::Network => 2,
-        Origin::Local => 3,
+        SourceOrigin::Cache => 0,
+        SourceOrigin::Mirror => 1,
+        SourceOrigin::Network => 2,
+        SourceOrigin::Local => 3,
     }
 }
 
-impl Download {
+impl RunningTransfer {
     fn new(url: &str, now: Instant) -> Self {
         Self {
             is_upload: false,
@@ -334,7 +334,7 @@ mod tests {
         for (id, seconds) in [("a", 2), ("b", 9), ("c", 1), ("d", 5), ("e", 5)] {
             let took = Duration::from_secs(seconds);
             let package = id.to_owned();
-            state.apply(&Event::Finished { package, how: Outcome::Built, took }, now);
+            state.apply(&Event::Finished { package, how: PackageOutcome::Built, took }, now);
         }
         let names: Vec<&str> = state.longest.iter().map(|(_, name)| name.as_str()).collect();
         assert_eq!(names, ["b", "d", "e"]);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::span::{Line, Style};
+use super::span::{SpanLine, SpanStyle};
 use super::state::RunState;
 use super::text::{bytes, label, seconds, short};
 
@@ -11,7 +11,7 @@ const WORTH_NAMING: Duration = Duration::from_secs(5);
 
 /// Result of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum RunEnding {
     /// All requested artifacts are present.
     Done,
     /// Something failed.
@@ -20,7 +20,7 @@ pub enum Ending {
     Interrupted,
 }
 
-impl Ending {
+impl RunEnding {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -32,12 +32,17 @@ impl Ending {
 
 /// The lines of a summary; none where the lines before have said it all, or the error that follows
 /// does. `cached` is how many packages were in the cache of a run that had nothing to build.
-pub(super) fn lines(state: &RunState, ending: Ending, cached: usize, now: Instant) -> Vec<Line> {
+pub(super) fn lines(
+    state: &RunState,
+    ending: RunEnding,
+    cached: usize,
+    now: Instant,
+) -> Vec<SpanLine> {
     let tally = &state.tally;
     if tally.planned == 0 {
-        let worth = ending == Ending::Done && cached > 1 && state.longest.is_empty();
+        let worth = ending == RunEnding::Done && cached > 1 && state.longest.is_empty();
         let text = format!(" nothing to build: {cached} packages are in the cache");
-        return if worth { vec![line("done", Style::Green, &text)] } else { Vec::new() };
+        return if worth { vec![line("done", SpanStyle::Green, &text)] } else { Vec::new() };
     }
     if tally.planned == 1 {
         return Vec::new();
@@ -56,9 +61,9 @@ pub(super) fn lines(state: &RunState, ending: Ending, cached: usize, now: Instan
     let packages = packages.into_iter().flatten().collect::<Vec<_>>().join(", ");
     let took = seconds(now.saturating_duration_since(state.began));
     let (word, style) = match ending {
-        Ending::Done => ("done", Style::Green),
-        Ending::Failed => ("failed", Style::Red),
-        Ending::Interrupted => ("stopped", Style::Red),
+        RunEnding::Done => ("done", SpanStyle::Green),
+        RunEnding::Failed => ("failed", SpanStyle::Red),
+        RunEnding::Interrupted => ("stopped", SpanStyle::Red),
     };
     let mut lines = vec![line(word, style, &format!(" {packages} in {took}"))];
     let [cache, mirror, network, local] = tally.sources;
@@ -75,19 +80,19 @@ pub(super) fn lines(state: &RunState, ending: Ending, cached: usize, now: Instan
     ];
     let sources: Vec<String> = sources.into_iter().flatten().collect();
     if !sources.is_empty() {
-        lines.push(line("sources", Style::Plain, &format!(" {}", sources.join(", "))));
+        lines.push(line("sources", SpanStyle::Plain, &format!(" {}", sources.join(", "))));
     }
     if state.longest.len() > 1 && state.longest[0].0 >= WORTH_NAMING {
         let longest = state.longest.iter();
         let longest = longest.map(|(took, name)| format!("{} {}", short(name), seconds(*took)));
         let longest = longest.collect::<Vec<_>>().join(", ");
-        lines.push(line("longest", Style::Plain, &format!(" {longest}")));
+        lines.push(line("longest", SpanStyle::Plain, &format!(" {longest}")));
     }
     lines
 }
 
-fn line(word: &str, style: Style, text: &str) -> Line {
-    Line::default().with(style, &label(word)).with(Style::Plain, text)
+fn line(word: &str, style: SpanStyle, text: &str) -> SpanLine {
+    SpanLine::default().with(style, &label(word)).with(SpanStyle::Plain, text)
 }
 
 #[cfg(test)]
@@ -95,9 +100,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::base::event::{Event, Origin, Outcome, Phase, Planned, PlannedPackage};
+    use crate::base::event::{Event, PackageOutcome, Phase, Planned, PlannedPackage, SourceOrigin};
 
-    fn summary(events: &[Event], ending: Ending, cached: usize) -> Vec<String> {
+    fn summary(events: &[Event], ending: RunEnding, cached: usize) -> Vec<String> {
         let began = Instant::now();
         let mut state = RunState::new(began);
         for event in events {
@@ -136,18 +141,18 @@ mod tests {
         };
         let events = [
             planned(&["a--1", "b--2", "c--3", "d--4", "e--5"]),
-            source(Origin::Cache),
+            source(SourceOrigin::Cache),
             download(0),
             download(40_200_000),
-            source(Origin::Network),
-            source(Origin::Mirror),
-            finished("a--1", Outcome::Built, 75),
-            finished("b--2", Outcome::Fetched, 9),
-            finished("c--3", Outcome::Built, 2),
+            source(SourceOrigin::Network),
+            source(SourceOrigin::Mirror),
+            finished("a--1", PackageOutcome::Built, 75),
+            finished("b--2", PackageOutcome::Fetched, 9),
+            finished("c--3", PackageOutcome::Built, 2),
             failed,
         ];
         assert_eq!(
-            summary(&events, Ending::Failed, 65).join("\n"),
+            summary(&events, RunEnding::Failed, 65).join("\n"),
             "  failed 2 built, 1 fetched, 65 in the cache, 1 failed, 1 not built in 1 min 40 s\n \
              sources 1 from the cache, 1 from a mirror, 1 downloaded (40.2 MB)\n \
              longest a--1 1 min 15 s, d--4 3.0 s, c--3 2.0 s"
@@ -158,11 +163,11 @@ mod tests {
     fn what_caches_give_before_is_counted_once() {
         let fetched = |package: &str| Event::Finished {
             package: package.to_owned(),
-            how: Outcome::Fetched,
+            how: PackageOutcome::Fetched,
             took: Duration::from_secs(1),
         };
         let events = [fetched("y--1"), fetched("z--1"), planned(&["a--1", "b--2"])];
-        let summary = summary(&events, Ending::Failed, 67).join("\n");
+        let summary = summary(&events, RunEnding::Failed, 67).join("\n");
         assert!(summary.contains(" 2 fetched, 63 in the cache, 2 not built in "), "{summary}");
     }
 
@@ -174,21 +179,21 @@ mod tests {
         };
         let finished = |package: &str| Event::Finished {
             package: package.to_owned(),
-            how: Outcome::Built,
+            how: PackageOutcome::Built,
             took: Duration::from_secs(1),
         };
         let events =
             [planned(&["a--1", "b--2"]), ran_on("a--1"), finished("a--1"), finished("b--2")];
-        let summary = summary(&events, Ending::Done, 0).join("\n");
+        let summary = summary(&events, RunEnding::Done, 0).join("\n");
         assert!(summary.contains(" 2 built (1 on other machines), "), "{summary}");
     }
 
     #[test]
     fn what_has_been_said_is_not_said_again() {
-        assert_eq!(summary(&[planned(&["a--1"])], Ending::Done, 65), [""; 0]);
-        assert_eq!(summary(&[], Ending::Done, 1), [""; 0]);
-        assert_eq!(summary(&[], Ending::Failed, 9), [""; 0]);
+        assert_eq!(summary(&[planned(&["a--1"])], RunEnding::Done, 65), [""; 0]);
+        assert_eq!(summary(&[], RunEnding::Done, 1), [""; 0]);
+        assert_eq!(summary(&[], RunEnding::Failed, 9), [""; 0]);
         let nothing = "    done nothing to build: 85 packages are in the cache";
-        assert_eq!(summary(&[], Ending::Done, 85), [nothing]);
+        assert_eq!(summary(&[], RunEnding::Done, 85), [nothing]);
     }
 }

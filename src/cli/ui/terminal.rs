@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::state::RunState;
-use super::summary::{self, Ending};
-use super::text::{Names, line};
+use super::summary::{self, RunEnding};
+use super::text::{NameForm, line};
 use super::ticker::Ticker;
 use super::{Printer, layout, screen};
 use crate::base::event::{Event, Observer};
@@ -17,7 +17,7 @@ const FRAME: Duration = Duration::from_millis(100);
 
 /// Draws live lines.
 #[derive(Debug)]
-pub struct Terminal {
+pub struct LiveTerminal {
     status: Arc<Mutex<TerminalStatus>>,
     ticker: Mutex<Option<Ticker>>,
     printer: Printer,
@@ -30,7 +30,7 @@ struct TerminalStatus {
     scrolled: String,
 }
 
-impl Terminal {
+impl LiveTerminal {
     /// Creates a display that writes through a printer; `rewraps` is true if the terminal wraps
     /// lines anew when it becomes narrower.
     pub fn new(printer: Printer, rewraps: bool) -> Self {
@@ -44,7 +44,7 @@ impl Terminal {
     }
 
     /// Ends the drawing and reports the result of the run.
-    pub fn finish(&self, ending: Ending, cached: usize) {
+    pub fn finish(&self, ending: RunEnding, cached: usize) {
         self.stop();
         let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         for line in summary::lines(&status.state, ending, cached, Instant::now()) {
@@ -76,11 +76,11 @@ fn draw(status: &Mutex<TerminalStatus>, printer: Printer) {
     screen::draw(&scrolled, &lines, printer.has_colour());
 }
 
-impl Observer for Terminal {
+impl Observer for LiveTerminal {
     fn event(&self, event: Event) {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         status.state.apply(&event, Instant::now());
-        let text = line(&event, &status.state, Names::Short)
+        let text = line(&event, &status.state, NameForm::Short)
             .and_then(|(weight, text)| self.printer.format(weight, &text));
         if let Some(text) = text {
             status.scrolled.push_str(&text);
@@ -89,7 +89,7 @@ impl Observer for Terminal {
     }
 }
 
-impl Drop for Terminal {
+impl Drop for LiveTerminal {
     fn drop(&mut self) {
         self.stop();
     }

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use super::Weight;
-use super::state::{RunState, Tally};
-use crate::base::event::{Event, Outcome, Phase};
+use super::state::{ResultTally, RunState};
+use crate::base::event::{Event, PackageOutcome, Phase};
 
 /// Form of packages' names in lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Names {
+pub(super) enum NameForm {
     /// By their whole ids.
     Whole,
     /// Shortened to a distinguishable part; running builds are shown elsewhere.
@@ -17,9 +17,9 @@ pub(super) enum Names {
 }
 
 /// Returns the line about an event, if notable; `state` includes the event already.
-pub(super) fn line(event: &Event, state: &RunState, names: Names) -> Option<(Weight, String)> {
+pub(super) fn line(event: &Event, state: &RunState, names: NameForm) -> Option<(Weight, String)> {
     let progress = |text: String| Some((Weight::Progress, text));
-    let name = |id: &str| if names == Names::Whole { id.to_owned() } else { short(id) };
+    let name = |id: &str| if names == NameForm::Whole { id.to_owned() } else { short(id) };
     match event {
         Event::Warning { subject, message } if subject.is_empty() => {
             Some((Weight::Warning, message.clone()))
@@ -36,14 +36,14 @@ pub(super) fn line(event: &Event, state: &RunState, names: Names) -> Option<(Wei
             let wait = seconds(*wait);
             Some((Weight::Warning, format!("{subject}: {reason}; trying again in {wait}")))
         }
-        Event::Phase { package, phase: Phase::Build } if names == Names::Whole => {
+        Event::Phase { package, phase: Phase::Build } if names == NameForm::Whole => {
             progress(format!("{} {package}", label("build")))
         }
         Event::Phase { package, phase: Phase::Wait } => {
             progress(format!("{} {}: another process builds it", label("wait"), name(package)))
         }
-        Event::Finished { package, how, took } if *how != Outcome::Cached => {
-            let word = if *how == Outcome::Fetched { "fetched" } else { "built" };
+        Event::Finished { package, how, took } if *how != PackageOutcome::Cached => {
+            let word = if *how == PackageOutcome::Fetched { "fetched" } else { "built" };
             let ran_on = state.ran_on.get(package);
             let ran_on = ran_on.map(|place| format!(" on {place}")).unwrap_or_default();
             let (package, place) = (name(package), place(&state.tally));
@@ -59,12 +59,9 @@ pub(super) fn line(event: &Event, state: &RunState, names: Names) -> Option<(Wei
             }
             progress(text)
         }
-        Event::Interrupted { package, phase, took } if names == Names::Whole => progress(format!(
-            "{} {package} ({}) after {}",
-            label("stopped"),
-            phase.as_str(),
-            seconds(*took)
-        )),
+        Event::Interrupted { package, phase, took } if names == NameForm::Whole => progress(
+            format!("{} {package} ({}) after {}", label("stopped"), phase.as_str(), seconds(*took)),
+        ),
         Event::Planned(_)
         | Event::TaskBegan { .. }
         | Event::TaskEnded { .. }
@@ -79,7 +76,7 @@ pub(super) fn line(event: &Event, state: &RunState, names: Names) -> Option<(Wei
     }
 }
 
-fn place(tally: &Tally) -> String {
+fn place(tally: &ResultTally) -> String {
     let (done, planned) = (tally.done(), tally.planned);
     if planned > 1 { format!(" ({done} of {planned})") } else { String::new() }
 }
@@ -186,11 +183,11 @@ mod tests {
     #[test]
     fn only_what_happened_is_worth_a_line() {
         let mut state = RunState::new(std::time::Instant::now());
-        state.tally = Tally { planned: 2, built: 1, ..Tally::default() };
+        state.tally = ResultTally { planned: 2, built: 1, ..ResultTally::default() };
         let finished =
             |how| Event::Finished { package: "a--1".to_owned(), how, took: Duration::from_secs(1) };
-        assert_eq!(line(&finished(Outcome::Cached), &state, Names::Whole), None);
-        let text = line(&finished(Outcome::Built), &state, Names::Whole).unwrap().1;
+        assert_eq!(line(&finished(PackageOutcome::Cached), &state, NameForm::Whole), None);
+        let text = line(&finished(PackageOutcome::Built), &state, NameForm::Whole).unwrap().1;
         assert_eq!(text, "   built a--1 (1 of 2) in 1.0 s");
     }
 }

@@ -1,12 +1,12 @@
 //! Decoding of a recorded system call, from its number and arguments alone.
 
 use crate::container::seccomp::program::NATIVE;
-use crate::container::seccomp::table::Row;
+use crate::container::seccomp::table::PolicyRow;
 use crate::container::sys::Asked;
 
 /// A recorded call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Call {
+pub(super) enum RecordedCall {
     /// A file gets a new owner.
     Chown {
         /// The file.
@@ -33,7 +33,7 @@ pub(super) enum Named {
     /// By a path in the caller's memory.
     Path {
         /// Folder at which the path starts.
-        from: From,
+        from: PathStart,
         /// Address of the path in the caller's memory.
         address: u64,
         /// True if a symlink at its end is followed.
@@ -45,7 +45,7 @@ pub(super) enum Named {
 
 /// Start of a relative path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum From {
+pub(super) enum PathStart {
     /// In the caller's working directory.
     WorkingDirectory,
     /// In a folder that the caller has open.
@@ -53,9 +53,9 @@ pub(super) enum From {
 }
 
 /// Decodes a call; `None` for calls outside of `rows`, the recorded ones.
-pub(super) fn decode(rows: &[Row], asked: &Asked) -> Option<Call> {
+pub(super) fn decode(rows: &[PolicyRow], asked: &Asked) -> Option<RecordedCall> {
     let is_native = asked.architecture == NATIVE;
-    let number = |row: &Row| if is_native { row.native } else { row.compat };
+    let number = |row: &PolicyRow| if is_native { row.native } else { row.compat };
     let name = rows.iter().find(|row| number(row) == Some(asked.call))?.name;
     let plain = name.trim_end_matches("32");
     // i386's first calls have ids of 16 bits.
@@ -69,18 +69,19 @@ pub(super) fn decode(rows: &[Row], asked: &Asked) -> Option<Call> {
         }
     };
     let path = |follow| Named::Path {
-        from: From::WorkingDirectory,
+        from: PathStart::WorkingDirectory,
         address: address(asked, 0),
         follow,
         may_be_empty: false,
     };
-    let chown = |file, first: usize| Call::Chown { file, user: id(first), group: id(first + 1) };
+    let chown =
+        |file, first: usize| RecordedCall::Chown { file, user: id(first), group: id(first + 1) };
     let become_one = |groups, count: usize| {
         let mut ids = [None; 3];
         for (index, slot) in ids.iter_mut().enumerate().take(count) {
             *slot = id(index);
         }
-        Call::Become { groups, ids }
+        RecordedCall::Become { groups, ids }
     };
     Some(match plain {
         "chown" => chown(path(true), 1),
@@ -102,8 +103,8 @@ fn at(asked: &Asked) -> Named {
     let flags = low(asked.arguments[4]);
     let has = |flag: libc::c_int| flags & flag.unsigned_abs() != 0;
     let from = match descriptor(asked.arguments[0]) {
-        libc::AT_FDCWD => From::WorkingDirectory,
-        number => From::Descriptor(number),
+        libc::AT_FDCWD => PathStart::WorkingDirectory,
+        number => PathStart::Descriptor(number),
     };
     Named::Path {
         from,
@@ -134,12 +135,12 @@ mod tests {
 
     const I386: u32 = 0x4000_0003;
 
-    fn call(architecture: u32, number: u32, arguments: [u64; 6]) -> Option<Call> {
+    fn call(architecture: u32, number: u32, arguments: [u64; 6]) -> Option<RecordedCall> {
         let thread = nix::unistd::Pid::from_raw(1);
         decode(&recorded(), &Asked { id: 1, thread, architecture, call: number, arguments })
     }
 
-    fn native(number: libc::c_long, arguments: [u64; 6]) -> Option<Call> {
+    fn native(number: libc::c_long, arguments: [u64; 6]) -> Option<RecordedCall> {
         call(NATIVE, u32::try_from(number).unwrap(), arguments)
     }
 
@@ -161,17 +162,17 @@ mod tests {
         let file = Named::Descriptor(3);
         assert_eq!(
             native(libc::SYS_fchown, [3, 7, UNCHANGED, 0, 0, 0]),
-            Some(Call::Chown { file, user: Some(7), group: None })
+            Some(RecordedCall::Chown { file, user: Some(7), group: None })
         );
         assert_eq!(
             native(libc::SYS_setresuid, [UNCHANGED, 5, UNCHANGED, 0, 0, 0]),
-            Some(Call::Become { groups: false, ids: [None, Some(5), None] })
+            Some(RecordedCall::Become { groups: false, ids: [None, Some(5), None] })
         );
         // 16 bits; the call with 32 is another one.
         let short = call(I386, 95, [3, 0xffff, 8, 0, 0, 0]);
-        assert_eq!(short, Some(Call::Chown { file, user: None, group: Some(8) }));
+        assert_eq!(short, Some(RecordedCall::Chown { file, user: None, group: Some(8) }));
         let long = call(I386, 207, [3, 0xffff, 0xffff_ffff, 0, 0, 0]);
-        assert_eq!(long, Some(Call::Chown { file, user: Some(0xffff), group: None }));
+        assert_eq!(long, Some(RecordedCall::Chown { file, user: Some(0xffff), group: None }));
     }
 
     #[test]
@@ -180,11 +181,11 @@ mod tests {
         let no_follow = u64::from(libc::AT_SYMLINK_NOFOLLOW.unsigned_abs());
         let empty = u64::from(libc::AT_EMPTY_PATH.unsigned_abs());
         for (from, flags, expected, follow, may_be_empty) in [
-            (cwd, 0, From::WorkingDirectory, true, false),
-            (cwd | 1 << 40, no_follow, From::WorkingDirectory, false, false),
-            (9, empty, From::Descriptor(9), true, true),
+            (cwd, 0, PathStart::WorkingDirectory, true, false),
+            (cwd | 1 << 40, no_follow, PathStart::WorkingDirectory, false, false),
+            (9, empty, PathStart::Descriptor(9), true, true),
         ] {
-            let Some(Call::Chown { file, .. }) =
+            let Some(RecordedCall::Chown { file, .. }) =
                 native(libc::SYS_fchownat, [from, 0x1000, 1, 2, flags, 0])
             else {
                 panic!("no chown");

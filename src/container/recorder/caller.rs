@@ -18,9 +18,9 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
-use super::call::{From, Named};
+use super::call::{Named, PathStart};
 use super::chown_command::{NamedId, named_id};
-use crate::container::{namespace, sys};
+use crate::container::{namespace, poll};
 
 /// Upper limit of a path's bytes, including NUL.
 const LONGEST: usize = libc::PATH_MAX.unsigned_abs() as usize;
@@ -31,14 +31,14 @@ const ATTEMPTS: u32 = 32;
 
 /// Reason why a file could not be looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Missing {
+pub(super) enum FailedLookup {
     /// The caller would be told the same.
     Errno(Errno),
     /// The lookup is impossible from outside.
     Unknown,
 }
 
-impl std::convert::From<Errno> for Missing {
+impl From<Errno> for FailedLookup {
     fn from(errno: Errno) -> Self {
         match errno {
             Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES | Errno::ENAMETOOLONG => {
@@ -72,7 +72,7 @@ pub(super) fn field(of: BorrowedFd<'_>, name: &str) -> Option<u64> {
 
 impl Caller {
     pub(super) fn of(thread: Pid) -> Option<Self> {
-        Self::by(sys::thread_pidfd_open(thread).ok()?)
+        Self::by(poll::thread_pidfd_open(thread).ok()?)
     }
 
     fn by(thread: OwnedFd) -> Option<Self> {
@@ -108,9 +108,9 @@ impl Caller {
     }
 
     /// Opens the file of a call with `O_PATH`.
-    pub(super) fn find(&self, file: Named) -> Result<OwnedFd, Missing> {
+    pub(super) fn find(&self, file: Named) -> Result<OwnedFd, FailedLookup> {
         let Named::Path { from, address, follow, may_be_empty } = file else {
-            let Named::Descriptor(number) = file else { return Err(Missing::Unknown) };
+            let Named::Descriptor(number) = file else { return Err(FailedLookup::Unknown) };
             return self.descriptor(number);
         };
         let path = self.path(address)?;
@@ -123,21 +123,21 @@ impl Caller {
         }
     }
 
-    fn descriptor(&self, number: i32) -> Result<OwnedFd, Missing> {
+    fn descriptor(&self, number: i32) -> Result<OwnedFd, FailedLookup> {
         reach(&self.proc.join(format!("fd/{number}"))).map_err(|errno| match errno {
-            Errno::ENOENT => Missing::Errno(Errno::EBADF),
+            Errno::ENOENT => FailedLookup::Errno(Errno::EBADF),
             errno => errno.into(),
         })
     }
 
-    fn folder(&self, from: From) -> Result<OwnedFd, Missing> {
+    fn folder(&self, from: PathStart) -> Result<OwnedFd, FailedLookup> {
         match from {
-            From::WorkingDirectory => Ok(reach(&self.proc.join("cwd"))?),
-            From::Descriptor(number) => self.descriptor(number),
+            PathStart::WorkingDirectory => Ok(reach(&self.proc.join("cwd"))?),
+            PathStart::Descriptor(number) => self.descriptor(number),
         }
     }
 
-    fn resolve(&self, from: From, path: &Path, follow: bool) -> Result<OwnedFd, Missing> {
+    fn resolve(&self, from: PathStart, path: &Path, follow: bool) -> Result<OwnedFd, FailedLookup> {
         let root = self.root()?;
         if path.is_absolute() {
             return Ok(look_up(&root, path, ResolveFlag::RESOLVE_IN_ROOT, follow)?);
@@ -149,17 +149,17 @@ impl Caller {
             Err(Errno::ELOOP | Errno::EXDEV) => {}
             looked => return Ok(looked?),
         }
-        let (above, top) = (place(&folder).ok_or(Missing::Unknown)?, place(&root));
-        let below = above.strip_prefix(top.ok_or(Missing::Unknown)?);
-        let whole = below.map_err(|_error| Missing::Unknown)?.join(path);
+        let (above, top) = (place(&folder).ok_or(FailedLookup::Unknown)?, place(&root));
+        let below = above.strip_prefix(top.ok_or(FailedLookup::Unknown)?);
+        let whole = below.map_err(|_error| FailedLookup::Unknown)?.join(path);
         Ok(look_up(&root, &whole, ResolveFlag::RESOLVE_IN_ROOT, follow)?)
     }
 
     /// Reads a path from the caller's memory.
-    fn path(&self, address: u64) -> Result<PathBuf, Missing> {
+    fn path(&self, address: u64) -> Result<PathBuf, FailedLookup> {
         let unreadable = |error: io::Error| match error.raw_os_error() {
-            Some(libc::EIO | libc::EFAULT) => Missing::Errno(Errno::EFAULT),
-            _ => Missing::Unknown,
+            Some(libc::EIO | libc::EFAULT) => FailedLookup::Errno(Errno::EFAULT),
+            _ => FailedLookup::Unknown,
         };
         let memory = fs_err::File::open(self.proc.join("mem")).map_err(unreadable)?;
         let mut path = Vec::new();
@@ -169,7 +169,7 @@ impl Caller {
             let length = PAGE - usize::try_from(at % PAGE as u64).unwrap_or(0);
             let count = memory.file().read_at(&mut portion[..length], at).map_err(unreadable)?;
             if count == 0 {
-                return Err(Missing::Errno(Errno::EFAULT));
+                return Err(FailedLookup::Errno(Errno::EFAULT));
             }
             let portion = &portion[..count];
             if let Some(end) = portion.iter().position(|byte| *byte == 0) {
@@ -226,13 +226,13 @@ fn own_descriptor(path: &Path) -> Option<i32> {
 mod tests {
     use super::*;
 
-    fn find(named: Named) -> Result<PathBuf, Missing> {
+    fn find(named: Named) -> Result<PathBuf, FailedLookup> {
         // A thread of the test that is not the process's first.
         let caller = Caller::of(nix::unistd::gettid()).unwrap();
         caller.find(named).map(|found| place(&found).unwrap())
     }
 
-    fn find_path(path: &Path, from: From, follow: bool) -> Result<PathBuf, Missing> {
+    fn find_path(path: &Path, from: PathStart, follow: bool) -> Result<PathBuf, FailedLookup> {
         let text = std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap();
         let address = text.as_ptr().addr() as u64;
         find(Named::Path { from, address, follow, may_be_empty: true })
@@ -250,7 +250,7 @@ mod tests {
         link("folder/file", "relative");
         link("/etc", "absolute");
         let folder = fs_err::File::open(&top).unwrap();
-        let from = From::Descriptor(folder.as_raw_fd());
+        let from = PathStart::Descriptor(folder.as_raw_fd());
         for (path, follow, expected) in [
             ("folder/file", true, top.join("folder/file")),
             ("folder/../folder", true, top.join("folder")),
@@ -264,26 +264,26 @@ mod tests {
             assert_eq!(find_path(Path::new(path), from, follow), Ok(expected), "{path}");
         }
         let missing = find_path(Path::new("nowhere"), from, true);
-        assert_eq!(missing, Err(Missing::Errno(Errno::ENOENT)));
+        assert_eq!(missing, Err(FailedLookup::Errno(Errno::ENOENT)));
         let number = folder.as_raw_fd();
         assert_eq!(find(Named::Descriptor(number)), Ok(top.clone()));
         let own = format!("/proc/self/fd/{number}");
-        assert_eq!(find_path(Path::new(&own), From::WorkingDirectory, true), Ok(top));
-        assert_eq!(find(Named::Descriptor(-1)), Err(Missing::Errno(Errno::EBADF)));
+        assert_eq!(find_path(Path::new(&own), PathStart::WorkingDirectory, true), Ok(top));
+        assert_eq!(find(Named::Descriptor(-1)), Err(FailedLookup::Errno(Errno::EBADF)));
     }
 
     #[test]
     fn what_is_no_path_is_refused() {
         let named = |address| Named::Path {
-            from: From::WorkingDirectory,
+            from: PathStart::WorkingDirectory,
             address,
             follow: true,
             may_be_empty: false,
         };
-        assert_eq!(find(named(8)), Err(Missing::Errno(Errno::EFAULT)));
+        assert_eq!(find(named(8)), Err(FailedLookup::Errno(Errno::EFAULT)));
         let long = PathBuf::from("x".repeat(5000));
-        let found = find_path(&long, From::WorkingDirectory, true);
-        assert_eq!(found, Err(Missing::Errno(Errno::ENAMETOOLONG)));
-        assert!(find_path(Path::new(""), From::Descriptor(-1), true).is_err());
+        let found = find_path(&long, PathStart::WorkingDirectory, true);
+        assert_eq!(found, Err(FailedLookup::Errno(Errno::ENAMETOOLONG)));
+        assert!(find_path(Path::new(""), PathStart::Descriptor(-1), true).is_err());
     }
 }

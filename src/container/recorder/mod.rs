@@ -32,13 +32,13 @@ use nix::fcntl::AtFlags;
 use nix::sys::stat::{FileStat, SFlag, fstat};
 use nix::unistd::{Gid, Uid, fchownat};
 
-use self::call::{Call, decode};
-use self::caller::{Caller, Missing, field, place};
+use self::call::{RecordedCall, decode};
+use self::caller::{Caller, FailedLookup, field, place};
 use self::chown_command::NamedId;
 use super::sandbox::User;
-use super::seccomp::table::{self, Row};
+use super::seccomp::table::{self, PolicyRow};
 use super::{namespace, sys};
-use crate::archive::{FileIdentity, Noted, OwnerNote};
+use crate::archive::{FileIdentity, NotedId, OwnerNote};
 
 /// Extended attribute that overlayfs sets on copied-up files and folders.
 const ORIGIN: &str = "user.overlay.origin";
@@ -52,27 +52,29 @@ pub struct RecordedOwners {
     pub is_incomplete: bool,
 }
 
-/// Recorder of file owners.
+/// Recipient of a container's notifications, and the owners recorded so far.
 #[derive(Debug)]
 pub struct Recorder {
+    /// Upper directory of the container's root.
     upper: PathBuf,
+    /// User of the command.
     user: User,
     /// Recorded system calls.
-    calls: Vec<Row>,
+    calls: Vec<PolicyRow>,
     state: RefCell<RecorderState>,
 }
 
 #[derive(Debug, Default)]
 struct RecorderState {
     recorded: RecordedOwners,
-    /// True if the container's programs can ask.
+    /// True if notifications can arrive: the container's filter holds.
     has_begun: bool,
     /// Mount id of the container's root.
     root: Option<u64>,
 }
 
 impl Recorder {
-    /// Creates a recorder for a container with a user's command, and an upper directory.
+    /// Creates a recorder for a container with this upper directory, whose command runs as `user`.
     pub fn new(upper: &Path, user: User) -> Self {
         let calls = table::recorded();
         Self { upper: upper.to_owned(), user, calls, state: RefCell::default() }
@@ -81,12 +83,13 @@ impl Recorder {
     /// Returns the recorded owners.
     pub fn finish(self) -> RecordedOwners {
         let RecorderState { mut recorded, has_begun, .. } = self.state.into_inner();
-        // Users other than root cannot change owners: the kernel refuses, if this filter does not.
+        // Without the filter, calls of root are not recorded; those of other users are refused by the
+        // kernel, so nothing is lost.
         recorded.is_incomplete |= !has_begun && self.user.uid == 0;
         recorded
     }
 
-    /// Gets ready for the questions of a container.
+    /// Prepares for the notifications of a container.
     pub(super) fn begin(&self, questions: BorrowedFd<'_>) {
         if let Err(errno) = sys::answer_on_the_same_processor(questions) {
             tracing::debug!(%errno, "chown takes longer");
@@ -94,8 +97,8 @@ impl Recorder {
         self.state.borrow_mut().has_begun = true;
     }
 
-    /// Mount id of the container's root, seen from a notifying process. The first process, which
-    /// executes nothing, may not be inspected.
+    /// Mount id of the container's root, looked up through a notifying process: the container's first
+    /// process is not dumpable, so its folder in `/proc` is closed.
     fn root(&self, caller: &Caller) -> Option<u64> {
         let mut state = self.state.borrow_mut();
         if state.root.is_none() {
@@ -112,11 +115,13 @@ impl Recorder {
             taken => taken?,
         };
         let done = match decode(&self.calls, &asked) {
-            Some(Call::Chown { file, user, group }) => {
+            Some(RecordedCall::Chown { file, user, group }) => {
                 let caller = Caller::of(asked.thread);
-                let found = caller.as_ref().ok_or(Missing::Unknown);
+                let found = caller.as_ref().ok_or(FailedLookup::Unknown);
                 let found = found.and_then(|caller| Ok((caller.find(file)?, self.root(caller))));
                 let named_id = || caller.as_ref().and_then(Caller::named_id);
+                // After all that was read of the caller: the thread's id may have been reused before
+                // (seccomp_unotify(2)).
                 if !sys::is_still_asked(questions, asked.id) {
                     return Ok(());
                 }
@@ -126,14 +131,14 @@ impl Recorder {
                         self.is_lost("the container's root was not found");
                         Ok(())
                     }
-                    Err(Missing::Errno(errno)) => Err(errno),
-                    Err(Missing::Unknown) => {
+                    Err(FailedLookup::Errno(errno)) => Err(errno),
+                    Err(FailedLookup::Unknown) => {
                         self.is_lost("a file was not found");
                         Ok(())
                     }
                 }
             }
-            Some(Call::Become { groups, ids }) => {
+            Some(RecordedCall::Become { groups, ids }) => {
                 let own = if groups { self.user.gid } else { self.user.uid };
                 if ids.iter().flatten().any(|id| *id != own) {
                     self.is_lost("a program went on as another user");
@@ -148,12 +153,13 @@ impl Recorder {
         }
     }
 
+    /// Notes that owners may be lost.
     fn is_lost(&self, why: &str) {
         tracing::debug!("owners may be lost: {why}");
         self.state.borrow_mut().recorded.is_incomplete = true;
     }
 
-    /// Changes the owner of a file.
+    /// Changes the owner of a file, and records the owner if the file is on the container's root.
     fn give(
         &self,
         file: &OwnedFd,
@@ -167,8 +173,8 @@ impl Recorder {
         if self.user.uid != 0 {
             self.may_give(is_ours.then_some(&mut root_file), user, group)?;
         }
-        // After the copy-up by the following call, a new file can no longer be told from a copied
-        // one.
+        // Determined now, as the following call copies the file up: afterwards, without an attribute, a
+        // new file and a copied one look the same.
         if is_ours && !root_file.says_itself() {
             root_file.is_copied_up();
         }
@@ -192,8 +198,8 @@ impl Recorder {
     ) -> nix::Result<()> {
         let is_own =
             root_file.is_none_or(|root_file| match root_file.note().unwrap_or_default().user {
-                Noted::Is(id) => id == self.user.uid,
-                Noted::Same | Noted::Unset => !root_file.is_copied_up(),
+                NotedId::Is(id) => id == self.user.uid,
+                NotedId::Same | NotedId::Unset => !root_file.is_copied_up(),
             });
         let has_group = |group| group == self.user.gid || self.user.groups.contains(&group);
         let may = user.is_none_or(|user| user == self.user.uid) && group.is_none_or(has_group);
@@ -212,7 +218,9 @@ impl Recorder {
         let listed = |of: &FileIdentity| self.state.borrow().recorded.notes.get(of).copied();
         let before = root_file.note().or_else(|| identity.as_ref().and_then(listed));
         let before = before.unwrap_or_default();
-        let seems = |given, before, shown| given == Some(shown) && matches!(before, Noted::Is(_));
+        // An id equal to the visible one may be Busybox's filler for the id that the command line does
+        // not name (see `chown_command`); then the recorded one stays.
+        let seems = |given, before, shown| given == Some(shown) && matches!(before, NotedId::Is(_));
         if seems(user, before.user, self.user.uid) && named_id() == Some(NamedId::Group) {
             user = None;
         }
@@ -220,10 +228,10 @@ impl Recorder {
             group = None;
         }
         let is_new = self.user.uid == 0 && (root_file.says_itself() || !root_file.is_copied_up());
-        let part = |given: Option<u32>, before: Noted, shown: u32| match (given, before) {
+        let part = |given: Option<u32>, before: NotedId, shown: u32| match (given, before) {
             (None, before) => before,
-            (Some(id), Noted::Unset | Noted::Same) if id == shown && is_new => Noted::Same,
-            (Some(id), _) => Noted::Is(id),
+            (Some(id), NotedId::Unset | NotedId::Same) if id == shown && is_new => NotedId::Same,
+            (Some(id), _) => NotedId::Is(id),
         };
         let note = OwnerNote {
             user: part(user, before.user, self.user.uid),
@@ -258,6 +266,7 @@ impl RootFile<'_> {
         namespace::fd_path(self.file).into()
     }
 
+    /// Owner in the file's attribute.
     fn note(&self) -> Option<OwnerNote> {
         if self.says_itself() { OwnerNote::read_through(&self.path()).ok()? } else { None }
     }
@@ -269,7 +278,7 @@ impl RootFile<'_> {
         fs_err::symlink_metadata(&upper).is_ok().then_some(upper)
     }
 
-    /// True if it is a layer's below, changed or not.
+    /// True if the file comes from a layer below, whether copied up or not.
     fn is_copied_up(&mut self) -> bool {
         if let Some(known) = self.is_copied_up {
             return known;
@@ -281,6 +290,7 @@ impl RootFile<'_> {
         *self.is_copied_up.insert(found)
     }
 
+    /// Identity in the upper directory, if the file is there.
     fn identity(&self) -> Option<FileIdentity> {
         fs_err::symlink_metadata(self.upper()?).ok().map(|data| FileIdentity::of(&data))
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::super::capabilities::GRANTED;
-use super::table::{self, Answer, Row, When};
+use super::table::{self, DeniedAnswer, PolicyRow, When};
 
 fn capabilities() -> String {
     let mut text = "| capability | what for |\n| --- | --- |\n".to_owned();
@@ -28,9 +28,9 @@ fn condition(when: When) -> String {
 }
 
 /// Makes a line for each reason, answer and condition, with all of its calls.
-fn calls(rows: &[Row]) -> String {
+fn calls(rows: &[PolicyRow]) -> String {
     let mut places = BTreeMap::new();
-    let mut lines: Vec<(Vec<String>, &Row)> = Vec::new();
+    let mut lines: Vec<(Vec<String>, &PolicyRow)> = Vec::new();
     for row in rows {
         let key = (row.reason, row.answer as u8, condition(row.when));
         let place = *places.entry(key).or_insert_with(|| {
@@ -44,10 +44,10 @@ fn calls(rows: &[Row]) -> String {
     let mut text = "| calls | if | answer | why |\n| --- | --- | --- | --- |\n".to_owned();
     for (names, row) in lines {
         let answer = match row.answer {
-            Answer::Refuse => "not permitted",
-            Answer::Unknown => "unknown",
-            Answer::Pretend => "pretended",
-            Answer::Record => "recorded",
+            DeniedAnswer::Refuse => "not permitted",
+            DeniedAnswer::Unknown => "unknown",
+            DeniedAnswer::Pretend => "pretended",
+            DeniedAnswer::Record => "recorded",
         };
         let (names, when) = (names.join(", "), condition(row.when));
         writeln!(text, "| {names} | {when} | {answer} | {} |", row.reason).unwrap();

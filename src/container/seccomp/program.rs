@@ -9,7 +9,7 @@ use std::mem::offset_of;
 
 use libc::{seccomp_data, sock_filter};
 
-use super::table::{Answer, FIRST_UNKNOWN, Row, When};
+use super::table::{DeniedAnswer, FIRST_UNKNOWN, PolicyRow, When};
 
 #[cfg(target_arch = "x86_64")]
 pub(in crate::container) const NATIVE: u32 = 0xc000_003e;
@@ -32,7 +32,7 @@ const IF_ANY_BIT: u16 = opcode(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K);
 const RETURN: u16 = opcode(libc::BPF_RET | libc::BPF_K);
 
 /// Builds the filter for rows, in their order; all other calls are allowed.
-pub fn build(rows: &[Row]) -> Vec<sock_filter> {
+pub fn build(rows: &[PolicyRow]) -> Vec<sock_filter> {
     let native = section(rows, |row| row.native);
     let mut program = vec![load(offset_of!(seccomp_data, arch))];
     if let Some(arch) = COMPAT {
@@ -41,12 +41,12 @@ pub fn build(rows: &[Row]) -> Vec<sock_filter> {
         // A conditional jump reaches 255 instructions, an unconditional one any.
         program.push(always(2 + compat.len() + 1));
         program.push(jump(IF_EQUAL, arch, 1, 0));
-        program.push(answer(Answer::Unknown));
+        program.push(answer(DeniedAnswer::Unknown));
         program.push(load(offset_of!(seccomp_data, nr)));
         program.extend(compat);
     } else {
         program.push(jump(IF_EQUAL, NATIVE, 1, 0));
-        program.push(answer(Answer::Unknown));
+        program.push(answer(DeniedAnswer::Unknown));
     }
     program.push(load(offset_of!(seccomp_data, nr)));
     program.extend(native);
@@ -54,8 +54,8 @@ pub fn build(rows: &[Row]) -> Vec<sock_filter> {
 }
 
 /// The rows of one architecture; begins with the call's number loaded, ends by allowing.
-fn section(rows: &[Row], number: impl Fn(&Row) -> Option<u32>) -> Vec<sock_filter> {
-    let mut program = vec![jump(IF_AT_LEAST, FIRST_UNKNOWN, 0, 1), answer(Answer::Unknown)];
+fn section(rows: &[PolicyRow], number: impl Fn(&PolicyRow) -> Option<u32>) -> Vec<sock_filter> {
+    let mut program = vec![jump(IF_AT_LEAST, FIRST_UNKNOWN, 0, 1), answer(DeniedAnswer::Unknown)];
     for row in rows {
         let Some(number) = number(row) else { continue };
         let body = body(row);
@@ -66,7 +66,7 @@ fn section(rows: &[Row], number: impl Fn(&Row) -> Option<u32>) -> Vec<sock_filte
     program
 }
 
-fn body(row: &Row) -> Vec<sock_filter> {
+fn body(row: &PolicyRow) -> Vec<sock_filter> {
     let reload = load(offset_of!(seccomp_data, nr));
     match row.when {
         When::Always => vec![answer(row.answer)],
@@ -83,12 +83,12 @@ fn body(row: &Row) -> Vec<sock_filter> {
     }
 }
 
-fn answer(answer: Answer) -> sock_filter {
+fn answer(answer: DeniedAnswer) -> sock_filter {
     let errno = match answer {
-        Answer::Refuse => libc::EPERM,
-        Answer::Unknown => libc::ENOSYS,
-        Answer::Pretend => 0,
-        Answer::Record => return instruction(RETURN, libc::SECCOMP_RET_USER_NOTIF),
+        DeniedAnswer::Refuse => libc::EPERM,
+        DeniedAnswer::Unknown => libc::ENOSYS,
+        DeniedAnswer::Pretend => 0,
+        DeniedAnswer::Record => return instruction(RETURN, libc::SECCOMP_RET_USER_NOTIF),
     };
     instruction(RETURN, libc::SECCOMP_RET_ERRNO | errno.unsigned_abs())
 }
@@ -152,11 +152,11 @@ mod tests {
     #[test]
     fn every_row_answers_what_it_says_and_nothing_else_does() {
         for more in [table::pretended(), table::recorded()] {
-            rows_answer(&table::refused().into_iter().chain(more).collect::<Vec<Row>>());
+            rows_answer(&table::refused().into_iter().chain(more).collect::<Vec<PolicyRow>>());
         }
     }
 
-    fn rows_answer(rows: &[Row]) {
+    fn rows_answer(rows: &[PolicyRow]) {
         let program = build(rows);
         assert!(program.len() < 4096, "the kernel's limit");
         for row in rows {
@@ -174,10 +174,10 @@ mod tests {
                 }
             };
             let expected = match row.answer {
-                Answer::Refuse => errno(libc::EPERM),
-                Answer::Unknown => errno(libc::ENOSYS),
-                Answer::Pretend => errno(0),
-                Answer::Record => libc::SECCOMP_RET_USER_NOTIF,
+                DeniedAnswer::Refuse => errno(libc::EPERM),
+                DeniedAnswer::Unknown => errno(libc::ENOSYS),
+                DeniedAnswer::Pretend => errno(0),
+                DeniedAnswer::Record => libc::SECCOMP_RET_USER_NOTIF,
             };
             for (arch, number) in [(NATIVE, row.native), (I386, row.compat)] {
                 let Some(number) = number else { continue };

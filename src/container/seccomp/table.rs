@@ -2,7 +2,7 @@
 
 /// Answer of the kernel instead of carrying the call out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub enum DeniedAnswer {
     /// Not permitted.
     Refuse,
     /// ENOSYS, so that programs fall back to an older call.
@@ -38,7 +38,7 @@ pub enum When {
 
 /// Row of the table: a call by its numbers, its condition, and its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Row {
+pub struct PolicyRow {
     /// The call's name.
     pub name: &'static str,
     /// Number on this machine's architecture; `None` if absent.
@@ -48,19 +48,19 @@ pub struct Row {
     /// Condition of the row.
     pub when: When,
     /// Answer to the call.
-    pub answer: Answer,
+    pub answer: DeniedAnswer,
     /// Reason.
     pub reason: &'static str,
 }
 
 /// Call by name: its number on this machine's architecture and for 32-bit programs (i386).
-type Call = (&'static str, Option<libc::c_long>, Option<u32>);
+type CallNumbers = (&'static str, Option<libc::c_long>, Option<u32>);
 
 /// Calls that are answered alike, whatever their arguments.
 struct Group {
     reason: &'static str,
-    answer: Answer,
-    calls: &'static [Call],
+    answer: DeniedAnswer,
+    calls: &'static [CallNumbers],
 }
 
 /// Calls that only the oldest architecture still has by number.
@@ -130,7 +130,7 @@ const NEW_USER_NAMESPACE: u32 = 0x1000_0000;
 const REFUSED: &[Group] = &[
     Group {
         reason: "keyrings belong to the machine's user, not to the container",
-        answer: Answer::Refuse,
+        answer: DeniedAnswer::Refuse,
         calls: &[
             ("keyctl", Some(libc::SYS_keyctl), Some(288)),
             ("add_key", Some(libc::SYS_add_key), Some(286)),
@@ -139,7 +139,7 @@ const REFUSED: &[Group] = &[
     },
     Group {
         reason: "runs code in the kernel, watches it, or stalls it where exploits need it stalled",
-        answer: Answer::Refuse,
+        answer: DeniedAnswer::Refuse,
         calls: &[
             ("bpf", Some(libc::SYS_bpf), Some(357)),
             ("perf_event_open", Some(libc::SYS_perf_event_open), Some(336)),
@@ -148,12 +148,12 @@ const REFUSED: &[Group] = &[
     },
     Group {
         reason: "its requests pass no seccomp filter",
-        answer: Answer::Refuse,
+        answer: DeniedAnswer::Refuse,
         calls: &[("io_uring_setup", Some(libc::SYS_io_uring_setup), Some(425))],
     },
     Group {
         reason: "a build doesn't change the kernel, nor read its log",
-        answer: Answer::Refuse,
+        answer: DeniedAnswer::Refuse,
         calls: &[
             ("kexec_load", Some(libc::SYS_kexec_load), Some(283)),
             ("kexec_file_load", Some(libc::SYS_kexec_file_load), None),
@@ -171,12 +171,12 @@ const REFUSED: &[Group] = &[
     },
     Group {
         reason: "opens files outside of the root",
-        answer: Answer::Refuse,
+        answer: DeniedAnswer::Refuse,
         calls: &[("open_by_handle_at", Some(libc::SYS_open_by_handle_at), Some(342))],
     },
     Group {
         reason: "mounts are made before the build starts, and the root stays as it is",
-        answer: Answer::Refuse,
+        answer: DeniedAnswer::Refuse,
         calls: &[
             ("mount", Some(libc::SYS_mount), Some(21)),
             ("umount", None, Some(22)),
@@ -194,12 +194,12 @@ const REFUSED: &[Group] = &[
     },
     Group {
         reason: "enters namespaces of others",
-        answer: Answer::Refuse,
+        answer: DeniedAnswer::Refuse,
         calls: &[("setns", Some(libc::SYS_setns), Some(346))],
     },
     Group {
         reason: "its arguments lie in memory, where no filter sees them; C libraries fall back",
-        answer: Answer::Unknown,
+        answer: DeniedAnswer::Unknown,
         calls: &[("clone3", Some(libc::SYS_clone3), Some(435)), ("socketcall", None, Some(102))],
     },
 ];
@@ -208,7 +208,7 @@ const ONE_ID: &str = "there is one id only";
 const RECORDED: &str = "who gets a file is written down for the layer";
 
 /// Calls that change owners.
-const OWNERS: &[Call] = &[
+const OWNERS: &[CallNumbers] = &[
     ("chown", old::CHOWN, Some(182)),
     ("chown32", None, Some(212)),
     ("fchown", Some(libc::SYS_fchown), Some(95)),
@@ -219,7 +219,7 @@ const OWNERS: &[Call] = &[
 ];
 
 /// Calls that change the owner of a process's new files.
-const IDS: &[Call] = &[
+const IDS: &[CallNumbers] = &[
     ("setuid", Some(libc::SYS_setuid), Some(23)),
     ("setuid32", None, Some(213)),
     ("setgid", Some(libc::SYS_setgid), Some(46)),
@@ -239,17 +239,17 @@ const IDS: &[Call] = &[
 ];
 
 /// Calls that show the caller's supplementary groups.
-const GROUPS: &[Call] =
+const GROUPS: &[CallNumbers] =
     &[("getgroups", Some(libc::SYS_getgroups), Some(80)), ("getgroups32", None, Some(205))];
 
 /// Calls emulated with success: enough for `dpkg -i`, `tar -xp` and `su daemon -c id` with a single
 /// id.
 const PRETENDED: &[Group] = &[
-    Group { reason: ONE_ID, answer: Answer::Pretend, calls: OWNERS },
-    Group { reason: ONE_ID, answer: Answer::Pretend, calls: IDS },
+    Group { reason: ONE_ID, answer: DeniedAnswer::Pretend, calls: OWNERS },
+    Group { reason: ONE_ID, answer: DeniedAnswer::Pretend, calls: IDS },
     Group {
         reason: ONE_ID,
-        answer: Answer::Pretend,
+        answer: DeniedAnswer::Pretend,
         calls: &[
             ("setgroups", Some(libc::SYS_setgroups), Some(81)),
             ("setgroups32", None, Some(206)),
@@ -257,21 +257,21 @@ const PRETENDED: &[Group] = &[
     },
     Group {
         reason: "the caller's groups are none of the container's",
-        answer: Answer::Pretend,
+        answer: DeniedAnswer::Pretend,
         calls: GROUPS,
     },
     Group {
         reason: "there is nothing to give up",
-        answer: Answer::Pretend,
+        answer: DeniedAnswer::Pretend,
         calls: &[("capset", Some(libc::SYS_capset), Some(185))],
     },
 ];
 
 const RECORDED_OWNERS: &[Group] =
-    &[Group { reason: RECORDED, answer: Answer::Record, calls: OWNERS }];
+    &[Group { reason: RECORDED, answer: DeniedAnswer::Record, calls: OWNERS }];
 const RECORDED_IDS: &[Group] = &[Group {
     reason: "that a program went on as another user is written down, since the files that it makes aren't that user's",
-    answer: Answer::Record,
+    answer: DeniedAnswer::Record,
     calls: IDS,
 }];
 
@@ -279,9 +279,9 @@ fn number(number: Option<libc::c_long>) -> Option<u32> {
     number.and_then(|number| u32::try_from(number).ok())
 }
 
-fn rows(groups: &'static [Group]) -> impl Iterator<Item = Row> {
+fn rows(groups: &'static [Group]) -> impl Iterator<Item = PolicyRow> {
     groups.iter().flat_map(|group| {
-        group.calls.iter().map(|(name, native, compat)| Row {
+        group.calls.iter().map(|(name, native, compat)| PolicyRow {
             name,
             native: number(*native),
             compat: *compat,
@@ -293,13 +293,13 @@ fn rows(groups: &'static [Group]) -> impl Iterator<Item = Row> {
 }
 
 /// Rows for calls that no build needs, refused in both tiers.
-pub fn refused() -> Vec<Row> {
-    let row = |name, native: libc::c_long, compat, when, reason| Row {
+pub fn refused() -> Vec<PolicyRow> {
+    let row = |name, native: libc::c_long, compat, when, reason| PolicyRow {
         name,
         native: number(Some(native)),
         compat: Some(compat),
         when,
-        answer: Answer::Refuse,
+        answer: DeniedAnswer::Refuse,
         reason,
     };
     let is = |argument, value| When::Equals { argument, mask: u32::MAX, value };
@@ -320,18 +320,18 @@ pub fn refused() -> Vec<Row> {
 /// Rows for calls answered with success where the container has a single id: calls that would
 /// change owners or ids, where no other id exists. FIFOs are really made: only devices are left
 /// out.
-pub fn pretended() -> Vec<Row> {
+pub fn pretended() -> Vec<PolicyRow> {
     let devices = [libc::S_IFCHR, libc::S_IFBLK].into_iter().flat_map(|kind| {
         [
             ("mknod of a device", old::MKNOD, 14, 1),
             ("mknodat of a device", Some(libc::SYS_mknodat), 297, 2),
         ]
-        .map(|(name, native, compat, argument)| Row {
+        .map(|(name, native, compat, argument)| PolicyRow {
             name,
             native: number(native),
             compat: Some(compat),
             when: When::Equals { argument, mask: libc::S_IFMT, value: kind },
-            answer: Answer::Pretend,
+            answer: DeniedAnswer::Pretend,
             reason: "devices can't be made",
         })
     });
@@ -339,18 +339,18 @@ pub fn pretended() -> Vec<Row> {
 }
 
 /// Subset of [`pretended`] for users other than root.
-pub fn pretended_groups() -> Vec<Row> {
+pub fn pretended_groups() -> Vec<PolicyRow> {
     pretended().into_iter().filter(|row| row.name.starts_with("getgroups")).collect()
 }
 
 /// Rows for calls that notify the recorder, for a Dockerfile's commands with a single id: these
 /// precede the rows of [`pretended`].
-pub fn recorded() -> Vec<Row> {
+pub fn recorded() -> Vec<PolicyRow> {
     recorded_owners().into_iter().chain(rows(RECORDED_IDS)).collect()
 }
 
 /// Subset of [`recorded`] for commands of users other than root, who may not change their ids.
-pub fn recorded_owners() -> Vec<Row> {
+pub fn recorded_owners() -> Vec<PolicyRow> {
     rows(RECORDED_OWNERS).collect()
 }
 

@@ -21,7 +21,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::step::{CopySource, Step};
+use super::step::{CopySource, LayerStep};
 use crate::base::atomic;
 use crate::base::digest::Sha256Sum;
 use crate::base::regular::read_own;
@@ -48,7 +48,7 @@ pub struct StepResult {
 
 /// Entry on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct CacheEntry {
     /// Path of the file; its time is the time of the last use.
     pub path: PathBuf,
     /// True if the entry can be read.
@@ -59,7 +59,7 @@ pub struct Entry {
 
 /// The name of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Key(Sha256Sum);
+pub struct CacheKey(Sha256Sum);
 
 #[derive(Serialize, Deserialize)]
 struct VersionedValue<T> {
@@ -72,7 +72,7 @@ struct VersionedValue<T> {
 struct StepKey<'a> {
     version: u32,
     below: &'a [DiffId],
-    step: &'a Step,
+    step: &'a LayerStep,
     contents: &'a [Sha256Sum],
     source_date_epoch: u64,
 }
@@ -86,22 +86,22 @@ struct ContentKey<'a> {
     parents: bool,
 }
 
-fn key(value: &impl Serialize) -> Key {
+fn key(value: &impl Serialize) -> CacheKey {
     // Fields come in the order of their declarations, and no map is among them.
     let text = serde_json::to_vec(value).expect("texts and numbers can be written");
-    Key(Sha256Sum::of(&text))
+    CacheKey(Sha256Sum::of(&text))
 }
 
 /// Returns the key of a step. `contents` are the digests of the step's external inputs, in the
 /// step's own order.
 pub fn step_key(
     below: &[DiffId],
-    step: &Step,
+    step: &LayerStep,
     contents: &[Sha256Sum],
     source_date_epoch: u64,
-) -> Key {
+) -> CacheKey {
     let mut step = step.clone();
-    if let Step::Run(run) = &mut step {
+    if let LayerStep::Run(run) = &mut step {
         run.network = None;
         run.proxies.clear();
     }
@@ -114,7 +114,7 @@ pub fn content_key(
     sources: &[CopySource],
     exclude: &[String],
     parents: bool,
-) -> Key {
+) -> CacheKey {
     key(&ContentKey { version: VERSION, layers, sources, exclude, parents })
 }
 
@@ -127,7 +127,7 @@ impl BuildCache {
     /// Returns the result of the step with that key, if the layer still exists after the claim.
     pub fn step<E>(
         &self,
-        key: &Key,
+        key: &CacheKey,
         store: &ImageStore,
         claim: impl FnOnce(&BuiltLayer) -> Result<(), E>,
     ) -> Result<Option<StepResult>, E> {
@@ -144,23 +144,23 @@ impl BuildCache {
     }
 
     /// Records the result of a step.
-    pub fn put_step(&self, key: &Key, made: &StepResult) -> std::io::Result<()> {
+    pub fn put_step(&self, key: &CacheKey, made: &StepResult) -> std::io::Result<()> {
         write(&self.path("step", key), made)
     }
 
     /// The digest of files in layers.
-    pub fn content(&self, key: &Key) -> Option<Sha256Sum> {
+    pub fn content(&self, key: &CacheKey) -> Option<Sha256Sum> {
         let path = self.path("content", key);
         read(&path).inspect(|_found| touch(&path))
     }
 
     /// Notes the digest of files in layers.
-    pub fn put_content(&self, key: &Key, digest: &Sha256Sum) -> std::io::Result<()> {
+    pub fn put_content(&self, key: &CacheKey, digest: &Sha256Sum) -> std::io::Result<()> {
         write(&self.path("content", key), digest)
     }
 
     /// All entries, whatever has become of them.
-    pub fn entries(&self) -> std::io::Result<Vec<Entry>> {
+    pub fn entries(&self) -> std::io::Result<Vec<CacheEntry>> {
         let files = match fs_err::read_dir(&self.folder) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             other => other?,
@@ -177,12 +177,16 @@ impl BuildCache {
                 // A file under construction, or of another program.
                 continue;
             };
-            entries.push(Entry { is_usable: content.is_some(), layer: content.flatten(), path });
+            entries.push(CacheEntry {
+                is_usable: content.is_some(),
+                layer: content.flatten(),
+                path,
+            });
         }
         Ok(entries)
     }
 
-    fn path(&self, kind: &str, key: &Key) -> PathBuf {
+    fn path(&self, kind: &str, key: &CacheKey) -> PathBuf {
         self.folder.join(format!("{kind}-{}.json", key.0))
     }
 }
@@ -233,24 +237,24 @@ mod tests {
 
     #[test]
     fn what_changes_nothing_is_in_no_key() {
-        let plain = step_key(&[], &Step::Run(run("a")), &[], 0);
+        let plain = step_key(&[], &LayerStep::Run(run("a")), &[], 0);
         let mut other = run("a");
         other.network = Some(RunNetwork::Host);
         other.proxies.push(("http_proxy".to_owned(), "http://secret@proxy".to_owned()));
-        assert_eq!(step_key(&[], &Step::Run(other), &[], 0), plain);
+        assert_eq!(step_key(&[], &LayerStep::Run(other), &[], 0), plain);
         let content = Sha256Sum::of(b"x");
         let below = DiffId::from(content.clone());
         for other in [
-            step_key(&[], &Step::Run(run("b")), &[], 0),
-            step_key(&[], &Step::Run(run("a")), &[], 1),
-            step_key(&[], &Step::Run(run("a")), std::slice::from_ref(&content), 0),
-            step_key(std::slice::from_ref(&below), &Step::Run(run("a")), &[], 0),
+            step_key(&[], &LayerStep::Run(run("b")), &[], 0),
+            step_key(&[], &LayerStep::Run(run("a")), &[], 1),
+            step_key(&[], &LayerStep::Run(run("a")), std::slice::from_ref(&content), 0),
+            step_key(std::slice::from_ref(&below), &LayerStep::Run(run("a")), &[], 0),
         ] {
             assert_ne!(other, plain);
         }
     }
 
-    fn find(cache: &BuildCache, key: &Key, store: &ImageStore) -> Option<StepResult> {
+    fn find(cache: &BuildCache, key: &CacheKey, store: &ImageStore) -> Option<StepResult> {
         cache.step(key, store, |_layer| Ok::<_, ()>(())).unwrap()
     }
 
@@ -259,7 +263,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let store = ImageStore::open(home.path()).unwrap();
         let cache = BuildCache::new(home.path().join("build-cache"));
-        let folder = Step::Folder(FolderStep { path: "/a".to_owned(), user: String::new() });
+        let folder = LayerStep::Folder(FolderStep { path: "/a".to_owned(), user: String::new() });
         let key = step_key(&[], &folder, &[], 0);
         assert_eq!(find(&cache, &key, &store), None);
         let empty = StepResult { layer: None, flattened: false };
@@ -269,7 +273,7 @@ mod tests {
         let layer = BuiltLayer {
             digest: sum.clone().into(),
             size: 4,
-            compression: crate::image::compression::Compression::Gzip,
+            compression: crate::image::compression::LayerCompression::Gzip,
             diff_id: sum.into(),
         };
         let blob = store.blob_path(&layer.digest);

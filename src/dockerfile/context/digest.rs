@@ -7,7 +7,7 @@ use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 
-use super::{ContextError, Entry, Files, Kind, kept_attributes};
+use super::{ContextEntry, ContextEntryKind, ContextError, ContextFiles, kept_attributes};
 use crate::base::digest::{Sha256, Sha256Sum};
 use crate::base::regular::open_regular;
 
@@ -26,8 +26,8 @@ pub struct Sum {
 
 /// The digest of entries, in their order.
 pub fn digest(
-    files: &Files,
-    entries: impl IntoIterator<Item = Result<Entry, ContextError>>,
+    files: &ContextFiles,
+    entries: impl IntoIterator<Item = Result<ContextEntry, ContextError>>,
     owners: bool,
 ) -> Result<Sha256Sum, ContextError> {
     let mut sum = Sum::new(owners);
@@ -49,13 +49,13 @@ impl Sum {
     }
 
     /// Adds an entry, whose content is read.
-    pub fn add(&mut self, files: &Files, entry: &Entry) -> Result<(), ContextError> {
+    pub fn add(&mut self, files: &ContextFiles, entry: &ContextEntry) -> Result<(), ContextError> {
         self.field(entry.place.as_os_str().as_bytes());
         let letter = match &entry.kind {
-            Kind::File => b'f',
-            Kind::Folder => b'd',
-            Kind::Link(_) => b'l',
-            Kind::Other => b'o',
+            ContextEntryKind::File => b'f',
+            ContextEntryKind::Folder => b'd',
+            ContextEntryKind::Link(_) => b'l',
+            ContextEntryKind::Other => b'o',
         };
         self.hasher.update(&[letter]);
         if self.owners {
@@ -64,19 +64,19 @@ impl Sum {
         }
         match &entry.kind {
             // A link's mode means nothing.
-            Kind::Link(target) => self.field(target.as_os_str().as_bytes()),
-            Kind::Folder => {
+            ContextEntryKind::Link(target) => self.field(target.as_os_str().as_bytes()),
+            ContextEntryKind::Folder => {
                 self.hasher.update(&entry.mode().to_le_bytes());
                 self.attributes(files, entry).map_err(|source| ContextError::Look { source })?;
             }
-            Kind::Other => {
+            ContextEntryKind::Other => {
                 self.hasher.update(&entry.metadata.mode().to_le_bytes());
                 let kind = entry.metadata.file_type();
                 if kind.is_char_device() || kind.is_block_device() {
                     self.hasher.update(&entry.metadata.rdev().to_le_bytes());
                 }
             }
-            Kind::File => {
+            ContextEntryKind::File => {
                 self.hasher.update(&entry.mode().to_le_bytes());
                 let number = self.files;
                 self.files += 1;
@@ -105,7 +105,7 @@ impl Sum {
         Sha256Sum::from_hasher(self.hasher)
     }
 
-    fn attributes(&mut self, files: &Files, entry: &Entry) -> io::Result<()> {
+    fn attributes(&mut self, files: &ContextFiles, entry: &ContextEntry) -> io::Result<()> {
         let attributes = kept_attributes(&files.root.join(&entry.path))?;
         self.hasher.update(&(attributes.len() as u64).to_le_bytes());
         for (name, value) in attributes {
@@ -116,7 +116,7 @@ impl Sum {
     }
 
     /// The length stands behind the content: the file may be written to meanwhile.
-    fn content(&mut self, files: &Files, entry: &Entry) -> io::Result<()> {
+    fn content(&mut self, files: &ContextFiles, entry: &ContextEntry) -> io::Result<()> {
         let mut file = open_regular(&files.root.join(&entry.path))?;
         // On the stack: most files are small, and there may be ten thousand of them.
         let mut buffer = [0; 1 << 14];

@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub use attributes::kept_attributes;
 pub use digest::{Sum, digest};
 pub use select::Selected;
-pub use walk::{Entries, Entry, Kind};
+pub use walk::{ContextEntries, ContextEntry, ContextEntryKind};
 
 use super::ignore::Patterns;
 use crate::base::confinement;
@@ -38,7 +38,7 @@ const LONGEST: u64 = 4 << 20;
 
 /// Files below a root.
 #[derive(Debug, Clone)]
-pub struct Files {
+pub struct ContextFiles {
     root: PathBuf,
     ignore: Patterns,
     /// True for the build context of the caller, whose paths are meaningful in messages.
@@ -50,7 +50,7 @@ pub struct Files {
 
 /// Selection among a source's files.
 #[derive(Debug, Clone, Default)]
-pub struct Choice {
+pub struct FileChoice {
     /// Patterns to leave out, relative to the copied folder.
     pub exclude: Patterns,
     /// True if the folders in the source's name are kept, and `**` is any number of them.
@@ -141,7 +141,7 @@ impl ContextError {
     }
 }
 
-impl Files {
+impl ContextFiles {
     /// Opens a build context. Ignore patterns are in `<dockerfile>.dockerignore` beside the
     /// Dockerfile, else in `.dockerignore` at the context's top.
     pub fn of_context(root: &Path, dockerfile: Option<&Path>) -> Result<Self, ContextError> {
@@ -224,13 +224,17 @@ impl Files {
 
     /// Resolves a source: to one file or folder, or, for a pattern, to any number of them in the
     /// order of their names.
-    pub fn select(&self, source: &str, choice: &Choice) -> Result<Vec<Selected>, ContextError> {
+    pub fn select(&self, source: &str, choice: &FileChoice) -> Result<Vec<Selected>, ContextError> {
         select::select(self, source, choice)
     }
 
     /// Entries of a selection: a file, or a folder with all entries below.
-    pub fn entries<'f>(&'f self, selected: &'f Selected, choice: &'f Choice) -> Entries<'f> {
-        Entries::new(self, selected, choice)
+    pub fn entries<'f>(
+        &'f self,
+        selected: &'f Selected,
+        choice: &'f FileChoice,
+    ) -> ContextEntries<'f> {
+        ContextEntries::new(self, selected, choice)
     }
 }
 

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::resolve::{ResolveError, is_absence, resolve};
-use super::{Choice, ContextError, Files};
+use super::{ContextError, ContextFiles, FileChoice};
 use crate::dockerfile::glob::Glob;
 
 /// End of the part of a source that `--parents` leaves out.
@@ -23,9 +23,9 @@ pub struct Selected {
 }
 
 pub(super) fn select(
-    files: &Files,
+    files: &ContextFiles,
     source: &str,
-    choice: &Choice,
+    choice: &FileChoice,
 ) -> Result<Vec<Selected>, ContextError> {
     let (before, after) = match source.split_once(PIVOT).filter(|_| choice.parents) {
         Some((before, after)) => (before, after),
@@ -63,16 +63,16 @@ fn is_literal(pattern: &str) -> Result<bool, ContextError> {
     Ok(glob.is_literal())
 }
 
-fn is_excluded(pattern: &str, choice: &Choice) -> bool {
+fn is_excluded(pattern: &str, choice: &FileChoice) -> bool {
     let name = pattern.rsplit('/').next().unwrap_or(pattern);
     choice.exclude.leaves_out(if choice.parents { pattern } else { name })
 }
 
 fn one(
-    files: &Files,
+    files: &ContextFiles,
     path: &Path,
     kept: &Path,
-    choice: &Choice,
+    choice: &FileChoice,
 ) -> Result<Option<Selected>, ContextError> {
     let shown = || path.display().to_string();
     let found = resolve(&files.root, path)
@@ -109,8 +109,8 @@ fn one(
 }
 
 /// True if something below a folder is not left out of the context.
-fn holds_anything(files: &Files, folder: &Selected) -> Result<bool, ContextError> {
-    let choice = Choice::default();
+fn holds_anything(files: &ContextFiles, folder: &Selected) -> Result<bool, ContextError> {
+    let choice = FileChoice::default();
     for entry in files.entries(folder, &choice) {
         if entry?.path != folder.path {
             return Ok(true);
@@ -127,7 +127,7 @@ fn unresolved(path: &Path, error: ResolveError) -> ContextError {
 }
 
 /// Paths that match a pattern; each part of the pattern matches one name.
-fn matching(files: &Files, pattern: &str) -> Result<Vec<PathBuf>, ContextError> {
+fn matching(files: &ContextFiles, pattern: &str) -> Result<Vec<PathBuf>, ContextError> {
     let mut found = vec![PathBuf::new()];
     for part in pattern.split('/').filter(|part| !part.is_empty() && *part != ".") {
         let glob = Glob::flat(part).map_err(|_bad| ContextError::Pattern(pattern.to_owned()))?;
@@ -154,7 +154,7 @@ fn matching(files: &Files, pattern: &str) -> Result<Vec<PathBuf>, ContextError> 
 }
 
 /// The paths that a pattern with `**` means.
-fn matching_anywhere(files: &Files, pattern: &str) -> Result<Vec<PathBuf>, ContextError> {
+fn matching_anywhere(files: &ContextFiles, pattern: &str) -> Result<Vec<PathBuf>, ContextError> {
     let glob = Glob::deep(pattern).map_err(|_bad| ContextError::Pattern(pattern.to_owned()))?;
     let mut found = Vec::new();
     for entry in walkdir::WalkDir::new(&files.root).min_depth(1).sort_by_file_name() {

@@ -27,9 +27,10 @@ impl ContextFolder {
     }
 
     fn places(&self, source: &str, exclude: &[&str], parents: bool) -> Result<Vec<String>, String> {
-        let files = Files::of_context(self.path(), None).map_err(|error| error.to_string())?;
+        let files =
+            ContextFiles::of_context(self.path(), None).map_err(|error| error.to_string())?;
         let exclude = Patterns::new(exclude.iter().copied()).unwrap();
-        let choice = Choice { exclude, parents };
+        let choice = FileChoice { exclude, parents };
         let mut places = Vec::new();
         for selected in files.select(source, &choice).map_err(|error| error.to_string())? {
             for entry in files.entries(&selected, &choice) {
@@ -40,8 +41,8 @@ impl ContextFolder {
     }
 
     fn sum(&self) -> Sha {
-        let files = Files::of_tree(self.path());
-        let choice = Choice::default();
+        let files = ContextFiles::of_tree(self.path());
+        let choice = FileChoice::default();
         let [all] = <[Selected; 1]>::try_from(files.select("", &choice).unwrap()).unwrap();
         digest(&files, files.entries(&all, &choice), false).unwrap()
     }
@@ -144,9 +145,10 @@ fn what_the_ignore_file_leaves_out_is_not_there() {
     assert_eq!(place.places("*.o", &[], false).unwrap(), Vec::<String>::new());
     assert_eq!(place.places("node", &[], false).unwrap(), ["", "keep", "keep/this"]);
     fs_err::write(place.path().join("Dockerfile.dockerignore"), "**\n!a.*\n").unwrap();
-    let files = Files::of_context(place.path(), Some(&place.path().join("Dockerfile"))).unwrap();
-    assert_eq!(files.select("a.*", &Choice::default()).unwrap().len(), 2);
-    assert!(files.select("node/keep/this", &Choice::default()).is_err());
+    let files =
+        ContextFiles::of_context(place.path(), Some(&place.path().join("Dockerfile"))).unwrap();
+    assert_eq!(files.select("a.*", &FileChoice::default()).unwrap().len(), 2);
+    assert!(files.select("node/keep/this", &FileChoice::default()).is_err());
 }
 
 #[test]
@@ -221,7 +223,7 @@ fn texts_behind_links_that_lead_out_are_not_read() {
     assert!(matches!(read("none"), Err(ContextError::Read { .. })));
     for name in [".dockerignore", "inside.dockerignore"] {
         link(&secret, name);
-        let files = Files::of_context(place.path(), Some(&place.path().join("inside")));
+        let files = ContextFiles::of_context(place.path(), Some(&place.path().join("inside")));
         assert!(matches!(files, Err(ContextError::LeadsOut { .. })), "{name}");
         fs_err::remove_file(place.path().join(name)).unwrap();
     }
@@ -232,8 +234,8 @@ fn long_files_and_those_without_an_end_stop_nothing() {
     let place = ContextFolder::new(&["a=1234", "b=1234", "Dockerfile=FROM scratch"]);
     let interrupt = Arc::<Interrupt>::default();
     let sum = |most| {
-        let files = Files::of_tree(place.path()).within(most, &interrupt);
-        let choice = Choice::default();
+        let files = ContextFiles::of_tree(place.path()).within(most, &interrupt);
+        let choice = FileChoice::default();
         let [all] = <[Selected; 1]>::try_from(files.select("", &choice).unwrap()).unwrap();
         digest(&files, files.entries(&all, &choice), false)
     };
@@ -249,7 +251,7 @@ fn long_files_and_those_without_an_end_stop_nothing() {
     nix::unistd::mkfifo(&beside, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let context = ContextFolder::new(&["a=1"]);
     let dockerfile = place.path().join("Dockerfile");
-    assert!(Files::of_context(context.path(), Some(&dockerfile)).is_err());
+    assert!(ContextFiles::of_context(context.path(), Some(&dockerfile)).is_err());
     fs_err::remove_file(beside).unwrap();
     interrupt.raise();
     assert!(sum(20).is_err());

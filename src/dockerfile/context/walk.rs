@@ -7,25 +7,25 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use super::{Choice, ContextError, Files, Selected};
+use super::{ContextError, ContextFiles, FileChoice, Selected};
 use crate::dockerfile::ignore::Matched;
 
 /// A file, folder, symlink or anything else that is copied.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct ContextEntry {
     /// Path below the root.
     pub path: PathBuf,
     /// Path relative to the destination; empty for the folder whose content goes there.
     pub place: PathBuf,
     /// Kind.
-    pub kind: Kind,
+    pub kind: ContextEntryKind,
     /// Metadata of the file.
     pub metadata: Metadata,
 }
 
 /// Type of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub enum ContextEntryKind {
     /// A regular file.
     File,
     /// A folder.
@@ -36,7 +36,7 @@ pub enum Kind {
     Other,
 }
 
-impl Entry {
+impl ContextEntry {
     /// The mode's twelve bits.
     pub fn mode(&self) -> u32 {
         self.metadata.mode() & 0o7777
@@ -45,29 +45,33 @@ impl Entry {
 
 /// Entries of a selection, in the order of names, each folder before its contents.
 #[derive(Debug)]
-pub struct Entries<'f> {
-    files: &'f Files,
+pub struct ContextEntries<'f> {
+    files: &'f ContextFiles,
     selected: &'f Selected,
-    choice: &'f Choice,
+    choice: &'f FileChoice,
     walk: walkdir::IntoIter,
     /// Patterns that matched the current folders: those of the ignore file, and the excluding
     /// patterns.
     matched: Vec<(Matched, Matched)>,
     /// Folders that are emitted only if one of their entries is, by depth.
-    held: VecDeque<(usize, Entry)>,
+    held: VecDeque<(usize, ContextEntry)>,
     /// Held entries that are due now.
-    ready: VecDeque<Entry>,
+    ready: VecDeque<ContextEntry>,
 }
 
-impl<'f> Entries<'f> {
-    pub(super) fn new(files: &'f Files, selected: &'f Selected, choice: &'f Choice) -> Self {
+impl<'f> ContextEntries<'f> {
+    pub(super) fn new(
+        files: &'f ContextFiles,
+        selected: &'f Selected,
+        choice: &'f FileChoice,
+    ) -> Self {
         let walk = WalkDir::new(files.root.join(&selected.path)).sort_by_file_name().into_iter();
         let (matched, held, ready) = (Vec::new(), VecDeque::new(), VecDeque::new());
         Self { files, selected, choice, walk, matched, held, ready }
     }
 
     /// Examines the next entry; `None` if the entry is left out.
-    fn look(&mut self, found: &walkdir::DirEntry) -> Result<Option<Entry>, ContextError> {
+    fn look(&mut self, found: &walkdir::DirEntry) -> Result<Option<ContextEntry>, ContextError> {
         let depth = found.depth();
         let path = found.path().strip_prefix(&self.files.root).unwrap_or(found.path());
         let inside = found.path().strip_prefix(self.files.root.join(&self.selected.path));
@@ -133,24 +137,28 @@ fn above_of(patterns: &crate::dockerfile::ignore::Patterns, path: &str) -> (bool
     (out, matched)
 }
 
-fn entry(found: &walkdir::DirEntry, path: &Path, place: PathBuf) -> Result<Entry, ContextError> {
+fn entry(
+    found: &walkdir::DirEntry,
+    path: &Path,
+    place: PathBuf,
+) -> Result<ContextEntry, ContextError> {
     let look = |source| ContextError::Look { source };
     let metadata = found.metadata().map_err(|error| look(error.into()))?;
     let kind = found.file_type();
     let kind = if kind.is_file() {
-        Kind::File
+        ContextEntryKind::File
     } else if kind.is_dir() {
-        Kind::Folder
+        ContextEntryKind::Folder
     } else if kind.is_symlink() {
-        Kind::Link(fs_err::read_link(found.path()).map_err(look)?)
+        ContextEntryKind::Link(fs_err::read_link(found.path()).map_err(look)?)
     } else {
-        Kind::Other
+        ContextEntryKind::Other
     };
-    Ok(Entry { path: path.to_owned(), place, kind, metadata })
+    Ok(ContextEntry { path: path.to_owned(), place, kind, metadata })
 }
 
-impl Iterator for Entries<'_> {
-    type Item = Result<Entry, ContextError>;
+impl Iterator for ContextEntries<'_> {
+    type Item = Result<ContextEntry, ContextError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {

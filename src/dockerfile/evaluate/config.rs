@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::base::go_json;
-use crate::image::config::{CONFIG, ConfigError};
+use crate::image::config::{CONFIG, ImageConfigError};
 use crate::image::digest::DiffId;
 use crate::image::platform::Platform;
 
@@ -158,10 +158,10 @@ impl ConfigDocument {
     }
 
     /// Reads a configuration's bytes.
-    pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
-        let document: Self = go_json::parse(bytes, &CONFIG).map_err(ConfigError::Shape)?;
+    pub fn parse(bytes: &[u8]) -> Result<Self, ImageConfigError> {
+        let document: Self = go_json::parse(bytes, &CONFIG).map_err(ImageConfigError::Shape)?;
         if document.rootfs.kind != "layers" {
-            return Err(ConfigError::Root(document.rootfs.kind));
+            return Err(ImageConfigError::Root(document.rootfs.kind));
         }
         Ok(document)
     }
@@ -209,14 +209,14 @@ fn nullable<'de, T: Deserialize<'de> + Default, D: Deserializer<'de>>(
 fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum Words {
+    enum WordOrList {
         List(Vec<String>),
         One(String),
     }
-    Ok(Option::<Words>::deserialize(deserializer)?.map(|words| match words {
-        Words::List(list) => list,
-        Words::One(word) if word.is_empty() => Vec::new(),
-        Words::One(word) => vec![word],
+    Ok(Option::<WordOrList>::deserialize(deserializer)?.map(|words| match words {
+        WordOrList::List(list) => list,
+        WordOrList::One(word) if word.is_empty() => Vec::new(),
+        WordOrList::One(word) => vec![word],
     }))
 }
 

@@ -2,7 +2,7 @@
 
 use super::config::HealthDocument;
 use super::{Applied, StageState};
-use crate::dockerfile::model::{Command, Healthcheck};
+use crate::dockerfile::model::{CommandForm, Healthcheck};
 
 impl StageState {
     pub(super) fn set_healthcheck(&mut self, check: &Healthcheck) -> Applied {
@@ -33,11 +33,11 @@ impl StageState {
 }
 
 /// Words of a check. The shell form stays unresolved, since the runtime uses the container's SHELL.
-fn words(command: &Command) -> Vec<String> {
+fn words(command: &CommandForm) -> Vec<String> {
     match command {
-        Command::Exec(words) => {
+        CommandForm::Exec(words) => {
             std::iter::once("CMD".to_owned()).chain(words.iter().cloned()).collect()
         }
-        Command::Shell(line) => vec!["CMD-SHELL".to_owned(), line.clone()],
+        CommandForm::Shell(line) => vec!["CMD-SHELL".to_owned(), line.clone()],
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Applied, StageState, paths};
-use crate::dockerfile::model::{Command, Position};
+use crate::dockerfile::model::{CommandForm, Position};
 use crate::package::Problem;
 
 /// Default SHELL, for commands in shell form.
@@ -135,7 +135,7 @@ impl StageState {
         Ok(Applied::nothing(shown))
     }
 
-    pub(super) fn set_cmd(&mut self, command: &Command) -> Applied {
+    pub(super) fn set_cmd(&mut self, command: &CommandForm) -> Applied {
         let words = self.command_words(command);
         let shown = format!("CMD {words:?}");
         self.document.config.cmd = Some(words);
@@ -145,7 +145,7 @@ impl StageState {
 
     /// Sets the entrypoint. A new entrypoint discards the base's CMD, which belongs to the base's
     /// entrypoint.
-    pub(super) fn set_entrypoint(&mut self, command: &Command) -> Applied {
+    pub(super) fn set_entrypoint(&mut self, command: &CommandForm) -> Applied {
         let words = self.command_words(command);
         let shown = format!("ENTRYPOINT {words:?}");
         let empty = words.is_empty();
@@ -167,10 +167,10 @@ impl StageState {
     }
 
     /// The words of a command; the shell form has SHELL in front.
-    pub(super) fn command_words(&self, command: &Command) -> Vec<String> {
+    pub(super) fn command_words(&self, command: &CommandForm) -> Vec<String> {
         match command {
-            Command::Exec(words) => words.clone(),
-            Command::Shell(line) => self.in_shell(line.clone()),
+            CommandForm::Exec(words) => words.clone(),
+            CommandForm::Shell(line) => self.in_shell(line.clone()),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Evaluation of a stage's instructions, one by one, to [`Step`]s and the image's configuration.
+//! Evaluation of a stage's instructions, one by one, to [`LayerStep`]s and the image's configuration.
 //! Pure: no process is run and no file is read.
 //!
 //! # Variables
@@ -27,9 +27,9 @@ pub use config::{ConfigDocument, Execution, HealthDocument, History};
 
 use super::expand::{ExpandError, Expander, expand, expand_words};
 use super::graph::{self, PlannedStage, Triggers};
-use super::model::{Argument, Dockerfile, Instruction, Position, Statement};
-use super::options::Surroundings;
-use super::step::{CopySource, CopyStep, FolderStep, Origin, Step, Unpack};
+use super::model::{ArgDeclaration, Dockerfile, Instruction, PlacedInstruction, Position};
+use super::options::DockerfileSurroundings;
+use super::step::{CopyOrigin, CopySource, CopyStep, FolderStep, LayerStep, Unpack};
 use super::syntax;
 use crate::image::digest::DiffId;
 use crate::image::platform::Platform;
@@ -79,7 +79,7 @@ pub struct StageState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
     /// File changes.
-    pub step: Option<Step>,
+    pub step: Option<LayerStep>,
     /// Text of the history record.
     pub created_by: String,
 }
@@ -102,7 +102,7 @@ impl StageState {
     }
 
     /// The statements to apply, in order: first the triggers of the base.
-    pub fn statements(&self, dockerfile: &Dockerfile) -> Result<Vec<Statement>, Problem> {
+    pub fn statements(&self, dockerfile: &Dockerfile) -> Result<Vec<PlacedInstruction>, Problem> {
         let triggers = self.triggers.iter().map(|text| syntax::parse_trigger(text));
         let own = dockerfile.stages[self.number].statements.iter().cloned();
         triggers.chain(own.map(Ok)).collect()
@@ -114,7 +114,7 @@ impl StageState {
     }
 
     /// Evaluates an instruction.
-    pub fn apply(&mut self, statement: &Statement) -> Result<Applied, Problem> {
+    pub fn apply(&mut self, statement: &PlacedInstruction) -> Result<Applied, Problem> {
         let position = &statement.position;
         match &statement.instruction {
             Instruction::Arg(arguments) => self.declare(arguments, position),
@@ -164,7 +164,11 @@ impl StageState {
         EvaluatedStage { document: self.document, arguments: self.arguments }
     }
 
-    fn declare(&mut self, declared: &[Argument], position: &Position) -> Result<Applied, Problem> {
+    fn declare(
+        &mut self,
+        declared: &[ArgDeclaration],
+        position: &Position,
+    ) -> Result<Applied, Problem> {
         let mut shown = String::from("ARG");
         for argument in declared {
             let name = self.expanded(&argument.name, position)?;
@@ -220,7 +224,8 @@ impl StageState {
         let path = paths::joined(&self.workdir(), &path);
         self.document.config.working_dir.clone_from(&path);
         let user = self.document.config.user.clone();
-        let step = (path != "/").then(|| Step::Folder(FolderStep { path: path.clone(), user }));
+        let step =
+            (path != "/").then(|| LayerStep::Folder(FolderStep { path: path.clone(), user }));
         Ok(Applied { step, created_by: format!("WORKDIR {path}") })
     }
 
@@ -235,7 +240,7 @@ impl Applied {
     /// context.
     pub fn whole_context(name: &str) -> Self {
         let step = CopyStep {
-            from: Origin::Named(name.to_owned()),
+            from: CopyOrigin::Named(name.to_owned()),
             sources: vec![CopySource::Path(".".to_owned())],
             destination: "/".to_owned(),
             chown: None,
@@ -245,7 +250,7 @@ impl Applied {
             exclude: Vec::new(),
             unpack: Unpack::Nothing,
         };
-        Self { step: Some(Step::Copy(step)), created_by: format!("FROM {name}") }
+        Self { step: Some(LayerStep::Copy(step)), created_by: format!("FROM {name}") }
     }
 
     /// An instruction that does nothing to files.
@@ -258,8 +263,8 @@ impl Applied {
 /// not depend on images or files. Each step is passed to `see`.
 pub fn check(
     text: &str,
-    around: &Surroundings,
-    see: &mut dyn FnMut(&Step),
+    around: &DockerfileSurroundings,
+    see: &mut dyn FnMut(&LayerStep),
 ) -> Result<Vec<EvaluatedStage>, Problem> {
     let dockerfile = Dockerfile::parse(text)?;
     let scope = Scope::of(&dockerfile, around)?;

@@ -2,8 +2,8 @@
 
 use super::{StageState, paths};
 use crate::dockerfile::expand::{Expander, expand};
-use crate::dockerfile::model::{Mount, MountKind, Position};
-use crate::dockerfile::step::{Origin, RunMount, Sharing};
+use crate::dockerfile::model::{MountFlag, MountKind, Position};
+use crate::dockerfile::step::{CopyOrigin, RunMount, Sharing};
 use crate::dockerfile::syntax::MountOptions;
 use crate::package::Problem;
 
@@ -19,13 +19,13 @@ const DEFAULT_ID: &str = "default";
 impl StageState {
     pub(super) fn mounts(
         &self,
-        mounts: &[Mount],
+        mounts: &[MountFlag],
         position: &Position,
     ) -> Result<Vec<RunMount>, Problem> {
         mounts.iter().map(|mount| self.mount(mount, position)).collect()
     }
 
-    fn mount(&self, written: &Mount, position: &Position) -> Result<RunMount, Problem> {
+    fn mount(&self, written: &MountFlag, position: &Position) -> Result<RunMount, Problem> {
         let lookup = |name: &str| self.lookup(name);
         let expander = Expander::new(self.scope.escape, &lookup);
         let mut value = |text: &str| expand(text, &expander).map(Some).map_err(|error| error.0);
@@ -49,7 +49,7 @@ impl StageState {
         let source = paths::below(mount.source.as_deref().unwrap_or_default());
         Ok(match written.kind {
             MountKind::Bind => RunMount::Bind {
-                from: origin.unwrap_or(Origin::Context),
+                from: origin.unwrap_or(CopyOrigin::Context),
                 source,
                 target: needed()?,
                 writable: !mount.read_only.unwrap_or(true),

@@ -5,9 +5,9 @@
 //! to the shell unchanged, with its documents.
 
 use super::{Applied, DEFAULT_PATH, StageState};
-use crate::dockerfile::model::{Command, HereDocument, Position, Run};
+use crate::dockerfile::model::{CommandForm, HereDocument, Position, Run};
 use crate::dockerfile::scope::PROXIES;
-use crate::dockerfile::step::{Document, RunStep, Step};
+use crate::dockerfile::step::{LayerStep, RunStep, StepDocument};
 use crate::dockerfile::syntax::is_document;
 use crate::image::config::{fault_of_environment, fault_of_working_dir};
 use crate::package::Problem;
@@ -19,7 +19,7 @@ impl StageState {
     pub(super) fn run(&mut self, run: &Run, position: &Position) -> Result<Applied, Problem> {
         let mut documents = Vec::new();
         let command = match (&run.command, &*run.documents) {
-            (Command::Shell(line), [script]) if is_document(line) => {
+            (CommandForm::Shell(line), [script]) if is_document(line) => {
                 let text = script.text();
                 if text.starts_with("#!") {
                     let file = script_file(script, text, position)?;
@@ -30,8 +30,8 @@ impl StageState {
                     self.in_shell(text)
                 }
             }
-            (Command::Shell(line), all) => self.in_shell(with_documents(line, all)),
-            (exec @ Command::Exec(_), _) => self.command_words(exec),
+            (CommandForm::Shell(line), all) => self.in_shell(with_documents(line, all)),
+            (exec @ CommandForm::Exec(_), _) => self.command_words(exec),
         };
         if command.iter().any(|word| word.contains('\0')) {
             return Err(position.problem("the command has a NUL byte inside"));
@@ -49,7 +49,7 @@ impl StageState {
             mounts,
             network: run.network,
         };
-        Ok(Applied { step: Some(Step::Run(step)), created_by })
+        Ok(Applied { step: Some(LayerStep::Run(step)), created_by })
     }
 
     /// Refuses to run a command with values of a base image that no process can be given.
@@ -110,12 +110,12 @@ fn script_file(
     script: &HereDocument,
     content: String,
     position: &Position,
-) -> Result<Document, Problem> {
+) -> Result<StepDocument, Problem> {
     let name = script.name.clone();
     if name.contains(['/', '\0']) || matches!(&*name, "." | "..") {
         return Err(position.problem(format!("the here-document {name:?} can't be a file's name")));
     }
-    Ok(Document { name, content })
+    Ok(StepDocument { name, content })
 }
 
 fn with_documents(line: &str, documents: &[HereDocument]) -> String {

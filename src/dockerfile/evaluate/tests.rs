@@ -2,7 +2,7 @@ use super::*;
 use crate::dockerfile::step::{CopySource, RunMount};
 
 /// The last stage's configuration and the steps of all of its instructions.
-fn evaluate(text: &str, given: &[(&str, &str)]) -> (ConfigDocument, Vec<Step>) {
+fn evaluate(text: &str, given: &[(&str, &str)]) -> (ConfigDocument, Vec<LayerStep>) {
     evaluate_on(text, given, &ConfigDocument::scratch(&Platform::host()))
 }
 
@@ -10,10 +10,14 @@ fn evaluate_on(
     text: &str,
     given: &[(&str, &str)],
     image: &ConfigDocument,
-) -> (ConfigDocument, Vec<Step>) {
+) -> (ConfigDocument, Vec<LayerStep>) {
     let arguments = given.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     let platform = "linux/arm/v6".parse().unwrap();
-    let around = Surroundings { arguments, target_platform: platform, ..Surroundings::default() };
+    let around = DockerfileSurroundings {
+        arguments,
+        target_platform: platform,
+        ..DockerfileSurroundings::default()
+    };
     let dockerfile = Dockerfile::parse(text).unwrap();
     let scope = Scope::of(&dockerfile, &around).unwrap();
     let plan = graph::plan(&dockerfile, &scope, None, &Triggers::new()).unwrap();
@@ -40,7 +44,7 @@ fn evaluate_on(
 
 fn environment(text: &str, given: &[(&str, &str)]) -> Vec<String> {
     let (_, steps) = evaluate(text, given);
-    let Some(Step::Run(run)) = steps.last() else { panic!("no RUN") };
+    let Some(LayerStep::Run(run)) = steps.last() else { panic!("no RUN") };
     let shown = run.environment.iter().filter(|(name, _)| name != "PATH");
     shown.map(|(name, value)| format!("{name}={value}")).collect()
 }
@@ -93,7 +97,7 @@ fn variables_of_one_env_do_not_see_each_other() {
 #[test]
 fn proxies_need_no_declaration_and_stay_apart() {
     let (document, steps) = evaluate("FROM x\nRUN x", &[("HTTP_PROXY", "p"), ("no_proxy", "n")]);
-    let Step::Run(run) = &steps[0] else { panic!() };
+    let LayerStep::Run(run) = &steps[0] else { panic!() };
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(run.proxies, [pair("HTTP_PROXY", "p"), pair("no_proxy", "n")]);
     assert_eq!(document.history[0].created_by.as_deref(), Some("RUN /bin/sh -c x"));
@@ -131,7 +135,7 @@ fn triggers_run_first_and_once() {
     let mut image = ConfigDocument::scratch(&Platform::host());
     image.config.on_build = vec!["COPY a".to_owned()];
     let dockerfile = Dockerfile::parse("FROM x").unwrap();
-    let scope = Scope::of(&dockerfile, &Surroundings::default()).unwrap();
+    let scope = Scope::of(&dockerfile, &DockerfileSurroundings::default()).unwrap();
     let plan = graph::plan(&dockerfile, &scope, None, &Triggers::new()).unwrap();
     let state = StageState::new(&scope, &plan.stages[0], EvaluatedStage::of_image(image));
     let problem = state.statements(&dockerfile).unwrap_err();
@@ -157,7 +161,7 @@ fn metadata_is_as_docker_has_it() {
     let health = config.healthcheck.unwrap();
     assert_eq!((health.test, health.retries), (vec!["CMD-SHELL".to_owned(), "x y".to_owned()], 2));
     let folder =
-        |path: &str| Step::Folder(FolderStep { path: path.to_owned(), user: String::new() });
+        |path: &str| LayerStep::Folder(FolderStep { path: path.to_owned(), user: String::new() });
     assert_eq!(steps, [folder("/a"), folder("/a/c")]);
     assert_eq!(document.created.as_deref(), Some("1970-01-01T00:00:00Z"));
 }
@@ -165,7 +169,7 @@ fn metadata_is_as_docker_has_it() {
 #[test]
 fn scripts_reach_their_shell() {
     let run = |text: &str| match evaluate(&format!("FROM x\n{text}"), &[]).1.remove(0) {
-        Step::Run(run) => run,
+        LayerStep::Run(run) => run,
         other => panic!("{other:?}"),
     };
     assert_eq!(run("RUN <<E\na $b\nE").command, ["/bin/sh", "-c", "a $b\n"]);
@@ -193,7 +197,7 @@ fn copies_are_expanded_and_normal() {
         .1
         .remove(1)
     {
-        Step::Copy(copy) => copy,
+        LayerStep::Copy(copy) => copy,
         other => panic!("{other:?}"),
     };
     let step = copy("COPY --chown=$D:g --chmod=0640 /a ../b/ $D/");
@@ -220,9 +224,9 @@ fn copies_are_expanded_and_normal() {
 fn bases_and_platforms_are_expanded_with_what_is_global() {
     let text = "ARG V=1\nFROM --platform=$BUILDPLATFORM img:$V-$TARGETARCH AS a\nFROM scratch\n";
     let dockerfile = Dockerfile::parse(text).unwrap();
-    let around = Surroundings {
+    let around = DockerfileSurroundings {
         target_platform: "linux/riscv64".parse().unwrap(),
-        ..Surroundings::default()
+        ..DockerfileSurroundings::default()
     };
     let scope = Scope::of(&dockerfile, &around).unwrap();
     assert_eq!(scope.base(&dockerfile.stages[0]).unwrap(), Base::Image("img:1-riscv64".to_owned()));
@@ -235,12 +239,12 @@ fn bases_and_platforms_are_expanded_with_what_is_global() {
 fn what_no_command_can_be_given_is_refused_where_one_is_run() {
     let problem = |text: &str, document: &ConfigDocument| {
         let dockerfile = Dockerfile::parse(text).unwrap();
-        let scope = Scope::of(&dockerfile, &Surroundings::default()).unwrap();
+        let scope = Scope::of(&dockerfile, &DockerfileSurroundings::default()).unwrap();
         let plan = graph::plan(&dockerfile, &scope, None, &Triggers::new()).unwrap();
         let base = EvaluatedStage::of_image(document.clone());
         let mut state = StageState::new(&scope, &plan.stages[0], base);
         let statements = state.statements(&dockerfile).unwrap();
-        let problem = |statement: &Statement| state.apply(statement).err();
+        let problem = |statement: &PlacedInstruction| state.apply(statement).err();
         statements.iter().find_map(problem).map(|problem| problem.message)
     };
     let relative = br#"{"config": {"WorkingDir": "app"}, "rootfs": {"type": "layers"}}"#;
@@ -270,7 +274,7 @@ fn names_of_arguments_are_expanded() {
     let (document, _) = evaluate(text, &[("xA", "given")]);
     assert_eq!(document.variable("Y"), Some("given"));
     let dockerfile = Dockerfile::parse("FROM x\nARG ${none}=1\n").unwrap();
-    let scope = Scope::of(&dockerfile, &Surroundings::default()).unwrap();
+    let scope = Scope::of(&dockerfile, &DockerfileSurroundings::default()).unwrap();
     let plan = graph::plan(&dockerfile, &scope, None, &Triggers::new()).unwrap();
     let base = EvaluatedStage::scratch(&Platform::host());
     let mut state = StageState::new(&scope, &plan.stages[0], base);

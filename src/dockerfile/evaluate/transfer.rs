@@ -6,8 +6,8 @@ use super::{Applied, StageState, paths};
 use crate::base::http::redact_text;
 use crate::dockerfile::chmod::Chmod;
 use crate::dockerfile::expand::{Expander, expand};
-use crate::dockerfile::model::{HereDocument, Position, Transfer, TransferSource};
-use crate::dockerfile::step::{CopySource, CopyStep, Document, Origin, Step, Unpack};
+use crate::dockerfile::model::{CopyInstruction, HereDocument, Position, TransferSource};
+use crate::dockerfile::step::{CopyOrigin, CopySource, CopyStep, LayerStep, StepDocument, Unpack};
 use crate::package::Problem;
 use crate::source::GitSelection;
 
@@ -17,13 +17,13 @@ const PIVOT: &str = "/./";
 impl StageState {
     pub(super) fn transfer(
         &mut self,
-        transfer: &Transfer,
+        transfer: &CopyInstruction,
         position: &Position,
         add: bool,
     ) -> Result<Applied, Problem> {
         let from = match transfer.from.as_deref() {
             Some(from) => self.scope.origin(from, self.number, position)?,
-            None => Origin::Context,
+            None => CopyOrigin::Context,
         };
         let written = self.expanded(&transfer.destination, position)?;
         let destination = paths::joined_place(&self.workdir(), &written);
@@ -71,10 +71,14 @@ impl StageState {
                 Some(false) => Unpack::Nothing,
             },
         };
-        Ok(Applied { step: Some(Step::Copy(step)), created_by: redact_text(&shown) })
+        Ok(Applied { step: Some(LayerStep::Copy(step)), created_by: redact_text(&shown) })
     }
 
-    fn chmod(&self, transfer: &Transfer, position: &Position) -> Result<Option<Chmod>, Problem> {
+    fn chmod(
+        &self,
+        transfer: &CopyInstruction,
+        position: &Position,
+    ) -> Result<Option<Chmod>, Problem> {
         let Some(text) = self.optional_text(transfer.chmod.as_ref(), position)? else {
             return Ok(None);
         };
@@ -90,7 +94,7 @@ impl StageState {
         &self,
         document: &HereDocument,
         position: &Position,
-    ) -> Result<Document, Problem> {
+    ) -> Result<StepDocument, Problem> {
         let name = document.name.clone();
         let bad = |part: &str| matches!(part, "" | "." | "..");
         if name.split('/').any(bad) || name.contains('\0') {
@@ -107,7 +111,7 @@ impl StageState {
         } else {
             text
         };
-        Ok(Document { name, content })
+        Ok(StepDocument { name, content })
     }
 
     fn optional_text(
@@ -122,7 +126,7 @@ impl StageState {
 
 fn location_source(
     text: &str,
-    transfer: &Transfer,
+    transfer: &CopyInstruction,
     checksum: Option<&String>,
     add: bool,
     position: &Position,

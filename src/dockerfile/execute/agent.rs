@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 
 use nix::poll::PollFlags;
 
-use crate::container::sys;
+use crate::container::poll;
 
 /// Upper limit of concurrent connections to an agent; further ones are refused.
 const MOST: usize = 32;
@@ -48,7 +48,7 @@ impl AgentSocket {
         let listening = std::thread::spawn(move || {
             let spoken_to = Arc::new(());
             loop {
-                let heard = sys::wait_any(&[listener.as_fd(), over.as_fd()], None);
+                let heard = poll::wait_any(&[listener.as_fd(), over.as_fd()], None);
                 let Ok(Some(heard)) = heard else { return };
                 if heard.get(1).is_none_or(|flags| !flags.is_empty()) {
                     return;

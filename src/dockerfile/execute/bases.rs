@@ -8,10 +8,10 @@ use super::error::DockerfileError;
 use crate::dockerfile::evaluate::{
     Applied, Base, ConfigDocument, EvaluatedStage, Scope, StageState,
 };
-use crate::dockerfile::graph::{self, Plan, PlannedStage};
+use crate::dockerfile::graph::{self, PlannedStage, StagePlan};
 use crate::dockerfile::model::Dockerfile;
-use crate::dockerfile::options::BuildOptions;
-use crate::dockerfile::step::{CopySource, Step};
+use crate::dockerfile::options::ImageBuildOptions;
+use crate::dockerfile::step::{CopySource, LayerStep};
 use crate::image::ImageRef;
 use crate::image::digest::ImageId;
 use crate::image::platform::Platform;
@@ -36,7 +36,7 @@ pub type KnownConfig<'k> = dyn FnMut(&str, &Platform) -> Option<ConfigDocument> 
 
 /// Returns the inputs from elsewhere of the needed stages of a Dockerfile.
 pub fn outside_inputs(
-    options: &BuildOptions,
+    options: &ImageBuildOptions,
     known: &mut KnownConfig<'_>,
 ) -> Result<OutsideInputs, DockerfileError> {
     let (path, text) = read(options)?;
@@ -71,7 +71,7 @@ pub fn outside_inputs(
 fn added(
     dockerfile: &Dockerfile,
     scope: &Scope,
-    plan: &Plan,
+    plan: &StagePlan,
     configs: &BTreeMap<(String, Platform), Option<ConfigDocument>>,
 ) -> Result<BTreeMap<AddedKey, AddedPlace>, Problem> {
     let mut finished: BTreeMap<usize, EvaluatedStage> = BTreeMap::new();
@@ -89,7 +89,7 @@ fn added(
         let mut state = StageState::new(scope, planned, base);
         for statement in state.statements(dockerfile)? {
             let applied = state.apply(&statement)?;
-            if let Applied { step: Some(Step::Copy(step)), .. } = &applied {
+            if let Applied { step: Some(LayerStep::Copy(step)), .. } = &applied {
                 found.extend(step.sources.iter().filter_map(added_source));
             }
             state.record(&applied, None);

@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::error::{DockerfileError, StepError};
-use super::shared::{ADDED, BASES, Build, FLATTENED, FOLDER, FinishedStage, OWNERS};
+use super::shared::{ADDED, BASES, FLATTENED, FOLDER, FinishedStage, ImageBuild, OWNERS};
 use super::stage::StageBuilder;
 use crate::base::event::{Event, Observer};
 use crate::base::http::redact_text;
 use crate::dockerfile::builder::ImageBuilder;
-use crate::dockerfile::context::{ContextError, Files, file_within, read_below, read_text};
+use crate::dockerfile::context::{ContextError, ContextFiles, file_within, read_below, read_text};
 use crate::dockerfile::evaluate::{Applied, Base, EvaluatedStage, Scope, StageState};
-use crate::dockerfile::graph::{self, Plan, PlannedStage, Triggers};
+use crate::dockerfile::graph::{self, PlannedStage, StagePlan, Triggers};
 use crate::dockerfile::model::{Dockerfile, Position};
-use crate::dockerfile::options::{BuildOptions, ContextLocation, DockerfileLocation};
+use crate::dockerfile::options::{ContextLocation, DockerfileLocation, ImageBuildOptions};
 use crate::image::digest::{BlobDigest, ImageId};
 use crate::image::store::{ImageStoreError, StoredBuild};
 use crate::package::Problem;
@@ -40,7 +40,7 @@ impl ImageBuilder<'_> {
     pub fn build(
         &self,
         name: &str,
-        options: &BuildOptions,
+        options: &ImageBuildOptions,
         observer: &dyn Observer,
     ) -> Result<BuiltImage, DockerfileError> {
         let (path, text) = read(options)?;
@@ -55,8 +55,10 @@ impl ImageBuilder<'_> {
         let is_text = matches!(options.dockerfile, Some(DockerfileLocation::Text(_)));
         let beside = Some(path.as_path()).filter(|_| !is_text);
         let context = match &options.context {
-            ContextLocation::Folder(folder) => Some(Files::of_context(folder, beside)),
-            ContextLocation::Brought(folder) => Some(Files::of_brought_context(folder, beside)),
+            ContextLocation::Folder(folder) => Some(ContextFiles::of_context(folder, beside)),
+            ContextLocation::Brought(folder) => {
+                Some(ContextFiles::of_brought_context(folder, beside))
+            }
             ContextLocation::Empty => None,
         };
         let context = context.transpose().map_err(|source| DockerfileError::Context { source })?;
@@ -64,7 +66,7 @@ impl ImageBuilder<'_> {
             .map(|files| files.within(self.runner.archives.max_bytes, &self.runner.interrupt));
         let logs = self.runner.home.image_logs(name);
         let file = (path.clone(), text.clone());
-        let build = Build::new(self, options, dockerfile, scope, context, file, logs);
+        let build = ImageBuild::new(self, options, dockerfile, scope, context, file, logs);
         let triggers_of =
             |name: &str, stage: &PlannedStage| build.triggers_of(name, stage, observer);
         let (dockerfile, scope) = (&build.dockerfile, &build.scope);
@@ -79,7 +81,7 @@ impl ImageBuilder<'_> {
 }
 
 /// Reads the Dockerfile; returns its path for messages, and its text.
-pub(super) fn read(options: &BuildOptions) -> Result<(PathBuf, String), DockerfileError> {
+pub(super) fn read(options: &ImageBuildOptions) -> Result<(PathBuf, String), DockerfileError> {
     let path = match &options.dockerfile {
         Some(DockerfileLocation::Text(text)) => {
             return Ok((PathBuf::from("Dockerfile"), text.clone()));
@@ -111,7 +113,7 @@ pub(super) fn read(options: &BuildOptions) -> Result<(PathBuf, String), Dockerfi
     Ok((shown, text?))
 }
 
-impl Build<'_> {
+impl ImageBuild<'_> {
     fn warn_of_unused_arguments(&self, observer: &dyn Observer) {
         let unused = self.scope.unused_arguments(&self.dockerfile);
         if !unused.is_empty() {
@@ -132,7 +134,11 @@ impl Build<'_> {
         Ok(done.finished.document.config.on_build)
     }
 
-    fn run(&self, plan: &Plan, observer: &dyn Observer) -> Result<BuiltImage, DockerfileError> {
+    fn run(
+        &self,
+        plan: &StagePlan,
+        observer: &dyn Observer,
+    ) -> Result<BuiltImage, DockerfileError> {
         let target = plan.stages.last().map(|stage| stage.number);
         std::thread::scope(|scope| {
             for stage in &plan.stages {

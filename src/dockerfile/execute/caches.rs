@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The content of a cache ends up in the images whose commands use the cache. So a build with a
-//! scope ([`crate::dockerfile::BuildOptions::cache_scope`]) has its own caches; steps with caches
+//! scope ([`crate::dockerfile::ImageBuildOptions::cache_scope`]) has its own caches; steps with caches
 //! are reused within the scope alone, and their images get no name shared with other trees.
 //!
 //! A locked cache also blocks commands with shared access. A cache with another mount below is
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn a_cache_with_a_mount_below_it_is_locked() {
         let bind = |target: &str| RunMount::Bind {
-            from: crate::dockerfile::step::Origin::Context,
+            from: crate::dockerfile::step::CopyOrigin::Context,
             source: String::new(),
             target: target.to_owned(),
             writable: false,

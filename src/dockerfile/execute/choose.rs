@@ -5,24 +5,26 @@ use std::fs::Metadata;
 use std::path::Path;
 
 use super::job::{CopyEntry, Match};
-use crate::archive::{EntryPath, Noted, OwnerNote};
+use crate::archive::{EntryPath, NotedId, OwnerNote};
 use crate::base::digest::Sha256Sum;
-use crate::dockerfile::context::{Choice, ContextError, Entry, Files, Kind, Sum};
+use crate::dockerfile::context::{
+    ContextEntry, ContextEntryKind, ContextError, ContextFiles, FileChoice, Sum,
+};
 use crate::dockerfile::ignore::Patterns;
 use crate::image::layers::KnownOwners;
 
 /// Makes the choice of files from an instruction's exclusions.
-pub(super) fn choice(exclude: &[String], parents: bool) -> Result<Choice, ContextError> {
+pub(super) fn choice(exclude: &[String], parents: bool) -> Result<FileChoice, ContextError> {
     let exclude =
         Patterns::new(exclude.iter().map(String::as_str)).map_err(ContextError::Pattern)?;
-    Ok(Choice { exclude, parents })
+    Ok(FileChoice { exclude, parents })
 }
 
 /// Lists all files of a source.
 pub(super) fn choose(
-    files: &Files,
+    files: &ContextFiles,
     source: &str,
-    choice: &Choice,
+    choice: &FileChoice,
 ) -> Result<Vec<Match>, ContextError> {
     let mut matches = Vec::new();
     for selected in files.select(source, choice)? {
@@ -37,7 +39,7 @@ pub(super) fn choose(
 }
 
 /// Owners of files in a tree of layers.
-pub(super) enum Owners<'a> {
+pub(super) enum TreeOwners<'a> {
     /// Root owns all files.
     None,
     /// Owners on disk.
@@ -48,12 +50,12 @@ pub(super) enum Owners<'a> {
 
 /// Lists all files of a source, with their digest.
 pub(super) fn choose_with_digest(
-    files: &Files,
+    files: &ContextFiles,
     source: &str,
-    choice: &Choice,
-    owners: &Owners<'_>,
+    choice: &FileChoice,
+    owners: &TreeOwners<'_>,
 ) -> Result<(Vec<Match>, Sha256Sum), ContextError> {
-    let mut sum = Sum::new(matches!(owners, Owners::Disk));
+    let mut sum = Sum::new(matches!(owners, TreeOwners::Disk));
     let mut matches = Vec::new();
     let mut added = HashSet::new();
     for selected in files.select(source, choice)? {
@@ -62,7 +64,12 @@ pub(super) fn choose_with_digest(
             if added.insert(place.to_owned()) {
                 let (path, place) = (path.to_owned(), place.to_owned());
                 sum.say("above");
-                add(&mut sum, files, &Entry { path, place, kind: Kind::Folder, metadata }, owners)?;
+                add(
+                    &mut sum,
+                    files,
+                    &ContextEntry { path, place, kind: ContextEntryKind::Folder, metadata },
+                    owners,
+                )?;
             }
         }
         sum.say(if selected.folder { "folder" } else { "file" });
@@ -79,12 +86,12 @@ pub(super) fn choose_with_digest(
 
 fn add(
     sum: &mut Sum,
-    files: &Files,
-    entry: &Entry,
-    owners: &Owners<'_>,
+    files: &ContextFiles,
+    entry: &ContextEntry,
+    owners: &TreeOwners<'_>,
 ) -> Result<(), ContextError> {
     sum.add(files, entry)?;
-    if let Owners::Told(known) = owners {
+    if let TreeOwners::Told(known) = owners {
         let (uid, gid) = owner(known, files.root(), &entry.path);
         sum.say(&format!("{uid}:{gid}"));
     }
@@ -125,7 +132,7 @@ pub(super) fn owner(known: &KnownOwners, root: &Path, path: &Path) -> (u32, u32)
 
 fn told_owner(path: &Path) -> Option<(u32, u32)> {
     match OwnerNote::read(path).ok()?? {
-        OwnerNote { user: Noted::Is(user), group: Noted::Is(group) } => Some((user, group)),
+        OwnerNote { user: NotedId::Is(user), group: NotedId::Is(group) } => Some((user, group)),
         _ => None,
     }
 }
@@ -143,9 +150,9 @@ mod tests {
         fs_err::create_dir_all(&above).unwrap();
         fs_err::write(above.join("file"), "x").unwrap();
         let digest = |source: &str, parents: bool| {
-            let files = Files::of_tree(folder.path());
+            let files = ContextFiles::of_tree(folder.path());
             let choice = choice(&[], parents).unwrap();
-            choose_with_digest(&files, source, &choice, &Owners::Disk).unwrap().1
+            choose_with_digest(&files, source, &choice, &TreeOwners::Disk).unwrap().1
         };
         let mut cases = Vec::new();
         for (source, parents, counts) in [

@@ -8,10 +8,10 @@ use crate::base::escape::shell_argument;
 use crate::base::http::HttpError;
 use crate::dockerfile::context::ContextError;
 use crate::dockerfile::git::GitFilesError;
-use crate::image::config::ConfigError;
+use crate::image::config::ImageConfigError;
 use crate::image::store::ImageStoreError;
 use crate::package::Report;
-use crate::runner::job::Failure;
+use crate::runner::job::JobFailure;
 use crate::runner::session::JobError;
 use crate::source::NotPinned;
 
@@ -63,7 +63,7 @@ pub enum DockerfileError {
         image: String,
         /// Reason.
         #[source]
-        source: ConfigError,
+        source: ImageConfigError,
     },
     /// The store failed.
     #[error("the image can't be stored")]
@@ -84,7 +84,7 @@ pub enum StepError {
     #[error("{}{}", failure.message, shown(tail))]
     Failed {
         /// Failure of the job.
-        failure: Failure,
+        failure: JobFailure,
         /// The log.
         log: PathBuf,
         /// Last lines of the output.

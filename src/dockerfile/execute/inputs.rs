@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::agent::AgentSocket;
-use super::choose::{Owners, choice, choose_with_digest};
+use super::choose::{TreeOwners, choice, choose_with_digest};
 use super::error::StepError;
 use super::job::{CopyInput, MountInput, SecretBytes, StepNetwork};
 use super::stage::{Gathered, StageBuilder};
@@ -12,9 +12,11 @@ use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
 use crate::container::uplink::Uplink;
 use crate::dockerfile::cache;
-use crate::dockerfile::context::{ContextError, Files};
+use crate::dockerfile::context::{ContextError, ContextFiles};
 use crate::dockerfile::options::{NamedContext, SecretLocation};
-use crate::dockerfile::step::{CopySource, CopyStep, Origin, RunMount, RunNetwork, RunStep, Step};
+use crate::dockerfile::step::{
+    CopyOrigin, CopySource, CopyStep, LayerStep, RunMount, RunNetwork, RunStep,
+};
 use crate::image::digest::DiffId;
 use crate::image::store::BuiltLayer;
 
@@ -27,20 +29,20 @@ impl StageBuilder<'_, '_> {
     /// command runs.
     pub(super) fn gather(
         &mut self,
-        step: &Step,
+        step: &LayerStep,
         observer: &dyn Observer,
     ) -> Result<Gathered, StepError> {
         let mut gathered = Gathered::default();
         match step {
-            Step::Folder(_) => {}
-            Step::Copy(step) => {
+            LayerStep::Folder(_) => {}
+            LayerStep::Copy(step) => {
                 for source in &step.sources {
                     let (input, digest) = self.source(step, source, observer)?;
                     gathered.inputs.push(input);
                     gathered.contents.extend(digest);
                 }
             }
-            Step::Run(step) => {
+            LayerStep::Run(step) => {
                 for mount in &step.mounts {
                     let (RunMount::Bind { from, source, .. }
                     | RunMount::Cache { from: Some((from, source)), .. }) = mount
@@ -82,7 +84,10 @@ impl StageBuilder<'_, '_> {
     }
 
     /// A context within the limits of the run.
-    fn bounded(&self, context: Result<Files, ContextError>) -> Result<Files, StepError> {
+    fn bounded(
+        &self,
+        context: Result<ContextFiles, ContextError>,
+    ) -> Result<ContextFiles, StepError> {
         let runner = self.build.builder.runner;
         let files = context.map_err(StepError::Files)?;
         Ok(files.within(runner.archives.max_bytes, &runner.interrupt))
@@ -91,7 +96,7 @@ impl StageBuilder<'_, '_> {
     /// Files of the context, a stage or an image.
     fn paths(
         &mut self,
-        from: &Origin,
+        from: &CopyOrigin,
         pattern: &str,
         exclude: &[String],
         parents: bool,
@@ -99,13 +104,13 @@ impl StageBuilder<'_, '_> {
     ) -> Result<(CopyInput, Sha256Sum), StepError> {
         let no_context = || StepError::NoContext(pattern.to_owned());
         let files = match from {
-            Origin::Context => self.build.context.clone().ok_or_else(no_context)?,
-            Origin::Named(name) => match self.build.options.contexts.get(name) {
+            CopyOrigin::Context => self.build.context.clone().ok_or_else(no_context)?,
+            CopyOrigin::Named(name) => match self.build.options.contexts.get(name) {
                 Some(NamedContext::Folder(folder)) => {
-                    self.bounded(Files::of_context(folder, None))?
+                    self.bounded(ContextFiles::of_context(folder, None))?
                 }
                 Some(NamedContext::Brought(folder)) => {
-                    self.bounded(Files::of_brought_context(folder, None))?
+                    self.bounded(ContextFiles::of_brought_context(folder, None))?
                 }
                 Some(NamedContext::Image(image)) => {
                     let image = image.clone();
@@ -114,27 +119,27 @@ impl StageBuilder<'_, '_> {
                 }
                 None => return Err(no_context()),
             },
-            Origin::Stage(number) => {
+            CopyOrigin::Stage(number) => {
                 let layers = self.build.stage_layers(*number)?;
                 return self.layer_paths(&layers, pattern, exclude, parents, observer);
             }
-            Origin::Image(name) => {
+            CopyOrigin::Image(name) => {
                 let layers = self.build.image_layers(name, observer)?;
                 return self.layer_paths(&layers, pattern, exclude, parents, observer);
             }
         };
         let key = (pattern.to_owned(), exclude.to_vec(), parents);
         let known = match from {
-            Origin::Context => self.build.shared().chosen.get(&key).cloned(),
+            CopyOrigin::Context => self.build.shared().chosen.get(&key).cloned(),
             _ => None,
         };
         let (matches, digest) = if let Some(known) = known {
             known
         } else {
             let choice = choice(exclude, parents).map_err(StepError::Files)?;
-            let found = choose_with_digest(&files, pattern, &choice, &Owners::None)
+            let found = choose_with_digest(&files, pattern, &choice, &TreeOwners::None)
                 .map_err(StepError::Files)?;
-            if *from == Origin::Context {
+            if *from == CopyOrigin::Context {
                 self.build.shared().chosen.insert(key, found.clone());
             }
             found

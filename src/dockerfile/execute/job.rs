@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::container::uplink::Uplink;
-use crate::dockerfile::step::{CopySource, Step};
+use crate::dockerfile::step::{CopySource, LayerStep};
 use crate::image::store::{BuiltLayer, LayerBlob};
 use crate::runner::workspace::JobFolders;
 
@@ -19,7 +19,7 @@ pub struct LayerJob {
     /// Layers below, the lowest first.
     pub below: Vec<LayerBlob>,
     /// Step.
-    pub step: Step,
+    pub step: LayerStep,
     /// Files of the step's sources, in their order: for COPY and ADD.
     pub inputs: Vec<CopyInput>,
     /// Sources of the command's mounts, in the order of the step's mounts.

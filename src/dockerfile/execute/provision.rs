@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::error::{DockerfileError, StepError};
 use super::provision_error::ProvisionError;
-use super::shared::{Build, FinishedStage, is_flattened};
+use super::shared::{FinishedStage, ImageBuild, is_flattened};
 use crate::base::event::Observer;
 use crate::container::helper::HelperSlot;
 use crate::dockerfile::evaluate::{ConfigDocument, EvaluatedStage};
@@ -21,7 +21,7 @@ use crate::runner::scratch::InputsFolder;
 use crate::runner::session::Session;
 use crate::runner::uses::{self, Used};
 
-impl Build<'_> {
+impl ImageBuild<'_> {
     /// The layers of an image that isn't a stage's base.
     pub(super) fn image_layers(
         &self,

@@ -1,6 +1,6 @@
 //! Errors of providing base images and room for containers.
 
-use crate::image::config::ConfigError;
+use crate::image::config::ImageConfigError;
 use crate::image::pins::PinError;
 use crate::image::platform::Platform;
 use crate::image::reference::ReferenceError;
@@ -48,7 +48,7 @@ pub enum ProvisionError {
         name: String,
         /// Cause.
         #[source]
-        source: ConfigError,
+        source: ImageConfigError,
     },
     /// The image is for another platform.
     #[error("the image {name} is for {found}, not for {wanted}")]

@@ -11,11 +11,11 @@ use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
 use crate::dockerfile::builder::ImageBuilder;
 use crate::dockerfile::cache::BuildCache;
-use crate::dockerfile::context::Files;
+use crate::dockerfile::context::ContextFiles;
 use crate::dockerfile::evaluate::{EvaluatedStage, Scope};
 use crate::dockerfile::graph::PlannedStage;
 use crate::dockerfile::model::Dockerfile;
-use crate::dockerfile::options::BuildOptions;
+use crate::dockerfile::options::ImageBuildOptions;
 use crate::image::pins::ImagePins;
 use crate::image::store::{BlobRoom, BuiltLayer, Image, ImageStore, ImageStoreError, LayerBlob};
 use crate::runner::scratch::InputsFolder;
@@ -113,14 +113,14 @@ pub(super) struct BuildState {
 
 /// A build under way.
 #[derive(Debug)]
-pub(super) struct Build<'a> {
-    pub(super) options: &'a BuildOptions,
+pub(super) struct ImageBuild<'a> {
+    pub(super) options: &'a ImageBuildOptions,
     pub(super) builder: &'a ImageBuilder<'a>,
     pub(super) cache: BuildCache,
     pub(super) dockerfile: Dockerfile,
     pub(super) scope: Scope,
     /// Build context, without ignored files.
-    pub(super) context: Option<Files>,
+    pub(super) context: Option<ContextFiles>,
     pub(super) path: PathBuf,
     pub(super) text: String,
     logs: PathBuf,
@@ -132,14 +132,14 @@ pub(super) struct Build<'a> {
     pub(super) turn: Mutex<()>,
 }
 
-impl<'a> Build<'a> {
+impl<'a> ImageBuild<'a> {
     /// Creates a build without results. `file` is the Dockerfile's path and text.
     pub(super) fn new(
         builder: &'a ImageBuilder<'a>,
-        options: &'a BuildOptions,
+        options: &'a ImageBuildOptions,
         dockerfile: Dockerfile,
         scope: Scope,
-        context: Option<Files>,
+        context: Option<ContextFiles>,
         file: (PathBuf, String),
         logs: PathBuf,
     ) -> Self {

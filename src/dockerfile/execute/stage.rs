@@ -10,7 +10,7 @@ use super::error::StepError;
 use super::job::{CopyInput, DigestJob, LayerJob, MountInput, StepLayer, StepNetwork};
 use super::provision_error::ProvisionError;
 use super::readable::make_readable;
-use super::shared::{Build, FinishedStage};
+use super::shared::{FinishedStage, ImageBuild};
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
@@ -18,7 +18,7 @@ use crate::container::helper::HelperSlot;
 use crate::dockerfile::cache::{StepResult, step_key};
 use crate::dockerfile::evaluate::EvaluatedStage;
 use crate::dockerfile::graph::PlannedStage;
-use crate::dockerfile::step::{CopySource, Step};
+use crate::dockerfile::step::{CopySource, LayerStep};
 use crate::image::digest::DiffId;
 use crate::image::layers::adopt;
 use crate::image::store::{BuiltLayer, ImageStoreError, LayerBlob};
@@ -32,7 +32,7 @@ use crate::runner::workspace::JobFolders;
 
 /// Carries out the steps of a stage.
 pub(super) struct StageBuilder<'b, 'a> {
-    pub(super) build: &'b Build<'a>,
+    pub(super) build: &'b ImageBuild<'a>,
     planned: &'b PlannedStage,
     layers: Vec<BuiltLayer>,
     flattened: bool,
@@ -70,7 +70,7 @@ fn stored(error: ImageStoreError) -> StepError {
 
 impl<'b, 'a> StageBuilder<'b, 'a> {
     pub(super) fn new(
-        build: &'b Build<'a>,
+        build: &'b ImageBuild<'a>,
         planned: &'b PlannedStage,
         base: FinishedStage,
     ) -> Self {
@@ -100,14 +100,14 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
     /// Carries out a step; returns its layer, if any.
     pub(super) fn carry_out(
         &mut self,
-        step: &Step,
+        step: &LayerStep,
         shown: &str,
         observer: &dyn Observer,
     ) -> Result<Option<BuiltLayer>, StepError> {
         self.number += 1;
         let mut gathered = self.gather(step, observer)?;
         // Nothing of it depends on what lies below.
-        let is_linked = matches!(step, Step::Copy(step) if step.link);
+        let is_linked = matches!(step, LayerStep::Copy(step) if step.link);
         let below = if is_linked { Vec::new() } else { self.layers.clone() };
         let diff_ids: Vec<DiffId> = below.iter().map(|layer| layer.diff_id.clone()).collect();
         let epoch = self.build.options.source_date_epoch;
@@ -144,19 +144,19 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
 
     fn make(
         &mut self,
-        step: &Step,
+        step: &LayerStep,
         gathered: &mut Gathered,
         below: &[BuiltLayer],
         observer: &dyn Observer,
     ) -> Result<StepResult, StepError> {
         let mut network = StepNetwork::None;
         match step {
-            Step::Run(run) => {
+            LayerStep::Run(run) => {
                 network = self.network(run)?;
                 gathered.mounts = self.mounts(run, observer)?;
             }
-            Step::Copy(copy) => self.fetch_missing(copy, &mut gathered.inputs, observer)?,
-            Step::Folder(_) => {}
+            LayerStep::Copy(copy) => self.fetch_missing(copy, &mut gathered.inputs, observer)?,
+            LayerStep::Folder(_) => {}
         }
         let limits = self.build.builder.runner.limits;
         let name = format!("{}-{}", self.planned.number, self.number);

@@ -13,7 +13,7 @@ use std::iter::Peekable;
 use std::str::Chars;
 
 pub use error::ExpandError;
-use pattern::Pattern;
+use pattern::ExpansionPattern;
 
 /// Upper limit of nested braces: each level is a recursive call.
 const DEEPEST: usize = 64;
@@ -180,7 +180,7 @@ impl<'t, 'e> Lexer<'t, 'e> {
         text.extend(quote);
         loop {
             match self.rest.next() {
-                None => return Err(ExpandError("a ' has no second one".to_owned())),
+                None => return Err(ExpandError("a ' is not closed".to_owned())),
                 Some('\'') => {
                     text.extend(quote);
                     return Ok(text);
@@ -196,7 +196,7 @@ impl<'t, 'e> Lexer<'t, 'e> {
         text.extend(quote);
         loop {
             match self.peek() {
-                None => return Err(ExpandError("a \" has no second one".to_owned())),
+                None => return Err(ExpandError("a \" is not closed".to_owned())),
                 Some('"') => {
                     self.rest.next();
                     text.extend(quote);
@@ -313,7 +313,7 @@ impl<'t, 'e> Lexer<'t, 'e> {
                     return Ok(format!("${{{name}{operator}{word}}}"));
                 }
                 let greedy = word.starts_with(operator);
-                let pattern = Pattern::parse(if greedy { &word[1..] } else { &word })?;
+                let pattern = ExpansionPattern::parse(if greedy { &word[1..] } else { &word })?;
                 let value = value.unwrap_or_default();
                 Ok(if operator == '#' {
                     pattern.without_prefix(&value, greedy)
@@ -339,7 +339,7 @@ impl<'t, 'e> Lexer<'t, 'e> {
         if kept {
             return Ok(format!("${{{name}/{written}/{replacement}}}"));
         }
-        Pattern::parse(&written)?.replace(&value.unwrap_or_default(), &replacement, all)
+        ExpansionPattern::parse(&written)?.replace(&value.unwrap_or_default(), &replacement, all)
     }
 }
 

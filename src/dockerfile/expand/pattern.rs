@@ -3,32 +3,32 @@
 use super::error::ExpandError;
 
 /// A pattern with `*` and `?`, as expansions have it.
-pub(super) struct Pattern(Vec<Part>);
+pub(super) struct ExpansionPattern(Vec<PatternPart>);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum PatternPart {
     Letter(char),
     Any,
     Many,
 }
 
-impl Pattern {
+impl ExpansionPattern {
     pub(super) fn parse(text: &str) -> Result<Self, ExpandError> {
         let mut parts = Vec::new();
         let mut letters = text.chars();
         while let Some(letter) = letters.next() {
             parts.push(match letter {
-                '*' => Part::Many,
-                '?' => Part::Any,
+                '*' => PatternPart::Many,
+                '?' => PatternPart::Any,
                 '\\' => match letters.next() {
-                    Some(next @ ('*' | '?' | '\\' | '}' | '/')) => Part::Letter(next),
+                    Some(next @ ('*' | '?' | '\\' | '}' | '/')) => PatternPart::Letter(next),
                     next => {
                         let next = next.map(String::from).unwrap_or_default();
                         let message = format!("\\{next} means nothing in a pattern");
                         return Err(ExpandError(message));
                     }
                 },
-                other => Part::Letter(other),
+                other => PatternPart::Letter(other),
             });
         }
         Ok(Self(parts))
@@ -48,9 +48,9 @@ impl Pattern {
             let mut next = vec![false; open.len()];
             for (part, _) in open.iter().enumerate().filter(|(_, open)| **open) {
                 match self.0.get(part) {
-                    Some(Part::Many) => next[part] = true,
-                    Some(Part::Any) => next[part + 1] = true,
-                    Some(Part::Letter(wanted)) if *wanted == letter => next[part + 1] = true,
+                    Some(PatternPart::Many) => next[part] = true,
+                    Some(PatternPart::Any) => next[part + 1] = true,
+                    Some(PatternPart::Letter(wanted)) if *wanted == letter => next[part + 1] = true,
                     _ => {}
                 }
             }
@@ -68,7 +68,7 @@ impl Pattern {
 
     fn skip_many(&self, open: &mut [bool]) {
         for (index, part) in self.0.iter().enumerate() {
-            if open[index] && *part == Part::Many {
+            if open[index] && *part == PatternPart::Many {
                 open[index + 1] = true;
             }
         }

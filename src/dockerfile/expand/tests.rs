@@ -98,8 +98,8 @@ fn what_cannot_be_expanded_is_named() {
         ("${empty:?}", "empty must not be empty"),
         ("${x/a}", "a / is missing at the end"),
         (r"${x#\a}", r"\a means nothing in a pattern"),
-        ("'x", "a ' has no second one"),
-        ("\"x", "a \" has no second one"),
+        ("'x", "a ' is not closed"),
+        ("\"x", "a \" is not closed"),
     ] {
         assert_eq!(word(text), Err(message.to_owned()), "{text}");
     }
@@ -148,7 +148,7 @@ proptest! {
 
     #[test]
     fn a_suffix_and_what_is_left_make_the_value(value in "[ab]{0,9}", tail in "[ab]{1,3}") {
-        let pattern = Pattern::parse(&tail).unwrap();
+        let pattern = ExpansionPattern::parse(&tail).unwrap();
         let left = pattern.without_suffix(&value, false);
         prop_assert_eq!(left, value.strip_suffix(&tail).unwrap_or(&value));
     }

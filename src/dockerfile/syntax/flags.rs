@@ -4,7 +4,7 @@ use crate::base::suggestion::among;
 
 /// Unparsed flags of an instruction, taken one by one.
 #[derive(Debug)]
-pub(super) struct Flags {
+pub(super) struct InstructionFlags {
     keyword: &'static str,
     given: Vec<(String, Option<String>)>,
 }
@@ -17,7 +17,7 @@ pub(super) struct FlagError {
     pub(super) hint: Option<String>,
 }
 
-impl Flags {
+impl InstructionFlags {
     /// Checks that all flags are known, and that flags with a single value occur once.
     pub(super) fn new(
         keyword: &'static str,
@@ -48,7 +48,7 @@ impl Flags {
                 return Err(FlagError { hint: Some(hint), ..error(message) });
             }
             if once.contains(&&*name) && given.iter().any(|(known, _)| *known == name) {
-                return Err(error(format!("--{name} is there twice")));
+                return Err(error(format!("--{name} is given twice")));
             }
             given.push((name, value));
         }

@@ -1,11 +1,12 @@
 //! Parsing of an instruction: its keyword, its flags and its arguments.
 
-use super::flags::{FlagError, Flags};
-use super::words::{self, Announced, Json};
+use super::flags::{FlagError, InstructionFlags};
+use super::words::{self, Announced, JsonWords};
 use super::{duration, mount};
 use crate::base::suggestion::among;
 use crate::dockerfile::model::{
-    Argument, Command, Healthcheck, HereDocument, Instruction, Run, Transfer, TransferSource,
+    ArgDeclaration, CommandForm, CopyInstruction, Healthcheck, HereDocument, Instruction, Run,
+    TransferSource,
 };
 use crate::dockerfile::step::RunNetwork;
 
@@ -78,7 +79,7 @@ pub(super) fn announced(line: &str) -> Vec<Announced> {
     }
     let with_documents = ["ADD", "COPY", "RUN"].iter().any(|it| keyword.eq_ignore_ascii_case(it));
     let (_, rest) = words::flags(rest);
-    if !with_documents || matches!(words::json(rest), Json::Array(_)) {
+    if !with_documents || matches!(words::json(rest), JsonWords::Array(_)) {
         return Vec::new();
     }
     words::announced(rest)
@@ -103,7 +104,7 @@ pub(super) fn parse(
         return onbuild(rest).map(Parsed::Onbuild);
     }
     let (flags, rest) = words::flags(rest);
-    let flags = |once: &[&str], often: &[&str]| Flags::new(keyword, flags, once, often);
+    let flags = |once: &[&str], often: &[&str]| InstructionFlags::new(keyword, flags, once, often);
     let instruction = match keyword {
         "FROM" => return from(flags(&["platform"], &[])?, rest),
         "RUN" => run(flags(&["network", "security"], &["mount", "device"])?, rest, documents)?,
@@ -129,7 +130,7 @@ pub(super) fn parse(
 
 fn without_flags(keyword: &str, rest: &str, escape: char) -> Result<Instruction, LineError> {
     if rest.is_empty() {
-        return Err(LineError::from(format!("{keyword} says nothing: something must follow it")));
+        return Err(LineError::from(format!("{keyword} has no arguments")));
     }
     Ok(match keyword {
         "ARG" => Instruction::Arg(arguments(rest, escape)?),
@@ -140,7 +141,7 @@ fn without_flags(keyword: &str, rest: &str, escape: char) -> Result<Instruction,
         "EXPOSE" => Instruction::Expose(words::plain_words(rest)),
         "MAINTAINER" => Instruction::Maintainer(rest.to_owned()),
         "SHELL" => match words::json(rest) {
-            Json::Array(words) if !words.is_empty() => Instruction::Shell(words),
+            JsonWords::Array(words) if !words.is_empty() => Instruction::Shell(words),
             _ => {
                 return Err(LineError {
                     message: "SHELL has no list of words".to_owned(),
@@ -152,42 +153,42 @@ fn without_flags(keyword: &str, rest: &str, escape: char) -> Result<Instruction,
         "STOPSIGNAL" => Instruction::Stopsignal(rest.to_owned()),
         "USER" => Instruction::User(rest.to_owned()),
         "VOLUME" => Instruction::Volume(match words::json(rest) {
-            Json::Array(paths) if paths.is_empty() => {
+            JsonWords::Array(paths) if paths.is_empty() => {
                 return Err(LineError::from("VOLUME has no path".to_owned()));
             }
-            Json::Array(paths) => paths,
-            Json::Mixed => return Err(mixed()),
-            Json::No => words::plain_words(rest),
+            JsonWords::Array(paths) => paths,
+            JsonWords::Mixed => return Err(mixed()),
+            JsonWords::No => words::plain_words(rest),
         }),
         _ => Instruction::Workdir(rest.to_owned()),
     })
 }
 
 fn mixed() -> LineError {
-    LineError::from("the list has something else than texts in it".to_owned())
+    LineError::from("the list must have strings only".to_owned())
 }
 
-fn command(rest: &str) -> Result<Command, LineError> {
+fn command(rest: &str) -> Result<CommandForm, LineError> {
     match words::json(rest) {
-        Json::Array(words) => Ok(Command::Exec(words)),
-        Json::Mixed => Err(mixed()),
-        Json::No => Ok(Command::Shell(rest.to_owned())),
+        JsonWords::Array(words) => Ok(CommandForm::Exec(words)),
+        JsonWords::Mixed => Err(mixed()),
+        JsonWords::No => Ok(CommandForm::Shell(rest.to_owned())),
     }
 }
 
-fn arguments(rest: &str, escape: char) -> Result<Vec<Argument>, LineError> {
+fn arguments(rest: &str, escape: char) -> Result<Vec<ArgDeclaration>, LineError> {
     let words = words::quoted_words(rest, escape);
     let argument = |word: &String| match word.split_once('=') {
         Some(("", _)) => Err(LineError::from(format!("ARG has a default without a name: {word}"))),
         Some((name, default)) => {
-            Ok(Argument { name: name.to_owned(), default: Some(default.to_owned()) })
+            Ok(ArgDeclaration { name: name.to_owned(), default: Some(default.to_owned()) })
         }
-        None => Ok(Argument { name: word.clone(), default: None }),
+        None => Ok(ArgDeclaration { name: word.clone(), default: None }),
     };
     words.iter().map(argument).collect()
 }
 
-fn from(mut flags: Flags, rest: &str) -> Result<Parsed, LineError> {
+fn from(mut flags: InstructionFlags, rest: &str) -> Result<Parsed, LineError> {
     let platform = flags.text("platform")?;
     let words = words::plain_words(rest);
     let (base, name) = match &*words {
@@ -220,13 +221,13 @@ fn onbuild(rest: &str) -> Result<String, LineError> {
     }
     let keyword = word.to_ascii_uppercase();
     if matches!(&*keyword, "ONBUILD" | "FROM" | "MAINTAINER") {
-        return Err(LineError::from(format!("ONBUILD can't keep {keyword}")));
+        return Err(LineError::from(format!("{keyword} is not allowed in ONBUILD")));
     }
     Ok(rest.to_owned())
 }
 
 fn run(
-    mut flags: Flags,
+    mut flags: InstructionFlags,
     rest: &str,
     documents: Vec<HereDocument>,
 ) -> Result<Instruction, LineError> {
@@ -266,8 +267,8 @@ fn run(
     }
     let command = command(rest)?;
     let empty = match &command {
-        Command::Exec(words) => words.is_empty(),
-        Command::Shell(line) => line.is_empty(),
+        CommandForm::Exec(words) => words.is_empty(),
+        CommandForm::Shell(line) => line.is_empty(),
     };
     if empty {
         return Err(LineError::from("RUN has no command".to_owned()));
@@ -276,14 +277,14 @@ fn run(
 }
 
 fn transfer(
-    mut flags: Flags,
+    mut flags: InstructionFlags,
     rest: &str,
     documents: &[HereDocument],
-) -> Result<Transfer, LineError> {
+) -> Result<CopyInstruction, LineError> {
     let words = match words::json(rest) {
-        Json::Array(words) => words,
-        Json::Mixed => return Err(mixed()),
-        Json::No => words::plain_words(rest),
+        JsonWords::Array(words) => words,
+        JsonWords::Mixed => return Err(mixed()),
+        JsonWords::No => words::plain_words(rest),
     };
     let Some((destination, sources)) = words.split_last().filter(|(_, it)| !it.is_empty()) else {
         return Err(LineError::from("a source and a destination are needed".to_owned()));
@@ -303,7 +304,7 @@ fn transfer(
             None => TransferSource::Location(source.clone()),
         });
     }
-    Ok(Transfer {
+    Ok(CopyInstruction {
         from: flags.text("from")?,
         sources: read,
         destination: destination.clone(),
@@ -318,11 +319,11 @@ fn transfer(
     })
 }
 
-fn healthcheck(mut flags: Flags, rest: &str) -> Result<Healthcheck, LineError> {
+fn healthcheck(mut flags: InstructionFlags, rest: &str) -> Result<Healthcheck, LineError> {
     let (kind, rest) = words::first_word(rest);
     if kind.eq_ignore_ascii_case("NONE") {
         if !rest.is_empty() {
-            return Err(LineError::from("HEALTHCHECK NONE has nothing behind it".to_owned()));
+            return Err(LineError::from("HEALTHCHECK NONE takes no arguments".to_owned()));
         }
         return Ok(Healthcheck::None);
     }
@@ -331,7 +332,7 @@ fn healthcheck(mut flags: Flags, rest: &str) -> Result<Healthcheck, LineError> {
         return Err(LineError::from(message));
     }
     let command = command(rest)?;
-    if matches!(&command, Command::Exec(words) if words.is_empty()) || rest.is_empty() {
+    if matches!(&command, CommandForm::Exec(words) if words.is_empty()) || rest.is_empty() {
         return Err(LineError::from("HEALTHCHECK CMD has no command".to_owned()));
     }
     let mut time = |name: &str| -> Result<u64, LineError> {

@@ -16,14 +16,14 @@ pub(super) struct Logical {
 
 /// Reads a text line by line.
 #[derive(Debug)]
-pub(super) struct Reader<'t> {
+pub(super) struct LineReader<'t> {
     text: &'t str,
     position: usize,
     line: usize,
     pub(super) escape: char,
 }
 
-impl<'t> Reader<'t> {
+impl<'t> LineReader<'t> {
     /// Begins behind the directives.
     pub(super) fn new(text: &'t str) -> Result<(Self, Directives), Problem> {
         // Some editors put it there; it is no part of the first instruction.
@@ -34,7 +34,7 @@ impl<'t> Reader<'t> {
         for line in text[start..].split_inclusive('\n') {
             let Some((key, value)) = directive(line) else { break };
             if seen.contains(&key) {
-                let message = format!("the directive {key} is there twice");
+                let message = format!("the directive {key} is given twice");
                 return Err(Problem::at(position, message));
             }
             match &*key {
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Vec<(usize, String)> {
-        let (mut reader, _) = Reader::new(text).unwrap();
+        let (mut reader, _) = LineReader::new(text).unwrap();
         std::iter::from_fn(|| reader.next()).map(|line| (line.line, line.text)).collect()
     }
 
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn directives_stand_at_the_top() {
-        let directives = |text| Reader::new(text).map(|(_, directives)| directives);
+        let directives = |text| LineReader::new(text).map(|(_, directives)| directives);
         let all =
             directives("#Escape = `\n# syntax=docker/dockerfile:1\n# check=skip=all\n").unwrap();
         assert_eq!((all.escape, all.syntax.as_deref()), ('`', Some("docker/dockerfile:1")));
@@ -183,11 +183,11 @@ mod tests {
 
     #[test]
     fn documents_end_at_their_names() {
-        let (mut reader, _) = Reader::new("RUN <<E\na\\\n#b\n\tE\nE\nX\n").unwrap();
+        let (mut reader, _) = LineReader::new("RUN <<E\na\\\n#b\n\tE\nE\nX\n").unwrap();
         assert_eq!(reader.next().unwrap().text, "RUN <<E");
         assert_eq!(reader.document("E", false), Some("a\\\n#b\n\tE\n"));
         assert_eq!(reader.next().unwrap().line, 6);
-        let (mut reader, _) = Reader::new("R\n\ta\r\n\tE").unwrap();
+        let (mut reader, _) = LineReader::new("R\n\ta\r\n\tE").unwrap();
         reader.next();
         assert_eq!(reader.document("E", true), Some("\ta\r\n"));
         assert_eq!(reader.document("E", true), None);

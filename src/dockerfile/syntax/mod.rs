@@ -24,15 +24,17 @@ mod tests;
 
 pub use mount::MountOptions;
 
-use super::model::{Dockerfile, HereDocument, Instruction, Position, Stage, Statement, Trigger};
+use super::model::{
+    Dockerfile, HereDocument, Instruction, PlacedInstruction, Position, Stage, Trigger,
+};
 use crate::package::Problem;
 use instruction::{LineError, Parsed};
-use lines::{Logical, Reader};
+use lines::{LineReader, Logical};
 
 impl Dockerfile {
     /// Parses a Dockerfile's text. A problem has the offset of the wrong part.
     pub fn parse(text: &str) -> Result<Self, Problem> {
-        let (mut reader, directives) = Reader::new(text)?;
+        let (mut reader, directives) = LineReader::new(text)?;
         let mut arguments = Vec::new();
         let mut stages: Vec<Stage> = Vec::new();
         while let Some(line) = reader.next() {
@@ -52,7 +54,7 @@ impl Dockerfile {
                     .map_err(|error| problem(text, &line, error))?,
                 Parsed::Other(instruction) => instruction,
             };
-            let statement = Statement { position, instruction };
+            let statement = PlacedInstruction { position, instruction };
             match stages.last_mut() {
                 Some(stage) => stage.statements.push(statement),
                 None if matches!(statement.instruction, Instruction::Arg(_)) => {
@@ -76,10 +78,10 @@ impl Dockerfile {
 }
 
 /// Reads an instruction that a base image's ONBUILD kept.
-pub(super) fn parse_trigger(text: &str) -> Result<Statement, Problem> {
+pub(super) fn parse_trigger(text: &str) -> Result<PlacedInstruction, Problem> {
     let position = Position { offset: None, line: 0, text: text.to_owned() };
     let wrong = |message: &str| position.problem(message);
-    let (mut reader, _) = Reader::new(text)?;
+    let (mut reader, _) = LineReader::new(text)?;
     let line = reader.next().ok_or_else(|| wrong("it is empty"))?;
     let position = Position { offset: None, line: 0, text: line.text.clone() };
     let documents = read_documents(&mut reader, &line.text)
@@ -89,7 +91,7 @@ pub(super) fn parse_trigger(text: &str) -> Result<Statement, Problem> {
     }
     let parsed = instruction::parse(&line.text, documents, reader.escape);
     match parsed.map_err(|error| position.problem(error.message))? {
-        Parsed::Other(instruction) => Ok(Statement { position, instruction }),
+        Parsed::Other(instruction) => Ok(PlacedInstruction { position, instruction }),
         Parsed::From { .. } | Parsed::Onbuild(_) => {
             Err(position.problem("neither FROM nor ONBUILD can be kept"))
         }
@@ -109,16 +111,16 @@ fn onbuild(
 ) -> Result<Instruction, LineError> {
     let parsed = instruction::parse(inner, documents.to_vec(), escape)?;
     let Parsed::Other(instruction) = parsed else {
-        return Err(LineError::from("ONBUILD can't keep this".to_owned()));
+        return Err(LineError::from("this is not allowed in ONBUILD".to_owned()));
     };
     let text = documents.iter().fold(inner.to_owned(), |text, document| {
         format!("{text}\n{}{}", document.content, document.name)
     });
-    let statement = Box::new(Statement { position: position.clone(), instruction });
+    let statement = Box::new(PlacedInstruction { position: position.clone(), instruction });
     Ok(Instruction::Onbuild(Trigger { text, statement }))
 }
 
-fn documents(reader: &mut Reader<'_>, line: &Logical) -> Result<Vec<HereDocument>, Problem> {
+fn documents(reader: &mut LineReader<'_>, line: &Logical) -> Result<Vec<HereDocument>, Problem> {
     read_documents(reader, &line.text).map_err(|name| {
         Problem::at(line.offset, format!("the here-document {name} has no end"))
             .hint(format!("a line with {name} and nothing else ends it"))
@@ -127,7 +129,7 @@ fn documents(reader: &mut Reader<'_>, line: &Logical) -> Result<Vec<HereDocument
 
 /// Reads the here-documents that a line announces; fails with the name of the document without an
 /// end.
-fn read_documents(reader: &mut Reader<'_>, line: &str) -> Result<Vec<HereDocument>, String> {
+fn read_documents(reader: &mut LineReader<'_>, line: &str) -> Result<Vec<HereDocument>, String> {
     let mut documents = Vec::new();
     for announced in instruction::announced(line) {
         let Some(content) = reader.document(&announced.name, announced.strip_tabs) else {

@@ -1,7 +1,7 @@
 //! Options of `RUN --mount=`: `key=value` separated by commas.
 
 use crate::base::suggestion::nearest;
-use crate::dockerfile::model::{Mount, MountKind};
+use crate::dockerfile::model::{MountFlag, MountKind};
 use crate::dockerfile::step::Sharing;
 
 /// The options of a mount, expanded.
@@ -32,12 +32,12 @@ pub struct MountOptions {
 }
 
 /// Parses an unexpanded mount; options without variables are checked.
-pub(super) fn parse(written: &str) -> Result<Mount, String> {
+pub(super) fn parse(written: &str) -> Result<MountFlag, String> {
     let mut without_variables = |value: &str| Ok((!value.contains('$')).then(|| value.to_owned()));
     let options = MountOptions::parse(written, &mut without_variables)?;
     let (kind, from) = kind_and_from(written)?;
     drop(options);
-    Ok(Mount { kind, from, written: written.to_owned() })
+    Ok(MountFlag { kind, from, written: written.to_owned() })
 }
 
 fn fields(written: &str) -> impl Iterator<Item = (String, Option<&str>)> {

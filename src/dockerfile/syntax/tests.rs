@@ -4,7 +4,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::dockerfile::model::{Argument, Command, Healthcheck, TransferSource};
+use crate::dockerfile::model::{ArgDeclaration, CommandForm, Healthcheck, TransferSource};
 
 /// The instructions of a stage.
 fn statements(text: &str) -> Vec<Instruction> {
@@ -24,7 +24,7 @@ fn stages_have_names_platforms_and_places() {
     let text = "ARG A=1 B\n\n# x\nfrom --platform=$P img:$A As Name\nRUN x\nFROM name\n";
     let dockerfile = Dockerfile::parse(text).unwrap();
     let Instruction::Arg(arguments) = &dockerfile.arguments[0].instruction else { panic!() };
-    let argument = |name: &str, default: Option<&str>| Argument {
+    let argument = |name: &str, default: Option<&str>| ArgDeclaration {
         name: name.to_owned(),
         default: default.map(str::to_owned),
     };
@@ -38,8 +38,9 @@ fn stages_have_names_platforms_and_places() {
 
 #[test]
 fn commands_have_two_forms() {
-    let exec = |words: &[&str]| Command::Exec(words.iter().map(|&word| word.to_owned()).collect());
-    let shell = |line: &str| Command::Shell(line.to_owned());
+    let exec =
+        |words: &[&str]| CommandForm::Exec(words.iter().map(|&word| word.to_owned()).collect());
+    let shell = |line: &str| CommandForm::Shell(line.to_owned());
     for (text, command) in [
         (r#"["a", "b c"]"#, exec(&["a", "b c"])),
         ("[]", exec(&[])),
@@ -62,7 +63,7 @@ fn here_documents_belong_to_their_words() {
     let Instruction::Run(run) = one("RUN --network=none <<EOF\na\n\\\n# b\nEOF\n") else {
         panic!()
     };
-    assert_eq!(run.command, Command::Shell("<<EOF".to_owned()));
+    assert_eq!(run.command, CommandForm::Shell("<<EOF".to_owned()));
     assert_eq!(run.documents[0].content, "a\n\\\n# b\n");
     let text = "RUN cat <<A - 3<<-\"B\" > /x && \\\n  true\na\nA\n\tb\n\tB\nUSER u\n";
     let both = statements(text);
@@ -125,7 +126,7 @@ fn flags_are_read() {
     else {
         panic!()
     };
-    assert_eq!((run.mounts.len(), run.command), (2, Command::Shell("--x".to_owned())));
+    assert_eq!((run.mounts.len(), run.command), (2, CommandForm::Shell("--x".to_owned())));
 }
 
 #[test]
@@ -136,7 +137,7 @@ fn another_escape_continues_lines_and_joins_words() {
     let pairs = vec![("A".to_owned(), "b` c".to_owned()), ("D".to_owned(), "c:\\d".to_owned())];
     assert_eq!(statements[0].instruction, Instruction::Env(pairs));
     let Instruction::Run(run) = &statements[1].instruction else { panic!() };
-    assert_eq!(run.command, Command::Shell("dir  c:\\".to_owned()));
+    assert_eq!(run.command, CommandForm::Shell("dir  c:\\".to_owned()));
 }
 
 /// One file per message in `tests/data/bad/dockerfile`; what is said is in the snapshot beside it.
@@ -152,7 +153,7 @@ fn what_is_wrong_is_shown_with_its_line() {
     for path in paths {
         let text = fs_err::read_to_string(&path).unwrap();
         let name = path.file_name().unwrap().to_string_lossy();
-        let around = crate::dockerfile::options::Surroundings::default();
+        let around = crate::dockerfile::options::DockerfileSurroundings::default();
         let problem =
             crate::dockerfile::evaluate::check(&text, &around, &mut |_| {}).expect_err(&name);
         let report = problem.in_file(Path::new("Dockerfile"), &text);

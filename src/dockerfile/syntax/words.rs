@@ -108,14 +108,14 @@ pub(super) fn pairs(
         .map(|word| match word.split_once('=') {
             Some(("", _)) => Err(format!("{keyword} has a value without a name: {word}")),
             Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
-            None => Err(format!("{keyword} has {word}, which is not name=value")),
+            None => Err(format!("{keyword} has {word:?}, which is not name=value")),
         })
         .collect()
 }
 
 /// Result of parsing a text in brackets.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Json {
+pub(super) enum JsonWords {
     /// An array of texts.
     Array(Vec<String>),
     /// An array with other values than strings.
@@ -124,16 +124,16 @@ pub(super) enum Json {
     No,
 }
 
-pub(super) fn json(text: &str) -> Json {
+pub(super) fn json(text: &str) -> JsonWords {
     if !text.trim_start().starts_with('[') {
-        return Json::No;
+        return JsonWords::No;
     }
     match serde_json::from_str::<Vec<serde_json::Value>>(text) {
-        Err(_) => Json::No,
+        Err(_) => JsonWords::No,
         Ok(values) => {
             let texts: Option<Vec<String>> =
                 values.into_iter().map(|value| value.as_str().map(str::to_owned)).collect();
-            texts.map_or(Json::Mixed, Json::Array)
+            texts.map_or(JsonWords::Mixed, JsonWords::Array)
         }
     }
 }
@@ -213,12 +213,15 @@ mod tests {
 
     #[test]
     fn arrays_are_json_or_nothing() {
-        assert_eq!(json(r#" ["a", "b\n"] "#), Json::Array(vec!["a".to_owned(), "b\n".to_owned()]));
-        assert_eq!(json("[]"), Json::Array(vec![]));
-        assert_eq!(json("['a']"), Json::No);
-        assert_eq!(json("[ -e x ] && y"), Json::No);
-        assert_eq!(json(r#"["a"] && y"#), Json::No);
-        assert_eq!(json(r#"["a", 1]"#), Json::Mixed);
+        assert_eq!(
+            json(r#" ["a", "b\n"] "#),
+            JsonWords::Array(vec!["a".to_owned(), "b\n".to_owned()])
+        );
+        assert_eq!(json("[]"), JsonWords::Array(vec![]));
+        assert_eq!(json("['a']"), JsonWords::No);
+        assert_eq!(json("[ -e x ] && y"), JsonWords::No);
+        assert_eq!(json(r#"["a"] && y"#), JsonWords::No);
+        assert_eq!(json(r#"["a", 1]"#), JsonWords::Mixed);
     }
 
     #[test]

@@ -10,10 +10,10 @@ use crate::base::event::{Event, Observer, WithoutDownloads};
 use crate::base::parallel;
 use crate::base::total::total;
 use crate::bootstrap::BootstrapId;
-use crate::exchange::contents::{Contents, SUBJECT};
-use crate::package::paths::list_path;
+use crate::exchange::contents::{SUBJECT, StoreContents};
+use crate::package::paths::active_path;
 use crate::package::{PackageId, PackageName};
-use crate::store::{Backend, Key, Store, StoreError, Transfer};
+use crate::store::{Backend, ObjectKey, Store, StoreError, StoreTransfer};
 
 /// A store cannot be described.
 #[derive(Debug, thiserror::Error)]
@@ -70,14 +70,14 @@ pub(super) struct Bootstrap {
 
 /// Description of a store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Index {
+pub struct StoreIndex {
     pub(super) packages: BTreeMap<PackageName, Vec<PackageVersion>>,
     pub(super) bootstraps: Vec<Bootstrap>,
     /// Number and bytes of the sources.
     pub(super) sources: (usize, u64),
 }
 
-impl Index {
+impl StoreIndex {
     /// Number of packages, and of their versions.
     pub fn counts(&self) -> (usize, usize) {
         (self.packages.len(), self.packages.values().map(Vec::len).sum())
@@ -89,11 +89,11 @@ pub fn read_index(
     store: &Store,
     threads: usize,
     observer: &dyn Observer,
-) -> Result<Index, IndexError> {
+) -> Result<StoreIndex, IndexError> {
     // Many small transfers are of no interest one by one.
     let observer: &dyn Observer = &WithoutDownloads(observer);
     let backend = store.backend();
-    let contents = Contents::list(backend, observer)?;
+    let contents = StoreContents::list(backend, observer)?;
     let listed: Vec<_> = contents.bootstraps.iter().collect();
     let lists = parallel::each(&listed, threads, observer, |(id, parts)| {
         let size = parts.archive?;
@@ -125,7 +125,7 @@ pub fn read_index(
         });
     }
     let bytes = total(contents.sources.iter().map(|source| source.size));
-    Ok(Index { packages, bootstraps, sources: (contents.sources.len(), bytes) })
+    Ok(StoreIndex { packages, bootstraps, sources: (contents.sources.len(), bytes) })
 }
 
 /// Reads a small object; a failure is a warning.
@@ -135,9 +135,9 @@ fn small(
     longest: u64,
     observer: &dyn Observer,
 ) -> Option<Vec<u8>> {
-    let key: Key = name.parse().ok()?;
+    let key: ObjectKey = name.parse().ok()?;
     let mut text = Vec::new();
-    let transfer = Transfer { subject: SUBJECT, observer };
+    let transfer = StoreTransfer { subject: SUBJECT, observer };
     match backend.get_range(&key, 0..longest, &mut text, &transfer) {
         Ok(_) => Some(text),
         Err(error) => {
@@ -153,7 +153,7 @@ fn list_of(
     id: &str,
     observer: &dyn Observer,
 ) -> Option<BTreeSet<PackageId>> {
-    let text = small(backend, &list_path(id), LONGEST_LIST, observer)?;
+    let text = small(backend, &active_path(id), LONGEST_LIST, observer)?;
     let ids: BTreeSet<PackageId> = serde_json::from_slice(&text).ok()?;
     (BootstrapId::of(&ids).as_str() == id).then_some(ids)
 }

@@ -5,14 +5,14 @@
 
 use std::path::Path;
 
-use super::contents::{Index, IndexError};
+use super::contents::{IndexError, StoreIndex};
 use super::document::document;
 use super::page::page;
 use crate::base::atomic::{self, PreparedFile};
 use crate::base::event::{Observer, WithoutDownloads};
 use crate::exchange::contents::SUBJECT;
 use crate::exchange::names::{INDEX_JSON, INDEX_PAGE};
-use crate::store::{About, Backend, Content, Key, Store, Transfer};
+use crate::store::{About, Backend, ObjectContent, ObjectKey, Store, StoreTransfer};
 
 /// Result of writing an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub enum Replaced {
 
 /// Writes the files of an index into a folder, or else into the store.
 pub fn write_index(
-    index: &Index,
+    index: &StoreIndex,
     store: &Store,
     folder: Option<&Path>,
     observer: &dyn Observer,
@@ -60,9 +60,9 @@ fn replace(
     text: &[u8],
     observer: &dyn Observer,
 ) -> Result<bool, IndexError> {
-    let key: Key = name.parse().unwrap_or_else(|_| unreachable!("a valid name"));
+    let key: ObjectKey = name.parse().unwrap_or_else(|_| unreachable!("a valid name"));
     let quiet = WithoutDownloads(observer);
-    let transfer = Transfer { subject: SUBJECT, observer: &quiet };
+    let transfer = StoreTransfer { subject: SUBJECT, observer: &quiet };
     let mut old = Vec::new();
     let longest = text.len() as u64 + 1;
     match backend.get_range(&key, 0..longest, &mut old, &transfer) {
@@ -72,6 +72,6 @@ fn replace(
         Err(error) => return Err(error.into()),
     }
     let about = About { content_type: Some(kind), ..About::default() };
-    backend.replace(&key, Content::Bytes(text), &about, &transfer)?;
+    backend.replace(&key, ObjectContent::Bytes(text), &about, &transfer)?;
     Ok(true)
 }

@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::contents::{Index, PackageVersion};
+use super::contents::{PackageVersion, StoreIndex};
 use crate::package::paths::{bootstrap_path, package_path};
 
 /// Version of the form.
 const VERSION: u32 = 1;
 
 /// Text of the index for programs.
-pub(super) fn document(index: &Index) -> String {
+pub(super) fn document(index: &StoreIndex) -> String {
     let packages: Vec<Value> = index
         .packages
         .iter()

@@ -14,5 +14,5 @@ mod destination;
 mod document;
 mod page;
 
-pub use contents::{Index, IndexError, read_index};
+pub use contents::{IndexError, StoreIndex, read_index};
 pub use destination::{Replaced, write_index};

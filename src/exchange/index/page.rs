@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
-use super::contents::{Bootstrap, Index, PackageVersion};
+use super::contents::{Bootstrap, PackageVersion, StoreIndex};
 use crate::base::total::total;
 use crate::package::paths::{bootstrap_path, package_path};
 use crate::package::{PackageId, PackageName};
@@ -25,7 +25,7 @@ impl<T: fmt::Display> fmt::Display for Escaped<T> {
 }
 
 /// Text of the page.
-pub(super) fn page(index: &Index) -> String {
+pub(super) fn page(index: &StoreIndex) -> String {
     let mut names = String::new();
     let mut packages = String::new();
     for (name, versions) in &index.packages {
@@ -77,7 +77,7 @@ fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-fn counts(index: &Index) -> String {
+fn counts(index: &StoreIndex) -> String {
     let (packages, versions) = index.counts();
     let sizes = total(index.packages.values().flatten().map(|version| version.size));
     format!(
@@ -117,7 +117,7 @@ fn table(text: &mut String, columns: &[&str]) {
     text.push_str("</tr></thead>\n<tbody>\n");
 }
 
-fn row(text: &mut String, version: &PackageVersion, index: &Index) {
+fn row(text: &mut String, version: &PackageVersion, index: &StoreIndex) {
     let (path, shown) = (Escaped(package_path(&version.id)), Escaped(version.id.version()));
     let variant = version.recorded.as_ref().and_then(|recorded| recorded.variant.as_deref());
     push(
@@ -145,7 +145,7 @@ fn row(text: &mut String, version: &PackageVersion, index: &Index) {
     text.push_str("</td></tr>\n");
 }
 
-fn bootstrap_row(text: &mut String, bootstrap: &Bootstrap, index: &Index) {
+fn bootstrap_row(text: &mut String, bootstrap: &Bootstrap, index: &StoreIndex) {
     let (path, id) = (Escaped(bootstrap_path(&bootstrap.id)), Escaped(&bootstrap.id));
     push(
         text,
@@ -167,7 +167,7 @@ fn bootstrap_row(text: &mut String, bootstrap: &Bootstrap, index: &Index) {
 }
 
 /// Names of packages, with links to those on the page.
-fn ids(ids: &BTreeSet<PackageId>, index: &Index) -> Vec<String> {
+fn ids(ids: &BTreeSet<PackageId>, index: &StoreIndex) -> Vec<String> {
     let shown = |id: &PackageId| {
         let name = Escaped(id.name());
         if index.packages.contains_key(id.name()) {
@@ -224,7 +224,7 @@ mod tests {
     fn what_comes_from_a_store_is_text() {
         let hostile = "<script>alert('1')</script>&\"\u{7}{names}{bootstraps}";
         let versions = vec![version("a--1", hostile, &["b--2", "c--3"])];
-        let mut index = Index::default();
+        let mut index = StoreIndex::default();
         index.packages.insert("a".parse().unwrap(), versions);
         index.packages.insert("b".parse().unwrap(), vec![version("b--2", "v", &[])]);
         let page = page(&index);

@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
-use super::Look;
-use super::fault::{Fault, FaultKind};
-use super::findings::Findings;
-use super::stream::{self, Check};
+use super::ObjectCheck;
+use super::fault::{ArtifactFault, FaultKind};
+use super::findings::ObjectFindings;
+use super::stream::{self, StreamCheck};
 use crate::archive::verify_package;
 use crate::artifact::publish::record_path;
 use crate::artifact::record::{self, PackageRecord};
@@ -17,11 +17,11 @@ use crate::artifact::signed_id;
 use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
 use crate::bootstrap::BootstrapId;
-use crate::exchange::contents::Parts;
+use crate::exchange::contents::PartSizes;
 use crate::package::PackageId;
 use crate::package::contents;
-use crate::package::paths::{bootstrap_path, list_path, package_path};
-use crate::store::Key;
+use crate::package::paths::{active_path, bootstrap_path, package_path};
+use crate::store::ObjectKey;
 use crate::store::signature::SignatureError;
 
 /// Result of one check of an archive.
@@ -34,9 +34,13 @@ enum CheckResult {
 }
 
 /// Checks a package; returns the number of bytes read, and the faults.
-pub(super) fn package(look: Look<'_>, id: &PackageId, parts: Parts) -> (u64, Vec<Fault>) {
+pub(super) fn package(
+    look: ObjectCheck<'_>,
+    id: &PackageId,
+    parts: PartSizes,
+) -> (u64, Vec<ArtifactFault>) {
     let what = package_path(id);
-    let mut findings = Findings::new(look, &what);
+    let mut findings = ObjectFindings::new(look, &what);
     if parts.record.is_none() {
         findings.add(FaultKind::Missing, format!("there is no {}", record_path(id)));
     }
@@ -54,10 +58,14 @@ pub(super) fn package(look: Look<'_>, id: &PackageId, parts: Parts) -> (u64, Vec
 }
 
 /// Checks a bootstrap; returns the number of bytes read, and the faults.
-pub(super) fn bootstrap(look: Look<'_>, id: &str, parts: Parts) -> (u64, Vec<Fault>) {
+pub(super) fn bootstrap(
+    look: ObjectCheck<'_>,
+    id: &str,
+    parts: PartSizes,
+) -> (u64, Vec<ArtifactFault>) {
     let what = bootstrap_path(id);
-    let mut findings = Findings::new(look, &what);
-    let list = list_path(id);
+    let mut findings = ObjectFindings::new(look, &what);
+    let list = active_path(id);
     if parts.list.is_none() {
         findings.add(FaultKind::Missing, format!("there is no {list}"));
     } else if let Some(text) = findings.file(&list, LONGEST_LIST) {
@@ -79,9 +87,9 @@ pub(super) fn bootstrap(look: Look<'_>, id: &str, parts: Parts) -> (u64, Vec<Fau
 /// readable.
 fn archive<'l>(
     id: &'l PackageId,
-    parts: Parts,
-    contents: Check<'l, Option<String>>,
-    findings: &mut Findings<'l>,
+    parts: PartSizes,
+    contents: StreamCheck<'l, Option<String>>,
+    findings: &mut ObjectFindings<'l>,
 ) -> (u64, Option<PackageRecord>) {
     let (look, what) = (findings.look, findings.name);
     if parts.archive.is_none() {
@@ -89,7 +97,7 @@ fn archive<'l>(
         return (0, None);
     }
     let claim = findings.claim(parts.signature.is_some());
-    let mut checks: Vec<Check<'_, CheckResult>> = vec![
+    let mut checks: Vec<StreamCheck<'_, CheckResult>> = vec![
         Box::new(|from: &mut dyn io::Read| {
             let ends = || look.transfer.observer.is_interrupted();
             let limits = &look.rules.limits;
@@ -102,7 +110,7 @@ fn archive<'l>(
             CheckResult::Signature(claim.verify(from, signed_id(what)).map(drop))
         }));
     }
-    let key: Key = match what.parse() {
+    let key: ObjectKey = match what.parse() {
         Ok(key) => key,
         Err(_) => unreachable!("a listed name is a key"),
     };
@@ -136,7 +144,7 @@ fn archive<'l>(
     (bytes, sums)
 }
 
-fn compare_sum(parts: Parts, sums: Option<&PackageRecord>, findings: &mut Findings<'_>) {
+fn compare_sum(parts: PartSizes, sums: Option<&PackageRecord>, findings: &mut ObjectFindings<'_>) {
     let name = format!("{}.sha256", findings.name);
     if parts.sum.is_none() {
         findings.add(FaultKind::Missing, format!("there is no {name}"));
@@ -156,7 +164,7 @@ fn compare_sum(parts: Parts, sums: Option<&PackageRecord>, findings: &mut Findin
     }
 }
 
-fn compare_record(id: &PackageId, found: &PackageRecord, findings: &mut Findings<'_>) {
+fn compare_record(id: &PackageId, found: &PackageRecord, findings: &mut ObjectFindings<'_>) {
     let name = record_path(id);
     let Some(text) = findings.file(&name, record::LONGEST) else { return };
     let Some(record) = PackageRecord::parse(&text, id) else {

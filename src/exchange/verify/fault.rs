@@ -15,7 +15,7 @@ pub enum FaultKind {
 
 /// Fault of an artifact.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Fault {
+pub struct ArtifactFault {
     /// Name of the object in the store.
     pub name: String,
     /// Kind.
@@ -35,13 +35,13 @@ impl FaultKind {
     }
 }
 
-impl Fault {
+impl ArtifactFault {
     pub(super) fn new(kind: FaultKind, name: &str, reason: impl Into<String>) -> Self {
         Self { name: name.to_owned(), kind, reason: reason.into() }
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ArtifactFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}: {}", self.kind.as_str(), self.name, self.reason)
     }

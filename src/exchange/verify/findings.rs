@@ -1,33 +1,33 @@
 //! Findings at one artifact, the small files beside it, and its signature.
 
-use super::Look;
-use super::fault::{Fault, FaultKind};
+use super::ObjectCheck;
+use super::fault::{ArtifactFault, FaultKind};
 use crate::base::causes::with_causes;
-use crate::store::Key;
+use crate::store::ObjectKey;
 use crate::store::signature::{Claim, LONGEST, SUFFIX, SignatureError};
 
 /// Findings at an object of a store.
-pub(super) struct Findings<'f> {
-    pub(super) look: Look<'f>,
+pub(super) struct ObjectFindings<'f> {
+    pub(super) look: ObjectCheck<'f>,
     /// Name of the object.
     pub(super) name: &'f str,
-    pub(super) faults: Vec<Fault>,
+    pub(super) faults: Vec<ArtifactFault>,
 }
 
-impl<'f> Findings<'f> {
-    pub(super) fn new(look: Look<'f>, name: &'f str) -> Self {
+impl<'f> ObjectFindings<'f> {
+    pub(super) fn new(look: ObjectCheck<'f>, name: &'f str) -> Self {
         Self { look, name, faults: Vec::new() }
     }
 
     pub(super) fn add(&mut self, kind: FaultKind, reason: impl Into<String>) {
-        self.faults.push(Fault::new(kind, self.name, reason));
+        self.faults.push(ArtifactFault::new(kind, self.name, reason));
     }
 
     /// Reads a small file of the store; one that cannot be read is a finding.
     pub(super) fn file(&mut self, name: &str, longest: u64) -> Option<Vec<u8>> {
         let mut text = Vec::new();
-        if let Ok(key) = name.parse::<Key>() {
-            let Look { backend, transfer, .. } = self.look;
+        if let Ok(key) = name.parse::<ObjectKey>() {
+            let ObjectCheck { backend, transfer, .. } = self.look;
             if let Err(error) = backend.get_range(&key, 0..longest, &mut text, &transfer) {
                 self.add(FaultKind::Damaged, with_causes(&error));
                 return None;

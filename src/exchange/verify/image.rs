@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::fault::{Fault, FaultKind};
-use super::findings::Findings;
-use super::{Look, single};
+use super::fault::{ArtifactFault, FaultKind};
+use super::findings::ObjectFindings;
+use super::{ObjectCheck, single};
 use crate::artifact::signed_id;
 use crate::image::registry::IMAGES;
 use crate::store::Listed;
@@ -16,7 +16,11 @@ use crate::store::signature::SUFFIX;
 const LONGEST_DOCUMENT: u64 = 4 << 20;
 
 /// Checks a file of images; `images` are all of them. Returns the bytes that were read, and what was found.
-pub(super) fn check(look: Look<'_>, listed: &Listed, images: &[Listed]) -> (u64, Vec<Fault>) {
+pub(super) fn check(
+    look: ObjectCheck<'_>,
+    listed: &Listed,
+    images: &[Listed],
+) -> (u64, Vec<ArtifactFault>) {
     let name = listed.key.as_str();
     if name.contains("/blobs/sha256/") {
         return single::by_sum(look, listed, false);
@@ -25,7 +29,7 @@ pub(super) fn check(look: Look<'_>, listed: &Listed, images: &[Listed]) -> (u64,
     let Some(_) = name.strip_suffix(".json") else { return (0, Vec::new()) };
     let sizes: BTreeMap<&str, u64> =
         images.iter().map(|listed| (listed.key.as_str(), listed.size)).collect();
-    let findings = Findings::new(look, name);
+    let findings = ObjectFindings::new(look, name);
     let mut found = IndexCheck { findings, sizes, seen: BTreeSet::new(), bytes: 0 };
     if let Some(text) = found.document(name) {
         found.signature(&text);
@@ -36,7 +40,7 @@ pub(super) fn check(look: Look<'_>, listed: &Listed, images: &[Listed]) -> (u64,
 
 /// Check of one index.
 struct IndexCheck<'f> {
-    findings: Findings<'f>,
+    findings: ObjectFindings<'f>,
     /// Sizes of all files of images.
     sizes: BTreeMap<&'f str, u64>,
     /// Names and stated sizes of blobs that were looked for: an index may lead to one a million times.

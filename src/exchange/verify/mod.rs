@@ -16,15 +16,15 @@ mod image;
 mod single;
 mod stream;
 
-pub use fault::{Fault, FaultKind};
+pub use fault::{ArtifactFault, FaultKind};
 
-use super::contents::{Contents, SUBJECT};
-use crate::archive::Limits;
+use super::contents::{SUBJECT, StoreContents};
+use crate::archive::ArchiveLimits;
 use crate::base::event::{Observer, WithoutDownloads};
 use crate::base::parallel;
 use crate::package::PackageId;
 use crate::store::signature::TrustedKeys;
-use crate::store::{Backend, Listed, Store, StoreError, Transfer};
+use crate::store::{Backend, Listed, Store, StoreError, StoreTransfer};
 
 /// Findings in a store.
 #[derive(Debug, Default)]
@@ -34,35 +34,35 @@ pub struct Verified {
     /// Bytes of the objects that were read.
     pub bytes: u64,
     /// Findings, in the order of names.
-    pub faults: Vec<Fault>,
+    pub faults: Vec<ArtifactFault>,
     /// Objects that are not part of a cache.
     pub strays: Vec<Listed>,
 }
 
 /// Keys and limits of a verification.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rules<'r> {
+pub(super) struct VerifyRules<'r> {
     /// Keys of which one must have signed each package and bootstrap.
     pub(super) required: Option<&'r TrustedKeys>,
     /// Keys whose signatures are checked where there are some.
     pub(super) trusted: &'r TrustedKeys,
-    pub(super) limits: Limits,
+    pub(super) limits: ArchiveLimits,
 }
 
 /// Artifact with its parts.
-enum Artifact<'a> {
-    Package(&'a PackageId, super::contents::Parts),
-    Bootstrap(&'a str, super::contents::Parts),
+enum ArtifactParts<'a> {
+    Package(&'a PackageId, super::contents::PartSizes),
+    Bootstrap(&'a str, super::contents::PartSizes),
     Source(&'a Listed),
     Image(&'a Listed),
 }
 
 /// Object of a store to be checked.
 #[derive(Clone, Copy)]
-pub(super) struct Look<'l> {
+pub(super) struct ObjectCheck<'l> {
     pub(super) backend: &'l dyn Backend,
-    pub(super) transfer: Transfer<'l>,
-    pub(super) rules: Rules<'l>,
+    pub(super) transfer: StoreTransfer<'l>,
+    pub(super) rules: VerifyRules<'l>,
 }
 
 /// Checks all artifacts of a store, with limited parallelism. With `required`, each package and
@@ -71,27 +71,27 @@ pub(super) struct Look<'l> {
 pub fn verify(
     store: &Store,
     (required, trusted): (Option<&TrustedKeys>, &TrustedKeys),
-    limits: Limits,
+    limits: ArchiveLimits,
     threads: usize,
     observer: &dyn Observer,
 ) -> Result<Verified, StoreError> {
-    let contents = Contents::list(store.backend(), observer)?;
-    let packages = contents.packages.iter().map(|(id, parts)| Artifact::Package(id, *parts));
+    let contents = StoreContents::list(store.backend(), observer)?;
+    let packages = contents.packages.iter().map(|(id, parts)| ArtifactParts::Package(id, *parts));
     let bootstraps = contents.bootstraps.iter();
     let artifacts: Vec<_> = packages
-        .chain(bootstraps.map(|(id, parts)| Artifact::Bootstrap(id, *parts)))
-        .chain(contents.sources.iter().map(Artifact::Source))
-        .chain(contents.images.iter().map(Artifact::Image))
+        .chain(bootstraps.map(|(id, parts)| ArtifactParts::Bootstrap(id, *parts)))
+        .chain(contents.sources.iter().map(ArtifactParts::Source))
+        .chain(contents.images.iter().map(ArtifactParts::Image))
         .collect();
     let quiet = WithoutDownloads(observer);
-    let transfer = Transfer { subject: SUBJECT, observer: &quiet };
-    let rules = Rules { required, trusted, limits };
-    let look = Look { backend: store.backend(), transfer, rules };
+    let transfer = StoreTransfer { subject: SUBJECT, observer: &quiet };
+    let rules = VerifyRules { required, trusted, limits };
+    let look = ObjectCheck { backend: store.backend(), transfer, rules };
     let results = parallel::each(&artifacts, threads, observer, |artifact| match artifact {
-        Artifact::Package(id, parts) => archive::package(look, id, *parts),
-        Artifact::Bootstrap(id, parts) => archive::bootstrap(look, id, *parts),
-        Artifact::Source(listed) => single::source(look, listed),
-        Artifact::Image(listed) => image::check(look, listed, &contents.images),
+        ArtifactParts::Package(id, parts) => archive::package(look, id, *parts),
+        ArtifactParts::Bootstrap(id, parts) => archive::bootstrap(look, id, *parts),
+        ArtifactParts::Source(listed) => single::source(look, listed),
+        ArtifactParts::Image(listed) => image::check(look, listed, &contents.images),
     });
     if observer.is_interrupted() {
         return Err(StoreError::Interrupted);

@@ -2,9 +2,9 @@
 
 use std::io;
 
-use super::Look;
-use super::fault::{Fault, FaultKind};
-use super::stream::{self, Check};
+use super::ObjectCheck;
+use super::fault::{ArtifactFault, FaultKind};
+use super::stream::{self, StreamCheck};
 use crate::base::causes::with_causes;
 use crate::base::digest::Tee;
 use crate::package::CommitId;
@@ -12,9 +12,13 @@ use crate::source::check_bundle;
 use crate::store::Listed;
 
 /// Reads an object with a check, which returns the reason of a mismatch with the name.
-fn read(look: Look<'_>, listed: &Listed, check: Check<'_, Option<String>>) -> (u64, Vec<Fault>) {
+fn read(
+    look: ObjectCheck<'_>,
+    listed: &Listed,
+    check: StreamCheck<'_, Option<String>>,
+) -> (u64, Vec<ArtifactFault>) {
     let name = listed.key.as_str();
-    let damaged = |reason: String| vec![Fault::new(FaultKind::Damaged, name, reason)];
+    let damaged = |reason: String| vec![ArtifactFault::new(FaultKind::Damaged, name, reason)];
     match stream::read(look.backend, &listed.key, &look.transfer, vec![check]) {
         Ok((bytes, results)) => {
             let reason = results.into_iter().flatten().next();
@@ -25,7 +29,11 @@ fn read(look: Look<'_>, listed: &Listed, check: Check<'_, Option<String>>) -> (u
 }
 
 /// Compares the sum of an object with the one in its name.
-pub(super) fn by_sum(look: Look<'_>, listed: &Listed, is_sha1: bool) -> (u64, Vec<Fault>) {
+pub(super) fn by_sum(
+    look: ObjectCheck<'_>,
+    listed: &Listed,
+    is_sha1: bool,
+) -> (u64, Vec<ArtifactFault>) {
     let named = listed.key.as_str().rsplit('/').next().unwrap_or_default().to_owned();
     let check = move |from: &mut dyn io::Read| {
         let mut tee = Tee::with_sha1(from);
@@ -44,7 +52,7 @@ pub(super) fn by_sum(look: Look<'_>, listed: &Listed, is_sha1: bool) -> (u64, Ve
 }
 
 /// Checks a source.
-pub(super) fn source(look: Look<'_>, listed: &Listed) -> (u64, Vec<Fault>) {
+pub(super) fn source(look: ObjectCheck<'_>, listed: &Listed) -> (u64, Vec<ArtifactFault>) {
     let name = listed.key.as_str().rsplit('/').next().unwrap_or_default();
     let Some(commit) = name.strip_suffix(".bundle") else { return by_sum(look, listed, true) };
     let commit: Option<CommitId> = commit.parse().ok();

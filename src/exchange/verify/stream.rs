@@ -3,10 +3,10 @@
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::thread;
 
-use crate::store::{Backend, Key, StoreError, Transfer};
+use crate::store::{Backend, ObjectKey, StoreError, StoreTransfer};
 
 /// Check that reads an object; the unread rest is read and dropped afterwards.
-pub(super) type Check<'c, T> = Box<dyn FnOnce(&mut dyn Read) -> T + Send + 'c>;
+pub(super) type StreamCheck<'c, T> = Box<dyn FnOnce(&mut dyn Read) -> T + Send + 'c>;
 
 /// Writer that gives the same bytes to all.
 struct FanOut(Vec<PipeWriter>);
@@ -28,9 +28,9 @@ impl Write for FanOut {
 /// error of the store is returned.
 pub(super) fn read<T: Send>(
     backend: &dyn Backend,
-    key: &Key,
-    transfer: &Transfer<'_>,
-    checks: Vec<Check<'_, T>>,
+    key: &ObjectKey,
+    transfer: &StoreTransfer<'_>,
+    checks: Vec<StreamCheck<'_, T>>,
 ) -> Result<(u64, Vec<T>), StoreError> {
     let failed = |error| StoreError::Destination { key: key.clone(), error };
     let pipes = checks.iter().map(|_| io::pipe()).collect::<io::Result<Vec<_>>>();

@@ -7,7 +7,7 @@
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-use super::{HostError, entries};
+use super::{HostBuilderError, entries};
 use crate::base::digest::{Sha256, Sha256Sum};
 use crate::image::digest::ImageId;
 
@@ -25,7 +25,7 @@ const RPM: [&str; 2] = ["usr/lib/sysimage/rpm", "var/lib/rpm"];
 const RPM_FILES: [&str; 4] = ["Packages", "Packages.db", "rpmdb.sqlite", "rpmdb.sqlite-wal"];
 
 /// Name of the system in its os-release file.
-pub(super) fn system(root: &Path) -> Result<String, HostError> {
+pub(super) fn system(root: &Path) -> Result<String, HostBuilderError> {
     let text = release(root)?;
     let value = |key: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
@@ -35,15 +35,15 @@ pub(super) fn system(root: &Path) -> Result<String, HostError> {
 }
 
 /// The digest of release, packages and processor.
-pub(super) fn id(root: &Path) -> Result<ImageId, HostError> {
+pub(super) fn id(root: &Path) -> Result<ImageId, HostBuilderError> {
     let mut lines = vec![
         VERSION.to_owned(),
         format!("architecture {}", std::env::consts::ARCH),
         format!("release {}", Sha256Sum::of(release(root)?.as_bytes())),
     ];
-    let packages = packages(root).map_err(HostError::Read)?;
+    let packages = packages(root).map_err(HostBuilderError::Read)?;
     if packages.is_empty() {
-        return Err(HostError::NoPackages);
+        return Err(HostBuilderError::NoPackages);
     }
     lines.extend(packages);
     let mut hasher = Sha256::new();
@@ -54,14 +54,14 @@ pub(super) fn id(root: &Path) -> Result<ImageId, HostError> {
     Ok(Sha256Sum::from_hasher(hasher).into())
 }
 
-fn release(root: &Path) -> Result<String, HostError> {
+fn release(root: &Path) -> Result<String, HostBuilderError> {
     for name in RELEASE {
         match fs_err::read_to_string(root.join(name)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            text => return text.map_err(HostError::Read),
+            text => return text.map_err(HostBuilderError::Read),
         }
     }
-    Err(HostError::NoRelease)
+    Err(HostBuilderError::NoRelease)
 }
 
 fn packages(root: &Path) -> io::Result<Vec<String>> {

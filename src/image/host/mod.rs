@@ -97,9 +97,9 @@ pub struct HostImage {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct HostRoot {
     /// Folders to make.
-    pub folders: Vec<Folder>,
+    pub folders: Vec<HostFolder>,
     /// Read-only bind mounts of files and folders, in mount order.
-    pub binds: Vec<Bind>,
+    pub binds: Vec<HostBind>,
     /// Symbolic links to make.
     pub symlinks: Vec<Symlink>,
     /// Folders of a bind that are hidden below an empty mount.
@@ -108,7 +108,7 @@ pub struct HostRoot {
 
 /// A folder to make.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Folder {
+pub struct HostFolder {
     /// Path in the root.
     pub path: PathBuf,
     /// Permissions of the folder.
@@ -117,7 +117,7 @@ pub struct Folder {
 
 /// A file or folder to mount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bind {
+pub struct HostBind {
     /// Path on the machine.
     pub source: PathBuf,
     /// Path in the root.
@@ -135,7 +135,7 @@ pub struct Symlink {
 
 /// The machine can't be a builder.
 #[derive(Debug, thiserror::Error)]
-pub enum HostError {
+pub enum HostBuilderError {
     /// A program of the entry point is missing.
     #[error("the builder `host` needs {0}, which this machine doesn't have")]
     Program(&'static str),
@@ -158,15 +158,15 @@ pub enum HostError {
 
 impl HostImage {
     /// Describes the machine whose root is `root`: `/`, but for tests.
-    pub fn detect(root: &Path) -> Result<Self, HostError> {
+    pub fn detect(root: &Path) -> Result<Self, HostBuilderError> {
         if !root.join("usr").is_dir() {
-            return Err(HostError::NoUsr(root.join("usr")));
+            return Err(HostBuilderError::NoUsr(root.join("usr")));
         }
         if !["bin/bash", "usr/bin/bash"].iter().any(|path| root.join(path).exists()) {
-            return Err(HostError::Program("/bin/bash"));
+            return Err(HostBuilderError::Program("/bin/bash"));
         }
         let system = identity::system(root)?;
-        let host = host_root(root).map_err(HostError::Read)?;
+        let host = host_root(root).map_err(HostBuilderError::Read)?;
         let id = identity::id(root)?;
         Ok(Self { id, system, root: host, config: config() })
     }
@@ -185,7 +185,7 @@ fn config() -> RunConfig {
 
 fn host_root(root: &Path) -> io::Result<HostRoot> {
     let mut host = HostRoot {
-        folders: FOLDERS.map(|(path, mode)| Folder { path: path.into(), mode }).to_vec(),
+        folders: FOLDERS.map(|(path, mode)| HostFolder { path: path.into(), mode }).to_vec(),
         ..HostRoot::default()
     };
     add(root, Path::new("usr"), &mut host)?;
@@ -225,7 +225,7 @@ fn add(root: &Path, path: &Path, host: &mut HostRoot) -> io::Result<()> {
     }
     // A dangling link, or a link to an unreadable file, is left out.
     if let Ok(source) = fs_err::canonicalize(&place) {
-        host.binds.push(Bind { source, target });
+        host.binds.push(HostBind { source, target });
     }
     Ok(())
 }

@@ -99,7 +99,10 @@ fn the_id_follows_the_packages_and_nothing_else() {
         if file.starts_with("lib/") {
             fs_err::remove_file(root.path().join("lib")).unwrap();
         }
-        assert!(matches!(HostImage::detect(root.path()), Err(HostError::NoPackages)), "{file}");
+        assert!(
+            matches!(HostImage::detect(root.path()), Err(HostBuilderError::NoPackages)),
+            "{file}"
+        );
         fs_err::create_dir_all(root.path().join(file).parent().unwrap()).unwrap();
         fs_err::write(root.path().join(file), content).unwrap();
         assert_ne!(id(&root), first, "{file}");
@@ -113,11 +116,11 @@ fn what_is_missing_is_named() {
         fs_err::remove_file(root.path().join(missing)).unwrap();
         HostImage::detect(root.path()).unwrap_err()
     };
-    assert!(matches!(detect("usr/bin/bash"), HostError::Program("/bin/bash")));
-    assert!(matches!(detect("usr/lib/os-release"), HostError::NoRelease));
-    assert!(matches!(detect("var/lib/dpkg/status"), HostError::NoPackages));
+    assert!(matches!(detect("usr/bin/bash"), HostBuilderError::Program("/bin/bash")));
+    assert!(matches!(detect("usr/lib/os-release"), HostBuilderError::NoRelease));
+    assert!(matches!(detect("var/lib/dpkg/status"), HostBuilderError::NoPackages));
     let empty = tempfile::tempdir().unwrap();
-    assert!(matches!(HostImage::detect(empty.path()), Err(HostError::NoUsr(_))));
+    assert!(matches!(HostImage::detect(empty.path()), Err(HostBuilderError::NoUsr(_))));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::archive::{is_opaque_at, is_whiteout_at};
 
 /// Result of looking up a path in a layer.
-pub(super) struct Look {
+pub(super) struct LayerLookup {
     /// Entry at the path, with its location; `None` also where the layer only removes an entry of
     /// the layers below.
     pub(super) found: Option<(PathBuf, Metadata)>,
@@ -22,19 +22,19 @@ pub(super) struct Look {
 }
 
 /// Looks at a path of a layer, which is relative and has no `..`.
-pub(super) fn look(layer: &Path, path: &Path) -> io::Result<Look> {
+pub(super) fn look(layer: &Path, path: &Path) -> io::Result<LayerLookup> {
     let mut place = layer.to_owned();
     let mut data = fs_err::symlink_metadata(&place)?;
     let mut hides = is_opaque_at(&place)?;
     for part in path.components() {
         if !data.is_dir() {
-            return Ok(Look { found: None, hides });
+            return Ok(LayerLookup { found: None, hides });
         }
         place.push(part);
         data = match fs_err::symlink_metadata(&place) {
             Ok(data) => data,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Look { found: None, hides });
+                return Ok(LayerLookup { found: None, hides });
             }
             Err(error) => return Err(error),
         };
@@ -44,10 +44,10 @@ pub(super) fn look(layer: &Path, path: &Path) -> io::Result<Look> {
         }
         hides = true;
         if is_whiteout_at(&place, &data)? {
-            return Ok(Look { found: None, hides });
+            return Ok(LayerLookup { found: None, hides });
         }
     }
-    Ok(Look { found: Some((place, data)), hides })
+    Ok(LayerLookup { found: Some((place, data)), hides })
 }
 
 /// True if the layers, lowest first, show a folder at a path to the layers above.

@@ -34,7 +34,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::digest::DiffId;
 use super::store::LayerBlob;
 use super::threads::with_content;
-use crate::archive::{LayerOptions, Limits, Owners, Whiteouts, is_opaque_at, unpack_layer};
+use crate::archive::{
+    ArchiveLimits, LayerOptions, UnpackedOwners, Whiteouts, is_opaque_at, unpack_layer,
+};
 use crate::base::atomic::{self, TEMPORARY_PREFIX, sweep_under_lock};
 use crate::base::lock::FileLock;
 use crate::base::regular::open_regular;
@@ -48,7 +50,7 @@ pub struct UnpackOptions {
     /// True if the namespace has a single id, so that every file gets that id.
     pub single_id: bool,
     /// Limits of one unpacked layer.
-    pub limits: Limits,
+    pub limits: ArchiveLimits,
 }
 
 /// Unpacks the layers that aren't unpacked yet, and returns their folders, the lowest first. A
@@ -212,11 +214,11 @@ fn unpack(
         let failed = |source| LayerError::Unpack { diff_id: diff_id.clone(), source };
         let with = |owners| LayerOptions { is_plain: false, limits, owners, whiteouts };
         if !options.single_id {
-            return unpack_layer(content, &temporary, with(Owners::Mapped)).map_err(failed);
+            return unpack_layer(content, &temporary, with(UnpackedOwners::Mapped)).map_err(failed);
         }
         let owners = fs_err::File::create(owners_file(&place)).map_err(fail)?;
         let mut record = io::BufWriter::new(owners);
-        let owners = Owners::Single(&mut record);
+        let owners = UnpackedOwners::Single(&mut record);
         let summary = unpack_layer(content, &temporary, with(owners)).map_err(failed)?;
         io::Write::flush(&mut record).map_err(fail)?;
         Ok(summary)

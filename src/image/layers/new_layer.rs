@@ -14,16 +14,16 @@ use super::implied;
 use super::look::look;
 use super::{LOCK, owners_file, remove_beside};
 use crate::archive::{
-    EntryPath, FileIdentity, LayerOwners, Limits, Ownable, OwnerNote, PackError, PackedLayer,
-    Times, pack_layer,
+    ArchiveLimits, EntryPath, EntryTimes, FileIdentity, LayerOwners, Ownable, OwnerNote, PackError,
+    PackedLayer, pack_layer,
 };
 use crate::base::atomic::{self, TEMPORARY_PREFIX};
 use crate::base::lock::FileLock;
 use crate::base::regular::read_own;
-use crate::image::compression::Compression;
+use crate::base::threaded_hasher::ThreadedHasher;
+use crate::image::compression::LayerCompression;
 use crate::image::digest::DiffId;
 use crate::image::store::BuiltLayer;
-use crate::image::threads::ThreadedHasher;
 
 /// Compression level of layers: the fastest, as most layers never leave the machine. Level 1 takes
 /// a third of the time of 6 for a tenth more bytes.
@@ -44,17 +44,17 @@ pub struct NewLayer {
 pub fn write_layer(
     upper: &Path,
     blob: std::fs::File,
-    times: Times,
+    times: EntryTimes,
     owners: Option<&KnownOwners>,
-    limits: &Limits,
+    limits: &ArchiveLimits,
 ) -> Result<NewLayer, PackError> {
-    let stored = Stored {
+    let stored = StoredBlob {
         out: BufWriter::with_capacity(1 << 18, blob),
         sum: ThreadedHasher::new(),
         size: 0,
     };
     let gzip = flate2::GzBuilder::new().write(stored, flate2::Compression::new(LEVEL));
-    let out = Content { out: gzip, sum: ThreadedHasher::new() };
+    let out = HashedContent { out: gzip, sum: ThreadedHasher::new() };
     let (out, packed) = match owners {
         None => pack_layer(upper, out, times, LayerOwners::Disk, limits)?,
         Some(owners) => {
@@ -67,13 +67,13 @@ pub fn write_layer(
             packed
         }
     };
-    let Content { out: gzip, sum: content } = out;
-    let Stored { mut out, sum: blob, size } = gzip.finish().map_err(PackError::Output)?;
+    let HashedContent { out: gzip, sum: content } = out;
+    let StoredBlob { mut out, sum: blob, size } = gzip.finish().map_err(PackError::Output)?;
     out.flush().map_err(PackError::Output)?;
     let layer = BuiltLayer {
         digest: blob.finish().into(),
         size,
-        compression: Compression::Gzip,
+        compression: LayerCompression::Gzip,
         diff_id: content.finish().into(),
     };
     Ok(NewLayer { layer, packed })
@@ -128,7 +128,7 @@ fn make_lock(folder: &Path) -> io::Result<()> {
 }
 
 /// User and group by path.
-type Records = HashMap<Vec<u8>, (u32, u32)>;
+type OwnerRecords = HashMap<Vec<u8>, (u32, u32)>;
 
 /// Owners recorded for a layer under construction.
 #[derive(Debug, Default)]
@@ -143,10 +143,10 @@ pub struct StepOwners {
 #[derive(Debug)]
 pub struct KnownOwners {
     /// Owners recorded for the layer under construction.
-    told: Records,
+    told: OwnerRecords,
     step_owners: StepOwners,
     /// Layers, highest first, with their owner records and implied folders.
-    layers: Vec<(PathBuf, Records, BTreeSet<PathBuf>)>,
+    layers: Vec<(PathBuf, OwnerRecords, BTreeSet<PathBuf>)>,
 }
 
 impl KnownOwners {
@@ -254,7 +254,7 @@ impl Below {
     }
 }
 
-fn records(layer: &Path) -> io::Result<Records> {
+fn records(layer: &Path) -> io::Result<OwnerRecords> {
     let bytes = match read_own(&owners_file(layer)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashMap::new()),
         read => read?,
@@ -270,12 +270,12 @@ fn records(layer: &Path) -> io::Result<Records> {
 }
 
 /// Tar stream whose digest is computed before compression.
-struct Content {
-    out: GzEncoder<Stored>,
+struct HashedContent {
+    out: GzEncoder<StoredBlob>,
     sum: ThreadedHasher,
 }
 
-impl Write for Content {
+impl Write for HashedContent {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         self.out.write_all(buffer)?;
         self.sum.update(buffer);
@@ -288,13 +288,13 @@ impl Write for Content {
 }
 
 /// Blob whose digest is computed while the file is written.
-struct Stored {
+struct StoredBlob {
     out: BufWriter<std::fs::File>,
     sum: ThreadedHasher,
     size: u64,
 }
 
-impl Write for Stored {
+impl Write for StoredBlob {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         self.out.write_all(buffer)?;
         self.sum.update(buffer);

@@ -5,14 +5,14 @@ use oci_spec::image::{Descriptor, ImageManifestBuilder, MediaType, SCHEMA_VERSIO
 use serde::Deserialize;
 
 use super::select::{Called, by_name, check_count};
-use super::source::Archive;
+use super::source::StagedArchive;
 use super::staging::{Blob, Staging};
 use super::{
     LoadOptions, LoadProblem, SelectedImages, StagedImage, check_count_of_layers, check_layers,
     check_platform,
 };
 use crate::base::go_json::{self, Shape};
-use crate::image::compression::Compression;
+use crate::image::compression::LayerCompression;
 use crate::image::config::ImageConfig;
 use crate::image::digest::{BlobDigest, ImageId};
 use crate::image::document::DocumentError;
@@ -28,7 +28,7 @@ const MANIFEST: Shape = Shape::List(&Shape::Structure(&[
 /// An image of `manifest.json`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Entry {
+struct DockerManifestEntry {
     #[serde(default)]
     config: String,
     #[serde(default)]
@@ -37,7 +37,7 @@ struct Entry {
     layers: Option<Vec<String>>,
 }
 
-impl Called for Entry {
+impl Called for DockerManifestEntry {
     fn called(&self) -> Vec<String> {
         match &self.repo_tags {
             Some(tags) if !tags.is_empty() => tags.clone(),
@@ -48,13 +48,13 @@ impl Called for Entry {
 
 /// Reads the wanted images of a docker archive.
 pub(super) fn read(
-    archive: &Archive,
+    archive: &StagedArchive,
     options: &LoadOptions,
     staging: &mut Staging<'_>,
 ) -> Result<SelectedImages, LoadProblem> {
     let what = "manifest.json";
     let bytes = staging.document(archive.file(staging, what, what)?, what)?;
-    let entries: Vec<Entry> = go_json::parse(&bytes, &MANIFEST).map_err(|error| {
+    let entries: Vec<DockerManifestEntry> = go_json::parse(&bytes, &MANIFEST).map_err(|error| {
         LoadProblem::Document { what: what.to_owned(), problem: DocumentError::Shape(error) }
     })?;
     let entries = by_name(entries, &options.selection)?;
@@ -68,8 +68,8 @@ pub(super) fn read(
 }
 
 fn read_image(
-    archive: &Archive,
-    entry: Entry,
+    archive: &StagedArchive,
+    entry: DockerManifestEntry,
     options: &LoadOptions,
     staging: &mut Staging<'_>,
 ) -> Result<StagedImage, LoadProblem> {
@@ -130,9 +130,9 @@ fn make_manifest(config: &Blob, layers: &[Blob]) -> Vec<u8> {
         .iter()
         .map(|layer| {
             let media_type = match layer.compression {
-                Compression::None => MediaType::ImageLayer,
-                Compression::Gzip => MediaType::ImageLayerGzip,
-                Compression::Zstd => MediaType::ImageLayerZstd,
+                LayerCompression::None => MediaType::ImageLayer,
+                LayerCompression::Gzip => MediaType::ImageLayerGzip,
+                LayerCompression::Zstd => MediaType::ImageLayerZstd,
             };
             descriptor(media_type, layer)
         })

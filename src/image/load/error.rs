@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use crate::archive::{LimitExceeded, ReadError};
 use crate::base::causes::with_causes;
-use crate::image::config::ConfigError;
+use crate::image::config::ImageConfigError;
 use crate::image::digest::{BlobDigest, DiffId};
 use crate::image::document::{DocumentError, LONGEST_DOCUMENT};
-use crate::image::location::Form;
+use crate::image::location::ImageForm;
 use crate::image::platform::Platform;
 use crate::image::store::ImageStoreError;
 
@@ -45,10 +45,10 @@ pub enum LoadProblem {
         path: PathBuf,
     },
     /// A folder where an archive was asked for.
-    #[error("it is a folder, not a file as {} names one", form.as_str())]
+    #[error("it is a folder, and {} names a file", form.as_str())]
     Folder {
         /// Requested form.
-        form: Form,
+        form: ImageForm,
     },
     /// A file where a folder was asked for.
     #[error("it is not a folder with an OCI layout")]
@@ -57,7 +57,7 @@ pub enum LoadProblem {
     #[error("{}", no_image(*form, *old_docker))]
     NoImage {
         /// Requested form, if any.
-        form: Option<Form>,
+        form: Option<ImageForm>,
         /// True if the input looks like an archive from docker before 1.10.
         old_docker: bool,
     },
@@ -137,9 +137,9 @@ pub enum LoadProblem {
     },
     /// The configuration can't be used.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] ImageConfigError),
     /// The input has images for other platforms only.
-    #[error("it has nothing for {wanted}, only for {}", found.join(", "))]
+    #[error("it has no image for {wanted}, only for {}", found.join(", "))]
     Platform {
         /// Wanted platform.
         wanted: Platform,
@@ -316,10 +316,10 @@ fn list(called: &[String]) -> String {
     if called.is_empty() { "none that has a name".to_owned() } else { called.join(", ") }
 }
 
-fn no_image(form: Option<Form>, old_docker: bool) -> &'static str {
+fn no_image(form: Option<ImageForm>, old_docker: bool) -> &'static str {
     match form {
         _ if old_docker => "it was written by a docker before 1.10, whose archives have no ids",
-        Some(Form::DockerArchive) => "it is not a docker archive: it has no manifest.json",
+        Some(ImageForm::DockerArchive) => "it is not a docker archive: it has no manifest.json",
         Some(_) => "it is not an OCI archive: it has no index.json",
         None => "it is not an image: it has neither index.json nor manifest.json",
     }

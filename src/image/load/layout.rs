@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::select::{Called, by_name, check_count};
-use super::source::Source;
+use super::source::LayoutSource;
 use super::staging::Staging;
 use super::{
     LoadOptions, LoadProblem, PassedOver, SelectedImages, StagedImage, check_count_of_layers,
@@ -12,7 +12,8 @@ use super::{
 use crate::image::config::ImageConfig;
 use crate::image::digest::ImageId;
 use crate::image::document::{
-    Content, DocumentError, IndexContent, Kind, Target, check_layout_version, parse_index,
+    CheckedDescriptor, DocumentError, DocumentKind, IndexContent, ReferencedBlob,
+    check_layout_version, parse_index,
 };
 use crate::image::manifest::parse_manifest;
 use crate::image::reference::ImageRef;
@@ -21,20 +22,20 @@ use crate::image::reference::ImageRef;
 const DEEPEST_INDEX: usize = 4;
 
 /// Entries of the top index for one image: all entries of one name, or a nameless entry.
-struct Unit {
+struct IndexUnit {
     named: bool,
-    entries: Vec<Target>,
+    entries: Vec<CheckedDescriptor>,
 }
 
 /// A unit with its candidate manifests, best first; at least one.
-struct Choice {
-    unit: Unit,
-    candidates: Vec<Target>,
+struct ManifestChoice {
+    unit: IndexUnit,
+    candidates: Vec<CheckedDescriptor>,
 }
 
 /// Reads the wanted images of a layout.
 pub(super) fn read(
-    source: &Source<'_>,
+    source: &LayoutSource<'_>,
     options: &LoadOptions,
     staging: &mut Staging<'_>,
 ) -> Result<SelectedImages, LoadProblem> {
@@ -45,7 +46,7 @@ pub(super) fn read(
         parse_index(&index, None).map_err(document("index.json"))?;
     let units = by_name(units(targets), &options.selection)?;
     let mut search =
-        Search { source, staging, options, looked_at: 0, others: odd, problems: Vec::new() };
+        LayoutSearch { source, staging, options, looked_at: 0, others: odd, problems: Vec::new() };
     let mut choices = Vec::new();
     let mut wanted = SelectedImages::default();
     for unit in units {
@@ -53,7 +54,7 @@ pub(super) fn read(
         let candidates = search.candidates(&unit.entries)?;
         let called = unit.called().join(", ");
         if !candidates.is_empty() {
-            choices.push(Choice { unit, candidates });
+            choices.push(ManifestChoice { unit, candidates });
         } else if unit.named && search.problems.len() == before {
             let found = unit.entries.iter().filter_map(|entry| entry.platform.as_ref());
             let found: Vec<String> = found.map(ToString::to_string).collect();
@@ -81,8 +82,8 @@ pub(super) fn read(
 /// Reads the first of an image's candidates that can be used: where an index doesn't say for which
 /// platform an entry is, the entry's configuration does. Those before it are passed over.
 fn read_first(
-    source: &Source<'_>,
-    choice: &Choice,
+    source: &LayoutSource<'_>,
+    choice: &ManifestChoice,
     options: &LoadOptions,
     staging: &mut Staging<'_>,
     passed_over: &mut Vec<PassedOver>,
@@ -104,8 +105,8 @@ fn read_first(
     Err(LoadProblem::of_entries(problems))
 }
 
-fn units(top: Vec<Target>) -> Vec<Unit> {
-    let mut units: Vec<Unit> = Vec::new();
+fn units(top: Vec<CheckedDescriptor>) -> Vec<IndexUnit> {
+    let mut units: Vec<IndexUnit> = Vec::new();
     let mut known = HashMap::new();
     for entry in top {
         let name = (entry.full_name.clone(), entry.ref_name.clone());
@@ -113,20 +114,20 @@ fn units(top: Vec<Target>) -> Vec<Unit> {
         let number = if named { *known.entry(name).or_insert(units.len()) } else { units.len() };
         match units.get_mut(number) {
             Some(unit) => unit.entries.push(entry),
-            None => units.push(Unit { named, entries: vec![entry] }),
+            None => units.push(IndexUnit { named, entries: vec![entry] }),
         }
     }
     units
 }
 
-impl Called for Unit {
+impl Called for IndexUnit {
     fn called(&self) -> Vec<String> {
         let entry = &self.entries[0];
         entry.full_name.iter().chain(&entry.ref_name).cloned().collect()
     }
 }
 
-impl Called for Choice {
+impl Called for ManifestChoice {
     fn called(&self) -> Vec<String> {
         match self.unit.called() {
             called if called.is_empty() => vec![self.candidates[0].digest.to_string()],
@@ -136,8 +137,8 @@ impl Called for Choice {
 }
 
 /// The search for manifests through indexes.
-struct Search<'a, 's> {
-    source: &'a Source<'a>,
+struct LayoutSearch<'a, 's> {
+    source: &'a LayoutSource<'a>,
     staging: &'a mut Staging<'s>,
     options: &'a LoadOptions,
     looked_at: u64,
@@ -147,9 +148,12 @@ struct Search<'a, 's> {
     problems: Vec<(String, LoadProblem)>,
 }
 
-impl Search<'_, '_> {
+impl LayoutSearch<'_, '_> {
     /// The manifests that may be for the platform, the most suitable first.
-    fn candidates(&mut self, entries: &[Target]) -> Result<Vec<Target>, LoadProblem> {
+    fn candidates(
+        &mut self,
+        entries: &[CheckedDescriptor],
+    ) -> Result<Vec<CheckedDescriptor>, LoadProblem> {
         let mut candidates = Vec::new();
         self.collect(entries, 0, &mut candidates)?;
         candidates.sort_by_key(|target| target.rank(&self.options.platform));
@@ -158,9 +162,9 @@ impl Search<'_, '_> {
 
     fn collect(
         &mut self,
-        entries: &[Target],
+        entries: &[CheckedDescriptor],
         depth: usize,
-        candidates: &mut Vec<Target>,
+        candidates: &mut Vec<CheckedDescriptor>,
     ) -> Result<(), LoadProblem> {
         let limit = self.options.limits.max_entries;
         if depth > DEEPEST_INDEX {
@@ -176,8 +180,8 @@ impl Search<'_, '_> {
                 (Some(platform), _) if !entry.may_be_for(wanted) => {
                     self.others.push(platform.to_string());
                 }
-                (_, Kind::Manifest) => candidates.push(entry.clone()),
-                (_, Kind::Index) => match self.index(entry) {
+                (_, DocumentKind::Manifest) => candidates.push(entry.clone()),
+                (_, DocumentKind::Index) => match self.index(entry) {
                     Ok(inner) => {
                         self.others.extend(inner.odd);
                         self.collect(&inner.targets, depth + 1, candidates)?;
@@ -188,13 +192,13 @@ impl Search<'_, '_> {
                     }
                     Err(problem) => return Err(problem),
                 },
-                (_, Kind::Other) => self.others.push(entry.media_type.clone()),
+                (_, DocumentKind::Other) => self.others.push(entry.media_type.clone()),
             }
         }
         Ok(())
     }
 
-    fn index(&mut self, entry: &Target) -> Result<IndexContent, LoadProblem> {
+    fn index(&mut self, entry: &CheckedDescriptor) -> Result<IndexContent, LoadProblem> {
         let what = "an index";
         let blob = self.source.blob(self.staging, &entry.digest, entry.size, what)?;
         let bytes = self.staging.document(&blob, what)?;
@@ -210,13 +214,13 @@ impl Search<'_, '_> {
 }
 
 fn read_image(
-    source: &Source<'_>,
-    unit: &Unit,
-    chosen: &Target,
+    source: &LayoutSource<'_>,
+    unit: &IndexUnit,
+    chosen: &CheckedDescriptor,
     options: &LoadOptions,
     staging: &mut Staging<'_>,
 ) -> Result<StagedImage, LoadProblem> {
-    let Target { digest, size, media_type, .. } = chosen;
+    let CheckedDescriptor { digest, size, media_type, .. } = chosen;
     let manifest = source.blob(staging, digest, *size, "the manifest")?;
     let bytes = staging.document(&manifest, "the manifest")?;
     let parsed = parse_manifest(&bytes, media_type).map_err(document("the manifest"))?;
@@ -228,7 +232,7 @@ fn read_image(
     let mut content = Vec::with_capacity(parsed.layers.len() + 1);
     for (index, layer) in parsed.layers.iter().enumerate() {
         let number = index + 1;
-        let Content { digest, size } = &layer.content;
+        let ReferencedBlob { digest, size } = &layer.content;
         content.push(source.blob(staging, digest, *size, &format!("layer {number}"))?);
     }
     check_layers(&image, &content)?;
@@ -246,7 +250,7 @@ fn read_image(
 }
 
 /// Full name of an entry, if any: many tools write just a tag.
-fn names(entry: &Target) -> Vec<ImageRef> {
+fn names(entry: &CheckedDescriptor) -> Vec<ImageRef> {
     let full = |text: &&String| text.contains(['/', ':', '@']);
     let parse = |text: &String| text.parse().ok();
     let name = entry.full_name.as_ref().and_then(parse);

@@ -20,15 +20,15 @@ pub(super) use staging::{Blob, Measured, Staging, measure, measure_stored};
 use std::io::Read;
 use std::path::Path;
 
-use source::{Archive, Source};
+use source::{LayoutSource, StagedArchive};
 
 use super::config::ImageConfig;
 use super::digest::{BlobDigest, ImageId};
-use super::location::{Form, StoredImage};
+use super::location::{ImageForm, StoredImage};
 use super::platform::Platform;
 use super::reference::ImageRef;
 use crate::archive::compression::decompressed_with;
-use crate::archive::{Limits, ReadError};
+use crate::archive::{ArchiveLimits, ReadError};
 use crate::base::causes::with_causes;
 use crate::base::regular::open_regular;
 
@@ -61,7 +61,7 @@ impl LoadInput<'_> {
 
 /// Wanted images of an input.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Selection {
+pub enum ImageSelection {
     /// All images.
     #[default]
     All,
@@ -87,25 +87,25 @@ pub enum Naming {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadOptions {
     /// Form of the input; detected by default.
-    pub form: Option<Form>,
+    pub form: Option<ImageForm>,
     /// Wanted images.
-    pub selection: Selection,
+    pub selection: ImageSelection,
     /// Names in the store.
     pub naming: Naming,
     /// Required platform.
     pub platform: Platform,
     /// Limits of the input.
-    pub limits: Limits,
+    pub limits: ArchiveLimits,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
         Self {
             form: None,
-            selection: Selection::default(),
+            selection: ImageSelection::default(),
             naming: Naming::default(),
             platform: Platform::host(),
-            limits: Limits::default(),
+            limits: ArchiveLimits::default(),
         }
     }
 }
@@ -117,8 +117,8 @@ impl LoadOptions {
         Self {
             form: Some(image.form),
             selection: match &image.reference {
-                Some(reference) => Selection::Named(reference.clone()),
-                None => Selection::OneFor(name.clone()),
+                Some(reference) => ImageSelection::Named(reference.clone()),
+                None => ImageSelection::OneFor(name.clone()),
             },
             naming: Naming::Nameless,
             ..Self::default()
@@ -203,12 +203,12 @@ pub(super) fn read(
 ) -> Result<SelectedImages, LoadProblem> {
     let SelectedImages { found, passed_over } = match input {
         LoadInput::Path(path) if path.is_dir() => match options.form {
-            Some(form @ (Form::OciArchive | Form::DockerArchive)) => {
+            Some(form @ (ImageForm::OciArchive | ImageForm::DockerArchive)) => {
                 return Err(LoadProblem::Folder { form });
             }
-            _ => layout::read(&Source::Folder(path), options, staging)?,
+            _ => layout::read(&LayoutSource::Folder(path), options, staging)?,
         },
-        LoadInput::Path(_) if options.form == Some(Form::Oci) => {
+        LoadInput::Path(_) if options.form == Some(ImageForm::Oci) => {
             return Err(LoadProblem::NoFolder);
         }
         // A tree's configuration may name it.
@@ -236,14 +236,14 @@ fn read_archive(
 ) -> Result<SelectedImages, LoadProblem> {
     let threads = options.limits.max_threads;
     let input = decompressed_with(input, threads).map_err(ReadError::Stream)?;
-    let archive = Archive::read(input, options.limits, staging)?;
+    let archive = StagedArchive::read(input, options.limits, staging)?;
     let (oci, docker) = (archive.has("index.json"), archive.has("manifest.json"));
     match options.form {
         // Newer dockers write both; the layout keeps the manifests.
-        Some(Form::OciArchive) | None if oci => {
-            layout::read(&Source::Archive(&archive), options, staging)
+        Some(ImageForm::OciArchive) | None if oci => {
+            layout::read(&LayoutSource::Archive(&archive), options, staging)
         }
-        Some(Form::DockerArchive) | None if docker => docker::read(&archive, options, staging),
+        Some(ImageForm::DockerArchive) | None if docker => docker::read(&archive, options, staging),
         _ => Err(LoadProblem::NoImage {
             form: options.form,
             old_docker: archive.has("repositories"),

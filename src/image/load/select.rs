@@ -1,29 +1,29 @@
 //! Selection of an input's images.
 
-use super::{LoadProblem, Selection};
+use super::{ImageSelection, LoadProblem};
 use crate::image::reference::ImageRef;
 
-/// Something that an input gives names to.
+/// Item of an input, with the names that the input gives to the item.
 pub(super) trait Called {
-    /// All names in the input.
+    /// Returns the names.
     fn called(&self) -> Vec<String>;
 }
 
-/// Keeps the items whose name matches the selection. A selection with an optional name keeps all
-/// items if none matches.
+/// Keeps the items that match the selection. [`ImageSelection::OneFor`] keeps all items if none
+/// matches: the only image of an input may have any name.
 pub(super) fn by_name<T: Called>(
     items: Vec<T>,
-    selection: &Selection,
+    selection: &ImageSelection,
 ) -> Result<Vec<T>, LoadProblem> {
     let same = |item: &T, name: &ImageRef| {
         item.called().iter().any(|called| called.parse().as_ref() == Ok(name))
     };
     match selection {
-        Selection::OneFor(name) if items.iter().any(|item| same(item, name)) => {
+        ImageSelection::OneFor(name) if items.iter().any(|item| same(item, name)) => {
             Ok(items.into_iter().filter(|item| same(item, name)).collect())
         }
-        Selection::All | Selection::OneFor(_) => Ok(items),
-        Selection::Named(wanted) => {
+        ImageSelection::All | ImageSelection::OneFor(_) => Ok(items),
+        ImageSelection::Named(wanted) => {
             let name: Option<ImageRef> = wanted.parse().ok();
             let (meant, others): (Vec<T>, Vec<T>) = items.into_iter().partition(|item| {
                 item.called().contains(wanted) || name.as_ref().is_some_and(|name| same(item, name))
@@ -37,14 +37,14 @@ pub(super) fn by_name<T: Called>(
     }
 }
 
-/// Fails if the selection means one image and several are left.
+/// Fails if no item is left, or several for a selection of one image.
 pub(super) fn check_count<T: Called>(
     items: &[T],
-    selection: &Selection,
+    selection: &ImageSelection,
 ) -> Result<(), LoadProblem> {
     match items {
         [] => Err(LoadProblem::Empty),
-        [_, _, ..] if *selection != Selection::All => {
+        [_, _, ..] if *selection != ImageSelection::All => {
             Err(LoadProblem::Several { called: all_called(items) })
         }
         _ => Ok(()),

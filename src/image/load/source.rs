@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::error::LoadProblem;
 use super::staging::{Blob, Staging};
-use crate::archive::{Limits, MemberKind, TarReader};
+use crate::archive::{ArchiveLimits, MemberKind, TarReader};
 use crate::base::regular::open_regular;
 use crate::image::digest::BlobDigest;
 use crate::image::document::LONGEST_DOCUMENT;
@@ -15,24 +15,24 @@ use crate::image::document::LONGEST_DOCUMENT;
 const LONGEST_CHAIN: usize = 16;
 
 /// A layout.
-pub(super) enum Source<'s> {
+pub(super) enum LayoutSource<'s> {
     Folder(&'s Path),
-    Archive(&'s Archive),
+    Archive(&'s StagedArchive),
 }
 
 /// An archive whose files all lie in the staging folder.
-pub(super) struct Archive {
-    names: HashMap<String, Node>,
+pub(super) struct StagedArchive {
+    names: HashMap<String, StagedNode>,
 }
 
 #[derive(PartialEq, Eq)]
-enum Node {
+enum StagedNode {
     File(BlobDigest),
     /// A link to a name from the archive's root; `None` if it leaves the archive.
     Link(Option<String>),
 }
 
-impl Source<'_> {
+impl LayoutSource<'_> {
     /// Reads a document by its name.
     pub(super) fn document(
         &self,
@@ -99,11 +99,11 @@ impl Source<'_> {
     }
 }
 
-impl Archive {
+impl StagedArchive {
     /// Reads an uncompressed archive to its end; all its files are staged.
     pub(super) fn read(
         input: impl Read,
-        limits: Limits,
+        limits: ArchiveLimits,
         staging: &mut Staging<'_>,
     ) -> Result<Self, LoadProblem> {
         let mut tar = TarReader::new(input, &limits);
@@ -112,11 +112,11 @@ impl Archive {
             let name = String::from_utf8_lossy(&member.name);
             let target = String::from_utf8_lossy(&member.link);
             let node = match member.kind {
-                MemberKind::File => Node::File(staging.add(&mut tar)?.digest),
-                MemberKind::HardLink => Node::Link(normalize("", &target)),
+                MemberKind::File => StagedNode::File(staging.add(&mut tar)?.digest),
+                MemberKind::HardLink => StagedNode::Link(normalize("", &target)),
                 MemberKind::Symlink => {
                     let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
-                    Node::Link(normalize(folder, &target))
+                    StagedNode::Link(normalize(folder, &target))
                 }
                 // Images don't consist of folders and devices.
                 _ => continue,
@@ -146,8 +146,8 @@ impl Archive {
         let mut current = normalize("", name);
         for _ in 0..LONGEST_CHAIN {
             match current.as_deref().and_then(|name| self.names.get(name)) {
-                Some(Node::Link(target)) => current.clone_from(target),
-                Some(Node::File(digest)) => match staging.get(digest) {
+                Some(StagedNode::Link(target)) => current.clone_from(target),
+                Some(StagedNode::File(digest)) => match staging.get(digest) {
                     Some(blob) => return Ok(blob),
                     None => break,
                 },

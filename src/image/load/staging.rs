@@ -15,18 +15,18 @@ use fs_err::File;
 use super::LoadProblem;
 use super::limit::{Limited, exceeded};
 use crate::archive::compression::read_start;
-use crate::archive::{Compression as ArchiveCompression, LimitExceeded, Limits, ReadError};
-use crate::image::compression::Compression;
+use crate::archive::{ArchiveLimits, Compression as ArchiveCompression, LimitExceeded, ReadError};
+use crate::base::threaded_hasher::ThreadedHasher;
+use crate::image::compression::LayerCompression;
 use crate::image::digest::{BlobDigest, DiffId};
 use crate::image::document::LONGEST_DOCUMENT;
-use crate::image::threads::ThreadedHasher;
 
 const BUFFER: usize = 128 * 1024;
 
 /// Upper limit of document bytes per input; an image has around ten thousand.
 const MOST_DOCUMENT_BYTES: u64 = 4 * LONGEST_DOCUMENT;
 
-fn most_document_bytes(limits: &Limits) -> u64 {
+fn most_document_bytes(limits: &ArchiveLimits) -> u64 {
     MOST_DOCUMENT_BYTES.min(limits.max_bytes)
 }
 
@@ -34,7 +34,7 @@ fn most_document_bytes(limits: &Limits) -> u64 {
 pub(in crate::image) struct Staging<'s> {
     folder: &'s Path,
     blobs: HashMap<BlobDigest, Blob>,
-    limits: Limits,
+    limits: ArchiveLimits,
     left: u64,
     documents_left: Cell<u64>,
 }
@@ -46,7 +46,7 @@ pub(in crate::image) struct Blob {
     pub(in crate::image) digest: BlobDigest,
     pub(in crate::image) size: u64,
     /// Compression, detected by the first bytes.
-    pub(in crate::image) compression: Compression,
+    pub(in crate::image) compression: LayerCompression,
     /// Digest of the uncompressed content, or the reason of a failure.
     pub(in crate::image) unpacked: Result<DiffId, String>,
 }
@@ -57,7 +57,7 @@ impl Blob {
         path: PathBuf,
         digest: BlobDigest,
         size: u64,
-        compression: Compression,
+        compression: LayerCompression,
         diff_id: DiffId,
     ) -> Self {
         Self { path, digest, size, compression, unpacked: Ok(diff_id) }
@@ -65,7 +65,7 @@ impl Blob {
 }
 
 impl<'s> Staging<'s> {
-    pub(in crate::image) fn new(folder: &'s Path, limits: Limits) -> Self {
+    pub(in crate::image) fn new(folder: &'s Path, limits: ArchiveLimits) -> Self {
         let documents_left = Cell::new(most_document_bytes(&limits));
         Self { folder, blobs: HashMap::new(), limits, left: limits.max_bytes, documents_left }
     }
@@ -118,7 +118,7 @@ impl<'s> Staging<'s> {
 pub(in crate::image) struct Measured {
     digest: BlobDigest,
     size: u64,
-    compression: Compression,
+    compression: LayerCompression,
     unpacked: Result<DiffId, String>,
     /// Bytes of uncompressed content, up to the first fault.
     unpacked_bytes: u64,
@@ -129,7 +129,7 @@ impl Measured {
     pub(in crate::image) fn unread(
         digest: BlobDigest,
         size: u64,
-        compression: Compression,
+        compression: LayerCompression,
     ) -> Self {
         let unpacked = Err("its uncompressed content was not read".to_owned());
         Self { digest, size, compression, unpacked, unpacked_bytes: 0 }
@@ -160,10 +160,10 @@ pub(in crate::image) fn measure(
     limit: u64,
     left: u64,
 ) -> Result<Measured, LoadProblem> {
-    let mut recorder = Recorder::new(Limited::new(input, limit, left), file);
+    let mut recorder = CopyingReader::new(Limited::new(input, limit, left), file);
     let start = read_start(&mut recorder).map_err(|error| recorder.problem(error))?;
     let found = ArchiveCompression::of(&start);
-    let compression = Compression::of(found).unwrap_or(Compression::None);
+    let compression = LayerCompression::of(found).unwrap_or(LayerCompression::None);
     let (unpacked, unpacked_bytes) = match found {
         ArchiveCompression::None => (Ok(None), 0),
         ArchiveCompression::Bzip2 | ArchiveCompression::Xz => {
@@ -181,27 +181,28 @@ pub(in crate::image) fn measure(
     let size = recorder.bytes;
     let digest = BlobDigest::from(recorder.sum.finish());
     let unpacked = unpacked.map(|id| id.unwrap_or_else(|| digest.sum().clone().into()));
-    let plain = compression == Compression::None;
+    let plain = compression == LayerCompression::None;
     let unpacked_bytes = if plain { size } else { unpacked_bytes };
     Ok(Measured { digest, size, compression, unpacked, unpacked_bytes })
 }
 
 /// Reads a blob to its end, and computes the blob's own digest only.
 pub(in crate::image) fn measure_stored(input: impl Read) -> Result<Measured, LoadProblem> {
-    let mut recorder = Recorder::new(input, None);
+    let mut recorder = CopyingReader::new(input, None);
     let start = read_start(&mut recorder).map_err(|error| recorder.problem(error))?;
     io::copy(&mut recorder, &mut io::sink()).map_err(|error| recorder.problem(error))?;
     let (size, digest) = (recorder.bytes, BlobDigest::from(recorder.sum.finish()));
-    let compression = Compression::of(ArchiveCompression::of(&start)).unwrap_or(Compression::None);
+    let compression =
+        LayerCompression::of(ArchiveCompression::of(&start)).unwrap_or(LayerCompression::None);
     Ok(Measured::unread(digest, size, compression))
 }
 
 /// Hashes the decompressed content of a blob. A fault of decompression is returned inside, since a
 /// damaged blob may not be needed.
 fn hash_unpacked<R: Read>(
-    compression: Compression,
+    compression: LayerCompression,
     start: &[u8],
-    recorder: &mut Recorder<R>,
+    recorder: &mut CopyingReader<R>,
     limit: u64,
     left: u64,
 ) -> Result<Result<(DiffId, u64), String>, LoadProblem> {
@@ -235,28 +236,28 @@ fn hash_unpacked<R: Read>(
 
 /// Reader that copies all bytes to a file. A decoder turns an error of its input into an error of
 /// its own, so the input's error is kept here.
-struct Recorder<R> {
+struct CopyingReader<R> {
     input: R,
     file: Option<File>,
     sum: ThreadedHasher,
     bytes: u64,
-    failure: Option<Failure>,
+    failure: Option<StagingFailure>,
 }
 
 #[derive(Clone, Copy)]
-enum Failure {
+enum StagingFailure {
     Read,
     Write,
 }
 
-impl<R> Recorder<R> {
+impl<R> CopyingReader<R> {
     fn new(input: R, file: Option<File>) -> Self {
         Self { input, file, sum: ThreadedHasher::new(), bytes: 0, failure: None }
     }
 
     fn problem(&self, error: io::Error) -> LoadProblem {
         match self.failure {
-            Some(Failure::Write) => LoadProblem::Write(error),
+            Some(StagingFailure::Write) => LoadProblem::Write(error),
             _ => match exceeded(&error) {
                 Some(limit) => LoadProblem::Limit(limit),
                 None => ReadError::Stream(error).into(),
@@ -265,20 +266,20 @@ impl<R> Recorder<R> {
     }
 }
 
-impl<R: Read> Read for Recorder<R> {
+impl<R: Read> Read for CopyingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = match self.input.read(buffer) {
             Ok(count) => count,
             Err(error) => {
                 if error.kind() != io::ErrorKind::Interrupted {
-                    self.failure = Some(Failure::Read);
+                    self.failure = Some(StagingFailure::Read);
                 }
                 return Err(error);
             }
         };
         let written = self.file.as_mut().map_or(Ok(()), |file| file.write_all(&buffer[..count]));
         if let Err(error) = written {
-            self.failure = Some(Failure::Write);
+            self.failure = Some(StagingFailure::Write);
             return Err(error);
         }
         self.sum.update(&buffer[..count]);

@@ -7,7 +7,9 @@ use super::options::ImageMirrors;
 use crate::base::event::{Event, Observer};
 use crate::image::reference::ImageRef;
 use crate::store::Consequence;
-use crate::store::registry::{Connections, Endpoint, ExchangeError, RegistryOptions, Wire};
+use crate::store::registry::{
+    Connections, Endpoint, RegistryExchangeError, RegistryOptions, RegistryWire,
+};
 
 /// Pulls and pushes images. Copies share connections, tokens and the knowledge about registries that
 /// cannot be reached; nothing is opened or read before the first request.
@@ -57,7 +59,7 @@ impl Client {
         reference: &ImageRef,
         told: Told,
         observer: &dyn Observer,
-        work: impl Fn(&Wire<'_>) -> Result<T, RegistryProblem>,
+        work: impl Fn(&RegistryWire<'_>) -> Result<T, RegistryProblem>,
     ) -> Result<T, RegistryError> {
         for endpoint in self.connections.endpoints(reference) {
             let (problem, consequence) = match self.ask(&endpoint, observer, &work) {
@@ -67,8 +69,10 @@ impl Client {
             if !endpoint.is_mirror || !problem.is_the_places() {
                 return Err(error(Verb::Pull, reference, &endpoint, problem));
             }
-            let is_absent =
-                matches!(problem, RegistryProblem::Exchange(ExchangeError::NotFound { .. }));
+            let is_absent = matches!(
+                problem,
+                RegistryProblem::Exchange(RegistryExchangeError::NotFound { .. })
+            );
             if consequence == Consequence::Skipped || (is_absent && told == Told::Faults) {
                 continue;
             }
@@ -86,7 +90,7 @@ impl Client {
         verb: Verb,
         reference: &ImageRef,
         observer: &dyn Observer,
-        work: impl Fn(&Wire<'_>) -> Result<T, RegistryProblem>,
+        work: impl Fn(&RegistryWire<'_>) -> Result<T, RegistryProblem>,
     ) -> Result<T, RegistryError> {
         let endpoint = self.connections.endpoint(reference);
         self.ask(&endpoint, observer, work)
@@ -98,10 +102,10 @@ impl Client {
         &self,
         endpoint: &Endpoint,
         observer: &dyn Observer,
-        work: impl Fn(&Wire<'_>) -> Result<T, RegistryProblem>,
+        work: impl Fn(&RegistryWire<'_>) -> Result<T, RegistryProblem>,
     ) -> Result<T, (RegistryProblem, Consequence)> {
-        let wire = Wire::new(&self.connections, endpoint, observer).map_err(|error| {
-            let is_skipped = matches!(error, ExchangeError::Skipped { .. });
+        let wire = RegistryWire::new(&self.connections, endpoint, observer).map_err(|error| {
+            let is_skipped = matches!(error, RegistryExchangeError::Skipped { .. });
             let consequence = if is_skipped { Consequence::Skipped } else { Consequence::Continue };
             (RegistryProblem::from(error), consequence)
         })?;

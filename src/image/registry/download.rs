@@ -5,18 +5,18 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use super::error::RegistryProblem;
 use super::partial::Partial;
-use super::tail::Progress;
-use crate::store::registry::{BlobRequest, BlobStream, ExchangeError, Wire};
+use super::tail::BlobProgress;
+use crate::store::registry::{BlobRequest, BlobStream, RegistryExchangeError, RegistryWire};
 
 const BUFFER: usize = 128 << 10;
 
 /// A download under way. Reading it gives the blob's bytes in order, once; the cause of an early end
-/// is in [`Download::problem`].
-pub(super) struct Download<'a, 'w> {
-    wire: &'w Wire<'a>,
+/// is in [`BlobDownload::problem`].
+pub(super) struct BlobDownload<'a, 'w> {
+    wire: &'w RegistryWire<'a>,
     stream: BlobStream<'a, 'w>,
     partial: &'w mut Partial,
-    progress: &'w Progress,
+    progress: &'w BlobProgress,
     /// Number of bytes that were given to the reader.
     at: u64,
     pending: Vec<u8>,
@@ -24,13 +24,13 @@ pub(super) struct Download<'a, 'w> {
     problem: Option<RegistryProblem>,
 }
 
-impl<'a, 'w> Download<'a, 'w> {
+impl<'a, 'w> BlobDownload<'a, 'w> {
     /// Starts at the file's beginning; `progress` tells followers of the file.
     pub(super) fn new(
-        wire: &'w Wire<'a>,
+        wire: &'w RegistryWire<'a>,
         request: &'w BlobRequest,
         partial: &'w mut Partial,
-        progress: &'w Progress,
+        progress: &'w BlobProgress,
     ) -> io::Result<Self> {
         partial.file.seek(SeekFrom::Start(0))?;
         progress.reached(partial.had);
@@ -54,7 +54,7 @@ impl<'a, 'w> Download<'a, 'w> {
     /// Returns the next bytes; none at the end.
     fn next(&mut self) -> Result<Vec<u8>, RegistryProblem> {
         if self.wire.observer().is_interrupted() {
-            return Err(ExchangeError::Interrupted.into());
+            return Err(RegistryExchangeError::Interrupted.into());
         }
         if self.at < self.partial.had {
             let left = usize::try_from(self.partial.had - self.at).unwrap_or(BUFFER);
@@ -72,7 +72,7 @@ impl<'a, 'w> Download<'a, 'w> {
     }
 }
 
-impl Read for Download<'_, '_> {
+impl Read for BlobDownload<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.given == self.pending.len() {
             self.pending = self.next().map_err(|problem| {

@@ -8,7 +8,7 @@ use crate::image::document::DocumentError;
 use crate::image::load::LoadProblem;
 use crate::image::reference::ImageRef;
 use crate::image::store::ImageStoreError;
-use crate::store::registry::ExchangeError;
+use crate::store::registry::RegistryExchangeError;
 use crate::store::registry::login::login_command;
 
 /// An image can't be pulled or pushed.
@@ -53,7 +53,7 @@ fn from(host: &str, reference: &ImageRef) -> String {
 pub enum RegistryProblem {
     /// The exchange with the registry failed.
     #[error(transparent)]
-    Exchange(#[from] ExchangeError),
+    Exchange(#[from] RegistryExchangeError),
     /// The content does not match its digest, size or format.
     #[error(transparent)]
     Content(LoadProblem),
@@ -108,10 +108,10 @@ impl RegistryProblem {
         match self {
             Self::Exchange(error) => matches!(
                 error,
-                ExchangeError::NotFound { .. }
-                    | ExchangeError::Digest { .. }
-                    | ExchangeError::Size { .. }
-                    | ExchangeError::LongDocument { .. }
+                RegistryExchangeError::NotFound { .. }
+                    | RegistryExchangeError::Digest { .. }
+                    | RegistryExchangeError::Size { .. }
+                    | RegistryExchangeError::LongDocument { .. }
             ),
             Self::Content(problem) => problem.is_of_entry(),
             Self::OtherDigest { .. } | Self::Keep(_) | Self::Unpack { .. } => false,
@@ -143,12 +143,12 @@ impl RegistryProblem {
 impl RegistryError {
     /// True if the run was interrupted.
     pub fn is_interruption(&self) -> bool {
-        matches!(*self.problem, RegistryProblem::Exchange(ExchangeError::Interrupted))
+        matches!(*self.problem, RegistryProblem::Exchange(RegistryExchangeError::Interrupted))
     }
 
     /// True if the registry reports a missing image.
     pub fn is_not_found(&self) -> bool {
-        matches!(*self.problem, RegistryProblem::Exchange(ExchangeError::NotFound { .. }))
+        matches!(*self.problem, RegistryProblem::Exchange(RegistryExchangeError::NotFound { .. }))
     }
 
     /// Returns the remedy, unless it is plain.
@@ -164,21 +164,21 @@ impl RegistryError {
         }
     }
 
-    fn hint_of_exchange(&self, error: &ExchangeError) -> Option<String> {
+    fn hint_of_exchange(&self, error: &RegistryExchangeError) -> Option<String> {
         let host = &self.host;
         let name = self.reference.familiar();
         Some(match error {
-            ExchangeError::Offline => format!(
+            RegistryExchangeError::Offline => format!(
                 "run it once without --offline, or carry the image over: `skopeo copy docker://{} docker-archive:FILE` elsewhere, `mkpanda image load FILE` here",
                 self.reference
             ),
-            ExchangeError::NotFound { .. } => {
+            RegistryExchangeError::NotFound { .. } => {
                 "check the name and the tag; a registry says the same of what it hides from who isn't logged in".to_owned()
             }
-            ExchangeError::Unauthorized { .. } => {
+            RegistryExchangeError::Unauthorized { .. } => {
                 format!("log in: {}", login_command(host))
             }
-            ExchangeError::Denied { .. } => match self.verb {
+            RegistryExchangeError::Denied { .. } => match self.verb {
                 Verb::Push => {
                     format!("log in as a user who may push {name}: {}", login_command(host))
                 }
@@ -186,18 +186,18 @@ impl RegistryError {
                     format!("log in as a user who may read {name}: {}", login_command(host))
                 }
             },
-            ExchangeError::TooMany { .. } => format!(
+            RegistryExchangeError::TooMany { .. } => format!(
                 "try again then, log in to {host}, or name a mirror in your config.toml:\n    [registries.\"{}\"]\n    mirrors = [\"HOST\"]",
                 self.reference.registry()
             ),
-            ExchangeError::Refused { reason, .. } => certificate(host, reason)?,
-            ExchangeError::GaveUp { reason, .. }
-            | ExchangeError::ConnectionRefused { reason, .. } => gave_up(self.verb, host, reason),
-            ExchangeError::Status { status, .. } if status.is_server_error() => {
+            RegistryExchangeError::Refused { reason, .. } => certificate(host, reason)?,
+            RegistryExchangeError::GaveUp { reason, .. }
+            | RegistryExchangeError::ConnectionRefused { reason, .. } => gave_up(self.verb, host, reason),
+            RegistryExchangeError::Status { status, .. } if status.is_server_error() => {
                 "the registry has a fault; try again later, or ask who runs it".to_owned()
             }
-            ExchangeError::Credentials(error) => return error.hint(),
-            ExchangeError::Digest { .. } | ExchangeError::Size { .. } => damaged(self.verb),
+            RegistryExchangeError::Credentials(error) => return error.hint(),
+            RegistryExchangeError::Digest { .. } | RegistryExchangeError::Size { .. } => damaged(self.verb),
             _ => return None,
         })
     }

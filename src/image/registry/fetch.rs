@@ -9,25 +9,25 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::Scope;
 
-use super::download::Download;
+use super::download::BlobDownload;
 use super::error::RegistryProblem;
 use super::options::{Pull, unpacked};
 use super::partial::{Partial, Partials};
-use super::tail::{self, Progress};
+use super::tail::{self, BlobProgress};
 use crate::base::event::{Event, Observer};
-use crate::image::compression::Compression;
+use crate::image::compression::LayerCompression;
 use crate::image::config::ImageConfig;
 use crate::image::digest::DiffId;
 use crate::image::load::{Blob, LoadProblem, Measured, measure, measure_stored};
-use crate::image::manifest::Manifest;
+use crate::image::manifest::ImageManifest;
 use crate::image::store::{ImageStore, LayerBlob};
-use crate::store::registry::{BlobRequest, ExchangeError, Wire};
+use crate::store::registry::{BlobRequest, RegistryExchangeError, RegistryWire};
 
 /// Number of blobs that are fetched at once.
 const AT_ONCE: usize = 4;
 
 /// The layers of an image, each blob once.
-pub(super) struct Layers<'p> {
+pub(super) struct FetchedLayers<'p> {
     pull: &'p Pull<'p>,
     partials: &'p Partials,
     items: Vec<LayerDownload>,
@@ -47,21 +47,21 @@ struct LayerDownload {
     is_known: bool,
     /// FIFO that leads to the unpacker, if the layer is unpacked now.
     fifo: Option<PathBuf>,
-    progress: Progress,
+    progress: BlobProgress,
 }
 
 /// Result for an item.
-enum Fetched {
+enum FetchedItem {
     /// All is known.
     Measured(Blob),
     /// The blob is whole; its uncompressed content was not read.
     Stored(Measured),
 }
 
-impl<'p> Layers<'p> {
+impl<'p> FetchedLayers<'p> {
     pub(super) fn new(
         pull: &'p Pull<'p>,
-        manifest: &Manifest,
+        manifest: &ImageManifest,
         image: &ImageConfig,
         folder: &Path,
         partials: &'p Partials,
@@ -103,24 +103,24 @@ impl<'p> Layers<'p> {
                 is_stored,
                 is_known,
                 fifo,
-                progress: Progress::default(),
+                progress: BlobProgress::default(),
             });
         }
         Ok(Self { pull, partials, items, order })
     }
 
     /// Fetches all items; returns the image's layers, lowest first.
-    pub(super) fn fetch(self, wire: &Wire<'_>) -> Result<Vec<Blob>, RegistryProblem> {
+    pub(super) fn fetch(self, wire: &RegistryWire<'_>) -> Result<Vec<Blob>, RegistryProblem> {
         let (fetched, followed) = std::thread::scope(|scope| self.run(scope, wire))?;
         let mut blobs = Vec::with_capacity(self.items.len());
         for ((item, fetched), followed) in self.items.iter().zip(fetched).zip(followed) {
             blobs.push(match fetched {
-                Fetched::Measured(blob) => blob,
+                FetchedItem::Measured(blob) => blob,
                 // The unpacker has read the layer to its end, and found the right digest.
-                Fetched::Stored(measured) if followed || item.is_known => {
+                FetchedItem::Stored(measured) if followed || item.is_known => {
                     measured.known(item.diff_id.clone()).at(item.staged.clone())
                 }
-                Fetched::Stored(_) => self.measure_file(item)?,
+                FetchedItem::Stored(_) => self.measure_file(item)?,
             });
         }
         Ok(self.order.iter().map(|place| blobs[*place].clone()).collect())
@@ -131,8 +131,8 @@ impl<'p> Layers<'p> {
     fn run<'s>(
         &'s self,
         scope: &'s Scope<'s, '_>,
-        wire: &Wire<'_>,
-    ) -> Result<(Vec<Fetched>, Vec<bool>), RegistryProblem> {
+        wire: &RegistryWire<'_>,
+    ) -> Result<(Vec<FetchedItem>, Vec<bool>), RegistryProblem> {
         let unpacking = self.pull.unpacker.and_then(|unpacker| {
             let layers = self.to_unpack();
             let any = !layers.is_empty();
@@ -162,7 +162,7 @@ impl<'p> Layers<'p> {
         // If fetching failed, unpacking has, too.
         let fetched = fetched?;
         if unpacking.is_err() && self.pull.observer.is_interrupted() {
-            return Err(ExchangeError::Interrupted.into());
+            return Err(RegistryExchangeError::Interrupted.into());
         }
         unpacked(unpacking)?;
         Ok((fetched, followed))
@@ -176,7 +176,7 @@ impl<'p> Layers<'p> {
         self.items.iter().filter_map(blob).collect()
     }
 
-    fn fetch_all(&self, wire: &Wire<'_>) -> Result<Vec<Fetched>, RegistryProblem> {
+    fn fetch_all(&self, wire: &RegistryWire<'_>) -> Result<Vec<FetchedItem>, RegistryProblem> {
         let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
         let work = || {
             let mut done = Vec::new();
@@ -197,7 +197,7 @@ impl<'p> Layers<'p> {
             }
             Ok(done)
         };
-        let outcomes: Vec<Result<Vec<(usize, Fetched)>, RegistryProblem>> =
+        let outcomes: Vec<Result<Vec<(usize, FetchedItem)>, RegistryProblem>> =
             std::thread::scope(|scope| {
                 let at_once = AT_ONCE.min(self.items.len());
                 let threads: Vec<_> = (1..at_once).map(|_| scope.spawn(work)).collect();
@@ -210,8 +210,8 @@ impl<'p> Layers<'p> {
             match outcome {
                 Ok(done) => fetched.extend(done),
                 // Errors of cancelled downloads are ignored.
-                Err(RegistryProblem::Exchange(ExchangeError::Interrupted)) => {
-                    stopped = stopped.or(Some(ExchangeError::Interrupted.into()));
+                Err(RegistryProblem::Exchange(RegistryExchangeError::Interrupted)) => {
+                    stopped = stopped.or(Some(RegistryExchangeError::Interrupted.into()));
                 }
                 Err(problem) => return Err(problem),
             }
@@ -226,16 +226,17 @@ impl<'p> Layers<'p> {
     fn item(
         &self,
         item: &LayerDownload,
-        wire: &Wire<'_>,
+        wire: &RegistryWire<'_>,
         failed: &AtomicBool,
-    ) -> Result<Fetched, RegistryProblem> {
+    ) -> Result<FetchedItem, RegistryProblem> {
         if item.is_stored {
-            let compression = Compression::of_file(&item.staged).map_err(RegistryProblem::Keep)?;
+            let compression =
+                LayerCompression::of_file(&item.staged).map_err(RegistryProblem::Keep)?;
             let measured =
                 Measured::unread(item.wanted.digest.clone(), item.wanted.size, compression);
             item.progress.reached(item.wanted.size);
             item.progress.whole();
-            return Ok(Fetched::Stored(measured));
+            return Ok(FetchedItem::Stored(measured));
         }
         let stopping = Stopping { observer: self.pull.observer, failed };
         let wire = wire.observed_by(&stopping);
@@ -256,31 +257,31 @@ impl<'p> Layers<'p> {
 
 /// Fetches a blob that the store doesn't have.
 fn fetch(
-    wire: &Wire<'_>,
+    wire: &RegistryWire<'_>,
     item: &LayerDownload,
     partials: &Partials,
     limit: u64,
-) -> Result<Fetched, RegistryProblem> {
+) -> Result<FetchedItem, RegistryProblem> {
     let deferred = item.fifo.is_some();
-    let read = |download: &mut Download<'_, '_>| {
+    let read = |download: &mut BlobDownload<'_, '_>| {
         if deferred { measure_stored(download) } else { measure(download, None, limit, limit) }
     };
     let measured = whole(wire, &item.wanted, partials, &item.staged, &item.progress, read)?;
     Ok(if deferred {
-        Fetched::Stored(measured)
+        FetchedItem::Stored(measured)
     } else {
-        Fetched::Measured(measured.at(item.staged.clone()))
+        FetchedItem::Measured(measured.at(item.staged.clone()))
     })
 }
 
 /// Fetches a document into a file.
 pub(super) fn fetch_document(
-    wire: &Wire<'_>,
+    wire: &RegistryWire<'_>,
     wanted: &BlobRequest,
     partials: &Partials,
     path: PathBuf,
 ) -> Result<Blob, RegistryProblem> {
-    let measured = whole(wire, wanted, partials, &path, &Progress::default(), |download| {
+    let measured = whole(wire, wanted, partials, &path, &BlobProgress::default(), |download| {
         measure_stored(download)
     })?;
     Ok(measured.at(path))
@@ -289,21 +290,21 @@ pub(super) fn fetch_document(
 /// Downloads a blob until the content is whole and matches its digest. A wrong partial file of an
 /// earlier run is downloaded again, once.
 fn whole(
-    wire: &Wire<'_>,
+    wire: &RegistryWire<'_>,
     wanted: &BlobRequest,
     partials: &Partials,
     staged: &Path,
-    progress: &Progress,
-    read: impl Fn(&mut Download<'_, '_>) -> Result<Measured, LoadProblem>,
+    progress: &BlobProgress,
+    read: impl Fn(&mut BlobDownload<'_, '_>) -> Result<Measured, LoadProblem>,
 ) -> Result<Measured, RegistryProblem> {
     let mut partial = open(partials, wanted, wire.observer())?;
     loop {
         let resumed = partial.had > 0;
         // The partial file is still unverified.
-        let unseen = Progress::default();
+        let unseen = BlobProgress::default();
         let seen = if resumed { &unseen } else { progress };
         let mut download =
-            Download::new(wire, wanted, &mut partial, seen).map_err(RegistryProblem::Keep)?;
+            BlobDownload::new(wire, wanted, &mut partial, seen).map_err(RegistryProblem::Keep)?;
         let measured = read(&mut download);
         let problem = download.problem();
         drop(download);
@@ -341,7 +342,7 @@ fn open(
     partials
         .open(&wanted.digest, wanted.size, waiting, observer)
         .map_err(RegistryProblem::Keep)?
-        .ok_or(ExchangeError::Interrupted.into())
+        .ok_or(RegistryExchangeError::Interrupted.into())
 }
 
 /// Links a whole blob into the staging folder; the partial file stays for other processes that may

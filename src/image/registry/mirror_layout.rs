@@ -9,20 +9,21 @@ use std::path::Path;
 use serde_json::json;
 
 use super::error::RegistryProblem;
-use super::options::{Pull, Pulled};
+use super::options::{Pull, PulledImage};
 use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Event;
 use crate::image::digest::BlobDigest;
 use crate::image::document::{
-    Content, DocumentError, Kind, LONGEST_DOCUMENT, REF_NAME, Target, parse_index,
+    CheckedDescriptor, DocumentError, DocumentKind, LONGEST_DOCUMENT, REF_NAME, ReferencedBlob,
+    parse_index,
 };
-use crate::image::load::{LoadError, LoadInput, LoadOptions, LoadProblem, Naming, Selection};
-use crate::image::location::Form;
-use crate::image::manifest::{Manifest, parse_manifest};
+use crate::image::load::{ImageSelection, LoadError, LoadInput, LoadOptions, LoadProblem, Naming};
+use crate::image::location::ImageForm;
+use crate::image::manifest::{ImageManifest, parse_manifest};
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
-use crate::store::{Backend, FailureKind, Key, StoreError, Transfer};
+use crate::store::{Backend, FailureKind, ObjectKey, StoreError, StoreTransfer};
 
 /// Folder of a mirror that is an OCI layout.
 pub const IMAGES: &str = "images";
@@ -58,9 +59,9 @@ impl MirrorProblem {
 
     pub(super) fn into_problem(self) -> RegistryProblem {
         match self {
-            Self::Fetch(StoreError::Interrupted) => {
-                RegistryProblem::Exchange(crate::store::registry::ExchangeError::Interrupted)
-            }
+            Self::Fetch(StoreError::Interrupted) => RegistryProblem::Exchange(
+                crate::store::registry::RegistryExchangeError::Interrupted,
+            ),
             Self::Fetch(error) => RegistryProblem::Keep(std::io::Error::other(error)),
             Self::Damaged { problem, .. } => RegistryProblem::Content(*problem),
             Self::Local(problem) => RegistryProblem::Content(problem),
@@ -69,12 +70,12 @@ impl MirrorProblem {
 }
 
 /// The layout of a mirror.
-pub(super) struct Layout<'l> {
+pub(super) struct MirrorLayout<'l> {
     pub(super) place: &'l dyn Backend,
-    pub(super) transfer: &'l Transfer<'l>,
+    pub(super) transfer: &'l StoreTransfer<'l>,
 }
 
-impl Layout<'_> {
+impl MirrorLayout<'_> {
     fn damaged(&self, name: &str, problem: LoadProblem) -> MirrorProblem {
         let (name, place) = (name.to_owned(), self.place.name());
         MirrorProblem::Damaged { name, place, problem: Box::new(problem) }
@@ -111,7 +112,7 @@ impl Layout<'_> {
         &self,
         reference: &ImageRef,
         platform: &Platform,
-    ) -> Result<Vec<Target>, MirrorProblem> {
+    ) -> Result<Vec<CheckedDescriptor>, MirrorProblem> {
         let name = format!("{IMAGES}/index.json");
         let bytes = self.document(&name)?;
         self.select(&name, &bytes, platform, |target| {
@@ -132,12 +133,12 @@ impl Layout<'_> {
         name: &str,
         bytes: &[u8],
         platform: &Platform,
-        is_it: impl Fn(&Target) -> bool,
-    ) -> Result<Vec<Target>, MirrorProblem> {
+        is_it: impl Fn(&CheckedDescriptor) -> bool,
+    ) -> Result<Vec<CheckedDescriptor>, MirrorProblem> {
         let mut targets = parse_index(bytes, None)
             .map_err(|problem| self.damaged(name, document("the index", problem)))?
             .targets;
-        targets.retain(|target| target.kind == Kind::Manifest && is_it(target));
+        targets.retain(|target| target.kind == DocumentKind::Manifest && is_it(target));
         targets.sort_by_key(|target| target.rank(platform));
         Ok(targets)
     }
@@ -147,7 +148,7 @@ impl Layout<'_> {
         &self,
         pull: &Pull<'_>,
         of_tree: bool,
-    ) -> Result<Option<Pulled>, MirrorProblem> {
+    ) -> Result<Option<PulledImage>, MirrorProblem> {
         self.take_first(pull, &self.find(pull.reference, &pull.options.platform)?, of_tree)
     }
 
@@ -155,9 +156,9 @@ impl Layout<'_> {
     pub(super) fn take_first(
         &self,
         pull: &Pull<'_>,
-        targets: &[Target],
+        targets: &[CheckedDescriptor],
         of_tree: bool,
-    ) -> Result<Option<Pulled>, MirrorProblem> {
+    ) -> Result<Option<PulledImage>, MirrorProblem> {
         let mut problems = Vec::new();
         for target in targets {
             match self.take_target(pull, target, of_tree) {
@@ -196,9 +197,9 @@ impl Layout<'_> {
     fn take_target(
         &self,
         pull: &Pull<'_>,
-        target: &Target,
+        target: &CheckedDescriptor,
         of_tree: bool,
-    ) -> Result<Option<Pulled>, MirrorProblem> {
+    ) -> Result<Option<PulledImage>, MirrorProblem> {
         let Pull { store, reference, options, observer, .. } = *pull;
         let local =
             |error: crate::image::store::ImageStoreError| MirrorProblem::Local(error.into());
@@ -213,14 +214,14 @@ impl Layout<'_> {
                 store.name(&image, &names, observer).map_err(local)?;
             }
             let (reference, manifest) = (reference.clone(), image.manifest);
-            return Ok(Some(Pulled { reference, id: image.id, manifest, was_there }));
+            return Ok(Some(PulledImage { reference, id: image.id, manifest, was_there }));
         }
         let staged = store.staging_folder(observer).map_err(local)?;
         let folder = staged.folder.path().join("layout");
         self.gather(pull, target, &folder)?;
         let load = LoadOptions {
-            form: Some(Form::Oci),
-            selection: Selection::All,
+            form: Some(ImageForm::Oci),
+            selection: ImageSelection::All,
             naming: if of_tree { Naming::Nameless } else { Naming::As(reference.clone()) },
             platform: options.platform.clone(),
             limits: options.limits,
@@ -235,11 +236,16 @@ impl Layout<'_> {
         })?;
         let Some(image) = loaded.into_iter().next() else { return Ok(None) };
         let (reference, manifest) = (reference.clone(), image.manifest);
-        Ok(Some(Pulled { reference, id: image.id, manifest, was_there: false }))
+        Ok(Some(PulledImage { reference, id: image.id, manifest, was_there: false }))
     }
 
     /// Makes a layout with one image of the mirror, for loading.
-    fn gather(&self, pull: &Pull<'_>, target: &Target, folder: &Path) -> Result<(), MirrorProblem> {
+    fn gather(
+        &self,
+        pull: &Pull<'_>,
+        target: &CheckedDescriptor,
+        folder: &Path,
+    ) -> Result<(), MirrorProblem> {
         let written = |error| MirrorProblem::Local(LoadProblem::Write(error));
         fs_err::create_dir_all(folder.join("blobs/sha256")).map_err(written)?;
         let name = blob_name(&target.digest);
@@ -277,7 +283,7 @@ impl Layout<'_> {
         fs_err::write(folder.join("index.json"), index).map_err(written)
     }
 
-    fn fetch(&self, content: &Content, path: &Path) -> Result<(), MirrorProblem> {
+    fn fetch(&self, content: &ReferencedBlob, path: &Path) -> Result<(), MirrorProblem> {
         let name = blob_name(&content.digest);
         let wrong = |found| {
             let (what, expected) = (name.clone(), content.size);
@@ -298,7 +304,7 @@ impl Layout<'_> {
     fn check_sizes(
         &self,
         pull: &Pull<'_>,
-        manifest: &Manifest,
+        manifest: &ImageManifest,
         name: &str,
     ) -> Result<(), MirrorProblem> {
         pull.check_sizes(manifest).map_err(|problem| match problem {
@@ -309,7 +315,7 @@ impl Layout<'_> {
     }
 }
 
-fn key(name: &str) -> Key {
+fn key(name: &str) -> ObjectKey {
     name.parse().unwrap_or_else(|_| unreachable!("names in a layout are valid in a store"))
 }
 

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::client::Client;
 use super::error::{RegistryError, Verb};
-use super::mirror_layout::{Layout, MirrorProblem};
-use super::options::{ImageMirrors, Pull, PullOptions, Pulled};
+use super::mirror_layout::{MirrorLayout, MirrorProblem};
+use super::options::{ImageMirrors, Pull, PullOptions, PulledImage};
 use crate::base::event::Observer;
-use crate::image::document::Target;
+use crate::image::document::CheckedDescriptor;
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 use crate::image::store::ImageStore;
-use crate::store::{Store, Transfer};
+use crate::store::{Store, StoreTransfer};
 
 impl Client {
     /// Adds mirrors, which are asked before a registry.
@@ -34,14 +34,14 @@ impl Client {
         reference: &ImageRef,
         options: &PullOptions,
         observer: &dyn Observer,
-    ) -> Result<Option<Pulled>, RegistryError> {
+    ) -> Result<Option<PulledImage>, RegistryError> {
         let pull = Pull { store, reference, options, unpacker: None, observer };
         let subject = reference.familiar();
-        let transfer = Transfer { subject: &subject, observer };
+        let transfer = StoreTransfer { subject: &subject, observer };
         for mirror in &self.mirrors.stores {
             let of_tree = self.mirrors.of_tree;
             let taken = mirror.item("a mirror", &transfer, MirrorProblem::kind, |place| {
-                Layout { place, transfer: &transfer }.take(&pull, of_tree)
+                MirrorLayout { place, transfer: &transfer }.take(&pull, of_tree)
             });
             let taken = taken.map_err(|problem| RegistryError {
                 verb: Verb::Pull,
@@ -66,13 +66,13 @@ impl Client {
         reference: &ImageRef,
         options: &PullOptions,
         observer: &dyn Observer,
-    ) -> Result<Option<Pulled>, RegistryError> {
+    ) -> Result<Option<PulledImage>, RegistryError> {
         let pull = Pull { store, reference, options, unpacker: None, observer };
         let subject = reference.familiar();
-        let transfer = Transfer { subject: &subject, observer };
+        let transfer = StoreTransfer { subject: &subject, observer };
         let taken = place.item("the cache", &transfer, MirrorProblem::kind, |place| {
-            let layout = Layout { place, transfer: &transfer };
-            let is_it = |target: &Target| target.may_be_for(&options.platform);
+            let layout = MirrorLayout { place, transfer: &transfer };
+            let is_it = |target: &CheckedDescriptor| target.may_be_for(&options.platform);
             layout.take_first(&pull, &layout.select(name, index, &options.platform, is_it)?, true)
         });
         let failed = |problem: MirrorProblem| RegistryError {
@@ -92,9 +92,9 @@ impl Client {
         observer: &dyn Observer,
     ) -> bool {
         let subject = reference.familiar();
-        let transfer = Transfer { subject: &subject, observer };
+        let transfer = StoreTransfer { subject: &subject, observer };
         self.mirrors.stores.iter().any(|mirror| {
-            let layout = Layout { place: mirror.backend(), transfer: &transfer };
+            let layout = MirrorLayout { place: mirror.backend(), transfer: &transfer };
             layout.find(reference, platform).is_ok_and(|found| !found.is_empty())
         })
     }

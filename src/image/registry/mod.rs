@@ -36,8 +36,8 @@ mod tests;
 pub use client::Client;
 pub use error::{RegistryError, RegistryProblem, Verb};
 pub use mirror_layout::IMAGES;
-pub use options::{ImageMirrors, PullOptions, Pulled, UnpackFailure, Unpacker};
-pub use push::Pushed;
+pub use options::{ImageMirrors, PullOptions, PulledImage, UnpackFailure, Unpacker};
+pub use push::PushedImage;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use resolve::read_served;

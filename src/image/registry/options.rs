@@ -1,12 +1,12 @@
 //! Inputs of a pull: its options, and the unpacker of its layers.
 
 use super::error::RegistryProblem;
-use crate::archive::{LimitExceeded, Limits};
+use crate::archive::{ArchiveLimits, LimitExceeded};
 use crate::base::event::Observer;
 use crate::image::digest::{BlobDigest, DiffId, ImageId};
 use crate::image::document::LONGEST_DOCUMENT;
 use crate::image::load::LoadProblem;
-use crate::image::manifest::Manifest;
+use crate::image::manifest::ImageManifest;
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 use crate::image::store::{ImageStore, LayerBlob};
@@ -18,12 +18,12 @@ pub struct PullOptions {
     /// The platform that the image must be for.
     pub platform: Platform,
     /// Limits of the image.
-    pub limits: Limits,
+    pub limits: ArchiveLimits,
 }
 
 impl Default for PullOptions {
     fn default() -> Self {
-        Self { platform: Platform::host(), limits: Limits::default() }
+        Self { platform: Platform::host(), limits: ArchiveLimits::default() }
     }
 }
 
@@ -58,7 +58,7 @@ pub struct ImageMirrors {
 
 /// Result of a pull.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pulled {
+pub struct PulledImage {
     /// Name of the image.
     pub reference: ImageRef,
     /// Id of the image.
@@ -84,7 +84,7 @@ pub(super) fn unpacked(outcome: Result<(), UnpackFailure>) -> Result<(), Registr
 
 impl Pull<'_> {
     /// Fails before the download if the sizes in the manifest exceed the limits.
-    pub(super) fn check_sizes(&self, manifest: &Manifest) -> Result<(), LoadProblem> {
+    pub(super) fn check_sizes(&self, manifest: &ImageManifest) -> Result<(), LoadProblem> {
         let config = manifest.config.size;
         if config > LONGEST_DOCUMENT {
             let what = "the configuration".to_owned();

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use super::client::{Client, Told};
 use super::error::{RegistryError, RegistryProblem, Verb};
-use super::fetch::{Layers, blob_of_store, fetch_document};
-use super::options::{Pull, PullOptions, Pulled, Unpacker};
+use super::fetch::{FetchedLayers, blob_of_store, fetch_document};
+use super::options::{Pull, PullOptions, PulledImage, Unpacker};
 use super::partial::Partials;
-use super::resolve::{self, Resolved};
+use super::resolve::{self, ResolvedName};
 use crate::base::causes::with_causes;
 use crate::base::event::{Event, Observer};
 use crate::image::config::ImageConfig;
@@ -15,12 +15,12 @@ use crate::image::digest::BlobDigest;
 use crate::image::load::{
     Blob, LoadProblem, StagedImage, Staging, check_count_of_layers, check_layers, check_platform,
 };
-use crate::image::manifest::{Manifest, parse_manifest};
+use crate::image::manifest::{ImageManifest, parse_manifest};
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 use crate::image::store::{Image, ImageStore};
-use crate::store::registry::manifest::Document;
-use crate::store::registry::{BlobRequest, Wire};
+use crate::store::registry::manifest::ManifestDocument;
+use crate::store::registry::{BlobRequest, RegistryWire};
 
 impl Client {
     /// Pulls an image into the store under its name (or without a name, where a tree's
@@ -35,7 +35,7 @@ impl Client {
         options: &PullOptions,
         unpacker: Option<&dyn Unpacker>,
         observer: &dyn Observer,
-    ) -> Result<Pulled, RegistryError> {
+    ) -> Result<PulledImage, RegistryError> {
         let pull = Pull { store, reference, options, unpacker, observer };
         let known = pull.known().map_err(|problem| RegistryError {
             verb: Verb::Pull,
@@ -71,7 +71,7 @@ impl Client {
 
     /// Requests the manifest of an image, and nothing else; a missing one is an error.
     pub fn look(&self, reference: &ImageRef, observer: &dyn Observer) -> Result<(), RegistryError> {
-        let ask = |wire: &Wire<'_>| Ok(resolve::look(wire, reference)?);
+        let ask = |wire: &RegistryWire<'_>| Ok(resolve::look(wire, reference)?);
         self.ask_places(reference, Told::Faults, observer, ask)
     }
 }
@@ -80,9 +80,9 @@ impl Pull<'_> {
     /// Pulls the image from one place.
     fn from(
         &self,
-        wire: &Wire<'_>,
+        wire: &RegistryWire<'_>,
         known: Option<&(Image, BlobDigest)>,
-    ) -> Result<Pulled, RegistryProblem> {
+    ) -> Result<PulledImage, RegistryProblem> {
         if let Some((image, top)) = known {
             match resolve::current(wire, self.reference)? {
                 Some(current) if current == *top => return Ok(self.there(image)),
@@ -96,7 +96,7 @@ impl Pull<'_> {
                 }),
             }
         }
-        let Resolved { top, candidates, mut problems } =
+        let ResolvedName { top, candidates, mut problems } =
             resolve::resolve(wire, self.reference, &self.options.platform)?;
         let names = if wire.is_of_tree() { Vec::new() } else { vec![self.reference.clone()] };
         for candidate in &candidates {
@@ -143,8 +143,8 @@ impl Pull<'_> {
         Ok(known.filter(|(image, _)| wanted.accepts(&image.platform) && same(&image.platform)))
     }
 
-    fn there(&self, image: &Image) -> Pulled {
-        Pulled {
+    fn there(&self, image: &Image) -> PulledImage {
+        PulledImage {
             reference: self.reference.clone(),
             id: image.id.clone(),
             manifest: image.manifest.clone(),
@@ -155,11 +155,11 @@ impl Pull<'_> {
     /// Downloads the missing parts of an image, checks them, and commits the image to the store.
     fn take(
         &self,
-        wire: &Wire<'_>,
+        wire: &RegistryWire<'_>,
         top: &BlobDigest,
-        document: &Document,
+        document: &ManifestDocument,
         names: Vec<ImageRef>,
-    ) -> Result<Pulled, RegistryProblem> {
+    ) -> Result<PulledImage, RegistryProblem> {
         let staged = self.store.staging_folder(self.observer)?;
         let folder = staged.folder.path();
         let partials = Partials::of(self.store.folder());
@@ -174,7 +174,7 @@ impl Pull<'_> {
         let image = ImageConfig::parse(&bytes).map_err(LoadProblem::from)?;
         check_platform(&image, &self.options.platform)?;
         check_count_of_layers(&image, parsed.layers.len())?;
-        let layers = Layers::new(self, &parsed, &image, folder, &partials)?;
+        let layers = FetchedLayers::new(self, &parsed, &image, folder, &partials)?;
         let mut content = layers.fetch(wire)?;
         check_layers(&image, &content)?;
         content.push(config);
@@ -194,7 +194,7 @@ impl Pull<'_> {
             partials.forget(digest);
         }
         partials.sweep();
-        Ok(Pulled {
+        Ok(PulledImage {
             reference: self.reference.clone(),
             id: found.id,
             manifest: document.digest.clone(),
@@ -204,8 +204,8 @@ impl Pull<'_> {
 
     fn config(
         &self,
-        wire: &Wire<'_>,
-        manifest: &Manifest,
+        wire: &RegistryWire<'_>,
+        manifest: &ImageManifest,
         folder: &Path,
         partials: &Partials,
     ) -> Result<Blob, RegistryProblem> {

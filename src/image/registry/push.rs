@@ -11,16 +11,16 @@ use crate::base::event::Observer;
 use crate::image::digest::BlobDigest;
 use crate::image::reference::ImageRef;
 use crate::image::store::{Image, ImageStore, ImageStoreError};
-use crate::store::Content;
-use crate::store::registry::upload::{self, Upload};
-use crate::store::registry::{Wire, manifest};
+use crate::store::ObjectContent;
+use crate::store::registry::upload::{self, BlobUpload};
+use crate::store::registry::{RegistryWire, manifest};
 
 /// Number of blobs that are sent at once.
 const AT_ONCE: usize = 4;
 
 /// Result of a push.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pushed {
+pub struct PushedImage {
     /// Name in the registry.
     pub reference: ImageRef,
     /// Digest of the manifest, by which the image can be pulled, too.
@@ -46,17 +46,17 @@ impl Client {
         image: &Image,
         to: &ImageRef,
         observer: &dyn Observer,
-    ) -> Result<Pushed, RegistryError> {
+    ) -> Result<PushedImage, RegistryError> {
         self.ask_registry(Verb::Push, to, observer, |wire| push(wire, store, image, to))
     }
 }
 
 fn push(
-    wire: &Wire<'_>,
+    wire: &RegistryWire<'_>,
     store: &ImageStore,
     image: &Image,
     to: &ImageRef,
-) -> Result<Pushed, RegistryProblem> {
+) -> Result<PushedImage, RegistryProblem> {
     if to.digest().is_some_and(|digest| *digest != image.manifest) {
         return Err(RegistryProblem::OtherDigest { found: image.manifest.clone() });
     }
@@ -72,7 +72,7 @@ fn push(
     sent += bytes.len() as u64;
     let name = to.tag().map_or_else(|| image.manifest.to_string(), str::to_owned);
     manifest::put(wire, &name, &media_type, &bytes, &to.familiar())?;
-    Ok(Pushed { reference: to.clone(), manifest: image.manifest.clone(), sent })
+    Ok(PushedImage { reference: to.clone(), manifest: image.manifest.clone(), sent })
 }
 
 /// The image's layers, each blob once.
@@ -107,7 +107,7 @@ fn sendings(
 
 /// Sends blobs, several at once; returns the number of sent bytes.
 fn send_all(
-    wire: &Wire<'_>,
+    wire: &RegistryWire<'_>,
     store: &ImageStore,
     blobs: &[Sending],
 ) -> Result<u64, RegistryProblem> {
@@ -133,7 +133,11 @@ fn send_all(
 }
 
 /// Ensures that the registry has a blob; returns the number of sent bytes.
-fn send(wire: &Wire<'_>, store: &ImageStore, blob: &Sending) -> Result<u64, RegistryProblem> {
+fn send(
+    wire: &RegistryWire<'_>,
+    store: &ImageStore,
+    blob: &Sending,
+) -> Result<u64, RegistryProblem> {
     let subject = blob.subject.as_deref().unwrap_or("the configuration");
     if upload::has(wire, &blob.digest, subject)? {
         return Ok(0);
@@ -144,8 +148,8 @@ fn send(wire: &Wire<'_>, store: &ImageStore, blob: &Sending) -> Result<u64, Regi
         }
     }
     let path = store.blob_path(&blob.digest);
-    let content = Content::File(&path, blob.size);
+    let content = ObjectContent::File(&path, blob.size);
     let (digest, reports) = (&blob.digest, blob.subject.is_some());
-    upload::send(wire, &Upload { digest, content, subject, reports })?;
+    upload::send(wire, &BlobUpload { digest, content, subject, reports })?;
     Ok(blob.size)
 }

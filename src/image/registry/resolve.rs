@@ -3,13 +3,14 @@
 use super::error::RegistryProblem;
 use crate::image::digest::BlobDigest;
 use crate::image::document::{
-    DocumentError, Kind, LONGEST_DOCUMENT, MANIFEST_TYPES, Target, kind_of, parse_index,
+    CheckedDescriptor, DocumentError, DocumentKind, LONGEST_DOCUMENT, MANIFEST_TYPES, kind_of,
+    parse_index,
 };
 use crate::image::load::LoadProblem;
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
-use crate::store::registry::manifest::{self, Document, DocumentRequest};
-use crate::store::registry::{ExchangeError, Wire};
+use crate::store::registry::manifest::{self, DocumentRequest, ManifestDocument};
+use crate::store::registry::{RegistryExchangeError, RegistryWire};
 
 /// Upper limit of nested indexes.
 const DEEPEST_INDEX: usize = 4;
@@ -17,7 +18,7 @@ const DEEPEST_INDEX: usize = 4;
 const MOST_DOCUMENTS: usize = 32;
 
 /// Result of resolving a name.
-pub(super) struct Resolved {
+pub(super) struct ResolvedName {
     /// Digest of the registry's document for the name: the manifest, or an index above the
     /// manifest.
     pub(super) top: BlobDigest,
@@ -30,9 +31,9 @@ pub(super) struct Resolved {
 /// Possible manifest.
 pub(super) enum Candidate {
     /// The name's own.
-    Document(Document),
+    Document(ManifestDocument),
     /// An entry of an index.
-    Entry(Target),
+    Entry(CheckedDescriptor),
 }
 
 impl Candidate {
@@ -47,9 +48,9 @@ impl Candidate {
     /// Fetches the manifest.
     pub(super) fn fetch(
         &self,
-        wire: &Wire<'_>,
+        wire: &RegistryWire<'_>,
         reference: &ImageRef,
-    ) -> Result<Document, RegistryProblem> {
+    ) -> Result<ManifestDocument, RegistryProblem> {
         match self {
             Self::Document(document) => Ok(document.clone()),
             Self::Entry(target) => fetch(wire, target, &reference.familiar()),
@@ -60,14 +61,17 @@ impl Candidate {
 /// Asks for the digest of a name's document; `None` if the registry does not answer in a single
 /// request.
 pub(super) fn current(
-    wire: &Wire<'_>,
+    wire: &RegistryWire<'_>,
     reference: &ImageRef,
-) -> Result<Option<BlobDigest>, ExchangeError> {
+) -> Result<Option<BlobDigest>, RegistryExchangeError> {
     manifest::head(wire, &request(&name(reference), &reference.familiar()))
 }
 
 /// Succeeds if the registry has a document of that name; where HEAD tells nothing, GET settles it.
-pub(super) fn look(wire: &Wire<'_>, reference: &ImageRef) -> Result<(), ExchangeError> {
+pub(super) fn look(
+    wire: &RegistryWire<'_>,
+    reference: &ImageRef,
+) -> Result<(), RegistryExchangeError> {
     if current(wire, reference)?.is_some() {
         return Ok(());
     }
@@ -78,10 +82,10 @@ pub(super) fn look(wire: &Wire<'_>, reference: &ImageRef) -> Result<(), Exchange
 
 /// Finds the manifests that a name may mean for a platform.
 pub(super) fn resolve(
-    wire: &Wire<'_>,
+    wire: &RegistryWire<'_>,
     reference: &ImageRef,
     platform: &Platform,
-) -> Result<Resolved, RegistryProblem> {
+) -> Result<ResolvedName, RegistryProblem> {
     let subject = reference.familiar();
     let name = name(reference);
     let first = request(&name, &subject);
@@ -89,9 +93,9 @@ pub(super) fn resolve(
     let top = document.digest.clone();
     let mut problems = Vec::new();
     let candidates = match kind_of(&document.media_type) {
-        Kind::Manifest => vec![Candidate::Document(document)],
-        Kind::Index => {
-            let mut search = Search::new(platform, Vec::new());
+        DocumentKind::Manifest => vec![Candidate::Document(document)],
+        DocumentKind::Index => {
+            let mut search = ManifestSearch::new(platform, Vec::new());
             let mut fitting = Vec::new();
             let index = search.read(&document, 0)?;
             search.collect(wire, index, &subject, 0, &mut fitting)?;
@@ -99,17 +103,21 @@ pub(super) fn resolve(
             problems = search.problems;
             fitting.into_iter().take(MOST_DOCUMENTS).map(Candidate::Entry).collect()
         }
-        Kind::Other => {
+        DocumentKind::Other => {
             let (what, media_type) = (reference.familiar(), document.media_type);
             let problem = DocumentError::MediaType { what, media_type };
             return Err(wrong("what the registry has", problem));
         }
     };
-    Ok(Resolved { top, candidates, problems })
+    Ok(ResolvedName { top, candidates, problems })
 }
 
 /// Fetches the target of an index entry.
-fn fetch(wire: &Wire<'_>, target: &Target, subject: &str) -> Result<Document, RegistryProblem> {
+fn fetch(
+    wire: &RegistryWire<'_>,
+    target: &CheckedDescriptor,
+    subject: &str,
+) -> Result<ManifestDocument, RegistryProblem> {
     let name = target.digest.to_string();
     let next = request(&name, subject);
     let document = manifest::get(wire, &next, Some(&target.digest), LONGEST_DOCUMENT)?;
@@ -119,7 +127,7 @@ fn fetch(wire: &Wire<'_>, target: &Target, subject: &str) -> Result<Document, Re
         return Err(LoadProblem::Size { what, expected, found }.into());
     }
     // The index is reliable; a registry's header depends on the pusher.
-    Ok(Document { media_type: target.media_type.clone(), ..document })
+    Ok(ManifestDocument { media_type: target.media_type.clone(), ..document })
 }
 
 /// Returns true if a registry's document is an image or leads to an image.
@@ -129,18 +137,22 @@ pub(crate) fn read_served(bytes: &[u8], wanted: &Platform) -> bool {
         return false;
     };
     match kind_of(&media_type) {
-        Kind::Manifest => crate::image::manifest::parse_manifest(bytes, &media_type).is_ok(),
-        Kind::Index => parse_index(bytes, Some(&media_type)).is_ok_and(|index| {
-            let mut search = Search::new(wanted, index.odd);
+        DocumentKind::Manifest => {
+            crate::image::manifest::parse_manifest(bytes, &media_type).is_ok()
+        }
+        DocumentKind::Index => parse_index(bytes, Some(&media_type)).is_ok_and(|index| {
+            let mut search = ManifestSearch::new(wanted, index.odd);
             let fitting = search.fitting(index.targets);
-            search.sorted(fitting).is_ok_and(|found| found.iter().all(|it| it.kind != Kind::Other))
+            search
+                .sorted(fitting)
+                .is_ok_and(|found| found.iter().all(|it| it.kind != DocumentKind::Other))
         }),
-        Kind::Other => false,
+        DocumentKind::Other => false,
     }
 }
 
 /// The search of indexes for manifests.
-struct Search<'s> {
+struct ManifestSearch<'s> {
     wanted: &'s Platform,
     /// Entries that cannot be used, for the message.
     others: Vec<String>,
@@ -150,13 +162,17 @@ struct Search<'s> {
     count: usize,
 }
 
-impl<'s> Search<'s> {
+impl<'s> ManifestSearch<'s> {
     fn new(wanted: &'s Platform, others: Vec<String>) -> Self {
         Self { wanted, others, problems: Vec::new(), count: 0 }
     }
 
     /// Reads an index.
-    fn read(&mut self, document: &Document, depth: usize) -> Result<Vec<Target>, RegistryProblem> {
+    fn read(
+        &mut self,
+        document: &ManifestDocument,
+        depth: usize,
+    ) -> Result<Vec<CheckedDescriptor>, RegistryProblem> {
         self.count += 1;
         if depth > DEEPEST_INDEX || self.count > MOST_DOCUMENTS {
             return Err(LoadProblem::Index { limit: MOST_DOCUMENTS as u64 }.into());
@@ -171,14 +187,14 @@ impl<'s> Search<'s> {
     /// cannot be used leaves those beside it.
     fn collect(
         &mut self,
-        wire: &Wire<'_>,
-        index: Vec<Target>,
+        wire: &RegistryWire<'_>,
+        index: Vec<CheckedDescriptor>,
         subject: &str,
         depth: usize,
-        found: &mut Vec<Target>,
+        found: &mut Vec<CheckedDescriptor>,
     ) -> Result<(), RegistryProblem> {
         for target in self.fitting(index) {
-            if target.kind != Kind::Index {
+            if target.kind != DocumentKind::Index {
                 found.push(target);
                 continue;
             }
@@ -196,7 +212,7 @@ impl<'s> Search<'s> {
     }
 
     /// The entries that may be for the platform.
-    fn fitting(&mut self, targets: Vec<Target>) -> Vec<Target> {
+    fn fitting(&mut self, targets: Vec<CheckedDescriptor>) -> Vec<CheckedDescriptor> {
         let mut fitting = Vec::new();
         for target in targets {
             match (&target.platform, target.kind) {
@@ -206,7 +222,7 @@ impl<'s> Search<'s> {
                         self.others.push(platform.to_string());
                     }
                 }
-                (_, Kind::Other) => self.others.push(target.media_type.clone()),
+                (_, DocumentKind::Other) => self.others.push(target.media_type.clone()),
                 _ => fitting.push(target),
             }
         }
@@ -214,7 +230,10 @@ impl<'s> Search<'s> {
     }
 
     /// Sorts candidates, best first; fails if none is left.
-    fn sorted(&mut self, mut fitting: Vec<Target>) -> Result<Vec<Target>, RegistryProblem> {
+    fn sorted(
+        &mut self,
+        mut fitting: Vec<CheckedDescriptor>,
+    ) -> Result<Vec<CheckedDescriptor>, RegistryProblem> {
         fitting.sort_by_key(|target| target.rank(self.wanted));
         if !fitting.is_empty() {
             return Ok(fitting);

@@ -15,7 +15,7 @@ const BUFFER: usize = 256 << 10;
 
 /// Progress of a blob's download.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct BlobProgress {
     state: Mutex<TailState>,
     changed: Condvar,
 }
@@ -35,7 +35,7 @@ enum End {
     Failed,
 }
 
-impl Progress {
+impl BlobProgress {
     /// So many bytes are in the file.
     pub(super) fn reached(&self, bytes: u64) {
         self.change(|state| state.bytes = bytes);
@@ -84,7 +84,7 @@ pub(super) fn make(path: &Path) -> io::Result<()> {
 
 /// Passes a blob's bytes to the reader of the FIFO during the download; returns true if all were
 /// passed. The file exists as soon as the first byte does.
-pub(super) fn follow(fifo: &Path, blob: &Path, progress: &Progress) -> bool {
+pub(super) fn follow(fifo: &Path, blob: &Path, progress: &BlobProgress) -> bool {
     let Some(mut fifo) = open(fifo, progress) else { return false };
     let mut at = 0;
     let mut buffer = vec![0; BUFFER];
@@ -114,7 +114,7 @@ pub(super) fn follow(fifo: &Path, blob: &Path, progress: &Progress) -> bool {
 
 /// Opens the FIFO as soon as a reader exists. (A blocking open would wait forever without a
 /// reader.)
-fn open(path: &Path, progress: &Progress) -> Option<File> {
+fn open(path: &Path, progress: &BlobProgress) -> Option<File> {
     loop {
         match nix::fcntl::open(
             path,

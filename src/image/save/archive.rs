@@ -7,14 +7,14 @@ use serde::Serialize;
 use tar::{Builder, EntryType, Header};
 
 use super::{SaveError, Saving, open};
-use crate::image::compression::Compression;
+use crate::image::compression::LayerCompression;
 use crate::image::digest::BlobDigest;
 use crate::image::store::Layer;
 
 const BUFFER: usize = 256 << 10;
 
 /// Content of an archive's member.
-enum Member<'m> {
+enum SavedMember<'m> {
     Folder,
     Bytes(Vec<u8>),
     Blob(&'m BlobDigest, u64),
@@ -25,16 +25,16 @@ enum Member<'m> {
 /// Writes an OCI layout as an archive.
 pub(super) fn write_oci(saving: &Saving<'_>, to: &mut dyn Write) -> Result<(), SaveError> {
     let blob = |digest: &BlobDigest| format!("blobs/sha256/{}", digest.hex());
-    let mut members: BTreeMap<String, Member<'_>> = BTreeMap::from([
-        ("blobs/".to_owned(), Member::Folder),
-        ("blobs/sha256/".to_owned(), Member::Folder),
-        ("index.json".to_owned(), Member::Bytes(super::folder::index(saving))),
-        ("oci-layout".to_owned(), Member::Bytes(super::folder::LAYOUT.to_vec())),
-        (blob(&saving.image.manifest), Member::Bytes(saving.manifest.clone())),
-        (blob(&saving.image.id.sum().clone().into()), Member::Bytes(saving.config.clone())),
+    let mut members: BTreeMap<String, SavedMember<'_>> = BTreeMap::from([
+        ("blobs/".to_owned(), SavedMember::Folder),
+        ("blobs/sha256/".to_owned(), SavedMember::Folder),
+        ("index.json".to_owned(), SavedMember::Bytes(super::folder::index(saving))),
+        ("oci-layout".to_owned(), SavedMember::Bytes(super::folder::LAYOUT.to_vec())),
+        (blob(&saving.image.manifest), SavedMember::Bytes(saving.manifest.clone())),
+        (blob(&saving.image.id.sum().clone().into()), SavedMember::Bytes(saving.config.clone())),
     ]);
     for layer in &saving.image.layers {
-        members.insert(blob(&layer.digest), Member::Blob(&layer.digest, layer.size));
+        members.insert(blob(&layer.digest), SavedMember::Blob(&layer.digest, layer.size));
     }
     write(saving, &members, to)
 }
@@ -42,7 +42,7 @@ pub(super) fn write_oci(saving: &Saving<'_>, to: &mut dyn Write) -> Result<(), S
 /// An image of a docker archive's `manifest.json`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Entry {
+struct DockerManifestEntry {
     config: String,
     repo_tags: Option<Vec<String>>,
     layers: Vec<String>,
@@ -51,17 +51,17 @@ struct Entry {
 /// Writes an archive for `docker load`.
 pub(super) fn write_docker(saving: &Saving<'_>, to: &mut dyn Write) -> Result<(), SaveError> {
     let config = format!("{}.json", saving.image.id.hex());
-    let mut members: BTreeMap<String, Member<'_>> =
-        BTreeMap::from([(config.clone(), Member::Bytes(saving.config.clone()))]);
+    let mut members: BTreeMap<String, SavedMember<'_>> =
+        BTreeMap::from([(config.clone(), SavedMember::Bytes(saving.config.clone()))]);
     let mut layers = Vec::new();
     for layer in &saving.image.layers {
         // By the diff id, as in other tools' archives.
         let name = format!("{}.tar", layer.diff_id.hex());
         if !members.contains_key(&name) {
-            let member = if layer.compression == Compression::Zstd {
-                Member::Plain(layer, plain_size(saving, layer)?)
+            let member = if layer.compression == LayerCompression::Zstd {
+                SavedMember::Plain(layer, plain_size(saving, layer)?)
             } else {
-                Member::Blob(&layer.digest, layer.size)
+                SavedMember::Blob(&layer.digest, layer.size)
             };
             members.insert(name.clone(), member);
         }
@@ -69,23 +69,23 @@ pub(super) fn write_docker(saving: &Saving<'_>, to: &mut dyn Write) -> Result<()
     }
     // A name with a digest is none that such an archive can have.
     let name = saving.name.clone().filter(|name| !name.contains('@'));
-    let entry = Entry { config, repo_tags: name.map(|name| vec![name]), layers };
+    let entry = DockerManifestEntry { config, repo_tags: name.map(|name| vec![name]), layers };
     let manifest = serde_json::to_vec(&[entry]).expect("texts can be written");
-    members.insert("manifest.json".to_owned(), Member::Bytes(manifest));
+    members.insert("manifest.json".to_owned(), SavedMember::Bytes(manifest));
     write(saving, &members, to)
 }
 
 fn write(
     saving: &Saving<'_>,
-    members: &BTreeMap<String, Member<'_>>,
+    members: &BTreeMap<String, SavedMember<'_>>,
     to: &mut dyn Write,
 ) -> Result<(), SaveError> {
     let mut tar = Builder::new(io::BufWriter::with_capacity(BUFFER, to));
     for (name, member) in members {
         let (size, kind) = match member {
-            Member::Folder => (0, EntryType::Directory),
-            Member::Bytes(bytes) => (bytes.len() as u64, EntryType::Regular),
-            Member::Blob(_, size) | Member::Plain(_, size) => (*size, EntryType::Regular),
+            SavedMember::Folder => (0, EntryType::Directory),
+            SavedMember::Bytes(bytes) => (bytes.len() as u64, EntryType::Regular),
+            SavedMember::Blob(_, size) | SavedMember::Plain(_, size) => (*size, EntryType::Regular),
         };
         let mut header = Header::new_ustar();
         header.set_path(name).map_err(SaveError::Write)?;
@@ -97,12 +97,12 @@ fn write(
         header.set_size(size);
         header.set_cksum();
         match member {
-            Member::Folder => tar.append(&header, io::empty()),
-            Member::Bytes(bytes) => tar.append(&header, bytes.as_slice()),
-            Member::Blob(digest, size) => {
+            SavedMember::Folder => tar.append(&header, io::empty()),
+            SavedMember::Bytes(bytes) => tar.append(&header, bytes.as_slice()),
+            SavedMember::Blob(digest, size) => {
                 tar.append(&header, Exactly::new(open(saving, digest)?, *size))
             }
-            Member::Plain(layer, size) => {
+            SavedMember::Plain(layer, size) => {
                 tar.append(&header, Exactly::new(plain(saving, layer)?, *size))
             }
         }

@@ -14,7 +14,7 @@ use std::io::Write;
 
 use fs_err::File;
 
-use super::location::{Form, StoredImage};
+use super::location::{ImageForm, StoredImage};
 use super::reference::ImageRef;
 use super::store::{Image, ImageStore};
 use crate::base::atomic::AtomicFile;
@@ -22,7 +22,7 @@ use crate::base::regular::open_regular;
 
 /// Destination of a saved image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Destination<'d> {
+pub struct SaveDestination<'d> {
     /// Form, path, and name of the image at the destination.
     pub place: &'d StoredImage,
     /// Name of the image, where the location has none.
@@ -46,7 +46,7 @@ impl<'s> Saving<'s> {
     fn new(
         store: &'s ImageStore,
         image: &'s Image,
-        destination: &Destination<'_>,
+        destination: &SaveDestination<'_>,
     ) -> Result<Self, SaveError> {
         let (manifest, media_type, _) = store.manifest_of(image)?;
         let config = store.config_of(image)?;
@@ -66,11 +66,11 @@ impl<'s> Saving<'s> {
 pub fn save(
     store: &ImageStore,
     image: &Image,
-    destination: &Destination<'_>,
+    destination: &SaveDestination<'_>,
 ) -> Result<(), SaveError> {
     let saving = Saving::new(store, image, destination)?;
     let place = destination.place;
-    if place.form == Form::Oci {
+    if place.form == ImageForm::Oci {
         return folder::write(&saving, &place.path);
     }
     let path = std::path::absolute(&place.path).map_err(SaveError::Write)?;
@@ -90,7 +90,7 @@ pub fn save(
 pub fn save_stream(
     store: &ImageStore,
     image: &Image,
-    destination: &Destination<'_>,
+    destination: &SaveDestination<'_>,
     mut to: impl Write,
 ) -> Result<(), SaveError> {
     let saving = Saving::new(store, image, destination)?;
@@ -98,10 +98,14 @@ pub fn save_stream(
     to.flush().map_err(SaveError::Write)
 }
 
-fn write_archive(saving: &Saving<'_>, form: Form, to: &mut dyn Write) -> Result<(), SaveError> {
+fn write_archive(
+    saving: &Saving<'_>,
+    form: ImageForm,
+    to: &mut dyn Write,
+) -> Result<(), SaveError> {
     match form {
-        Form::DockerArchive => archive::write_docker(saving, to),
-        Form::Oci | Form::OciArchive => archive::write_oci(saving, to),
+        ImageForm::DockerArchive => archive::write_docker(saving, to),
+        ImageForm::Oci | ImageForm::OciArchive => archive::write_oci(saving, to),
     }
 }
 

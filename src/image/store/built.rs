@@ -11,10 +11,10 @@ use serde_json::json;
 
 use super::commit::StagingFolder;
 use super::{Image, ImageStore, ImageStoreError};
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
-use crate::image::compression::Compression;
+use crate::image::compression::LayerCompression;
 use crate::image::config::ImageConfig;
 use crate::image::digest::{BlobDigest, DiffId, ImageId};
 use crate::image::load::{Blob, LoadProblem, StagedImage, Staging};
@@ -29,7 +29,7 @@ pub struct BuiltLayer {
     /// The blob's bytes.
     pub size: u64,
     /// The blob's compression.
-    pub compression: Compression,
+    pub compression: LayerCompression,
     /// Digest of the uncompressed content.
     pub diff_id: DiffId,
 }
@@ -74,7 +74,7 @@ impl ImageStore {
         let id = Sha256Sum::of(config);
         let manifest = manifest(&id, config.len() as u64, layers, annotations);
         let manifest = BlobDigest::from(Sha256Sum::of(&manifest));
-        let targets = super::index::Index::read(&self.folder)?.targets();
+        let targets = super::index::LayoutIndex::read(&self.folder)?.targets();
         let has = |name: Option<&ImageRef>| {
             targets.iter().any(|target| {
                 target.digest == manifest
@@ -131,7 +131,7 @@ impl BlobRoom {
         names: &[ImageRef],
         observer: &dyn Observer,
     ) -> Result<StoredBuild, ImageStoreError> {
-        let mut staging = Staging::new(self.staged.path(), Limits::default());
+        let mut staging = Staging::new(self.staged.path(), ArchiveLimits::default());
         let mut stage = |bytes: &[u8]| {
             staging.add_bytes(bytes).map_err(|problem| match problem {
                 LoadProblem::Write(error) | LoadProblem::Read(error) => ImageStoreError::Io(error),
@@ -176,9 +176,9 @@ fn manifest(
         .iter()
         .map(|layer| {
             let ending = match layer.compression {
-                Compression::None => "",
-                Compression::Gzip => "+gzip",
-                Compression::Zstd => "+zstd",
+                LayerCompression::None => "",
+                LayerCompression::Gzip => "+gzip",
+                LayerCompression::Zstd => "+zstd",
             };
             json!({
                 "mediaType": format!("{}{ending}", media_type::LAYER),

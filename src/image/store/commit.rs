@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use fs_err::File;
 use serde_json::{Value, json};
 
-use super::index::{self, Index};
+use super::index::{self, LayoutIndex};
 use super::{Image, ImageStore, ImageStoreError};
 use crate::base::atomic::{TEMPORARY_PREFIX, Unswept, sync_folder, temporaries};
 use crate::base::event::{Event, Observer};
@@ -151,7 +151,7 @@ impl ImageStore {
             self.keep(blob).map_err(ImageStoreError::Io)?;
         }
         sync_folder(&self.folder.join("blobs/sha256")).map_err(ImageStoreError::Io)?;
-        let mut index = Index::read(&self.folder)?;
+        let mut index = LayoutIndex::read(&self.folder)?;
         for image in found {
             let entry = entry(image);
             if image.names.is_empty() {
@@ -176,7 +176,7 @@ impl ImageStore {
         observer: &dyn Observer,
     ) -> Result<(), ImageStoreError> {
         let _store = self.lock(observer)?;
-        let mut index = Index::read(&self.folder)?;
+        let mut index = LayoutIndex::read(&self.folder)?;
         let gone = || ImageStoreError::not_found(image.manifest.to_string());
         let entry = index.entry(&image.manifest).ok_or_else(gone)?;
         for name in names {

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::ImageStore;
-use crate::image::compression::Compression;
+use crate::image::compression::LayerCompression;
 use crate::image::config::{ImageConfig, RunConfig};
 use crate::image::digest::{BlobDigest, DiffId, ImageId};
-use crate::image::document::Target;
-use crate::image::manifest::Manifest;
+use crate::image::document::CheckedDescriptor;
+use crate::image::manifest::ImageManifest;
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 
@@ -42,7 +42,7 @@ pub struct Layer {
     /// The blob's media type.
     pub media_type: String,
     /// The blob's compression.
-    pub compression: Compression,
+    pub compression: LayerCompression,
     /// The blob's bytes.
     pub size: u64,
     /// Digest of the uncompressed content.
@@ -84,10 +84,10 @@ pub struct LayerBlob {
 
 impl Image {
     pub(super) fn new(
-        target: &Target,
-        manifest: Manifest,
+        target: &CheckedDescriptor,
+        manifest: ImageManifest,
         config: ImageConfig,
-        compressions: Vec<Compression>,
+        compressions: Vec<LayerCompression>,
         references: Vec<ImageRef>,
     ) -> Self {
         let layers: Vec<Layer> = manifest

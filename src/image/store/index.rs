@@ -10,7 +10,7 @@ use crate::base::regular::read_regular;
 use crate::base::{atomic, go_json};
 use crate::image::digest::BlobDigest;
 use crate::image::document::{
-    self, DocumentError, INDEX_DIGEST, LONGEST_DOCUMENT, REF_NAME, Target, annotation,
+    self, CheckedDescriptor, DocumentError, INDEX_DIGEST, LONGEST_DOCUMENT, REF_NAME, annotation,
     check_layout_version,
 };
 use crate::image::reference::ImageRef;
@@ -21,7 +21,7 @@ const LAYOUT_TEXT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 const INDEX: &str = "index.json";
 
 /// Index as read from disk. Keys of other tools are kept.
-pub(super) struct Index {
+pub(super) struct LayoutIndex {
     document: Map<String, Value>,
     entries: Vec<Value>,
     path: PathBuf,
@@ -52,7 +52,7 @@ pub(super) fn create(folder: &Path) -> Result<(), ImageStoreError> {
     Ok(())
 }
 
-impl Index {
+impl LayoutIndex {
     /// Reads the index; a missing index is empty.
     pub(super) fn read(folder: &Path) -> Result<Self, ImageStoreError> {
         let path = folder.join(INDEX);
@@ -94,15 +94,15 @@ impl Index {
     }
 
     /// The entries that can be understood; [`Self::odd`] has the others.
-    pub(super) fn targets(&self) -> Vec<Target> {
-        self.entries.iter().filter_map(|entry| Target::of(entry).ok()).collect()
+    pub(super) fn targets(&self) -> Vec<CheckedDescriptor> {
+        self.entries.iter().filter_map(|entry| CheckedDescriptor::of(entry).ok()).collect()
     }
 
     /// Entries that cannot be understood, by name, digest or number, and why.
     pub(super) fn odd(&self) -> Vec<(String, ImageStoreError)> {
         let mut odd = Vec::new();
         for (number, entry) in self.entries.iter().enumerate() {
-            let Err(problem) = Target::of(entry) else { continue };
+            let Err(problem) = CheckedDescriptor::of(entry) else { continue };
             let named = annotation(entry, REF_NAME).filter(|name| is_full(name));
             let named = named.or_else(|| digest(entry).map(str::to_owned));
             let (path, number, is_named) = (self.path.clone(), number + 1, named.is_some());
@@ -161,7 +161,7 @@ impl Index {
 }
 
 /// Name of an entry, if valid as a reference; other tools may write any text.
-pub(super) fn reference(target: &Target) -> Option<ImageRef> {
+pub(super) fn reference(target: &CheckedDescriptor) -> Option<ImageRef> {
     target.ref_name.as_deref().filter(|name| is_full(name))?.parse().ok()
 }
 
@@ -170,7 +170,7 @@ fn is_full(name: &str) -> bool {
 }
 
 /// All names of the image that a target leads to.
-pub(super) fn names(targets: &[Target], image: &Target) -> Vec<ImageRef> {
+pub(super) fn names(targets: &[CheckedDescriptor], image: &CheckedDescriptor) -> Vec<ImageRef> {
     targets.iter().filter(|target| target.digest == image.digest).filter_map(reference).collect()
 }
 

@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::index::{self, Index};
+use super::index::{self, LayoutIndex};
 use super::{Image, ImageStore, ImageStoreError};
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 use crate::base::atomic;
 use crate::base::confinement::real_path;
 use crate::base::event::Observer;
 use crate::base::regular::read_own;
 use crate::image::digest::BlobDigest;
 use crate::image::load::{LoadError, LoadInput, LoadOptions, LoadProblem};
-use crate::image::location::{Form, StoredImage};
+use crate::image::location::{ImageForm, StoredImage};
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 
@@ -47,7 +47,7 @@ impl ImageStore {
         &self,
         place: &StoredImage,
         name: &ImageRef,
-        limits: Limits,
+        limits: ArchiveLimits,
         observer: &dyn Observer,
     ) -> Result<Image, LoadError> {
         let fail = |problem| LoadError { input: place.to_string(), problem };
@@ -82,7 +82,7 @@ impl ImageStore {
 
     /// The image of a manifest.
     pub fn find_manifest(&self, manifest: &BlobDigest) -> Result<Option<Image>, ImageStoreError> {
-        let targets = Index::read(&self.folder)?.targets();
+        let targets = LayoutIndex::read(&self.folder)?.targets();
         let found = targets.iter().find(|target| target.digest == *manifest);
         found.map(|target| self.read_image(target, index::names(&targets, target))).transpose()
     }
@@ -139,8 +139,8 @@ impl FileStamp {
 /// Path of the file that changes together with the location's content.
 fn changing_file(place: &StoredImage) -> PathBuf {
     match place.form {
-        Form::Oci => place.path.join("index.json"),
-        Form::OciArchive | Form::DockerArchive => place.path.clone(),
+        ImageForm::Oci => place.path.join("index.json"),
+        ImageForm::OciArchive | ImageForm::DockerArchive => place.path.clone(),
     }
 }
 

@@ -9,24 +9,29 @@ use std::io;
 
 use serde_json::Value;
 
-use super::index::{Index, digest, reference};
+use super::index::{LayoutIndex, digest, reference};
 use super::{ImageStore, ImageStoreError, damaged, label};
 use crate::base::go_json::{self, Shape};
 use crate::image::digest::BlobDigest;
-use crate::image::document::{INDEX, Kind, LONGEST_DOCUMENT, MANIFEST, Target, kind_of};
+use crate::image::document::{
+    CheckedDescriptor, DocumentKind, INDEX, LONGEST_DOCUMENT, MANIFEST, kind_of,
+};
 
 /// Result of a search for needed blobs.
 #[derive(Default)]
 struct Marks {
     needed: BTreeSet<BlobDigest>,
     /// Documents that were read, each as what led to it calls it.
-    read: BTreeSet<(BlobDigest, Kind)>,
+    read: BTreeSet<(BlobDigest, DocumentKind)>,
 }
 
 impl ImageStore {
     /// Collects the blobs that the entries of the index need. An entry that cannot be understood, at any
     /// depth, is an error.
-    pub(super) fn needed(&self, index: &Index) -> Result<BTreeSet<BlobDigest>, ImageStoreError> {
+    pub(super) fn needed(
+        &self,
+        index: &LayoutIndex,
+    ) -> Result<BTreeSet<BlobDigest>, ImageStoreError> {
         if let Some((_, error)) = index.odd().into_iter().next() {
             return Err(error);
         }
@@ -42,7 +47,7 @@ impl ImageStore {
     fn mark(
         &self,
         blob: &BlobDigest,
-        kind: Kind,
+        kind: DocumentKind,
         called: &str,
         marks: &mut Marks,
     ) -> Result<(), ImageStoreError> {
@@ -51,24 +56,26 @@ impl ImageStore {
             return Ok(());
         }
         let (what, shape) = match kind {
-            Kind::Manifest => ("the manifest", &MANIFEST),
-            Kind::Index => ("the index", &INDEX),
-            Kind::Other => ("the document", &Shape::Any),
+            DocumentKind::Manifest => ("the manifest", &MANIFEST),
+            DocumentKind::Index => ("the index", &INDEX),
+            DocumentKind::Other => ("the document", &Shape::Any),
         };
-        if kind == Kind::Other && !self.may_be_document(blob).map_err(ImageStoreError::Io)? {
+        if kind == DocumentKind::Other
+            && !self.may_be_document(blob).map_err(ImageStoreError::Io)?
+        {
             return Ok(());
         }
         let bytes = self.document(blob, what, called)?;
         let document: Value = match go_json::parse(&bytes, shape) {
             Ok(document) => document,
             // Of a type that is not known here, a blob need not be a document.
-            Err(_) if kind == Kind::Other => return Ok(()),
+            Err(_) if kind == DocumentKind::Other => return Ok(()),
             Err(error) => return Err(damaged(called, what, error)),
         };
-        if kind == Kind::Index {
+        if kind == DocumentKind::Index {
             let entries = document.get("manifests").and_then(Value::as_array);
             for entry in entries.into_iter().flatten() {
-                Target::of(entry).map_err(|error| damaged(called, what, error))?;
+                CheckedDescriptor::of(entry).map_err(|error| damaged(called, what, error))?;
             }
         }
         let mut found = Vec::new();
@@ -78,14 +85,14 @@ impl ImageStore {
             let inner = inner.map_err(|error| damaged(called, what, error))?;
             let named = descriptor.get("mediaType").and_then(Value::as_str).unwrap_or_default();
             let inner_kind = kind_of(named);
-            let may_lead_on = inner_kind != Kind::Other || kind == Kind::Other;
+            let may_lead_on = inner_kind != DocumentKind::Other || kind == DocumentKind::Other;
             // Layouts may leave out what is for other machines.
             if may_lead_on && self.blob_path(&inner).exists() {
                 self.mark(&inner, inner_kind, called, marks)?;
             }
             marks.needed.insert(inner);
         }
-        if kind == Kind::Other {
+        if kind == DocumentKind::Other {
             digests(&document, &mut marks.needed);
         }
         Ok(())

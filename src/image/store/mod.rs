@@ -37,12 +37,12 @@ pub use remove::Removed;
 
 pub use super::store_error::ImageStoreError;
 
-use index::Index;
+use index::LayoutIndex;
 
-use super::compression::Compression;
+use super::compression::LayerCompression;
 use super::config::ImageConfig;
 use super::digest::BlobDigest;
-use super::document::{Kind, LONGEST_DOCUMENT, Target};
+use super::document::{CheckedDescriptor, DocumentKind, LONGEST_DOCUMENT};
 use super::manifest::parse_manifest;
 use super::reference::ImageRef;
 use crate::base::digest::Sha256Sum;
@@ -61,7 +61,7 @@ pub struct ImageStore {
 
 /// All images of the store.
 #[derive(Debug)]
-pub struct Listing {
+pub struct ImageListing {
     /// Images by name; nameless images last.
     pub images: Vec<Image>,
     /// Unusable entries of the index, by name or manifest.
@@ -87,10 +87,10 @@ impl ImageStore {
     }
 
     /// Every image, each once, with all its names.
-    pub fn list(&self) -> Result<Listing, ImageStoreError> {
-        let mut targets: BTreeMap<BlobDigest, Target> = BTreeMap::new();
+    pub fn list(&self) -> Result<ImageListing, ImageStoreError> {
+        let mut targets: BTreeMap<BlobDigest, CheckedDescriptor> = BTreeMap::new();
         let mut names: BTreeMap<BlobDigest, Vec<ImageRef>> = BTreeMap::new();
-        let index = Index::read(&self.folder)?;
+        let index = LayoutIndex::read(&self.folder)?;
         let mut broken = index.odd();
         for target in index.targets() {
             let reference = index::reference(&target);
@@ -110,15 +110,15 @@ impl ImageStore {
             let name = image.references.first().cloned();
             (name.is_none(), name, image.id.clone())
         });
-        Ok(Listing { images, broken })
+        Ok(ImageListing { images, broken })
     }
 
     /// The image of that name. A name with a digest is also found by the digest of the manifest.
     pub fn find(&self, name: &ImageRef) -> Result<Option<Image>, ImageStoreError> {
-        let index = Index::read(&self.folder)?;
+        let index = LayoutIndex::read(&self.folder)?;
         let targets = index.targets();
-        let named = |target: &&Target| index::reference(target).as_ref() == Some(name);
-        let pinned = |target: &&Target| {
+        let named = |target: &&CheckedDescriptor| index::reference(target).as_ref() == Some(name);
+        let pinned = |target: &&CheckedDescriptor| {
             name.digest() == Some(&target.digest)
                 && index::reference(target).is_some_and(|other| other.same_repository(name))
         };
@@ -132,8 +132,8 @@ impl ImageStore {
         &self,
         name: &ImageRef,
     ) -> Result<Option<(Image, BlobDigest)>, ImageStoreError> {
-        let targets = Index::read(&self.folder)?.targets();
-        let named = |target: &&Target| index::reference(target).as_ref() == Some(name);
+        let targets = LayoutIndex::read(&self.folder)?.targets();
+        let named = |target: &&CheckedDescriptor| index::reference(target).as_ref() == Some(name);
         let Some(target) = targets.iter().find(named) else { return Ok(None) };
         let image = self.read_image(target, index::names(&targets, target))?;
         Ok(Some((image, target.index.clone().unwrap_or_else(|| target.digest.clone()))))
@@ -147,7 +147,7 @@ impl ImageStore {
         let called = label(&image.references, &image.manifest);
         let what = "the manifest";
         let bytes = self.document(&image.manifest, what, &called)?;
-        let targets = Index::read(&self.folder)?.targets();
+        let targets = LayoutIndex::read(&self.folder)?.targets();
         let target = targets.into_iter().find(|target| target.digest == image.manifest);
         let target = target.ok_or_else(|| ImageStoreError::not_found(called.clone()))?;
         let manifest = parse_manifest(&bytes, &target.media_type)
@@ -239,11 +239,11 @@ impl ImageStore {
     /// the id goes into those of packages; layers are when they are unpacked.
     fn read_image(
         &self,
-        target: &Target,
+        target: &CheckedDescriptor,
         references: Vec<ImageRef>,
     ) -> Result<Image, ImageStoreError> {
         let called = label(&references, &target.digest);
-        if target.kind != Kind::Manifest {
+        if target.kind != DocumentKind::Manifest {
             let problem = format!("has the media type {}", target.media_type);
             return Err(damaged(&called, "the index entry", problem));
         }
@@ -270,7 +270,7 @@ impl ImageStore {
                 let problem = format!("has {size} bytes instead of {}", layer.content.size);
                 return Err(damaged(&called, &what, problem));
             }
-            let compression = Compression::of_file(&path);
+            let compression = LayerCompression::of_file(&path);
             compressions.push(compression.map_err(|error| damaged(&called, &what, error))?);
         }
         Ok(Image::new(target, manifest, config, compressions, references))

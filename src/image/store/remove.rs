@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 
 use serde_json::Value;
 
-use super::index::{Index, digest, is_called};
+use super::index::{LayoutIndex, digest, is_called};
 use super::{ImageStore, ImageStoreError};
 use crate::base::event::{Event, Observer};
 use crate::image::digest::{BlobDigest, DiffId};
@@ -39,7 +39,7 @@ impl ImageStore {
         observer: &dyn Observer,
     ) -> Result<Removed, ImageStoreError> {
         let _store = self.lock(observer)?;
-        let mut index = Index::read(&self.folder)?;
+        let mut index = LayoutIndex::read(&self.folder)?;
         let layers = self.diff_ids()?;
         let name: Option<ImageRef> = text.parse().ok();
         let mut gone =
@@ -74,7 +74,7 @@ impl ImageStore {
             return Ok(Removed::default());
         }
         let _store = self.lock(observer)?;
-        let mut index = Index::read(&self.folder)?;
+        let mut index = LayoutIndex::read(&self.folder)?;
         let layers = self.diff_ids()?;
         self.sweep_staging().report(observer);
         let gone = index.take_out(|entry| leads_to(entry, manifests));
@@ -109,7 +109,7 @@ impl ImageStore {
     /// broken or odd, all blobs stay until it is removed.
     fn sweep(
         &self,
-        index: &Index,
+        index: &LayoutIndex,
         layers: &BTreeSet<DiffId>,
         gone: &[Value],
         kept: &BTreeSet<BlobDigest>,

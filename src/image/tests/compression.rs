@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::archive::tests::variants::variants;
-use crate::archive::{Compression as ArchiveCompression, Limits};
-use crate::image::compression::Compression;
+use crate::archive::{ArchiveLimits, Compression as ArchiveCompression};
+use crate::image::compression::LayerCompression;
 use crate::image::layers::{UnpackOptions, ensure_unpacked};
 use crate::image::store::LayerBlob;
 
@@ -11,7 +11,7 @@ use crate::image::store::LayerBlob;
 fn each_form_of_an_image_archive_is_understood_in_one_way() {
     let layer = tar(&[("file", b"content")]);
     for variant in variants(&docker_archive(&["a:1"], &[layer])) {
-        let loaded = Home::new().load_bytes(&variant.bytes);
+        let loaded = TestHome::new().load_bytes(&variant.bytes);
         assert_eq!(loaded.is_ok(), variant.is_good, "{}: {loaded:?}", variant.name);
     }
 }
@@ -23,9 +23,9 @@ fn each_form_of_a_layer_is_understood_in_one_way() {
     for variant in variants(&layer) {
         files[0].1.clone_from(&variant.bytes);
         let files: Vec<_> = files.iter().map(|(name, bytes)| (&**name, &**bytes)).collect();
-        let loaded = Home::new().load_bytes(&tar(&files));
+        let loaded = TestHome::new().load_bytes(&tar(&files));
         let name = &variant.name;
-        if Compression::of(variant.compression).is_none() {
+        if LayerCompression::of(variant.compression).is_none() {
             let error = loaded.unwrap_err();
             let expected = format!("it is compressed by {}", variant.compression.as_str());
             assert!(error.contains(&expected), "{name}: {error}");
@@ -36,7 +36,7 @@ fn each_form_of_a_layer_is_understood_in_one_way() {
         let path = home.path().join("blob");
         fs_err::write(&path, &variant.bytes).unwrap();
         let blob = LayerBlob { path, diff_id: Sha256Sum::of(&layer).into(), is_fifo: false };
-        let options = UnpackOptions { single_id: true, limits: Limits::default() };
+        let options = UnpackOptions { single_id: true, limits: ArchiveLimits::default() };
         let unpacked = ensure_unpacked(&home.path().join("layers"), &[blob], &options, |_| false);
         assert_eq!(unpacked.is_ok(), variant.is_good, "{name}: {unpacked:?}");
         if let Ok(folders) = unpacked {
@@ -48,7 +48,7 @@ fn each_form_of_a_layer_is_understood_in_one_way() {
 #[test]
 fn an_image_and_a_layer_that_unpack_to_more_than_they_may_are_refused() {
     let layer = tar(&[("file", &vec![0; 1 << 20])]);
-    let limits = Limits { max_bytes: 1 << 19, ..Limits::default() };
+    let limits = ArchiveLimits { max_bytes: 1 << 19, ..ArchiveLimits::default() };
     let options = LoadOptions { limits, ..LoadOptions::default() };
     let mut files = docker_files(&["a:1"], std::slice::from_ref(&layer));
     for compression in [
@@ -61,12 +61,12 @@ fn an_image_and_a_layer_that_unpack_to_more_than_they_may_are_refused() {
         let squeeze =
             |bytes: &[u8]| crate::archive::tests::variants::compressed(compression, bytes);
         let whole = squeeze(&docker_archive(&["a:1"], std::slice::from_ref(&layer)));
-        let error = Home::new().load_with(&whole, &options).unwrap_err();
+        let error = TestHome::new().load_with(&whole, &options).unwrap_err();
         assert!(error.contains("524288 bytes, which is the limit"), "{compression:?}: {error}");
-        if Compression::of(compression).is_some() {
+        if LayerCompression::of(compression).is_some() {
             files[0].1 = squeeze(&layer);
             let files: Vec<_> = files.iter().map(|(name, bytes)| (&**name, &**bytes)).collect();
-            let error = Home::new().load_with(&tar(&files), &options).unwrap_err();
+            let error = TestHome::new().load_with(&tar(&files), &options).unwrap_err();
             assert!(error.contains("524288 bytes, which is the limit"), "{compression:?}: {error}");
         }
     }

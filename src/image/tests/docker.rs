@@ -1,7 +1,7 @@
 //! Docker archives.
 
 use super::*;
-use crate::image::load::{Naming, Selection};
+use crate::image::load::{ImageSelection, Naming};
 
 #[test]
 fn an_image_keeps_the_id_of_its_configuration() {
@@ -9,7 +9,7 @@ fn an_image_keeps_the_id_of_its_configuration() {
     let archive = docker_archive(&["ubuntu:14.04.4", "h:5000/x"], &layers);
     let id = digest(&config(&layers)).to_string();
     for packed in [archive.clone(), gzip(&archive), zstd(&archive), xz(&archive)] {
-        let home = Home::new();
+        let home = TestHome::new();
         let loaded = home.load_bytes(&packed).unwrap();
         assert_eq!(loaded.len(), 2);
         assert!(loaded.iter().all(|image| image.id.to_string() == id));
@@ -29,7 +29,7 @@ fn what_comes_first_does_not_matter() {
         files.rotate_left(1);
         let archive: Vec<_> =
             files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
-        assert!(Home::new().load_bytes(&tar(&archive)).is_ok());
+        assert!(TestHome::new().load_bytes(&tar(&archive)).is_ok());
     }
 }
 
@@ -47,7 +47,7 @@ fn layers_may_be_links_compressed_and_shared() {
     let manifest = br#"[{"Config": "config", "RepoTags": null,
         "Layers": ["one.tar", "two/layer.tar", "./three/../three/layer.tar", "four.tar.gz"]}]"#;
     append(&mut builder, "manifest.json", manifest);
-    let home = Home::new();
+    let home = TestHome::new();
     let loaded = home.load_bytes(&builder.into_inner().unwrap()).unwrap();
     assert_eq!(loaded.len(), 1);
     assert_eq!(loaded[0].reference, None);
@@ -61,7 +61,7 @@ fn layers_may_be_links_compressed_and_shared() {
 #[test]
 fn an_image_may_have_very_many_layers() {
     let layers: Vec<_> = (0..130).map(|number: u32| tar(&[("f", &number.to_be_bytes())])).collect();
-    let home = Home::new();
+    let home = TestHome::new();
     home.load_bytes(&docker_archive(&["many"], &layers)).unwrap();
     let image = home.store.find_any("many").unwrap();
     assert_eq!(image.root(&home.store).layers.len(), 130);
@@ -84,19 +84,19 @@ fn one_of_several_images_is_selected_by_name() {
     ]);
     let load = |selection, naming| {
         let options = LoadOptions { selection, naming, ..LoadOptions::default() };
-        Home::new().load_with(&archive, &options)
+        TestHome::new().load_with(&archive, &options)
     };
-    let named = |text: &str| Selection::Named(text.to_owned());
+    let named = |text: &str| ImageSelection::Named(text.to_owned());
     let loaded = load(named("b:2"), Naming::As("c".parse().unwrap())).unwrap();
     assert_eq!(loaded[0].id.sum(), digest(&config_two).sum());
     assert_eq!(loaded[0].reference.as_ref().unwrap().familiar(), "c:latest");
-    let loaded = load(Selection::OneFor("a:1".parse().unwrap()), Naming::Nameless).unwrap();
+    let loaded = load(ImageSelection::OneFor("a:1".parse().unwrap()), Naming::Nameless).unwrap();
     assert_eq!((loaded.len(), &loaded[0].reference), (1, &None));
     let error = load(named("c"), Naming::Own).unwrap_err();
     assert!(error.contains("no image \"c\"; it has a:1, docker.io/library/b:2"), "{error}");
-    let error = load(Selection::OneFor("c".parse().unwrap()), Naming::Own).unwrap_err();
+    let error = load(ImageSelection::OneFor("c".parse().unwrap()), Naming::Own).unwrap_err();
     assert!(error.contains("several images"), "{error}");
-    let error = load(Selection::All, Naming::As("c".parse().unwrap())).unwrap_err();
+    let error = load(ImageSelection::All, Naming::As("c".parse().unwrap())).unwrap_err();
     assert!(error.contains("several images"), "{error}");
 }
 
@@ -114,11 +114,11 @@ fn an_image_for_another_machine_leaves_the_others() {
         br#"[{"config": "c1", "repotags": ["a:1"], "LAYERS": ["l"]},
             {"Config": "c2", "RepoTags": ["b:1"], "Layers": ["l"]}]"#,
     );
-    let loaded = Home::new().load_bytes(&both).unwrap();
+    let loaded = TestHome::new().load_bytes(&both).unwrap();
     assert_eq!(loaded.len(), 1);
     assert_eq!(loaded[0].id.sum(), digest(&fits).sum());
     let single = archive(br#"[{"Config": "c1", "RepoTags": null, "Layers": ["l"]}]"#);
-    let error = Home::new()
+    let error = TestHome::new()
         .store
         .load(LoadInput::Stream(&mut single.as_slice(), "-"), &LoadOptions::default(), &Silent)
         .unwrap_err();
@@ -127,7 +127,7 @@ fn an_image_for_another_machine_leaves_the_others() {
 
 #[test]
 fn what_newer_dockers_write_is_read_as_a_layout() {
-    let mut layout = Layout::default();
+    let mut layout = TestLayout::default();
     let id = layout.add(Some("14.04"), &Platform::host(), b"1");
     layout.entries[0]["annotations"]["io.containerd.image.name"] =
         "docker.io/library/u:14.04".into();
@@ -135,13 +135,13 @@ fn what_newer_dockers_write_is_read_as_a_layout() {
     files.push(("manifest.json".to_owned(), b"[]".to_vec()));
     let archive: Vec<_> =
         files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
-    let loaded = Home::new().load_bytes(&tar(&archive)).unwrap();
+    let loaded = TestHome::new().load_bytes(&tar(&archive)).unwrap();
     assert_eq!(loaded[0].id.sum(), id.sum());
     assert_eq!(loaded[0].reference.as_ref().unwrap().familiar(), "u:14.04");
 }
 
 #[test]
 fn a_docker_before_1_10_is_told_apart() {
-    let error = Home::new().load_bytes(&tar(&[("repositories", b"{}")])).unwrap_err();
+    let error = TestHome::new().load_bytes(&tar(&[("repositories", b"{}")])).unwrap_err();
     assert!(error.contains("docker before 1.10"), "{error}");
 }

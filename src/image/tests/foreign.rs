@@ -11,13 +11,13 @@ const ARTIFACT: &str = "application/vnd.oci.artifact.manifest.v1+json";
 
 /// A store with the image `a:1`, into which another tool writes.
 struct ForeignStore {
-    home: Home,
+    home: TestHome,
     told: Events,
 }
 
 impl ForeignStore {
     fn new() -> Self {
-        let home = Home::new();
+        let home = TestHome::new();
         home.load_bytes(&docker_archive(&["a:1"], &[tar(&[("f", b"a")])])).unwrap();
         Self { home, told: Events::default() }
     }

@@ -21,7 +21,7 @@ fn the_recorded_images_have_the_recorded_ids() {
         return;
     };
     let golden = shared.join("golden");
-    let home = Home::new();
+    let home = TestHome::new();
     let options = LoadOptions {
         platform: Platform { os: "linux".into(), architecture: "amd64".into(), variant: None },
         ..LoadOptions::default()

@@ -1,10 +1,10 @@
 //! Archives and layouts that nobody should have made.
 
 use super::*;
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 
 fn refused(archive: &[u8], message: &str) {
-    let error = Home::new().load_bytes(archive).unwrap_err();
+    let error = TestHome::new().load_bytes(archive).unwrap_err();
     assert!(error.contains(message), "{error}");
 }
 
@@ -17,7 +17,7 @@ fn changed(change: impl FnOnce(&mut Vec<(String, Vec<u8>)>)) -> Vec<u8> {
 
 /// An archive of one image's layout after a change to its files.
 fn changed_layout(change: impl FnOnce(&mut Vec<(String, Vec<u8>)>)) -> Vec<u8> {
-    let mut layout = Layout::default();
+    let mut layout = TestLayout::default();
     layout.add(Some("x:1"), &Platform::host(), b"1");
     let mut files = layout.files();
     change(&mut files);
@@ -50,22 +50,22 @@ fn changed_and_missing_parts_are_named() {
 
 #[test]
 fn a_layout_in_a_folder_is_checked_alike() {
-    let mut layout = Layout::default();
+    let mut layout = TestLayout::default();
     layout.add(Some("x:1"), &Platform::host(), b"1");
     let blob = format!("blobs/sha256/{}", digest(&layout.blobs[1]).hex());
     let folder = layout.folder();
     fs_err::write(folder.path().join(&blob), b"other").unwrap();
-    let error = Home::new().load_path(folder.path()).unwrap_err();
+    let error = TestHome::new().load_path(folder.path()).unwrap_err();
     assert!(error.contains("layer 1 has 5 bytes"), "{error}");
     fs_err::write(folder.path().join(&blob), vec![b'x'; layout.blobs[1].len()]).unwrap();
-    let error = Home::new().load_path(folder.path()).unwrap_err();
+    let error = TestHome::new().load_path(folder.path()).unwrap_err();
     assert!(error.contains("layer 1 is damaged"), "{error}");
     fs_err::remove_file(folder.path().join(&blob)).unwrap();
-    let error = Home::new().load_path(folder.path()).unwrap_err();
+    let error = TestHome::new().load_path(folder.path()).unwrap_err();
     assert!(error.contains("layer 1 is missing"), "{error}");
     // A pipe in its place would wait for ever.
     nix::unistd::mkfifo(&folder.path().join(&blob), nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let error = Home::new().load_path(folder.path()).unwrap_err();
+    let error = TestHome::new().load_path(folder.path()).unwrap_err();
     assert!(error.contains("not a regular file"), "{error}");
 }
 
@@ -92,7 +92,7 @@ fn an_archive_that_is_cut_off_is_refused_wherever() {
     let archive = changed(|_| ());
     let whole = archive.len();
     for length in (1..whole - 1024).step_by(211) {
-        assert!(Home::new().load_bytes(&archive[..length]).is_err(), "{length} of {whole}");
+        assert!(TestHome::new().load_bytes(&archive[..length]).is_err(), "{length} of {whole}");
     }
     // Also where all that is needed has come already.
     let more = changed(|files| files.push(("more".to_owned(), b"x".to_vec())));
@@ -110,7 +110,7 @@ fn one_name_has_one_content() {
     let double =
         |bytes: &[u8]| changed(|files| files.push(("./l0/layer.tar".to_owned(), bytes.to_vec())));
     refused(&double(&tar(&[("other", b"1")])), "\"l0/layer.tar\" twice");
-    assert!(Home::new().load_bytes(&double(&tar(&[("a", b"1")]))).is_ok());
+    assert!(TestHome::new().load_bytes(&double(&tar(&[("a", b"1")]))).is_ok());
     let linked = |archive: &mut tar::Builder<Vec<u8>>| {
         append_link(archive, tar::EntryType::Symlink, "a", "b");
         append_link(archive, tar::EntryType::Symlink, "b", "a");
@@ -128,11 +128,15 @@ fn one_name_has_one_content() {
 
 #[test]
 fn what_unpacks_to_more_than_it_may_is_refused() {
-    let limits =
-        Limits { max_bytes: 1 << 20, max_entries: 50, max_name_bytes: 4096, ..Limits::NONE };
+    let limits = ArchiveLimits {
+        max_bytes: 1 << 20,
+        max_entries: 50,
+        max_name_bytes: 4096,
+        ..ArchiveLimits::NONE
+    };
     let options = LoadOptions { limits, ..LoadOptions::default() };
     let zeros = vec![0; 4 << 20];
-    let load = |archive: &[u8]| Home::new().load_with(archive, &options).unwrap_err();
+    let load = |archive: &[u8]| TestHome::new().load_with(archive, &options).unwrap_err();
     let bomb = |layer: Vec<u8>| changed(|files| files[1].1 = layer);
     for archive in [
         bomb(gzip(&zeros)),
@@ -146,7 +150,7 @@ fn what_unpacks_to_more_than_it_may_is_refused() {
     after_the_end.extend(&zeros);
     assert!(load(&gzip(&after_the_end)).contains("more than 1048576 bytes"));
     // Any number of entries that lead to one long document.
-    let mut layout = Layout::default();
+    let mut layout = TestLayout::default();
     let index = format!("{}{{\"schemaVersion\": 2, \"manifests\": []}}", " ".repeat(200_000));
     let entry = layout.blob(INDEX, index.into_bytes());
     (0..6).for_each(|_| layout.enter(entry.clone(), None));
@@ -184,7 +188,7 @@ fn records_and_documents_have_a_largest_size() {
         files[3].1.resize(17 << 20, b' ');
     });
     refused(&long, "manifest.json has 17825792 bytes");
-    let mut layout = Layout::default();
+    let mut layout = TestLayout::default();
     let mut entry = layout.blob(INDEX, b"{}".to_vec());
     for _ in 0..9 {
         let index = serde_json::json!({"schemaVersion": 2, "manifests": [entry]}).to_string();

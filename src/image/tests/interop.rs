@@ -27,8 +27,8 @@ fn skopeo(folder: &Path, arguments: &[&str]) -> String {
 }
 
 /// A store with an image, and the image's layer.
-fn home() -> (Home, LoadedImage) {
-    let home = Home::new();
+fn home() -> (TestHome, LoadedImage) {
+    let home = TestHome::new();
     let layer = tar(&[("etc/hello", b"hello"), ("usr/bin/x", b"x")]);
     let archive = docker_archive(&["mkpanda/test:1"], &[layer, gzip(&tar(&[("second", b"2")]))]);
     // The second layer's diff id is that of its plain content.
@@ -54,7 +54,7 @@ fn skopeo_reads_the_store_and_its_copies_load_again() {
         ("oci:layout:latest", "layout", false),
     ] {
         skopeo(folder, &["copy", "-q", &source, target]);
-        let other = Home::new();
+        let other = TestHome::new();
         let loaded = other.load_path(&folder.join(file)).unwrap();
         assert_eq!(loaded.len(), 1, "{target}");
         assert_eq!(loaded[0].id, image.id, "{target}");
@@ -71,7 +71,7 @@ fn skopeo_reads_the_store_and_its_copies_load_again() {
             "oci:zstd:a/b:1",
         ],
     );
-    let other = Home::new();
+    let other = TestHome::new();
     other.load_path(&folder.join("zstd")).unwrap();
     let copied = other.store.find_any("a/b:1").unwrap();
     assert_eq!(copied.id, image.id);
@@ -101,7 +101,7 @@ fn umoci_reads_the_store_and_we_read_its_images() {
     let command =
         ["config", "--image", "made:t", "--config.entrypoint", "/bin/x", "--config.user", "7:8"];
     run(folder, "umoci", &command);
-    let other = Home::new();
+    let other = TestHome::new();
     let loaded = other.load_path(&folder.join("made")).unwrap();
     let made = other.store.find_any(loaded[0].id.hex()).unwrap();
     assert_eq!(made.config.entrypoint, ["/bin/x"]);

@@ -4,9 +4,9 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
 use super::*;
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 use crate::base::causes::with_causes;
-use crate::image::compression::Compression;
+use crate::image::compression::LayerCompression;
 use crate::image::layers::{
     LayerError, UnpackOptions, ensure_unpacked, owners_file, remove_unpacked,
     restore_implied_folders,
@@ -15,11 +15,11 @@ use crate::image::store::LayerBlob;
 
 const OPTIONS: UnpackOptions = UnpackOptions {
     single_id: true,
-    limits: Limits {
+    limits: ArchiveLimits {
         max_bytes: 1 << 24,
         max_entries: 1000,
         max_name_bytes: 1 << 20,
-        ..Limits::NONE
+        ..ArchiveLimits::NONE
     },
 };
 
@@ -32,11 +32,11 @@ impl Layers {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
-    fn blob(&self, plain: &[u8], compression: Compression) -> LayerBlob {
+    fn blob(&self, plain: &[u8], compression: LayerCompression) -> LayerBlob {
         let stored = match compression {
-            Compression::None => plain.to_vec(),
-            Compression::Gzip => gzip(plain),
-            Compression::Zstd => zstd(plain),
+            LayerCompression::None => plain.to_vec(),
+            LayerCompression::Gzip => gzip(plain),
+            LayerCompression::Zstd => zstd(plain),
         };
         let path = self.folder.path().join(digest(&stored).hex());
         fs_err::write(&path, stored).unwrap();
@@ -75,7 +75,7 @@ fn layer(entries: &[(&str, u32, Option<&[u8]>)]) -> Vec<u8> {
 #[test]
 fn layers_are_unpacked_once_whatever_their_compression() {
     let layers = Layers::new();
-    let forms = [Compression::None, Compression::Gzip, Compression::Zstd];
+    let forms = [LayerCompression::None, LayerCompression::Gzip, LayerCompression::Zstd];
     let all = forms.map(|compression| {
         layers.blob(&layer(&[(compression.as_str(), 0o640, Some(b"x"))]), compression)
     });
@@ -94,7 +94,7 @@ fn layers_are_unpacked_once_whatever_their_compression() {
 #[test]
 fn a_fifo_in_place_of_a_layer_is_not_waited_for() {
     let layers = Layers::new();
-    let blob = layers.blob(&layer(&[("a", 0o644, Some(b""))]), Compression::None);
+    let blob = layers.blob(&layer(&[("a", 0o644, Some(b""))]), LayerCompression::None);
     fs_err::remove_file(&blob.path).unwrap();
     nix::unistd::mkfifo(&blob.path, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let error = layers.ensure(&[blob]).unwrap_err();
@@ -104,7 +104,7 @@ fn a_fifo_in_place_of_a_layer_is_not_waited_for() {
 #[test]
 fn with_mapped_ids_owners_are_given_or_it_fails() {
     let layers = Layers::new();
-    let blob = layers.blob(&layer(&[("a", 0o644, Some(b""))]), Compression::None);
+    let blob = layers.blob(&layer(&[("a", 0o644, Some(b""))]), LayerCompression::None);
     let options = UnpackOptions { single_id: false, ..OPTIONS };
     let unpacked = ensure_unpacked(&layers.unpacked(), &[blob], &options, |_| false);
     if nix::unistd::geteuid().is_root() {
@@ -121,7 +121,7 @@ fn with_mapped_ids_owners_are_given_or_it_fails() {
 #[test]
 fn a_fifo_in_place_of_a_layer_is_refused_at_once() {
     let layers = Layers::new();
-    let blob = layers.blob(&layer(&[("a", 0o644, Some(b""))]), Compression::None);
+    let blob = layers.blob(&layer(&[("a", 0o644, Some(b""))]), LayerCompression::None);
     fs_err::remove_file(&blob.path).unwrap();
     nix::unistd::mkfifo(&blob.path, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let error = layers.ensure(std::slice::from_ref(&blob)).unwrap_err();
@@ -134,14 +134,14 @@ fn a_fifo_in_place_of_a_layer_is_refused_at_once() {
         layers.ensure(&[followed]).unwrap();
         writer.join().unwrap().unwrap();
     });
-    assert!(Compression::of_file(&blob.path).is_err());
+    assert!(LayerCompression::of_file(&blob.path).is_err());
 }
 
 #[test]
 fn a_layer_that_occurs_twice_counts_where_it_is_highest() {
     let layers = Layers::new();
-    let a = layers.blob(&layer(&[("a", 0o644, Some(b""))]), Compression::None);
-    let b = layers.blob(&layer(&[("b", 0o644, Some(b""))]), Compression::None);
+    let a = layers.blob(&layer(&[("a", 0o644, Some(b""))]), LayerCompression::None);
+    let b = layers.blob(&layer(&[("b", 0o644, Some(b""))]), LayerCompression::None);
     let paths = layers.ensure(&[a.clone(), b.clone(), a.clone()]).unwrap();
     let ids: Vec<_> = paths.iter().map(|path| path.file_name().unwrap().to_owned()).collect();
     assert_eq!(ids, [b.diff_id.hex(), a.diff_id.hex()]);
@@ -156,7 +156,7 @@ fn whiteouts_take_overlay_form() {
             (".wh.gone", 0o644, Some(b"")),
             ("d/.wh..wh..opq", 0, Some(b"")),
         ]),
-        Compression::Gzip,
+        LayerCompression::Gzip,
     );
     let path = layers.ensure(&[blob]).unwrap().remove(0);
     let whiteout = fs_err::symlink_metadata(path.join("gone")).unwrap();
@@ -167,14 +167,14 @@ fn whiteouts_take_overlay_form() {
 #[test]
 fn a_changed_or_hostile_blob_leaves_nothing() {
     let layers = Layers::new();
-    let good = layers.blob(&layer(&[("a", 0o644, Some(b"1"))]), Compression::Gzip);
+    let good = layers.blob(&layer(&[("a", 0o644, Some(b"1"))]), LayerCompression::Gzip);
     let other = layer(&[("locked", 0o000, None), ("locked/b", 0o644, Some(b"2"))]);
-    let mut changed = layers.blob(&other, Compression::Gzip);
+    let mut changed = layers.blob(&other, LayerCompression::Gzip);
     changed.diff_id = Sha256Sum::of(b"x").into();
     let error = layers.ensure(&[good.clone(), changed]).unwrap_err();
     assert!(matches!(error, LayerError::DiffId { .. }), "{error}");
     // Trailing bytes are part of what the digest is over.
-    let mut longer = layers.blob(&other, Compression::None);
+    let mut longer = layers.blob(&other, LayerCompression::None);
     fs_err::write(&longer.path, [other, vec![0; 512]].concat()).unwrap();
     let error = layers.ensure(std::slice::from_ref(&longer)).unwrap_err();
     assert!(matches!(error, LayerError::DiffId { .. }), "{error}");
@@ -188,9 +188,9 @@ fn a_changed_or_hostile_blob_leaves_nothing() {
         .map(|(index, byte)| u32::from(if (148..156).contains(&index) { b' ' } else { *byte }))
         .sum();
     escaping[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    let escaping = layers.blob(&escaping, Compression::None);
+    let escaping = layers.blob(&escaping, LayerCompression::None);
     assert!(matches!(layers.ensure(&[escaping]), Err(LayerError::Unpack { .. })));
-    let bomb = layers.blob(&vec![0; 1 << 25], Compression::Zstd);
+    let bomb = layers.blob(&vec![0; 1 << 25], LayerCompression::Zstd);
     assert!(matches!(layers.ensure(&[bomb]), Err(LayerError::Unpack { .. })));
     assert_eq!(names(&layers.unpacked()), [".lock"]);
     layers.ensure(&[good]).unwrap();
@@ -203,7 +203,7 @@ fn what_a_dead_process_left_is_swept() {
     fs_err::create_dir_all(&left).unwrap();
     fs_err::write(left.join("file"), b"").unwrap();
     fs_err::set_permissions(&left, PermissionsExt::from_mode(0o000)).unwrap();
-    let blob = layers.blob(&layer(&[("a", 0o644, Some(b"1"))]), Compression::None);
+    let blob = layers.blob(&layer(&[("a", 0o644, Some(b"1"))]), LayerCompression::None);
     layers.ensure(std::slice::from_ref(&blob)).unwrap();
     remove_unpacked(&layers.unpacked(), &blob.diff_id).unwrap();
     remove_unpacked(&layers.unpacked(), &blob.diff_id).unwrap();
@@ -213,7 +213,8 @@ fn what_a_dead_process_left_is_swept() {
 #[test]
 fn several_helpers_unpack_one_layer_once() {
     let layers = Layers::new();
-    let blob = layers.blob(&layer(&[("a", 0o644, Some(&vec![7; 100_000]))]), Compression::Gzip);
+    let blob =
+        layers.blob(&layer(&[("a", 0o644, Some(&vec![7; 100_000]))]), LayerCompression::Gzip);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -248,7 +249,7 @@ fn implied_folders_get_what_lies_below_says() {
         layer(&[("tmp/y", 0o644, Some(b"")), ("opt", 0o750, None), (".wh.cut", 0, Some(b""))]),
         layer(&[("cut/x", 0o644, Some(b"")), ("gone/x", 0o644, Some(b""))]),
     ]
-    .map(|bytes| layers.blob(&bytes, Compression::None));
+    .map(|bytes| layers.blob(&bytes, LayerCompression::None));
     let paths = layers.ensure(&blobs).unwrap();
     // Stands in for the mounted root, where a higher layer may have put a symlink.
     let root = layers.folder.path().join("root");
@@ -269,7 +270,7 @@ fn implied_folders_get_what_lies_below_says() {
 
 /// Layers that are unpacked, as folders, the lowest first.
 fn stack(layers: &Layers, tars: &[Vec<u8>]) -> Vec<PathBuf> {
-    let blobs: Vec<_> = tars.iter().map(|tar| layers.blob(tar, Compression::None)).collect();
+    let blobs: Vec<_> = tars.iter().map(|tar| layers.blob(tar, LayerCompression::None)).collect();
     layers.ensure(&blobs).unwrap()
 }
 

@@ -22,12 +22,12 @@ use crate::base::event::{Event, Silent};
 use crate::base::events::Events;
 
 /// A home with a store in it.
-struct Home {
+struct TestHome {
     folder: tempfile::TempDir,
     store: ImageStore,
 }
 
-impl Home {
+impl TestHome {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = ImageStore::open(folder.path()).unwrap();
@@ -181,7 +181,7 @@ fn docker_files(tags: &[&str], layers: &[Vec<u8>]) -> Vec<(String, Vec<u8>)> {
 
 /// The blobs and the index of an OCI layout.
 #[derive(Default)]
-struct Layout {
+struct TestLayout {
     blobs: Vec<Vec<u8>>,
     entries: Vec<serde_json::Value>,
 }
@@ -190,7 +190,7 @@ const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-impl Layout {
+impl TestLayout {
     fn blob(&mut self, media_type: &str, bytes: Vec<u8>) -> serde_json::Value {
         let descriptor = serde_json::json!({
             "mediaType": media_type, "digest": digest(&bytes).to_string(), "size": bytes.len(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use crate::archive::{
-    EntryPath, FileIdentity, Limits, Noted, OwnerNote, Times, Whiteouts, tell_owner,
+    ArchiveLimits, EntryPath, EntryTimes, FileIdentity, NotedId, OwnerNote, Whiteouts, tell_owner,
 };
 use crate::image::layers::{KnownOwners, StepOwners, owners_file, write_layer};
 
@@ -21,7 +21,7 @@ fn made(
     }
     let blob = tempfile::tempfile().unwrap();
     let upper = home.join("upper");
-    write_layer(&upper, blob, Times::Latest(0), Some(&owners), &Limits::NONE).unwrap();
+    write_layer(&upper, blob, EntryTimes::Latest(0), Some(&owners), &ArchiveLimits::NONE).unwrap();
     let text = fs_err::read_to_string(owners_file(&upper)).unwrap();
     let record = |record: &str| {
         let words: Vec<&str> = record.splitn(4, ' ').collect();
@@ -68,10 +68,10 @@ fn what_is_new_is_the_makers_and_what_was_there_stays_whose_it_was() {
     };
     tell_owner(&upper.join("given"), (3, 4)).unwrap();
     // `sed -i` and the like.
-    note("kept", Noted::Same, Noted::Same);
-    note("partly", Noted::Is(9), Noted::Unset);
-    note("roots", Noted::Is(0), Noted::Is(0));
-    note("team", Noted::Unset, Noted::Is(50));
+    note("kept", NotedId::Same, NotedId::Same);
+    note("partly", NotedId::Is(9), NotedId::Unset);
+    note("roots", NotedId::Is(0), NotedId::Is(0));
+    note("team", NotedId::Unset, NotedId::Is(50));
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o2775);
     fs_err::set_permissions(upper.join("team"), mode).unwrap();
     fs_err::os::unix::fs::symlink("x", upper.join("link")).unwrap();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
 use crate::image::location::{ImageLocation, StoredImage};
@@ -15,8 +15,8 @@ fn reference(text: &str) -> ImageRef {
 }
 
 /// A store with `a:1` and `b:1`, which share their lowest layer.
-fn two_images() -> (Home, Vec<LoadedImage>) {
-    let home = Home::new();
+fn two_images() -> (TestHome, Vec<LoadedImage>) {
+    let home = TestHome::new();
     let shared = tar(&[("shared", b"s")]);
     let loaded = ["a:1", "b:1"]
         .into_iter()
@@ -30,7 +30,7 @@ fn two_images() -> (Home, Vec<LoadedImage>) {
 
 #[test]
 fn nothing_is_written_before_something_is_loaded() {
-    let home = Home::new();
+    let home = TestHome::new();
     assert!(home.store.list().unwrap().images.is_empty());
     assert_eq!(home.store.find(&reference("x")).unwrap(), None);
     assert!(matches!(home.store.find_any("abcdef"), Err(ImageStoreError::NotFound { .. })));
@@ -77,7 +77,7 @@ fn removing_an_image_leaves_what_others_share() {
 
 #[test]
 fn an_image_stays_while_it_has_a_name() {
-    let home = Home::new();
+    let home = TestHome::new();
     home.load_bytes(&docker_archive(&["a", "b"], &[tar(&[])])).unwrap();
     let removed = home.store.remove("a", &BTreeSet::new(), &Silent).unwrap();
     assert_eq!((removed.names.len(), removed.blobs, removed.layers.len()), (1, 0, 0));
@@ -86,7 +86,7 @@ fn an_image_stays_while_it_has_a_name() {
 
 #[test]
 fn a_name_that_moves_leaves_the_old_image_nameless() {
-    let home = Home::new();
+    let home = TestHome::new();
     let old = home.load_bytes(&docker_archive(&["a"], &[tar(&[("f", b"1")])])).unwrap();
     let told = Events::default();
     let new = docker_archive(&["a"], &[tar(&[("f", b"2")])]);
@@ -135,7 +135,7 @@ fn damage_is_named_and_can_be_removed() {
 
 #[test]
 fn what_dead_processes_left_is_swept_but_not_what_lives() {
-    let home = Home::new();
+    let home = TestHome::new();
     home.load_bytes(&docker_archive(&["a"], &[tar(&[])])).unwrap();
     let images = home.store.folder();
     let lock = images.join(".tmp-living/lock");
@@ -170,7 +170,7 @@ fn another_layout_version_is_not_touched() {
 
 #[test]
 fn several_loads_at_once_all_arrive() {
-    let home = Home::new();
+    let home = TestHome::new();
     std::thread::scope(|scope| {
         for number in 0..8_u8 {
             let home = &home;
@@ -189,7 +189,7 @@ fn several_loads_at_once_all_arrive() {
 
 #[test]
 fn a_configured_place_is_loaded_once_and_again_when_it_changes() {
-    let home = Home::new();
+    let home = TestHome::new();
     let file = home.folder.path().join("image.tar");
     let write = |content: &[u8]| {
         fs_err::write(&file, docker_archive(&["other"], &[tar(&[("f", content)])])).unwrap();
@@ -199,8 +199,11 @@ fn a_configured_place_is_loaded_once_and_again_when_it_changes() {
             ImageLocation::Stored(place) => place,
             other => panic!("{other} is not an archive"),
         };
-    let get =
-        || home.store.at_location(&place, &reference("a:1"), Limits::default(), &Silent).unwrap();
+    let get = || {
+        home.store
+            .at_location(&place, &reference("a:1"), ArchiveLimits::default(), &Silent)
+            .unwrap()
+    };
     write(b"1");
     let first = get();
     assert!(first.references.is_empty(), "the store's own names are left alone");
@@ -219,13 +222,15 @@ fn a_configured_place_is_loaded_once_and_again_when_it_changes() {
     home.store.remove(&second.id.to_string(), &BTreeSet::new(), &Silent).unwrap();
     assert_eq!(get().id, second.id);
     fs_err::remove_file(&file).unwrap();
-    let error =
-        home.store.at_location(&place, &reference("a:1"), Limits::default(), &Silent).unwrap_err();
+    let error = home
+        .store
+        .at_location(&place, &reference("a:1"), ArchiveLimits::default(), &Silent)
+        .unwrap_err();
     assert!(matches!(error.problem, crate::image::load::LoadProblem::Read(_)));
 }
 
 /// Removes what has no name and comes from no configured place.
-fn prune(home: &Home) -> crate::image::store::Removed {
+fn prune(home: &TestHome) -> crate::image::store::Removed {
     let located = home.store.located_manifests().unwrap();
     let images = home.store.list().unwrap().images.into_iter();
     let doomed = images
@@ -237,7 +242,7 @@ fn prune(home: &Home) -> crate::image::store::Removed {
 
 #[test]
 fn stagings_that_come_and_go_are_no_trouble_for_each_other() {
-    let home = Home::new();
+    let home = TestHome::new();
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {

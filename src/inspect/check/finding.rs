@@ -19,7 +19,7 @@ pub enum Severity {
 
 /// A fault or an oddity, at its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub struct TreeFinding {
     /// Weight.
     pub severity: Severity,
     /// Name of the rule.
@@ -68,12 +68,12 @@ pub enum Rule {
 
 /// Findings so far, each once.
 #[derive(Debug, Default)]
-pub(super) struct Findings {
-    pub(super) all: Vec<Finding>,
+pub(super) struct TreeFindings {
+    pub(super) all: Vec<TreeFinding>,
     seen: HashSet<String>,
 }
 
-impl Findings {
+impl TreeFindings {
     pub(super) fn error(&mut self, rule: Rule, report: Report) {
         self.add(Severity::Error, rule, report);
     }
@@ -90,7 +90,7 @@ impl Findings {
 
     fn add(&mut self, severity: Severity, rule: Rule, report: Report) {
         if self.seen.insert(report.to_string()) {
-            self.all.push(Finding { severity, rule, report });
+            self.all.push(TreeFinding { severity, rule, report });
         }
     }
 }

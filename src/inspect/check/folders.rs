@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::finding::{Findings, Rule, whole};
+use super::finding::{Rule, TreeFindings, whole};
 use crate::base::suggestion::nearest;
 use crate::package::PackageName;
 use crate::tree::{Package, PackageTree};
@@ -12,7 +12,7 @@ use crate::tree::{Package, PackageTree};
 const LARGE: u64 = 10 << 20;
 
 /// Finds large files in a package's `extra/`.
-pub(super) fn check_extra(package: &Package, findings: &mut Findings) {
+pub(super) fn check_extra(package: &Package, findings: &mut TreeFindings) {
     let Some(extra) = package.extra() else { return };
     for entry in walkdir::WalkDir::new(&extra).into_iter().flatten() {
         let Ok(data) = entry.metadata() else { continue };
@@ -28,7 +28,7 @@ pub(super) fn check_extra(package: &Package, findings: &mut Findings) {
 }
 
 /// Finds folders with a build script and without a description.
-pub(super) fn check_root(tree: &PackageTree, findings: &mut Findings) {
+pub(super) fn check_root(tree: &PackageTree, findings: &mut TreeFindings) {
     let names: BTreeSet<&str> = tree.names().map(PackageName::as_str).collect();
     let Ok(entries) = fs_err::read_dir(tree.root()) else { return };
     for entry in entries.flatten() {
@@ -42,7 +42,7 @@ pub(super) fn check_root(tree: &PackageTree, findings: &mut Findings) {
     }
 }
 
-fn check_folder(folder: &Path, findings: &mut Findings) {
+fn check_folder(folder: &Path, findings: &mut TreeFindings) {
     const DESCRIPTION: &str = "buildinfo.json";
     let Ok(entries) = fs_err::read_dir(folder) else { return };
     let names: Vec<String> =

@@ -23,14 +23,14 @@ use crate::package::{PackageName, Problem, Report};
 use crate::tree::lock::TreeLock;
 use crate::tree::{PackageKey, PackageTree, TreeError};
 
-pub use finding::{Finding, Rule, Severity};
-use finding::{Findings, whole};
+pub use finding::{Rule, Severity, TreeFinding};
+use finding::{TreeFindings, whole};
 
 /// Result of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Checked {
     /// Findings: errors first, each kind in the order of files and places.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<TreeFinding>,
     /// Number of packages, each variant by itself.
     pub packages: usize,
 }
@@ -46,7 +46,7 @@ impl Checked {
 #[derive(Debug)]
 pub struct OpenedTree {
     options: ProjectOptions,
-    findings: Findings,
+    findings: TreeFindings,
     /// The tree; `None` if it has faults that keep it from being read.
     tree: Option<PackageTree>,
     /// False if an upstream is not expanded.
@@ -56,7 +56,7 @@ pub struct OpenedTree {
 impl OpenedTree {
     /// Reads a tree. `settings` has the faults of configuration files.
     pub fn read(mut options: ProjectOptions, settings: Vec<Report>) -> Result<Self, TreeError> {
-        let mut findings = Findings::default();
+        let mut findings = TreeFindings::default();
         findings.errors(settings);
         match TreeLock::read(&options.packages) {
             Ok(lock) => options.lock = lock.map(std::sync::Arc::new),
@@ -110,7 +110,7 @@ impl OpenedTree {
     }
 }
 
-fn checked(findings: Findings, packages: usize) -> Checked {
+fn checked(findings: TreeFindings, packages: usize) -> Checked {
     let mut findings = findings.all;
     findings.sort_by_cached_key(|finding| {
         let path = finding.report.path().to_owned();
@@ -125,7 +125,7 @@ fn checked(findings: Findings, packages: usize) -> Checked {
 }
 
 /// The packages folders of upstreams; `false` if one is not expanded.
-fn upstreams(options: &ProjectOptions, findings: &mut Findings) -> (Vec<PathBuf>, bool) {
+fn upstreams(options: &ProjectOptions, findings: &mut TreeFindings) -> (Vec<PathBuf>, bool) {
     let file = options.packages.join("upstream.json");
     let (home, local) = (&options.runner.home, &options.local_sources);
     match upstream::expanded(&options.packages, home, &options.fetch, local) {
@@ -154,7 +154,7 @@ fn faults(
     keys: &BTreeSet<PackageKey>,
     is_tree: bool,
     is_whole: bool,
-    findings: &mut Findings,
+    findings: &mut TreeFindings,
 ) {
     for key in keys {
         findings.errors(tree.faults_of_package(key));
@@ -174,7 +174,7 @@ fn oddities(
     keys: &BTreeSet<PackageKey>,
     is_tree: bool,
     is_whole: bool,
-    findings: &mut Findings,
+    findings: &mut TreeFindings,
 ) {
     for package in keys.iter().filter_map(|key| tree.package(key)) {
         for report in &package.warnings {
@@ -223,7 +223,7 @@ fn lock(
     options: ProjectOptions,
     tree: PackageTree,
     keys: &BTreeSet<PackageKey>,
-    findings: &mut Findings,
+    findings: &mut TreeFindings,
 ) {
     let packages = options.packages.clone();
     let checked = Project::of_tree(options, tree).and_then(|project| {

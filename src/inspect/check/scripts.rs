@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::finding::{Findings, Rule, whole};
+use super::finding::{Rule, TreeFindings, whole};
 use crate::base::confinement;
 use crate::base::escape::path_argument;
 use crate::package::{PackageName, Problem, Report};
@@ -18,7 +18,7 @@ pub(super) fn text_of(package: &Package) -> Option<String> {
 }
 
 /// Looks at a package's build script.
-pub(super) fn check(package: &Package, findings: &mut Findings) {
+pub(super) fn check(package: &Package, findings: &mut TreeFindings) {
     let path = package.build_script();
     let is_executable =
         fs_err::metadata(&path).map_or(true, |data| data.permissions().mode() & 0o111 != 0);
@@ -51,7 +51,7 @@ fn oddities(path: &Path, text: &str) -> Vec<(Rule, Report)> {
 }
 
 /// Finds scripts `<variant>.build` without such a variant.
-pub(super) fn check_stray(tree: &PackageTree, name: &PackageName, findings: &mut Findings) {
+pub(super) fn check_stray(tree: &PackageTree, name: &PackageName, findings: &mut TreeFindings) {
     let keys = tree.variants_of(name);
     let packages: Vec<&Package> = keys.iter().filter_map(|key| tree.package(key)).collect();
     // A broken variant may have any script.

@@ -3,7 +3,7 @@
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::finding::{Findings, Rule};
+use super::finding::{Rule, TreeFindings};
 use super::scripts::text_of;
 use crate::base::digest::{Sums, Tee};
 use crate::base::regular::{open_regular, read_regular};
@@ -17,7 +17,7 @@ const LARGEST_READ: u64 = 64 << 10;
 const MOST_READ: usize = 200;
 
 /// Looks at a package's sources.
-pub(super) fn check(package: &Package, findings: &mut Findings) {
+pub(super) fn check(package: &Package, findings: &mut TreeFindings) {
     if package.info.sources.is_empty() {
         return;
     }
@@ -75,7 +75,7 @@ fn is_plain(url: &str, schemes: &[&str]) -> bool {
     !is_here && schemes.iter().any(|plain| scheme.eq_ignore_ascii_case(plain))
 }
 
-fn plain(package: &Package, keys: &[&str], name: &SourceName, findings: &mut Findings) {
+fn plain(package: &Package, keys: &[&str], name: &SourceName, findings: &mut TreeFindings) {
     let message = format!("the source {name} is fetched without encryption");
     let hint = "use https://, if the server has it; what comes is checked against its sum or commit either way";
     findings.warning(Rule::PlainTransport, package.problem_at(keys, message, hint));
@@ -87,7 +87,7 @@ fn missing(
     name: &SourceName,
     path: &Path,
     hint: &str,
-    findings: &mut Findings,
+    findings: &mut TreeFindings,
 ) {
     let message = format!("the source {name} is not there: {}", path.display());
     findings.warning(Rule::MissingFile, package.problem_at(keys, message, hint));
@@ -99,7 +99,7 @@ fn check_file(
     keys: &[&str],
     name: &SourceName,
     file: &FileSource,
-    findings: &mut Findings,
+    findings: &mut TreeFindings,
 ) {
     let Some(path) = path_of_file_url(&file.url) else { return };
     let path: PathBuf = package.folder.join(path);

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::inputs::{REQUIRES, flat, rank};
-use super::records::{KnownBuild, Records};
+use super::records::{KnownBuild, RecordFolders};
 use crate::build::id::PackageIdentity;
 use crate::build::project::{AtHand, Project};
 use crate::package::{PackageId, PackageName, Requirement, Variant};
@@ -15,7 +15,7 @@ use crate::tree::PackageKey;
 
 /// Difference between the current state of a package and another build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Comparison {
+pub struct BuildComparison {
     /// Id of the other build.
     pub against: PackageId,
     /// File with the inputs of the other build.
@@ -38,7 +38,7 @@ pub struct CauseStep {
     /// Current id.
     pub to: PackageId,
     /// Inputs that differ, without required packages that differ themselves; the first input is the cause.
-    pub changes: Vec<Change>,
+    pub changes: Vec<InputChange>,
     /// Required packages that differ themselves.
     pub changed_dependencies: Vec<PackageName>,
     /// True if the inputs of the other build are not known.
@@ -47,7 +47,7 @@ pub struct CauseStep {
 
 /// An input that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Change {
+pub struct InputChange {
     /// Name of the input.
     pub input: String,
     /// Value in the other build; null without one.
@@ -62,10 +62,10 @@ pub fn compare(
     known: &AtHand,
     key: &PackageKey,
     other: &KnownBuild,
-    records: &Records,
-) -> Option<Comparison> {
+    records: &RecordFolders,
+) -> Option<BuildComparison> {
     let now = known.identities.get(key)?;
-    let mut comparison = Comparison {
+    let mut comparison = BuildComparison {
         against: other.id.clone(),
         record: other.origin.clone(),
         same: other.id == now.id,
@@ -136,7 +136,7 @@ fn step(
             let changed = names
                 .into_iter()
                 .filter(|name| then.contains_key(*name) != now.contains_key(*name));
-            step.changes.extend(changed.map(|name| Change {
+            step.changes.extend(changed.map(|name| InputChange {
                 input: format!("{REQUIRES}/{name}"),
                 from: then.get(name).map(value),
                 to: now.get(name).map(value),
@@ -149,13 +149,13 @@ fn step(
 }
 
 /// Inputs that differ, ordered by rank.
-fn changes(from: &BTreeMap<String, Value>, to: &BTreeMap<String, Value>) -> Vec<Change> {
+fn changes(from: &BTreeMap<String, Value>, to: &BTreeMap<String, Value>) -> Vec<InputChange> {
     let mut names: Vec<&String> = from.keys().chain(to.keys()).collect();
     names.sort_by_key(|name| (rank(name), *name));
     names.dedup();
     let changed = names.into_iter().filter(|name| from.get(*name) != to.get(*name));
     changed
-        .map(|name| Change {
+        .map(|name| InputChange {
             input: name.clone(),
             from: from.get(name).cloned(),
             to: to.get(name).cloned(),
@@ -164,7 +164,7 @@ fn changes(from: &BTreeMap<String, Value>, to: &BTreeMap<String, Value>) -> Vec<
 }
 
 /// Added and removed requirements.
-fn requirements(from: &[Requirement], to: &[Requirement]) -> Vec<Change> {
+fn requirements(from: &[Requirement], to: &[Requirement]) -> Vec<InputChange> {
     let texts = |all: &[Requirement]| -> BTreeMap<String, Value> {
         let text =
             |one: &Requirement| (format!("{REQUIRES}/{}", one.name), Value::from(one.to_string()));
@@ -173,7 +173,7 @@ fn requirements(from: &[Requirement], to: &[Requirement]) -> Vec<Change> {
     changes(&texts(from), &texts(to))
 }
 
-impl Comparison {
+impl BuildComparison {
     /// The root cause as a sentence: `app changed because lib changed because the source foo changed from .. to ..`.
     pub fn sentence(&self) -> String {
         let Some(first) = self.chain.first() else {
@@ -195,7 +195,7 @@ impl Comparison {
     }
 }
 
-impl Change {
+impl InputChange {
     /// The change in words: `the source foo changed from .. to ..`.
     pub fn words(&self) -> String {
         let (key, name) = self.input.split_once('/').unwrap_or((&self.input, ""));
@@ -234,7 +234,7 @@ mod tests {
         let from = ids(r#"{"build": "a", "sources": {"foo": {"commit": "c"}}, "group": "g"}"#);
         let to =
             ids(r#"{"build": "b", "sources": {"foo": {"commit": "d"}, "x": {"commit": "e"}}}"#);
-        let words: Vec<String> = changes(&from, &to).iter().map(Change::words).collect();
+        let words: Vec<String> = changes(&from, &to).iter().map(InputChange::words).collect();
         assert_eq!(
             words,
             [
@@ -247,7 +247,7 @@ mod tests {
         let one =
             |name: &str| Requirement { name: name.parse().unwrap(), variant: Variant::DEFAULT };
         let changed = requirements(&[one("a"), one("b")], &[one("b"), one("c")]);
-        let words: Vec<String> = changed.iter().map(Change::words).collect();
+        let words: Vec<String> = changed.iter().map(InputChange::words).collect();
         assert_eq!(
             words,
             ["the requirement of a was taken out: a", "the requirement of c was added: c"]

@@ -9,7 +9,7 @@ use crate::tree::Package;
 
 /// An input of an id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Input {
+pub struct IdInput {
     /// Name: a key of `build_ids`, with `/` and the name of a source, a variable or a service behind it.
     pub input: String,
     /// Hashed value.
@@ -73,10 +73,10 @@ pub(super) fn rank(input: &str) -> usize {
 }
 
 /// Inputs of a package, ordered by rank.
-pub(super) fn of_package(package: &Package, build_ids: &Value) -> Vec<Input> {
-    let mut inputs: Vec<Input> = flat(build_ids)
+pub(super) fn of_package(package: &Package, build_ids: &Value) -> Vec<IdInput> {
+    let mut inputs: Vec<IdInput> = flat(build_ids)
         .into_iter()
-        .map(|(input, value)| Input { origin: origin(package, &input), input, value })
+        .map(|(input, value)| IdInput { origin: origin(package, &input), input, value })
         .collect();
     inputs.sort_by_key(|input| rank(&input.input));
     inputs

@@ -20,9 +20,9 @@ use crate::graph;
 use crate::package::{PackageId, PackageName, Variant};
 use crate::tree::PackageKey;
 
-pub use compare::{Comparison, compare};
-pub use inputs::Input;
-pub use records::{Against, KnownBuild, Records, RecordsError};
+pub use compare::{BuildComparison, compare};
+pub use inputs::IdInput;
+pub use records::{Against, KnownBuild, RecordFolders, RecordsError};
 
 /// Inputs of a package's id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -36,16 +36,16 @@ pub struct Explanation {
     /// True if the tree's cache has the package.
     pub built: bool,
     /// Inputs, without the packages that are required.
-    pub inputs: Vec<Input>,
+    pub inputs: Vec<IdInput>,
     /// Ids of all direct and indirect requirements.
-    pub dependencies: Vec<Dependency>,
+    pub dependencies: Vec<ExplainedDependency>,
     /// Difference from another build, if one is known.
-    pub comparison: Option<Comparison>,
+    pub comparison: Option<BuildComparison>,
 }
 
 /// Required package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Dependency {
+pub struct ExplainedDependency {
     /// Id.
     pub id: PackageId,
     /// Variant; null for the default one.
@@ -69,7 +69,7 @@ pub fn identify(
 pub fn explain(project: &Project, known: &AtHand, key: &PackageKey) -> Option<Explanation> {
     let package = project.tree.package(key)?;
     let identity = known.identities.get(key)?;
-    let dependencies = known.identities.dependencies(identity).map(|needed| Dependency {
+    let dependencies = known.identities.dependencies(identity).map(|needed| ExplainedDependency {
         id: needed.id.clone(),
         variant: needed.key.variant.clone(),
         direct: package.info.requires.contains(&needed.key),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::archive::{EntryKind, Limits, PackageReader};
+use crate::archive::{ArchiveLimits, EntryKind, PackageReader};
 use crate::base::confinement;
 use crate::build::cache::{Cache, is_file};
 use crate::package::matching::matching_version;
@@ -109,7 +109,7 @@ impl RecordsError {
 
 /// Places with records.
 #[derive(Debug, Clone)]
-pub struct Records {
+pub struct RecordFolders {
     /// Folders with `builds/` or `records/`, in the order in which they are asked.
     folders: Vec<PathBuf>,
     cache: Cache,
@@ -126,7 +126,7 @@ struct RecordFile {
     package_version: Option<crate::package::Version>,
 }
 
-impl Records {
+impl RecordFolders {
     /// Records of a tree's builds; `stores` are folders with others, which are asked first.
     pub fn new(home: &Home, cache: &Cache, stores: Vec<PathBuf>, caches: Vec<PathBuf>) -> Self {
         let own = home.root().to_owned();
@@ -214,7 +214,7 @@ impl Records {
         }
         // A tree may bring the archive: its names are held in memory, and it may unpack to anything.
         let file = fs_err::File::open(&path).ok()?;
-        let mut package = PackageReader::new(file, &Limits::default()).ok()?;
+        let mut package = PackageReader::new(file, &ArchiveLimits::default()).ok()?;
         while let Some(entry) = package.next_entry().ok()? {
             let is_file = matches!(entry.kind, EntryKind::File { .. });
             if is_file && entry.path.as_bytes() == DESCRIPTION.as_bytes() {
@@ -335,7 +335,7 @@ mod tests {
     fn an_archive_of_a_trees_cache_cannot_fill_memory_by_a_name() {
         let place = tempfile::tempdir().unwrap();
         let (home, cache) = (Home::new(place.path().join("home"), None), Cache::of(place.path()));
-        let records = Records::new(&home, &cache, Vec::new(), Vec::new());
+        let records = RecordFolders::new(&home, &cache, Vec::new(), Vec::new());
         let id: PackageId = "p--1".parse().unwrap();
         fs_err::create_dir_all(cache.package_folder(id.name())).unwrap();
         for (name_length, is_found) in [(200, true), (2 << 20, false)] {

@@ -3,7 +3,7 @@
 use super::*;
 
 fn read(text: &str) -> Result<SourceSpec, String> {
-    Source::from_json(&Node::parse(text).unwrap())
+    PackageSource::from_json(&JsonNode::parse(text).unwrap())
         .map(|source| source.spec)
         .map_err(|problem| problem.message)
 }
@@ -28,7 +28,7 @@ fn a_file_may_be_named_and_nothing_secret_is_shown() {
     let sum = "4e66b78a14efa4c7d9e615f2da4917297bf3d5a5";
     let source = |rest: &str| {
         let text = format!(r#"{{"kind": "url_extract", "sha1": "{sum}", "url": {rest}}}"#);
-        Source::from_json(&Node::parse(&text).unwrap())
+        PackageSource::from_json(&JsonNode::parse(&text).unwrap())
     };
     for (rest, name, archive, by_query) in [
         (r#""https://u:p@h/a.zip?t=secret""#, "a.zip?t=secret", "a.zip", true),

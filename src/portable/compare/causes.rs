@@ -41,14 +41,14 @@ pub enum Cause {
 
 /// Beginnings of the two builds, in seconds of the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Times {
+pub struct BuildTimes {
     /// First build.
     pub first: u64,
     /// Second build.
     pub second: u64,
 }
 
-impl Times {
+impl BuildTimes {
     fn has(self, seconds: u64) -> bool {
         [self.first, self.second].iter().any(|time| seconds.abs_diff(*time) <= NEAR)
     }
@@ -92,14 +92,14 @@ pub(super) fn excerpt(text: &[u8], at: usize) -> String {
 }
 
 /// Likely causes of a name that only one package has.
-pub(super) fn of_name(name: &[u8], times: Times) -> Vec<Cause> {
+pub(super) fn of_name(name: &[u8], times: BuildTimes) -> Vec<Cause> {
     let name = String::from_utf8_lossy(name);
     let is_time = is_time(&name, times);
     is_time.then_some(Cause::Time).into_iter().collect()
 }
 
 /// Likely causes of a difference between two contents.
-pub(super) fn of_contents(one: &[u8], other: &[u8], times: Times) -> Vec<Cause> {
+pub(super) fn of_contents(one: &[u8], other: &[u8], times: BuildTimes) -> Vec<Cause> {
     if has_the_same_lines(one, other) {
         return vec![Cause::Order];
     }
@@ -170,7 +170,7 @@ fn places(one: &[u8], other: &[u8]) -> Vec<(usize, usize)> {
     found.into_iter().map(|at| (at, at)).collect()
 }
 
-fn of_place(one: (&[u8], usize), other: (&[u8], usize), times: Times) -> Option<Cause> {
+fn of_place(one: (&[u8], usize), other: (&[u8], usize), times: BuildTimes) -> Option<Cause> {
     let is_stamp = |(text, at): (&[u8], usize)| words(text, at).any(|word| times.has(word));
     let (a, b) = (token(one), token(other));
     if is_time(&a, times) && is_time(&b, times) || (is_stamp(one) && is_stamp(other)) {
@@ -225,7 +225,7 @@ fn token((text, at): (&[u8], usize)) -> String {
 }
 
 /// True if a text has a time near that of a build, or a date or a time of day.
-fn is_time(text: &str, times: Times) -> bool {
+fn is_time(text: &str, times: BuildTimes) -> bool {
     let numbers = text.split(|letter: char| !letter.is_ascii_digit());
     let is_stamp = |number: &str| {
         let seconds = number.get(..10).and_then(|start| start.parse().ok());
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn causes_are_guessed_by_what_differs() {
-        let times = Times { first: 1_700_000_000, second: 1_700_003_600 };
+        let times = BuildTimes { first: 1_700_000_000, second: 1_700_003_600 };
         let stamp =
             |time: u32| [&b"\x1f\x8b\x08\x00"[..], &time.to_le_bytes(), b"\xff\xfe"].concat();
         for (one, other, cause) in [

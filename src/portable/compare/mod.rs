@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::Path;
 
-pub use causes::{Cause, Times};
+pub use causes::{BuildTimes, Cause};
 
-use crate::archive::{EntryKind, EntryPath, Limits, PackageReader, ReadError};
+use crate::archive::{ArchiveLimits, EntryKind, EntryPath, PackageReader, ReadError};
 use crate::base::digest::{Sha256Sum, Until};
 use crate::base::regular::open_regular;
 use crate::container::helper::Interrupt;
@@ -38,7 +38,7 @@ pub enum CompareError {
 
 /// Comparison of two archives.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Comparison {
+pub enum ArchiveComparison {
     /// All bytes of the archives are the same.
     SameBytes,
     /// The entries are the same, in other bytes.
@@ -48,13 +48,13 @@ pub enum Comparison {
         /// Number of entries of both.
         entries: usize,
         /// Entries that differ, in the order of their paths.
-        differences: Vec<Difference>,
+        differences: Vec<EntryDifference>,
     },
 }
 
 /// Entry that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
+pub struct EntryDifference {
     /// Path in the package.
     pub path: String,
     /// Difference in words.
@@ -65,7 +65,7 @@ pub struct Difference {
 
 /// An entry, as far as it is compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Entry {
+struct ComparedEntry {
     kind: EntryKind,
     mode: u32,
     mtime: i64,
@@ -73,7 +73,7 @@ struct Entry {
     sum: Option<Sha256Sum>,
 }
 
-impl Entry {
+impl ComparedEntry {
     /// Size of a file's content in bytes.
     fn size(&self) -> u64 {
         match self.kind {
@@ -90,13 +90,13 @@ type Windows<'a> = BTreeMap<&'a EntryPath, u64>;
 pub fn compare(
     one: &Path,
     other: &Path,
-    times: Times,
-    limits: &Limits,
+    times: BuildTimes,
+    limits: &ArchiveLimits,
     interrupt: &Interrupt,
-) -> Result<Comparison, CompareError> {
-    let [one, other] = [one, other].map(|path| Archive { path, limits, interrupt });
+) -> Result<ArchiveComparison, CompareError> {
+    let [one, other] = [one, other].map(|path| ComparedArchive { path, limits, interrupt });
     if one.sum()? == other.sum()? {
-        return Ok(Comparison::SameBytes);
+        return Ok(ArchiveComparison::SameBytes);
     }
     let (mine, theirs) = (one.entries()?, other.entries()?);
     let mut paths: Vec<&EntryPath> = mine.keys().chain(theirs.keys()).collect();
@@ -105,7 +105,7 @@ pub fn compare(
     let entries = paths.len();
     paths.retain(|path| mine.get(path) != theirs.get(path));
     if paths.is_empty() {
-        return Ok(Comparison::SameEntries);
+        return Ok(ArchiveComparison::SameEntries);
     }
     let both = paths.iter().filter_map(|path| Some((*path, mine.get(path)?, theirs.get(path)?)));
     let windows = windows(both, SEARCHED_IN_ALL);
@@ -124,20 +124,20 @@ pub fn compare(
             }
         };
         let path = format!("./{}", crate::archive::readable(path.as_bytes()));
-        Difference { path, what, causes }
+        EntryDifference { path, what, causes }
     };
     let differences = paths.into_iter().map(difference).collect();
-    Ok(Comparison::Different { entries, differences })
+    Ok(ArchiveComparison::Different { entries, differences })
 }
 
 /// Shares out the bytes that are searched among the files that differ. A path has one window in both
 /// archives, whatever the sizes there: an end of a window is not an end of a file.
 fn windows<'a>(
-    differing: impl Iterator<Item = (&'a EntryPath, &'a Entry, &'a Entry)>,
+    differing: impl Iterator<Item = (&'a EntryPath, &'a ComparedEntry, &'a ComparedEntry)>,
     mut left: u64,
 ) -> Windows<'a> {
     let files = differing.filter(|(_, one, other)| one.sum.is_some() && other.sum.is_some());
-    let window = |(path, one, other): (&'a EntryPath, &Entry, &Entry)| {
+    let window = |(path, one, other): (&'a EntryPath, &ComparedEntry, &ComparedEntry)| {
         let window = one.size().max(other.size()).min(SEARCHED).min(left);
         left -= window;
         (path, window)
@@ -147,10 +147,10 @@ fn windows<'a>(
 
 /// Describes the difference of an entry, with the beginnings of its contents.
 fn described(
-    one: &Entry,
-    other: &Entry,
+    one: &ComparedEntry,
+    other: &ComparedEntry,
     (a, b): (&[u8], &[u8]),
-    times: Times,
+    times: BuildTimes,
 ) -> (String, Vec<Cause>) {
     match (&one.kind, &other.kind) {
         (EntryKind::Symlink { target: a }, EntryKind::Symlink { target: b }) if a != b => {
@@ -181,13 +181,13 @@ fn described(
 
 /// Archive that is read from its beginning several times.
 #[derive(Clone, Copy)]
-struct Archive<'a> {
+struct ComparedArchive<'a> {
     path: &'a Path,
-    limits: &'a Limits,
+    limits: &'a ArchiveLimits,
     interrupt: &'a Interrupt,
 }
 
-impl<'a> Archive<'a> {
+impl<'a> ComparedArchive<'a> {
     /// Reader that fails once the run is interrupted.
     fn file(self) -> Result<impl Read + use<'a>, CompareError> {
         let file = open_regular(self.path).map_err(CompareError::File)?;
@@ -206,7 +206,7 @@ impl<'a> Archive<'a> {
         CompareError::Archive { path: self.path.display().to_string(), source }
     }
 
-    fn entries(self) -> Result<BTreeMap<EntryPath, Entry>, CompareError> {
+    fn entries(self) -> Result<BTreeMap<EntryPath, ComparedEntry>, CompareError> {
         let mut reader = self.reader()?;
         let mut found = BTreeMap::new();
         while let Some(entry) = reader.next_entry().map_err(|error| self.damaged(error))? {
@@ -219,7 +219,10 @@ impl<'a> Archive<'a> {
             let attributes = entry.attributes;
             let (mode, mtime) = (attributes.mode, attributes.mtime);
             let capability = attributes.capability;
-            found.insert(entry.path, Entry { kind: entry.kind, mode, mtime, capability, sum });
+            found.insert(
+                entry.path,
+                ComparedEntry { kind: entry.kind, mode, mtime, capability, sum },
+            );
         }
         Ok(found)
     }
@@ -252,16 +255,17 @@ mod tests {
             fs_err::write(path, text).unwrap();
         }
         let archive = place.join(format!("{name}.tar.xz"));
-        let options = PackOptions { source_date_epoch: 1, threads: 1, limits: Limits::default() };
+        let options =
+            PackOptions { source_date_epoch: 1, threads: 1, limits: ArchiveLimits::default() };
         let file = fs_err::File::create(&archive).unwrap();
         pack_package(&folder, file, &options).unwrap();
         archive
     }
 
-    fn differences(one: &Path, other: &Path, times: Times) -> (usize, Vec<Difference>) {
-        let compared = compare(one, other, times, &Limits::default(), &Interrupt::default());
+    fn differences(one: &Path, other: &Path, times: BuildTimes) -> (usize, Vec<EntryDifference>) {
+        let compared = compare(one, other, times, &ArchiveLimits::default(), &Interrupt::default());
         match compared.unwrap() {
-            Comparison::Different { entries, differences } => (entries, differences),
+            ArchiveComparison::Different { entries, differences } => (entries, differences),
             same => panic!("{same:?}"),
         }
     }
@@ -269,7 +273,7 @@ mod tests {
     #[test]
     fn entries_that_differ_are_named_with_their_causes() {
         let place = tempfile::tempdir().unwrap();
-        let times = Times { first: 1_700_000_000, second: 1_700_000_100 };
+        let times = BuildTimes { first: 1_700_000_000, second: 1_700_000_100 };
         let one = packed(
             place.path(),
             "one",
@@ -294,16 +298,16 @@ mod tests {
             ]
         );
         assert!(differences[0].what.contains("differs at byte 10"), "{differences:?}");
-        let limits = Limits::default();
+        let limits = ArchiveLimits::default();
         let same = compare(&one, &one, times, &limits, &Interrupt::default()).unwrap();
-        assert_eq!(same, Comparison::SameBytes);
+        assert_eq!(same, ArchiveComparison::SameBytes);
         let text = fs_err::read(&one).unwrap();
         let mut tar = Vec::new();
         xz2::read::XzDecoder::new(&*text).read_to_end(&mut tar).unwrap();
         let plain = place.path().join("plain.tar");
         fs_err::write(&plain, tar).unwrap();
         let same = compare(&one, &plain, times, &limits, &Interrupt::default()).unwrap();
-        assert_eq!(same, Comparison::SameEntries);
+        assert_eq!(same, ArchiveComparison::SameEntries);
 
         let interrupt = Interrupt::default();
         interrupt.raise();
@@ -316,7 +320,7 @@ mod tests {
         let long = "x".repeat(usize::try_from(SEARCHED).unwrap());
         let [one, other] = ["one", "other"]
             .map(|name| packed(place.path(), name, &[("file", &format!("{long}{name:5}"))]));
-        let times = Times { first: 0, second: 0 };
+        let times = BuildTimes { first: 0, second: 0 };
         let (_, differences) = differences(&one, &other, times);
         assert_eq!(differences[0].what, format!("differs behind byte {SEARCHED}"));
         assert!(differences[0].causes.is_empty());
@@ -331,9 +335,12 @@ mod tests {
         let one = packed(place.path(), "one", &[("a", "short"), ("b", &last("first"))]);
         let other =
             packed(place.path(), "other", &[("a", "much longer than that"), ("b", &last("other"))]);
-        let (limits, interrupt) = (Limits::default(), Interrupt::default());
-        let [one, other] =
-            [&*one, &*other].map(|path| Archive { path, limits: &limits, interrupt: &interrupt });
+        let (limits, interrupt) = (ArchiveLimits::default(), Interrupt::default());
+        let [one, other] = [&*one, &*other].map(|path| ComparedArchive {
+            path,
+            limits: &limits,
+            interrupt: &interrupt,
+        });
         let (mine, theirs) = (one.entries().unwrap(), other.entries().unwrap());
         let found = |in_all| {
             let both = mine.iter().map(|(path, entry)| (path, entry, &theirs[path]));
@@ -341,7 +348,7 @@ mod tests {
             let windows = windows(both, in_all);
             let [a, b] = [one, other].map(|archive| archive.contents(&windows).unwrap());
             let path = EntryPath::parse(b"b").unwrap();
-            let times = Times { first: 0, second: 0 };
+            let times = BuildTimes { first: 0, second: 0 };
             described(&mine[&path], &theirs[&path], (&a[&path], &b[&path]), times).0
         };
         // 21 bytes are those of the longer first file.

@@ -14,7 +14,7 @@ enum Frame {
 }
 
 /// A here-document whose body has not begun.
-struct HereDocument {
+struct ShellHereDocument {
     end: Vec<u8>,
     /// The body is not expanded.
     is_quoted: bool,
@@ -29,7 +29,7 @@ struct Scanner<'t> {
     text: &'t [u8],
     at: usize,
     open: Vec<Frame>,
-    documents: Vec<HereDocument>,
+    documents: Vec<ShellHereDocument>,
     /// The next byte continues a word, so that a `#` does not begin a comment.
     is_in_word: bool,
     /// For each line that has begun: true if a command begins with it.
@@ -269,7 +269,7 @@ impl Scanner<'_> {
             return Err(Ambiguous);
         }
         self.is_in_word = true;
-        self.documents.push(HereDocument { end, is_quoted, is_indented });
+        self.documents.push(ShellHereDocument { end, is_quoted, is_indented });
         Ok(())
     }
 

@@ -2,31 +2,35 @@
 
 use std::path::Path;
 
-use super::error::ConfigError;
+use super::error::ReleaseConfigError;
 use crate::package::yaml::{Yaml, YamlEntry, YamlNode};
 
 /// Text of the configuration, and the environment.
-pub(super) struct Reader<'r> {
+pub(super) struct FieldReader<'r> {
     pub(super) path: &'r Path,
     pub(super) text: &'r str,
     pub(super) variable: &'r dyn Fn(&str) -> Option<String>,
 }
 
-impl Reader<'_> {
+impl FieldReader<'_> {
     /// Makes the error of a place.
-    pub(super) fn error(&self, offset: Option<usize>, message: impl Into<String>) -> ConfigError {
+    pub(super) fn error(
+        &self,
+        offset: Option<usize>,
+        message: impl Into<String>,
+    ) -> ReleaseConfigError {
         let line = offset.map(|offset| {
             let before = self.text.get(..offset).unwrap_or(self.text);
             before.matches('\n').count() + 1
         });
         let message = message.into().replace(char::is_control, " ");
-        ConfigError { path: self.path.to_owned(), line, message, hint: None }
+        ReleaseConfigError { path: self.path.to_owned(), line, message, hint: None }
     }
 }
 
 /// Value of a key.
 #[derive(Debug, Clone)]
-pub(super) struct Field {
+pub(super) struct ConfigField {
     key: String,
     offset: usize,
     /// The value, after the environment's has taken the place of `$NAME`.
@@ -34,20 +38,20 @@ pub(super) struct Field {
 }
 
 /// Keys of a mapping of which some have been read.
-pub(super) struct Fields<'r> {
-    reader: &'r Reader<'r>,
+pub(super) struct ConfigFields<'r> {
+    reader: &'r FieldReader<'r>,
     /// Name of the mapping in messages.
     name: String,
     offset: usize,
     entries: Vec<&'r YamlEntry>,
 }
 
-impl<'r> Fields<'r> {
+impl<'r> ConfigFields<'r> {
     pub(super) fn read(
-        reader: &'r Reader<'r>,
+        reader: &'r FieldReader<'r>,
         name: &str,
         entry: &'r YamlEntry,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Self, ReleaseConfigError> {
         let offset = entry.key_offset;
         match &entry.node.value {
             Yaml::Map(entries) => Ok(Self {
@@ -67,7 +71,10 @@ impl<'r> Fields<'r> {
     }
 
     /// Takes an optional key; `null` counts as missing.
-    pub(super) fn optional(&mut self, key: &str) -> Result<Option<Field>, ConfigError> {
+    pub(super) fn optional(
+        &mut self,
+        key: &str,
+    ) -> Result<Option<ConfigField>, ReleaseConfigError> {
         let Some(entry) = self.take(key) else { return Ok(None) };
         if entry.node.value == Yaml::Nothing {
             return Ok(None);
@@ -76,7 +83,7 @@ impl<'r> Fields<'r> {
     }
 
     /// Takes a key that has to be there.
-    pub(super) fn required(&mut self, key: &str) -> Result<Field, ConfigError> {
+    pub(super) fn required(&mut self, key: &str) -> Result<ConfigField, ReleaseConfigError> {
         let missing = format!("{}: the key {key} is missing", self.name);
         match self.optional(key)? {
             Some(field) => Ok(field),
@@ -85,7 +92,10 @@ impl<'r> Fields<'r> {
     }
 
     /// Takes a key that has to be there, but may be `null`.
-    pub(super) fn nullable(&mut self, key: &str) -> Result<Option<Field>, ConfigError> {
+    pub(super) fn nullable(
+        &mut self,
+        key: &str,
+    ) -> Result<Option<ConfigField>, ReleaseConfigError> {
         if self.entries.iter().any(|entry| entry.key == key) {
             self.optional(key)
         } else {
@@ -94,7 +104,7 @@ impl<'r> Fields<'r> {
     }
 
     /// Takes a key with `true` or `false`; `false` if missing.
-    pub(super) fn boolean(&mut self, key: &str) -> Result<bool, ConfigError> {
+    pub(super) fn boolean(&mut self, key: &str) -> Result<bool, ReleaseConfigError> {
         match self.optional(key)? {
             None => Ok(false),
             Some(field) => match field.text.to_ascii_lowercase().as_str() {
@@ -106,7 +116,7 @@ impl<'r> Fields<'r> {
     }
 
     /// Takes a key with a list of texts; empty if missing.
-    pub(super) fn list(&mut self, key: &str) -> Result<Vec<Field>, ConfigError> {
+    pub(super) fn list(&mut self, key: &str) -> Result<Vec<ConfigField>, ReleaseConfigError> {
         let Some(entry) = self.take(key) else { return Ok(Vec::new()) };
         match &entry.node.value {
             Yaml::Nothing => Ok(Vec::new()),
@@ -117,7 +127,12 @@ impl<'r> Fields<'r> {
         }
     }
 
-    fn field(&self, key: &str, node: &YamlNode, offset: usize) -> Result<Field, ConfigError> {
+    fn field(
+        &self,
+        key: &str,
+        node: &YamlNode,
+        offset: usize,
+    ) -> Result<ConfigField, ReleaseConfigError> {
         let Yaml::Text(text) = &node.value else {
             return Err(self.at(key, offset, "it is not a text"));
         };
@@ -128,28 +143,28 @@ impl<'r> Fields<'r> {
                 let error =
                     self.at(key, offset, &format!("the variable {name} is not set, or empty"));
                 let hint = format!("export {name}=…; a value that begins with $ is written $$…");
-                ConfigError { hint: Some(hint), ..error }
+                ReleaseConfigError { hint: Some(hint), ..error }
             })?,
         };
-        Ok(Field { key: key.to_owned(), offset, text })
+        Ok(ConfigField { key: key.to_owned(), offset, text })
     }
 
-    fn at(&self, key: &str, offset: usize, message: &str) -> ConfigError {
+    fn at(&self, key: &str, offset: usize, message: &str) -> ReleaseConfigError {
         self.reader.error(Some(offset), format!("{}: {key}: {message}", self.name))
     }
 
     /// Makes the error of a value.
-    pub(super) fn wrong(&self, field: &Field, message: &str) -> ConfigError {
+    pub(super) fn wrong(&self, field: &ConfigField, message: &str) -> ReleaseConfigError {
         self.at(&field.key, field.offset, message)
     }
 
     /// Makes the error of the mapping.
-    pub(super) fn wrong_whole(&self, message: &str) -> ConfigError {
+    pub(super) fn wrong_whole(&self, message: &str) -> ReleaseConfigError {
         self.reader.error(Some(self.offset), format!("{}: {message}", self.name))
     }
 
     /// Checks that a value is an http or https URL without credentials.
-    pub(super) fn check_url(&self, field: &Field) -> Result<(), ConfigError> {
+    pub(super) fn check_url(&self, field: &ConfigField) -> Result<(), ReleaseConfigError> {
         let url = reqwest::Url::parse(&field.text).ok();
         let is_plain = |url: &reqwest::Url| {
             ["http", "https"].contains(&url.scheme())
@@ -169,7 +184,7 @@ impl<'r> Fields<'r> {
     }
 
     /// Checks that a value is such a URL with `/` at its end.
-    pub(super) fn check_folder_url(&self, field: &Field) -> Result<(), ConfigError> {
+    pub(super) fn check_folder_url(&self, field: &ConfigField) -> Result<(), ReleaseConfigError> {
         self.check_url(field)?;
         if field.text.ends_with('/') {
             return Ok(());
@@ -178,7 +193,7 @@ impl<'r> Fields<'r> {
     }
 
     /// Refuses unread keys.
-    pub(super) fn end(self) -> Result<(), ConfigError> {
+    pub(super) fn end(self) -> Result<(), ReleaseConfigError> {
         match self.entries.first() {
             None => Ok(()),
             Some(entry) => {

@@ -16,11 +16,11 @@ mod storage;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-pub use error::ConfigError;
+pub use error::ReleaseConfigError;
 pub use storage::{StorageConfig, StorageKind};
 
 use crate::package::yaml::{Yaml, YamlEntry, YamlNode};
-use fields::{Fields, Reader};
+use fields::{ConfigFields, FieldReader};
 
 /// Name of the file in a checkout.
 pub const FILE: &str = "dcos-release.config.yaml";
@@ -52,8 +52,8 @@ impl ReleaseConfig {
         path: &Path,
         text: &str,
         variable: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Self, ConfigError> {
-        let reader = Reader { path, text, variable };
+    ) -> Result<Self, ReleaseConfigError> {
+        let reader = FieldReader { path, text, variable };
         let top = YamlNode::parse(text)
             .map_err(|problem| reader.error(problem.offset, problem.message))?;
         let Yaml::Map(entries) = &top.value else {
@@ -70,11 +70,11 @@ impl ReleaseConfig {
     }
 
     fn with_options(
-        reader: &Reader<'_>,
+        reader: &FieldReader<'_>,
         storages: Vec<StorageConfig>,
         options: &YamlEntry,
-    ) -> Result<Self, ConfigError> {
-        let mut fields = Fields::read(reader, "options", options)?;
+    ) -> Result<Self, ReleaseConfigError> {
+        let mut fields = ConfigFields::read(reader, "options", options)?;
         let folder = reader.path.parent().unwrap_or(Path::new(""));
         let preferred = fields.required("preferred")?;
         let position = storages.iter().position(|storage| storage.name == preferred.text);
@@ -117,7 +117,10 @@ impl ReleaseConfig {
     }
 }
 
-fn storages(reader: &Reader<'_>, section: &YamlEntry) -> Result<Vec<StorageConfig>, ConfigError> {
+fn storages(
+    reader: &FieldReader<'_>,
+    section: &YamlEntry,
+) -> Result<Vec<StorageConfig>, ReleaseConfigError> {
     let Yaml::Map(entries) = &section.node.value else {
         return Err(reader.error(Some(section.key_offset), "storage is not a mapping of names"));
     };

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::error::ConfigError;
-use super::fields::{Field, Fields, Reader};
+use super::error::ReleaseConfigError;
+use super::fields::{ConfigField, ConfigFields, FieldReader};
 use crate::base::secret::Secret;
 use crate::package::yaml::YamlEntry;
-use crate::store::Key;
+use crate::store::ObjectKey;
 
 /// Kinds of storages, for messages.
 const KINDS: &str = "aws_s3, azure_block_blob, gcs, oci, local_path, http_read";
@@ -81,8 +81,11 @@ impl StorageKind {
 }
 
 impl StorageConfig {
-    pub(super) fn read(reader: &Reader<'_>, entry: &YamlEntry) -> Result<Self, ConfigError> {
-        let mut fields = Fields::read(reader, &format!("storage {}", entry.key), entry)?;
+    pub(super) fn read(
+        reader: &FieldReader<'_>,
+        entry: &YamlEntry,
+    ) -> Result<Self, ReleaseConfigError> {
+        let mut fields = ConfigFields::read(reader, &format!("storage {}", entry.key), entry)?;
         let kind = fields.required("kind")?;
         let is_read_only = fields.boolean("read_only")?;
         let (kind, url) = match kind.text.as_str() {
@@ -112,7 +115,7 @@ impl StorageConfig {
     }
 }
 
-fn folder(fields: &mut Fields<'_>) -> Result<(StorageKind, String), ConfigError> {
+fn folder(fields: &mut ConfigFields<'_>) -> Result<(StorageKind, String), ReleaseConfigError> {
     let path = fields.required("path")?;
     if path.text.ends_with('/') {
         return Err(fields.wrong(&path, "it ends with a /, which it must not"));
@@ -125,7 +128,7 @@ fn folder(fields: &mut Fields<'_>) -> Result<(StorageKind, String), ConfigError>
 }
 
 /// Reads bucket and prefix.
-fn bucket(fields: &mut Fields<'_>) -> Result<String, ConfigError> {
+fn bucket(fields: &mut ConfigFields<'_>) -> Result<String, ReleaseConfigError> {
     let bucket = fields.required("bucket")?;
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     if bucket.text.len() < 3 || !bucket.text.bytes().all(is_plain) {
@@ -133,7 +136,7 @@ fn bucket(fields: &mut Fields<'_>) -> Result<String, ConfigError> {
     }
     match fields.nullable("object_prefix")? {
         None => Ok(bucket.text),
-        Some(prefix) if prefix.text.parse::<Key>().is_ok() => {
+        Some(prefix) if prefix.text.parse::<ObjectKey>().is_ok() => {
             Ok(format!("{}/{}", bucket.text, prefix.text))
         }
         Some(prefix) => {
@@ -144,17 +147,17 @@ fn bucket(fields: &mut Fields<'_>) -> Result<String, ConfigError> {
 }
 
 /// Reads the URL at which objects are found.
-fn download_url(fields: &mut Fields<'_>) -> Result<String, ConfigError> {
+fn download_url(fields: &mut ConfigFields<'_>) -> Result<String, ReleaseConfigError> {
     let url = fields.required("download_url")?;
     fields.check_folder_url(&url)?;
     Ok(url.text)
 }
 
-fn s3(fields: &mut Fields<'_>) -> Result<(StorageKind, String), ConfigError> {
+fn s3(fields: &mut ConfigFields<'_>) -> Result<(StorageKind, String), ReleaseConfigError> {
     let place = bucket(fields)?;
     let url = download_url(fields)?;
     let given =
-        |field: Option<Field>| field.map(|field| field.text).filter(|text| !text.is_empty());
+        |field: Option<ConfigField>| field.map(|field| field.text).filter(|text| !text.is_empty());
     let id = given(fields.optional("access_key_id")?);
     let key = given(fields.optional("secret_access_key")?);
     let region = given(fields.optional("region_name")?);
@@ -169,7 +172,7 @@ fn s3(fields: &mut Fields<'_>) -> Result<(StorageKind, String), ConfigError> {
     Ok((StorageKind::S3 { place, access, region }, url))
 }
 
-fn azure(fields: &mut Fields<'_>) -> Result<(StorageKind, String), ConfigError> {
+fn azure(fields: &mut ConfigFields<'_>) -> Result<(StorageKind, String), ReleaseConfigError> {
     let account = fields.required("account_name")?;
     if !(3..=24).contains(&account.text.len())
         || !account.text.bytes().all(|byte| byte.is_ascii_alphanumeric())
@@ -187,14 +190,14 @@ fn azure(fields: &mut Fields<'_>) -> Result<(StorageKind, String), ConfigError> 
     Ok((StorageKind::Azure { account, key: Secret::new(key.text), container }, url))
 }
 
-fn gcs(fields: &mut Fields<'_>) -> Result<(StorageKind, String), ConfigError> {
+fn gcs(fields: &mut ConfigFields<'_>) -> Result<(StorageKind, String), ReleaseConfigError> {
     let place = bucket(fields)?;
     let url = download_url(fields)?;
     let credentials = fields.optional("credentials_file")?.map(|field| field.text.into());
     Ok((StorageKind::Gcs { place, credentials }, url))
 }
 
-fn registry(fields: &mut Fields<'_>) -> Result<(StorageKind, String), ConfigError> {
+fn registry(fields: &mut ConfigFields<'_>) -> Result<(StorageKind, String), ReleaseConfigError> {
     let url = fields.required("url")?;
     let valid =
         url.text.starts_with("oci://") && url.text.parse::<crate::store::oci::OciUrl>().is_ok();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 
-fn parse(text: &str) -> Result<ReleaseConfig, ConfigError> {
+fn parse(text: &str) -> Result<ReleaseConfig, ReleaseConfigError> {
     let variable = |name: &str| (name == "SET").then(|| "s3cr3t".to_owned());
     ReleaseConfig::parse(Path::new("/c/release.yaml"), text, &variable)
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::times::set_time;
 use crate::container::sandbox::Bind;
-use crate::runner::job::Failure;
+use crate::runner::job::JobFailure;
 use crate::runner::workspace::Workspace;
 
 /// Small file to mount, with its contents.
@@ -24,7 +24,7 @@ pub struct TextFile {
 
 /// Lookup of names in a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Names<'a> {
+pub enum NameLookup<'a> {
     /// The container's own name only.
     Own,
     /// The container's own name, and those of a name server.
@@ -42,12 +42,12 @@ const ROOM: usize = 1 << 20;
 const HOSTS: &str = "127.0.0.1\tlocalhost mkpanda\n::1\tlocalhost ip6-localhost\n";
 
 /// Files that say where names are looked up.
-pub fn names_files(names: Names<'_>) -> Vec<TextFile> {
+pub fn names_files(names: NameLookup<'_>) -> Vec<TextFile> {
     let machines = |name: &str| fs_err::read_to_string(Path::new("/etc").join(name)).ok();
     let (servers, hosts) = match names {
-        Names::Own => (String::new(), HOSTS.to_owned()),
-        Names::Server(server) => (format!("nameserver {server}\n"), HOSTS.to_owned()),
-        Names::Machine => (
+        NameLookup::Own => (String::new(), HOSTS.to_owned()),
+        NameLookup::Server(server) => (format!("nameserver {server}\n"), HOSTS.to_owned()),
+        NameLookup::Machine => (
             machines("resolv.conf").unwrap_or_default(),
             machines("hosts").unwrap_or_else(|| HOSTS.to_owned()),
         ),
@@ -70,9 +70,12 @@ pub(super) fn accounts_files() -> Vec<TextFile> {
 }
 
 /// Writes files into the view; returns their mounts.
-pub(super) fn write(workspace: &Workspace<'_>, files: &[TextFile]) -> Result<Vec<Bind>, Failure> {
+pub(super) fn write(
+    workspace: &Workspace<'_>,
+    files: &[TextFile],
+) -> Result<Vec<Bind>, JobFailure> {
     let home = workspace.view().path().join("files");
-    fs_err::create_dir_all(&home).map_err(Failure::of)?;
+    fs_err::create_dir_all(&home).map_err(JobFailure::of)?;
     if files.iter().any(|file| file.writable) {
         bound(&home, files)?;
     }
@@ -80,7 +83,7 @@ pub(super) fn write(workspace: &Workspace<'_>, files: &[TextFile]) -> Result<Vec
         let source = home.join(index.to_string());
         fs_err::write(&source, &file.text)
             .and_then(|()| set_time(&source, WRITTEN))
-            .map_err(Failure::of)?;
+            .map_err(JobFailure::of)?;
         let target = file.path.clone();
         Ok(Bind { source, target, writable: file.writable, is_shared: false })
     };
@@ -88,12 +91,12 @@ pub(super) fn write(workspace: &Workspace<'_>, files: &[TextFile]) -> Result<Vec
 }
 
 /// Mounts a tmpfs for the files: the view's own has room for far more than a command may write to them.
-fn bound(home: &Path, files: &[TextFile]) -> Result<(), Failure> {
+fn bound(home: &Path, files: &[TextFile]) -> Result<(), JobFailure> {
     // Each begins a page of its own, and 64 KiB are the largest page.
     let needed: usize = files.iter().map(|file| file.text.len() + (64 << 10)).sum();
     let options = format!("mode=0755,size={}", needed + ROOM);
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount(Some("tmpfs"), home, Some("tmpfs"), flags, Some(options.as_str())).map_err(|errno| {
-        Failure::new(format!("a tmpfs for the files in /etc cannot be mounted: {errno}"))
+        JobFailure::new(format!("a tmpfs for the files in /etc cannot be mounted: {errno}"))
     })
 }

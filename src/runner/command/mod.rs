@@ -1,4 +1,4 @@
-//! A command over layers: data first ([`Command`]), then a root with everything mounted
+//! A command over layers: data first ([`ContainerCommand`]), then a root with everything mounted
 //! ([`prepare()`]), then a container ([`Prepared::run`]), and its end in words. Build scripts of packages
 //! and RUN instructions of Dockerfiles are commands; nothing else runs in containers.
 
@@ -18,8 +18,8 @@ use crate::container::namespace::Network;
 use crate::image::host::HostRoot;
 use crate::image::store::LayerBlob;
 
-pub use files::{Names, TextFile, names_files};
-pub use prepare::{Attachments, Changes, Prepared, prepare, prepare_over};
+pub use files::{NameLookup, TextFile, names_files};
+pub use prepare::{Attachments, EarlierChanges, Prepared, prepare, prepare_over};
 pub use print::Described;
 pub use root::{Point, make_root, no_overlay};
 
@@ -29,7 +29,7 @@ pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bi
 /// A command in a container, as data. The isolation tier and the machine's conditions come with the job
 /// that runs it; limits of memory and processes are set by the caller's cgroup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Command {
+pub struct ContainerCommand {
     /// Root file system.
     pub root: CommandRoot,
     /// Mounts beside the system's own, in this order.

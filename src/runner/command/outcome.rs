@@ -5,8 +5,8 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::base::remedy::raise_limit;
-use crate::container::run::Ending;
-use crate::runner::job::Failure;
+use crate::container::run::ContainerEnding;
+use crate::runner::job::JobFailure;
 
 /// Number of the last realtime signal (signal(7)).
 const LAST_SIGNAL: i32 = 64;
@@ -14,26 +14,26 @@ const LAST_SIGNAL: i32 = 64;
 /// Turns any end but exit code 0 into a failure. `name` is the command in messages.
 pub(super) fn judge(
     name: &str,
-    ended: Ending,
+    ended: ContainerEnding,
     time_limit: Option<Duration>,
-) -> Result<(), Failure> {
+) -> Result<(), JobFailure> {
     let message = match ended {
-        Ending::Exited(0) => return Ok(()),
-        Ending::Exited(code) => format!("{name} exited with code {code}"),
-        Ending::Signalled(number) => match Signal::try_from(number) {
+        ContainerEnding::Exited(0) => return Ok(()),
+        ContainerEnding::Exited(code) => format!("{name} exited with code {code}"),
+        ContainerEnding::Signalled(number) => match Signal::try_from(number) {
             Ok(signal) => format!("{name} was ended by {signal}"),
             Err(_) if number <= LAST_SIGNAL => format!("{name} was ended by signal {number}"),
             // A number without a signal is a program's own `exit 255`.
             Err(_) => format!("{name} exited with code {}", 128 + number),
         },
-        Ending::TimedOut => {
+        ContainerEnding::TimedOut => {
             let limit = time_limit.unwrap_or_default();
             format!("{name} was ended after its time limit of {limit:?}")
         }
     };
-    let hint = (ended == Ending::TimedOut)
+    let hint = (ended == ContainerEnding::TimedOut)
         .then(|| concat!(raise_limit!("time", "TIME"), ", if it needs longer").to_owned());
-    Err(Failure { hint, see_log: true, ..Failure::new(message) })
+    Err(JobFailure { hint, see_log: true, ..JobFailure::new(message) })
 }
 
 #[cfg(test)]
@@ -43,17 +43,17 @@ mod tests {
     #[test]
     fn every_end_has_its_words() {
         let judge_end = |ended| judge("the script", ended, Some(Duration::from_secs(90)));
-        assert_eq!(judge_end(Ending::Exited(0)), Ok(()));
+        assert_eq!(judge_end(ContainerEnding::Exited(0)), Ok(()));
         for (ended, message) in [
-            (Ending::Exited(3), "the script exited with code 3"),
-            (Ending::Signalled(9), "the script was ended by SIGKILL"),
-            (Ending::Signalled(34), "the script was ended by signal 34"),
-            (Ending::Signalled(127), "the script exited with code 255"),
-            (Ending::TimedOut, "the script was ended after its time limit of 90s"),
+            (ContainerEnding::Exited(3), "the script exited with code 3"),
+            (ContainerEnding::Signalled(9), "the script was ended by SIGKILL"),
+            (ContainerEnding::Signalled(34), "the script was ended by signal 34"),
+            (ContainerEnding::Signalled(127), "the script exited with code 255"),
+            (ContainerEnding::TimedOut, "the script was ended after its time limit of 90s"),
         ] {
             let failure = judge_end(ended).unwrap_err();
             assert_eq!(failure.message, message);
-            assert_eq!(failure.hint.is_some(), ended == Ending::TimedOut);
+            assert_eq!(failure.hint.is_some(), ended == ContainerEnding::TimedOut);
         }
     }
 }

@@ -8,26 +8,26 @@ use serde::{Deserialize, Serialize};
 
 use super::root::{Point, make_root};
 use super::targets::SYSTEM;
-use super::{Command, CommandRoot, DEFAULT_PATH, MountSource, files, outcome, targets};
+use super::{CommandRoot, ContainerCommand, DEFAULT_PATH, MountSource, files, outcome, targets};
 use crate::base::causes::with_causes;
 use crate::container::bundle;
 use crate::container::console::Streams;
 use crate::container::machine::Condition;
 use crate::container::recorder::Recorder;
-use crate::container::run::{self, Ending, Recording, RunError, RunOptions};
+use crate::container::run::{self, ContainerEnding, ContainerRunOptions, Recording, RunError};
 use crate::container::sandbox::{Bind, Sandbox, User};
 use crate::container::seccomp::{self, table};
 use crate::container::within_root::{Ownership, locate, make_folders, read_text};
 use crate::image::host::HostRoot;
 use crate::image::user::{UserSpec, resolve_user};
-use crate::runner::job::Failure;
+use crate::runner::job::JobFailure;
 use crate::runner::workspace::Workspace;
 
 /// Command with its mounted root.
 #[derive(Debug)]
 pub struct Prepared<'w> {
     workspace: &'w Workspace<'w>,
-    command: &'w Command,
+    command: &'w ContainerCommand,
     sandbox: Sandbox,
     user: UserSpec,
     layers: Vec<PathBuf>,
@@ -53,7 +53,7 @@ pub struct Attachments<'a> {
 
 /// What an earlier command left in the root of its container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Changes {
+pub enum EarlierChanges {
     /// Folder of the view with the upper directory of its overlay.
     Upper(PathBuf),
     /// Folder of the view with the whole root, where the kernel has no overlay.
@@ -63,25 +63,25 @@ pub enum Changes {
 /// Makes the root of a command, and looks up its user there.
 pub fn prepare<'w>(
     workspace: &'w Workspace<'w>,
-    command: &'w Command,
-) -> Result<Prepared<'w>, Failure> {
+    command: &'w ContainerCommand,
+) -> Result<Prepared<'w>, JobFailure> {
     prepare_over(workspace, command, None)
 }
 
 /// Like [`prepare()`], over what an earlier command left, which stays as it is.
 pub fn prepare_over<'w>(
     workspace: &'w Workspace<'w>,
-    command: &'w Command,
-    changes: Option<&Changes>,
-) -> Result<Prepared<'w>, Failure> {
+    command: &'w ContainerCommand,
+    changes: Option<&EarlierChanges>,
+) -> Result<Prepared<'w>, JobFailure> {
     let (mut layers, host) = match &command.root {
         CommandRoot::Layers(layers) => (workspace.unpacked(layers)?, None),
         CommandRoot::Host(host) => (Vec::new(), Some(host)),
     };
     match changes {
         None => {}
-        Some(Changes::Upper(upper)) => layers.push(upper.clone()),
-        Some(Changes::Whole(root)) => layers = vec![root.clone()],
+        Some(EarlierChanges::Upper(upper)) => layers.push(upper.clone()),
+        Some(EarlierChanges::Whole(root)) => layers = vec![root.clone()],
     }
     let mut binds = binds(workspace, command, host)?;
     let mut points = points(&binds);
@@ -91,16 +91,18 @@ pub fn prepare_over<'w>(
     let root = workspace.view().root();
     targets::check_system(&root)?;
     targets::settle(&root, &mut binds, 0)?;
-    let passwd = read_text(&root, "etc/passwd").map_err(Failure::of)?;
-    let group = read_text(&root, "etc/group").map_err(Failure::of)?;
+    let passwd = read_text(&root, "etc/passwd").map_err(JobFailure::of)?;
+    let group = read_text(&root, "etc/group").map_err(JobFailure::of)?;
     let user =
-        resolve_user(&command.user, passwd.as_deref(), group.as_deref()).map_err(Failure::of)?;
+        resolve_user(&command.user, passwd.as_deref(), group.as_deref()).map_err(JobFailure::of)?;
     let is_single = workspace.is_single();
     let wanted = &command.working_directory;
     let owner = Ownership { ids: (0, 0), single: is_single };
     let unmade = |error: std::io::Error| {
         let path = wanted.display();
-        Failure::new(format!("the working directory {path} cannot be made in the image: {error}"))
+        JobFailure::new(format!(
+            "the working directory {path} cannot be made in the image: {error}"
+        ))
     };
     let folder = locate(&root, wanted, false).map_err(unmade)?;
     // Without symlinks: the kernel follows no `missing/..`.
@@ -130,13 +132,13 @@ pub fn prepare_over<'w>(
 /// Mounts in the paths of the view, those of the embedded builder first.
 fn binds(
     workspace: &Workspace<'_>,
-    command: &Command,
+    command: &ContainerCommand,
     host: Option<&HostRoot>,
-) -> Result<Vec<Bind>, Failure> {
+) -> Result<Vec<Bind>, JobFailure> {
     let mut binds = Vec::new();
     if let Some(host) = host {
         let empty = workspace.view().path().join("empty");
-        fs_err::create_dir_all(&empty).map_err(Failure::of)?;
+        fs_err::create_dir_all(&empty).map_err(JobFailure::of)?;
         let bind = |source: &Path, target: &Path| Bind {
             source: source.to_owned(),
             target: target.to_owned(),
@@ -215,19 +217,19 @@ impl Prepared<'_> {
     }
 
     /// Adds a mount of a path in the view.
-    pub fn bind(&mut self, bind: Bind) -> Result<(), Failure> {
+    pub fn bind(&mut self, bind: Bind) -> Result<(), JobFailure> {
         let settled = self.sandbox.binds.len();
         self.sandbox.binds.push(bind);
         targets::settle(&self.sandbox.root, &mut self.sandbox.binds, settled)
     }
 
     /// Rows of the seccomp filter for the command's user, without those that a recorder answers.
-    fn rows(&self) -> Vec<table::Row> {
+    fn rows(&self) -> Vec<table::PolicyRow> {
         [&table::refused()[..], &self.pretended()].concat()
     }
 
     /// Calls that are answered as done, since they cannot be with one id.
-    fn pretended(&self) -> Vec<table::Row> {
+    fn pretended(&self) -> Vec<table::PolicyRow> {
         // The kernel tells any other user than root which ids it may not become.
         match (self.workspace.is_single(), self.user.uid == 0) {
             (true, true) => table::pretended(),
@@ -238,30 +240,34 @@ impl Prepared<'_> {
 
     /// Writes root and mounts into the folders of an OCI bundle, paths of the view; returns its
     /// specification.
-    pub fn write_bundle(&self, folders: (&Path, &Path), terminal: bool) -> Result<String, Failure> {
+    pub fn write_bundle(
+        &self,
+        folders: (&Path, &Path),
+        terminal: bool,
+    ) -> Result<String, JobFailure> {
         if self.workspace.is_single() && self.ids() != (0, 0) {
             let message = "with one id, an OCI runtime runs commands as root alone, and this image has another user";
-            return Err(Failure::new(message)
+            return Err(JobFailure::new(message)
                 .with_hint("have the id ranges that the tier `ranges` needs: mkpanda doctor"));
         }
         let view = self.workspace.view().path();
         let map = &self.workspace.folders().machine.map;
         bundle::write(&self.sandbox, view, folders, (map, &self.rows()), terminal)
-            .map_err(Failure::of)
+            .map_err(JobFailure::of)
     }
 
     /// Runs the command, and waits for its end. Any end but exit code 0 is a failure.
-    pub fn run(&self, attachments: Attachments<'_>) -> Result<(), Failure> {
+    pub fn run(&self, attachments: Attachments<'_>) -> Result<(), JobFailure> {
         let name = attachments.name;
         outcome::judge(name, self.ended(attachments)?, self.command.time_limit)
     }
 
     /// Runs the command, and waits for its end, which may be any.
-    pub fn ended(&self, attachments: Attachments<'_>) -> Result<Ending, Failure> {
+    pub fn ended(&self, attachments: Attachments<'_>) -> Result<ContainerEnding, JobFailure> {
         let Attachments { name: _, log, log_path, inherited, recorder, streams } = attachments;
         let is_single = self.workspace.is_single();
         let refused = table::refused();
-        let filter = |rows: &[table::Row]| seccomp::build(&[&refused[..], rows].concat());
+        let filter = |rows: &[table::PolicyRow]| seccomp::build(&[&refused[..], rows].concat());
         let is_root = self.user.uid == 0;
         let pretended = self.pretended();
         let recording = recorder.map(|recorder| {
@@ -269,7 +275,7 @@ impl Prepared<'_> {
             Recording { recorder, filter: filter(&[&asked[..], &pretended].concat()) }
         });
         let ids = self.ids();
-        let options = RunOptions {
+        let options = ContainerRunOptions {
             log,
             time_limit: self.command.time_limit,
             log_limit: self.command.log_limit,
@@ -286,7 +292,7 @@ impl Prepared<'_> {
                 RunError::Log { .. } => format!("{}: {}", log_path.display(), with_causes(&error)),
                 _ => with_causes(&error),
             };
-            Failure { see_log: true, ..Failure::new(message) }
+            JobFailure { see_log: true, ..JobFailure::new(message) }
         })
     }
 }

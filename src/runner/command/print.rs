@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::Path;
 
 use super::files::accounts_files;
-use super::{Command, CommandRoot, DEFAULT_PATH, Mount, MountSource, TextFile};
+use super::{CommandRoot, ContainerCommand, DEFAULT_PATH, Mount, MountSource, TextFile};
 use crate::container::idmap::{IdMap, IdRange};
 use crate::container::namespace::Network;
 use crate::runner::session::RunLimits;
@@ -15,7 +15,7 @@ use crate::runner::session::RunLimits;
 #[derive(Debug)]
 pub struct Described<'a> {
     /// Command.
-    pub command: &'a Command,
+    pub command: &'a ContainerCommand,
     /// Id map of the container.
     pub map: &'a IdMap,
     /// Limits of the container.
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_command_is_a_command_line_of_bubblewrap() {
-        let command = Command {
+        let command = ContainerCommand {
             root: CommandRoot::Layers(Vec::new()),
             mounts: vec![
                 Mount::writable(MountSource::Scratch("src".to_owned()), "/pkg/src"),

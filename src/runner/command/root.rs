@@ -23,7 +23,7 @@ use crate::container::overlay;
 use crate::container::within_root::locate;
 use crate::image::host::HostRoot;
 use crate::image::layers::restore_implied_folders;
-use crate::runner::job::Failure;
+use crate::runner::job::JobFailure;
 use crate::runner::workspace::Workspace;
 
 /// A mount point, or another folder that has to be there.
@@ -58,26 +58,26 @@ pub fn make_root(
     layers: &[PathBuf],
     host: Option<&HostRoot>,
     points: &[Point],
-) -> Result<Option<PathBuf>, Failure> {
+) -> Result<Option<PathBuf>, JobFailure> {
     let view = workspace.view();
     let root = view.root();
     if let Some(host) = host {
-        lay_out(&view.skeleton(), host).map_err(Failure::of)?;
+        lay_out(&view.skeleton(), host).map_err(JobFailure::of)?;
     }
     let Some(home) = upper_home(workspace)? else {
         let copy = workspace.scratch("root");
-        fs_err::create_dir(&copy).map_err(Failure::of)?;
+        fs_err::create_dir(&copy).map_err(JobFailure::of)?;
         for layer in std::iter::once(&view.skeleton()).chain(layers) {
-            merge_layer(layer, &copy).map_err(Failure::of)?;
+            merge_layer(layer, &copy).map_err(JobFailure::of)?;
         }
-        points.iter().try_for_each(|point| make(&copy, point)).map_err(Failure::of)?;
-        restore_implied_folders(&copy, layers).map_err(Failure::of)?;
-        overlay::bind_root(&copy, view).map_err(Failure::of)?;
+        points.iter().try_for_each(|point| make(&copy, point)).map_err(JobFailure::of)?;
+        restore_implied_folders(&copy, layers).map_err(JobFailure::of)?;
+        overlay::bind_root(&copy, view).map_err(JobFailure::of)?;
         return Ok(None);
     };
     let (upper, work) = (home.join("upper"), home.join("work"));
     for folder in [&upper, &work] {
-        fs_err::create_dir(folder).map_err(Failure::of)?;
+        fs_err::create_dir(folder).map_err(JobFailure::of)?;
     }
     let skeleton = view.skeleton();
     for point in points {
@@ -90,52 +90,54 @@ pub fn make_root(
         } else {
             make(&skeleton, point)
         };
-        made.map_err(Failure::of)?;
+        made.map_err(JobFailure::of)?;
     }
     let mounted = workspace.mountable(layers)?;
     let mount = || {
         overlay::mount_layers(view, &root, &skeleton, &mounted, Some((&upper, &work)))
-            .map_err(Failure::of)
+            .map_err(JobFailure::of)
     };
     mount()?;
     let mut is_complete = true;
     for point in points {
         // A symlink of the image leads elsewhere in the root.
-        let place = locate(&root, &point.path, false).map_err(Failure::of)?;
+        let place = locate(&root, &point.path, false).map_err(JobFailure::of)?;
         if fs_err::symlink_metadata(&place).is_err() {
             let path = place.strip_prefix(&root).unwrap_or(&place).to_owned();
-            make(&skeleton, &Point { path, ..point.clone() }).map_err(Failure::of)?;
+            make(&skeleton, &Point { path, ..point.clone() }).map_err(JobFailure::of)?;
             is_complete = false;
         }
     }
     if !is_complete {
         // A lower directory must not change below a mount.
-        umount2(&root, MntFlags::empty()).map_err(Failure::of)?;
-        remove_all(&work).and_then(|()| fs_err::create_dir(&work)).map_err(Failure::of)?;
+        umount2(&root, MntFlags::empty()).map_err(JobFailure::of)?;
+        remove_all(&work).and_then(|()| fs_err::create_dir(&work)).map_err(JobFailure::of)?;
         mount()?;
     }
-    restore_implied_folders(&root, layers).map_err(Failure::of)?;
+    restore_implied_folders(&root, layers).map_err(JobFailure::of)?;
     Ok(Some(upper))
 }
 
 /// Failure of a job that needs a root's changes on a machine without overlay.
-pub fn no_overlay() -> Failure {
-    Failure::new("the kernel has no overlay here, and without one the changes of a step are unknown").with_hint(
+pub fn no_overlay() -> JobFailure {
+    JobFailure::new("the kernel has no overlay here, and without one the changes of a step are unknown").with_hint(
         "use --scratch DIR on a filesystem that can carry an overlay, such as a volume of the outer container",
     )
 }
 
 /// Folder for the upper directory; none where roots are copied.
-fn upper_home(workspace: &Workspace<'_>) -> Result<Option<PathBuf>, Failure> {
+fn upper_home(workspace: &Workspace<'_>) -> Result<Option<PathBuf>, JobFailure> {
     match &workspace.folders().machine.root {
         RootKind::Overlay => Ok(Some(workspace.scratch(""))),
         RootKind::OverlayOnTmpfs { size } => {
             let home = workspace.view().path().join("upper-home");
-            fs_err::create_dir(&home).map_err(Failure::of)?;
+            fs_err::create_dir(&home).map_err(JobFailure::of)?;
             let options = format!("mode=0755,uid=0,gid=0,size={size}");
             let flags = MsFlags::empty();
             mount(Some("tmpfs"), &home, Some("tmpfs"), flags, Some(options.as_str())).map_err(
-                |errno| Failure::new(format!("a tmpfs of {size} bytes cannot be mounted: {errno}")),
+                |errno| {
+                    JobFailure::new(format!("a tmpfs of {size} bytes cannot be mounted: {errno}"))
+                },
             )?;
             Ok(Some(home))
         }

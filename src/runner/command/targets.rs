@@ -9,24 +9,24 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::container::sandbox::Bind;
 use crate::container::within_root::locate;
-use crate::runner::job::Failure;
+use crate::runner::job::JobFailure;
 
 /// Folders of every container, over which system mounts are made.
 pub(super) const SYSTEM: [&str; 3] = ["/proc", "/sys", "/dev"];
 
 /// Refuses an image that has something else than a folder where a system mount belongs.
-pub(super) fn check_system(root: &Path) -> Result<(), Failure> {
+pub(super) fn check_system(root: &Path) -> Result<(), JobFailure> {
     for folder in SYSTEM {
         let place = root.join(folder.trim_start_matches('/'));
         match fs_err::symlink_metadata(&place) {
             Ok(found) if found.is_dir() => {}
             Ok(found) => {
                 let kind = if found.is_symlink() { "a symbolic link" } else { "no folder" };
-                return Err(Failure::new(format!(
+                return Err(JobFailure::new(format!(
                     "{folder} of the image is {kind}: a container needs a folder there"
                 )));
             }
-            Err(error) => return Err(Failure::of(error)),
+            Err(error) => return Err(JobFailure::of(error)),
         }
     }
     Ok(())
@@ -35,25 +35,25 @@ pub(super) fn check_system(root: &Path) -> Result<(), Failure> {
 /// Refuses a working directory in the container's own `/proc`: a descriptor there may be of a
 /// folder of the machine, opened by the container's maker (CVE-2024-21626). `place` has no symbolic
 /// link of the image.
-pub(super) fn check_working_directory(place: &Path) -> Result<(), Failure> {
+pub(super) fn check_working_directory(place: &Path) -> Result<(), JobFailure> {
     let is_process = place.starts_with("/proc") && place != Path::new("/proc");
     if is_process || place.starts_with("/dev/fd") {
         let place = place.display();
         let message =
             format!("the working directory cannot be {place}: it is not a folder of the image");
-        return Err(Failure::new(message));
+        return Err(JobFailure::new(message));
     }
     Ok(())
 }
 
 /// Gives mounts targets in the root without symbolic links, from the one with number `first` on; those
 /// before it have such targets. `root` has all mount points.
-pub(super) fn settle(root: &Path, binds: &mut [Bind], first: usize) -> Result<(), Failure> {
+pub(super) fn settle(root: &Path, binds: &mut [Bind], first: usize) -> Result<(), JobFailure> {
     let wanted: Vec<PathBuf> = binds.iter().map(|bind| bind.target.clone()).collect();
     for index in first..binds.len() {
         let target = &wanted[index];
         let refused = |why: String| {
-            Failure::new(format!("nothing can be mounted at {}: {why}", target.display()))
+            JobFailure::new(format!("nothing can be mounted at {}: {why}", target.display()))
         };
         let above = wanted[..index].iter().rposition(|above| target.starts_with(above));
         let place = match above {

@@ -10,13 +10,13 @@ use crate::container::copy::merge_layer;
 use crate::container::idmap::IdMap;
 use crate::container::namespace::Network;
 use crate::container::view::View;
-use crate::runner::job::{Failure, Job, Performed};
+use crate::runner::job::{Job, JobFailure, Performed};
 use crate::runner::measure::Meter;
 use crate::runner::workspace;
 
 /// Entries of a folder whose files were made in an id map.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Entries {
+pub struct RemoveEntries {
     /// Id map in which the files were made.
     pub map: IdMap,
     /// Folder of the entries.
@@ -27,13 +27,13 @@ pub struct Entries {
     pub names: Vec<String>,
 }
 
-impl Entries {
+impl RemoveEntries {
     /// Becomes root in the map, and shows the folder as input 0 of the view.
-    fn enter(&self) -> Result<View, Failure> {
+    fn enter(&self) -> Result<View, JobFailure> {
         let is_plain =
             |name: &String| !name.is_empty() && name != "." && name != ".." && !name.contains('/');
         if !self.names.iter().all(is_plain) {
-            return Err(Failure::new("the helper was asked for an entry with an invalid name"));
+            return Err(JobFailure::new("the helper was asked for an entry with an invalid name"));
         }
         let folders = std::slice::from_ref(&self.folder);
         workspace::enter(&self.map, &self.view, folders, Network::None)
@@ -42,7 +42,7 @@ impl Entries {
 
 /// Job that removes entries with their contents.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RemoveJob(pub Entries);
+pub struct RemoveJob(pub RemoveEntries);
 
 impl Job for RemoveJob {
     const KIND: &'static str = "remove";
@@ -60,7 +60,7 @@ impl Job for RemoveJob {
                 let doomed = if fs_err::rename(&path, &doomed).is_ok() { doomed } else { path };
                 unswept.note(remove_all_closed(&doomed));
             }
-            unswept.first().map_err(Failure::of)
+            unswept.first().map_err(JobFailure::of)
         };
         remove().into()
     }
@@ -68,7 +68,7 @@ impl Job for RemoveJob {
 
 /// Job that measures the disk space of entries, in bytes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct MeasureJob(pub Entries);
+pub struct MeasureJob(pub RemoveEntries);
 
 impl Job for MeasureJob {
     const KIND: &'static str = "measure";
@@ -106,7 +106,7 @@ impl Job for CopyJob {
         let copy = || {
             let folders = [self.from.clone(), self.to.clone()];
             let view = workspace::enter(&self.map, &self.view, &folders, Network::None)?;
-            merge_layer(&view.input(0), &view.input(1)).map_err(Failure::of)
+            merge_layer(&view.input(0), &view.input(1)).map_err(JobFailure::of)
         };
         copy().into()
     }

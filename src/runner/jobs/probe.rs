@@ -8,7 +8,7 @@ use crate::container::idmap::IdMap;
 use crate::container::machine::{self, Machine, Probed};
 use crate::container::namespace::Network;
 use crate::container::rehearsal::rehearse;
-use crate::runner::job::{Failure, Job, Performed};
+use crate::runner::job::{Job, JobFailure, Performed};
 use crate::runner::workspace;
 
 /// Job that tries an id map.
@@ -30,13 +30,13 @@ impl Job for ProbeJob {
         let probe = || {
             let folders = std::slice::from_ref(&self.scratch);
             let view = workspace::enter(&self.map, &self.view, folders, Network::None)?;
-            let found = machine::probe(view.path(), &view.input(0)).map_err(Failure::of)?;
+            let found = machine::probe(view.path(), &view.input(0)).map_err(JobFailure::of)?;
             if !found.is_plain() {
                 let Probed { conditions, root } = found.clone();
                 let machine = Machine { map: self.map.clone(), conditions, root };
                 rehearse(&view, &view.input(0), &machine).map_err(|error| {
                     let hint = error.remedy().map(str::to_owned);
-                    Failure { hint, ..Failure::of(error) }
+                    JobFailure { hint, ..JobFailure::of(error) }
                 })?;
             }
             Ok(found)

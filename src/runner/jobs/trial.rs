@@ -11,7 +11,7 @@ use crate::container::namespace::Network;
 use crate::container::seccomp::{self, table};
 use crate::container::sys;
 use crate::container::uplink::Uplink;
-use crate::runner::job::{Failure, Job, Performed};
+use crate::runner::job::{Job, JobFailure, Performed};
 use crate::runner::workspace;
 
 /// Job that connects a network namespace to the outside.
@@ -31,11 +31,11 @@ impl Job for UplinkJob {
 
     fn perform(&self) -> Performed<'_, ()> {
         let connect = || {
-            let waiting = self.uplink.start(&self.map).map_err(Failure::of)?;
+            let waiting = self.uplink.start(&self.map).map_err(JobFailure::of)?;
             workspace::enter(&self.map, &self.view, &[], Network::None)?;
             let connected = waiting.connect().map_err(|error| {
                 let hint = error.hint().map(str::to_owned);
-                Failure { hint, ..Failure::of(error) }
+                JobFailure { hint, ..JobFailure::of(error) }
             });
             connected.map(drop)
         };

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 use crate::container::idmap::{IdMap, Tier};
-use crate::container::inputs::Inputs;
+use crate::container::inputs::BoundFolders;
 use crate::container::namespace::Network;
 use crate::image::store::LayerBlob;
-use crate::runner::job::{Failure, Job, Performed};
+use crate::runner::job::{Job, JobFailure, Performed};
 use crate::runner::workspace;
 
 /// Job that unpacks layers.
@@ -24,7 +24,7 @@ pub struct UnpackJob {
     /// Layers to unpack; a path may be a FIFO.
     pub layers: Vec<LayerBlob>,
     /// Limits of one layer.
-    pub limits: Limits,
+    pub limits: ArchiveLimits,
 }
 
 impl Job for UnpackJob {
@@ -33,7 +33,7 @@ impl Job for UnpackJob {
 
     fn perform(&self) -> Performed<'_, ()> {
         let unpack = || {
-            let mut inputs = Inputs::default();
+            let mut inputs = BoundFolders::default();
             inputs.add(&self.folder);
             self.layers.iter().for_each(|layer| inputs.add_parent(&layer.path));
             let view = workspace::enter(&self.map, &self.view, inputs.folders(), Network::None)?;
@@ -49,8 +49,8 @@ impl Job for UnpackJob {
             .map(drop)
             .map_err(|error| {
                 let hint = error.hint().map(str::to_owned);
-                let failure = Failure { hint, ..Failure::of(error) };
-                Failure { message: inputs.named_outside(&view, &failure.message), ..failure }
+                let failure = JobFailure { hint, ..JobFailure::of(error) };
+                JobFailure { message: inputs.named_outside(&view, &failure.message), ..failure }
             })
         };
         unpack().into()

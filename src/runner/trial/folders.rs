@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::{Feature, Finding};
+use super::{Feature, FeatureFinding};
 use crate::base::causes::with_causes;
 use crate::runner::home::{Home, RunScratch};
 
@@ -13,7 +13,10 @@ use crate::runner::home::{Home, RunScratch};
 const LITTLE: u64 = 2 << 30;
 
 /// Tries the builder's own folder and the scratch folder.
-pub(super) fn try_folders(home: &Home, run: Result<&RunScratch, &io::Error>) -> [Finding; 2] {
+pub(super) fn try_folders(
+    home: &Home,
+    run: Result<&RunScratch, &io::Error>,
+) -> [FeatureFinding; 2] {
     let own = home.mark().map_err(|error| with_causes(&error));
     let own = match own {
         Ok(()) => try_place(Feature::Home, home.root(), home.root(), "MKPANDA_HOME=DIR"),
@@ -29,13 +32,13 @@ pub(super) fn try_folders(home: &Home, run: Result<&RunScratch, &io::Error>) -> 
     [own, scratch]
 }
 
-fn refused(feature: Feature, reason: &str, option: &str) -> Finding {
+fn refused(feature: Feature, reason: &str, option: &str) -> FeatureFinding {
     let remedy = format!("name a folder of your own: {option}");
-    Finding::missing(feature, format!("cannot be written: {reason}"), vec![remedy])
+    FeatureFinding::missing(feature, format!("cannot be written: {reason}"), vec![remedy])
 }
 
 /// Writes a program to a folder, runs it, and looks for room. `shown` is the folder's name for people.
-fn try_place(feature: Feature, folder: &Path, shown: &Path, option: &str) -> Finding {
+fn try_place(feature: Feature, folder: &Path, shown: &Path, option: &str) -> FeatureFinding {
     match executes(folder) {
         Ok(true) => {}
         Ok(false) => {
@@ -46,7 +49,7 @@ fn try_place(feature: Feature, folder: &Path, shown: &Path, option: &str) -> Fin
             let mount = format!(
                 "name a folder on another filesystem: {option}, or mount that one with exec"
             );
-            return Finding::missing(feature, detail, vec![mount]);
+            return FeatureFinding::missing(feature, detail, vec![mount]);
         }
         Err(error) => return refused(feature, &with_causes(&error), option),
     }
@@ -63,9 +66,9 @@ fn try_place(feature: Feature, folder: &Path, shown: &Path, option: &str) -> Fin
         let more = if has_names { "" } else { ", and few inodes" };
         let remedies =
             vec!["mkpanda gc".to_owned(), format!("name a folder on another filesystem: {option}")];
-        return Finding::limited(feature, format!("{detail}{more}"), remedies);
+        return FeatureFinding::limited(feature, format!("{detail}{more}"), remedies);
     }
-    Finding::works(feature, detail)
+    FeatureFinding::works(feature, detail)
 }
 
 /// True if a program that is written to the folder can be run.

@@ -158,7 +158,7 @@ impl fmt::Display for TrialResult {
 
 /// Finding on one feature.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub struct FeatureFinding {
     /// Feature.
     pub feature: Feature,
     /// Result.
@@ -169,7 +169,7 @@ pub struct Finding {
     pub remedies: Vec<String>,
 }
 
-impl Finding {
+impl FeatureFinding {
     fn works(feature: Feature, detail: impl Into<String>) -> Self {
         Self { feature, state: TrialResult::Works, detail: detail.into(), remedies: Vec::new() }
     }
@@ -190,16 +190,16 @@ impl Finding {
 
 /// Findings on all features.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Report {
+pub struct FeatureReport {
     /// System at hand.
     pub system: System,
     /// Tier of builds, if there is one.
     pub tier: Option<Tier>,
     /// Findings, in the order of [`Feature::ALL`].
-    pub features: Vec<Finding>,
+    pub features: Vec<FeatureFinding>,
 }
 
-impl Report {
+impl FeatureReport {
     /// True if a feature is there.
     pub fn has(&self, feature: Feature) -> bool {
         let found = self.features.iter().find(|finding| finding.feature == feature);
@@ -208,7 +208,7 @@ impl Report {
 }
 
 /// Tries all features.
-pub fn try_all(settings: &RunnerSettings, system: System) -> Report {
+pub fn try_all(settings: &RunnerSettings, system: System) -> FeatureReport {
     let mut features = Vec::new();
     let run = settings.home.start_run();
     let tier = if let Ok(run) = &run {
@@ -217,7 +217,7 @@ pub fn try_all(settings: &RunnerSettings, system: System) -> Report {
         features.push(tiers::try_cgroups(&system));
         features.push(match tried.machine.as_ref() {
             Some(machine) => programs::try_network(settings, run, machine, &system),
-            None => Finding::untried(Feature::Network, Feature::UserNamespaces),
+            None => FeatureFinding::untried(Feature::Network, Feature::UserNamespaces),
         });
         tried.machine.map(|machine| machine.tier())
     } else {
@@ -225,13 +225,13 @@ pub fn try_all(settings: &RunnerSettings, system: System) -> Report {
             !matches!(feature, Feature::Git | Feature::GitLfs | Feature::Home | Feature::Scratch)
         };
         let untried = Feature::ALL.into_iter().filter(needy);
-        features.extend(untried.map(|feature| Finding::untried(feature, Feature::Scratch)));
+        features.extend(untried.map(|feature| FeatureFinding::untried(feature, Feature::Scratch)));
         None
     };
     features.extend(programs::try_git(&settings.isolation.search_path, &system));
     features.extend(folders::try_folders(&settings.home, run.as_ref()));
     features.sort_by_key(|finding| finding.feature);
-    Report { system, tier, features }
+    FeatureReport { system, tier, features }
 }
 
 #[cfg(test)]

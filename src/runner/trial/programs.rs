@@ -2,29 +2,29 @@
 
 use std::process::{Command, Stdio};
 
-use super::system::{Package, System};
+use super::system::{System, SystemPackage};
 use super::tiers::as_typed;
-use super::{Feature, Finding};
+use super::{Feature, FeatureFinding};
 use crate::base::causes::with_causes;
 use crate::base::programs::find_on_path;
 use crate::container::idmap::USUAL_PATH;
 use crate::container::machine::Machine;
 use crate::container::uplink::Uplink;
 use crate::runner::home::RunScratch;
-use crate::runner::job::{Failure, run_job_once};
+use crate::runner::job::{JobFailure, run_job_once};
 use crate::runner::jobs::trial::UplinkJob;
 use crate::runner::session::RunnerSettings;
 
 /// Tries git and git-lfs.
-pub(super) fn try_git(search_path: &str, system: &System) -> [Finding; 2] {
-    let answer = |feature, package: &Package, arguments: &[&str]| match said(search_path, arguments)
-    {
-        Ok(version) => Finding::works(feature, version),
-        Err(reason) => Finding::missing(feature, reason, vec![system.install(package)]),
-    };
+pub(super) fn try_git(search_path: &str, system: &System) -> [FeatureFinding; 2] {
+    let answer =
+        |feature, package: &SystemPackage, arguments: &[&str]| match said(search_path, arguments) {
+            Ok(version) => FeatureFinding::works(feature, version),
+            Err(reason) => FeatureFinding::missing(feature, reason, vec![system.install(package)]),
+        };
     [
-        answer(Feature::Git, &Package::GIT, &["--version"]),
-        answer(Feature::GitLfs, &Package::GIT_LFS, &["lfs", "version"]),
+        answer(Feature::Git, &SystemPackage::GIT, &["--version"]),
+        answer(Feature::GitLfs, &SystemPackage::GIT_LFS, &["lfs", "version"]),
     ]
 }
 
@@ -60,16 +60,16 @@ pub(super) fn try_network(
     run: &RunScratch,
     machine: &Machine,
     system: &System,
-) -> Finding {
+) -> FeatureFinding {
     let feature = Feature::Network;
     let alternative =
         "give commands of Dockerfiles the machine's network: --network=host".to_owned();
     let Some(uplink) = Uplink::find(&settings.isolation.search_path) else {
         let detail = "neither pasta nor slirp4netns is installed";
-        return Finding::missing(
+        return FeatureFinding::missing(
             feature,
             detail,
-            vec![system.install(&Package::SLIRP), alternative],
+            vec![system.install(&SystemPackage::SLIRP), alternative],
         );
     };
     let (Uplink::Pasta(program) | Uplink::Slirp(program)) = &uplink;
@@ -77,8 +77,8 @@ pub(super) fn try_network(
     let job =
         UplinkJob { map: machine.map.clone(), view: run.view().to_owned(), uplink: uplink.clone() };
     let (reason, hint) = match run_job_once(&machine.map, &job, &settings.interrupt) {
-        Ok(Ok(())) => return Finding::works(feature, format!("by {program}")),
-        Ok(Err(Failure { message, hint, .. })) => (message, hint),
+        Ok(Ok(())) => return FeatureFinding::works(feature, format!("by {program}")),
+        Ok(Err(JobFailure { message, hint, .. })) => (message, hint),
         Err(error) => (with_causes(&error), error.remedy().map(str::to_owned)),
     };
     let mut remedies: Vec<String> = hint.iter().flat_map(|hint| as_typed(hint, system)).collect();
@@ -88,8 +88,8 @@ pub(super) fn try_network(
             None => system.as_root("modprobe tun"),
         });
     } else if matches!(uplink, Uplink::Pasta(_)) {
-        remedies.push(system.install(&Package::SLIRP));
+        remedies.push(system.install(&SystemPackage::SLIRP));
     }
     remedies.push(alternative);
-    Finding::missing(feature, reason, remedies)
+    FeatureFinding::missing(feature, reason, remedies)
 }

@@ -26,7 +26,7 @@ pub enum Family {
 /// Engine of the container that this runs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Engine {
+pub enum ContainerEngine {
     /// Docker.
     Docker,
     /// Kubernetes.
@@ -37,7 +37,7 @@ pub enum Engine {
     Other,
 }
 
-impl fmt::Display for Engine {
+impl fmt::Display for ContainerEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Docker => "docker",
@@ -56,7 +56,7 @@ pub struct System {
     /// Family of the distribution.
     pub family: Family,
     /// Engine of the container that this runs in, if it is in one.
-    pub container: Option<Engine>,
+    pub container: Option<ContainerEngine>,
     /// Release of the kernel.
     pub kernel: String,
     /// User id of the caller.
@@ -80,7 +80,7 @@ impl System {
     }
 
     /// Command that installs a package, whose name each family has for itself.
-    pub fn install(&self, package: &Package) -> String {
+    pub fn install(&self, package: &SystemPackage) -> String {
         let name = package.of(self.family);
         match self.family {
             Family::Alpine => self.as_root(&format!("apk add {name}")),
@@ -95,12 +95,12 @@ impl System {
 
 /// Names of a package.
 #[derive(Debug, Clone, Copy)]
-pub struct Package {
+pub struct SystemPackage {
     usual: &'static str,
     others: &'static [(Family, &'static str)],
 }
 
-impl Package {
+impl SystemPackage {
     /// `newuidmap` and `newgidmap`.
     pub const UIDMAP: Self = Self {
         usual: "uidmap",
@@ -144,17 +144,17 @@ fn distribution(text: &str) -> (String, Family) {
 }
 
 /// Engine of the container whose root this is: each leaves a file of its own.
-fn engine(root: &Path) -> Option<Engine> {
+fn engine(root: &Path) -> Option<ContainerEngine> {
     let has = |path: &str| root.join(path).exists();
     if has("var/run/secrets/kubernetes.io") || has("run/secrets/kubernetes.io") {
-        Some(Engine::Kubernetes)
+        Some(ContainerEngine::Kubernetes)
     } else if has("run/.containerenv") {
-        Some(Engine::Podman)
+        Some(ContainerEngine::Podman)
     } else if has(".dockerenv") {
-        Some(Engine::Docker)
+        Some(ContainerEngine::Docker)
     } else if has("run/systemd/container") {
         // systemd-nspawn, LXC
-        Some(Engine::Other)
+        Some(ContainerEngine::Other)
     } else {
         None
     }
@@ -208,7 +208,7 @@ mod tests {
                 kernel: String::new(),
                 uid: 1000,
             };
-            assert_eq!(system.install(&Package::UIDMAP), command, "{release}");
+            assert_eq!(system.install(&SystemPackage::UIDMAP), command, "{release}");
         }
         let root = System {
             name: String::new(),
@@ -217,15 +217,15 @@ mod tests {
             kernel: String::new(),
             uid: 0,
         };
-        assert_eq!(root.install(&Package::GIT), "apt-get install -y git");
+        assert_eq!(root.install(&SystemPackage::GIT), "apt-get install -y git");
     }
 
     #[test]
     fn each_engine_is_known_by_its_file() {
         for (file, expected) in [
-            (".dockerenv", Some(Engine::Docker)),
-            ("run/.containerenv", Some(Engine::Podman)),
-            ("run/secrets/kubernetes.io/x", Some(Engine::Kubernetes)),
+            (".dockerenv", Some(ContainerEngine::Docker)),
+            ("run/.containerenv", Some(ContainerEngine::Podman)),
+            ("run/secrets/kubernetes.io/x", Some(ContainerEngine::Kubernetes)),
             ("etc/x", None),
         ] {
             let root = tempfile::tempdir().unwrap();

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use nix::unistd::{Gid, Uid};
 
-use super::system::{Engine, Package, System};
-use super::{Feature, Finding};
+use super::system::{ContainerEngine, System, SystemPackage};
+use super::{Feature, FeatureFinding};
 use crate::base::causes::with_causes;
 use crate::container::cgroup;
 use crate::container::idmap::{self, IdMap, MapWriter, NoRanges};
@@ -14,53 +14,58 @@ use crate::container::machine::{Condition, Machine, RootKind};
 use crate::container::refusal::Remedy;
 use crate::runner::home::RunScratch;
 use crate::runner::isolation;
-use crate::runner::job::{Failure, run_job_once};
+use crate::runner::job::{JobFailure, run_job_once};
 use crate::runner::jobs::trial::{FilterJob, Filters};
 use crate::runner::session::RunnerSettings;
 
 /// Findings on the tiers.
-pub(super) struct Tried {
+pub(super) struct TierFindings {
     /// Abilities of the machine in the tier of builds, if there is one.
     pub(super) machine: Option<Machine>,
-    pub(super) findings: Vec<Finding>,
+    pub(super) findings: Vec<FeatureFinding>,
 }
 
 /// Tries both tiers, and all that containers have in the better one.
-pub(super) fn try_tiers(settings: &RunnerSettings, run: &RunScratch, system: &System) -> Tried {
+pub(super) fn try_tiers(
+    settings: &RunnerSettings,
+    run: &RunScratch,
+    system: &System,
+) -> TierFindings {
     let (namespaces, filters) = match try_user_namespaces(settings) {
         Ok(filters) => {
             let works = "the kernel gives them to this user";
-            (Finding::works(Feature::UserNamespaces, works), filters)
+            (FeatureFinding::works(Feature::UserNamespaces, works), filters)
         }
         Err(Lack { reason, remedies }) => {
             let remedies = remedies.iter().flat_map(|remedy| as_typed(remedy, system)).collect();
             let inside = Feature::ALL.into_iter().filter(|feature| is_inside(*feature));
-            let mut findings: Vec<Finding> =
-                inside.map(|feature| Finding::untried(feature, Feature::UserNamespaces)).collect();
-            findings.push(Finding::missing(Feature::UserNamespaces, reason, remedies));
-            return Tried { machine: None, findings };
+            let mut findings: Vec<FeatureFinding> = inside
+                .map(|feature| FeatureFinding::untried(feature, Feature::UserNamespaces))
+                .collect();
+            findings.push(FeatureFinding::missing(Feature::UserNamespaces, reason, remedies));
+            return TierFindings { machine: None, findings };
         }
     };
     let ranges = try_ranges(settings, run, system);
     let single = try_single(settings, run);
     let mut findings = vec![namespaces];
     findings.push(match &ranges {
-        Ok(machine) => Finding::works(Feature::Ranges, ids_in_words(&machine.map)),
-        Err(lack) => Finding::missing(Feature::Ranges, &lack.reason, lack.remedies.clone()),
+        Ok(machine) => FeatureFinding::works(Feature::Ranges, ids_in_words(&machine.map)),
+        Err(lack) => FeatureFinding::missing(Feature::Ranges, &lack.reason, lack.remedies.clone()),
     });
     findings.push(match &single {
-        Ok(_) => Finding::works(Feature::Single, "one id, root emulated"),
-        Err(lack) => Finding::missing(Feature::Single, &lack.reason, lack.remedies.clone()),
+        Ok(_) => FeatureFinding::works(Feature::Single, "one id, root emulated"),
+        Err(lack) => FeatureFinding::missing(Feature::Single, &lack.reason, lack.remedies.clone()),
     });
     let Some(machine) = ranges.ok().or(single.ok()) else {
         let inside = Feature::ALL.into_iter().filter(|feature| is_inside(*feature));
         let left = inside.filter(|feature| !matches!(feature, Feature::Ranges | Feature::Single));
-        findings.extend(left.map(|feature| Finding::untried(feature, Feature::Single)));
-        return Tried { machine: None, findings };
+        findings.extend(left.map(|feature| FeatureFinding::untried(feature, Feature::Single)));
+        return TierFindings { machine: None, findings };
     };
     findings.extend(of_filters(filters, system));
     findings.extend(of_machine(&machine, system));
-    Tried { machine: Some(machine), findings }
+    TierFindings { machine: Some(machine), findings }
 }
 
 /// True for a feature of containers, which is tried inside namespaces.
@@ -84,7 +89,7 @@ fn try_user_namespaces(settings: &RunnerSettings) -> Result<Filters, Lack> {
     for map in isolation::all_maps(&settings.isolation) {
         lack = match run_job_once(&map, &FilterJob, &settings.interrupt) {
             Ok(Ok(filters)) => return Ok(filters),
-            Ok(Err(Failure { message, hint, .. })) => {
+            Ok(Err(JobFailure { message, hint, .. })) => {
                 Lack { reason: message, remedies: hint.into_iter().collect() }
             }
             Err(error) => {
@@ -118,7 +123,7 @@ fn try_ranges(
 ) -> Result<Machine, Lack> {
     let map = isolation::find_ranges(&settings.isolation).map_err(|error| {
         let remedy = match (&error, error.command()) {
-            (NoRanges::NoPrograms, _) => system.install(&Package::UIDMAP),
+            (NoRanges::NoPrograms, _) => system.install(&SystemPackage::UIDMAP),
             (_, Some(command)) => system.as_root(&command),
             (_, None) => error.remedy(),
         };
@@ -148,7 +153,7 @@ fn try_map(settings: &RunnerSettings, run: &RunScratch, map: IdMap) -> Result<Ma
             Err(Lack { reason: error.to_string(), remedies: error.remedy().into_iter().collect() })
         }
         Ok(Ok((machine, _helper))) => Ok(machine),
-        Ok(Err(Failure { message, hint, .. })) => {
+        Ok(Err(JobFailure { message, hint, .. })) => {
             Err(Lack { reason: message, remedies: hint.into_iter().collect() })
         }
         Err(error) => Err(Lack {
@@ -209,10 +214,10 @@ fn ids_in_words(map: &IdMap) -> String {
 }
 
 /// Findings on the seccomp filters of builds.
-fn of_filters(filters: Filters, system: &System) -> [Finding; 2] {
+fn of_filters(filters: Filters, system: &System) -> [FeatureFinding; 2] {
     let remedies = || match system.container {
         Some(engine) => {
-            let engine = if engine == Engine::Podman { "podman" } else { "docker" };
+            let engine = if engine == ContainerEngine::Podman { "podman" } else { "docker" };
             vec![format!(
                 "start the outer container with a profile that permits seccomp: {engine} run --security-opt seccomp=unconfined"
             )]
@@ -220,31 +225,33 @@ fn of_filters(filters: Filters, system: &System) -> [Finding; 2] {
         None => vec!["run a kernel with CONFIG_SECCOMP_FILTER".to_owned()],
     };
     let refusing = match filters.refusing {
-        None => Finding::works(Feature::Seccomp, "filters are installed and refuse calls"),
-        Some(reason) => Finding::missing(Feature::Seccomp, reason, remedies()),
+        None => FeatureFinding::works(Feature::Seccomp, "filters are installed and refuse calls"),
+        Some(reason) => FeatureFinding::missing(Feature::Seccomp, reason, remedies()),
     };
     let recording = match filters.recording {
         None => {
             let works = "in the tier single, owners that RUN gives to files are recorded";
-            Finding::works(Feature::SeccompNotify, works)
+            FeatureFinding::works(Feature::SeccompNotify, works)
         }
         Some(reason) => {
             let detail = format!(
                 "refused ({reason}): in the tier single, owners that RUN gives to files are not recorded"
             );
-            Finding::limited(Feature::SeccompNotify, detail, remedies())
+            FeatureFinding::limited(Feature::SeccompNotify, detail, remedies())
         }
     };
     [refusing, recording]
 }
 
 /// Findings on what the probe of a tier has found.
-fn of_machine(machine: &Machine, system: &System) -> Vec<Finding> {
+fn of_machine(machine: &Machine, system: &System) -> Vec<FeatureFinding> {
     let unmask = match system.container {
-        Some(Engine::Podman) => {
+        Some(ContainerEngine::Podman) => {
             "start the outer container with an unmasked /proc: podman run --security-opt unmask=ALL"
         }
-        Some(Engine::Kubernetes) => "give the pod's container securityContext.procMount: Unmasked",
+        Some(ContainerEngine::Kubernetes) => {
+            "give the pod's container securityContext.procMount: Unmasked"
+        }
         _ => {
             "start the outer container with an unmasked /proc: docker run --security-opt systempaths=unconfined"
         }
@@ -252,13 +259,13 @@ fn of_machine(machine: &Machine, system: &System) -> Vec<Finding> {
     let permit = "let the outer sandbox's policy permit the mount: docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined";
     let of = |feature, condition: Condition, works: &str, instead: &str, remedy: &str| {
         if machine.has(&condition) {
-            Finding::limited(feature, instead, vec![remedy.to_owned()])
+            FeatureFinding::limited(feature, instead, vec![remedy.to_owned()])
         } else {
-            Finding::works(feature, works)
+            FeatureFinding::works(feature, works)
         }
     };
     let sysfs = if machine.has(&Condition::NoSys) {
-        Finding::missing(
+        FeatureFinding::missing(
             Feature::Sysfs,
             "a fresh one is refused, and there is no /sys to show",
             vec![unmask.to_owned()],
@@ -313,7 +320,7 @@ fn of_machine(machine: &Machine, system: &System) -> Vec<Finding> {
     ]
 }
 
-fn of_root(kind: &RootKind, system: &System) -> Finding {
+fn of_root(kind: &RootKind, system: &System) -> FeatureFinding {
     let feature = Feature::Overlay;
     let mut remedies = Vec::new();
     if system.container.is_some() {
@@ -324,33 +331,34 @@ fn of_root(kind: &RootKind, system: &System) -> Finding {
         "name a folder on another filesystem, such as ext4, xfs or btrfs: --scratch DIR".to_owned(),
     );
     match kind {
-        RootKind::Overlay => Finding::works(feature, "on the scratch folder's filesystem"),
+        RootKind::Overlay => FeatureFinding::works(feature, "on the scratch folder's filesystem"),
         RootKind::OverlayOnTmpfs { size } => {
             let detail = format!(
                 "refused on the scratch folder's filesystem: builds write to a tmpfs of {} MiB",
                 size >> 20
             );
-            Finding::limited(feature, detail, remedies)
+            FeatureFinding::limited(feature, detail, remedies)
         }
         RootKind::Copy => {
-            Finding::limited(feature, "refused: the roots of builds are copied", remedies)
+            FeatureFinding::limited(feature, "refused: the roots of builds are copied", remedies)
         }
     }
 }
 
 /// Makes a cgroup where limits would be set, and removes it.
-pub(super) fn try_cgroups(system: &System) -> Finding {
+pub(super) fn try_cgroups(system: &System) -> FeatureFinding {
     let feature = Feature::Cgroups;
     let own = fs_err::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let tried = cgroup::find_delegation(Path::new("/sys/fs/cgroup"), &own)
         .and_then(|delegation| delegation.rehearse().map(|()| delegation));
     match tried {
-        Ok(delegation) => {
-            Finding::works(feature, format!("memory and processes can be limited ({delegation})"))
-        }
+        Ok(delegation) => FeatureFinding::works(
+            feature,
+            format!("memory and processes can be limited ({delegation})"),
+        ),
         Err(error) => {
             let remedy = match system.container {
-                Some(Engine::Podman) => {
+                Some(ContainerEngine::Podman) => {
                     "podman run --systemd=always, whose /sys/fs/cgroup can be written"
                 }
                 Some(_) => {
@@ -360,7 +368,7 @@ pub(super) fn try_cgroups(system: &System) -> Finding {
                     "systemd-run --user --scope -p Delegate=yes mkpanda doctor --require cgroups"
                 }
             };
-            Finding::missing(feature, error.reason(), vec![remedy.to_owned()])
+            FeatureFinding::missing(feature, error.reason(), vec![remedy.to_owned()])
         }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use walkdir::WalkDir;
 
 use super::*;
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 use crate::base::removal::remove_all;
 
 /// That no file is the same in two folders.
@@ -28,13 +28,13 @@ fn a_file_is_copied_under_its_name() {
     let fetched =
         world.fetch(json!({"kind": "url", "url": "file://f", "sha1": sum.as_str()})).unwrap();
     let dest = world.path("out/s");
-    check_out(&fetched, &dest, &Limits::default()).unwrap();
+    check_out(&fetched, &dest, &ArchiveLimits::default()).unwrap();
     assert_eq!(list(&dest), ["f"]);
     assert_apart(&world.path("packages"), &dest);
-    let error = check_out(&fetched, &dest, &Limits::default()).unwrap_err();
+    let error = check_out(&fetched, &dest, &ArchiveLimits::default()).unwrap_err();
     assert!(matches!(error, CheckOutError::NotEmpty(_)), "{error}");
     let text = serde_json::to_string(&fetched).unwrap();
-    assert_eq!(serde_json::from_str::<Fetched>(&text).unwrap(), fetched);
+    assert_eq!(serde_json::from_str::<FetchedSource>(&text).unwrap(), fetched);
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn checked_out_files_are_what_the_commit_says() {
     git(&repository, &["reset", "-q", "--hard"]);
     let fetched = world.fetch(json!({"kind": "git_local", "rel_path": "../.r"})).unwrap();
     let dest = world.path("out/s");
-    check_out(&fetched, &dest, &Limits::default()).unwrap();
+    check_out(&fetched, &dest, &ArchiveLimits::default()).unwrap();
     assert_eq!(git(&dest, &["rev-parse", "HEAD"]), commit);
     assert_eq!(world.read("out/s/x.bat"), b"a\r\nb\r\n");
     assert_eq!(world.read("out/s/file"), b"one\n");
@@ -72,7 +72,7 @@ fn checked_out_files_are_what_the_commit_says() {
 fn configuration_child() {
     let home = std::env::home_dir().unwrap();
     let fetched = fs_err::read_to_string(home.join("fetched")).unwrap();
-    check_out(&serde_json::from_str(&fetched).unwrap(), &home.join("s"), &Limits::default())
+    check_out(&serde_json::from_str(&fetched).unwrap(), &home.join("s"), &ArchiveLimits::default())
         .unwrap();
 }
 
@@ -115,9 +115,9 @@ fn an_archive_is_extracted_and_a_bad_one_named() {
         json!({"kind": "url_extract", "url": url, "sha1": sum.as_str()})
     };
     let fetched = world.fetch(source("a.tar.gz")).unwrap();
-    check_out(&fetched, &world.path("out/a"), &Limits::default()).unwrap();
+    check_out(&fetched, &world.path("out/a"), &ArchiveLimits::default()).unwrap();
     assert_eq!(world.read("out/a/inner"), b"x");
     let fetched = world.fetch(source("b.tar.gz")).unwrap();
-    let error = check_out(&fetched, &world.path("out/b"), &Limits::default()).unwrap_err();
+    let error = check_out(&fetched, &world.path("out/b"), &ArchiveLimits::default()).unwrap_err();
     assert_eq!(error.to_string(), "cannot extract b.tar.gz");
 }

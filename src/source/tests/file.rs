@@ -21,7 +21,7 @@ fn a_download_is_cached_and_asked_for_once() {
     for _ in 0..2 {
         let fetched = world.fetch(source.clone()).unwrap();
         let path = world.path("packages/cache/packages/p/s/f-1.tar.gz?x=1");
-        assert_eq!(fetched, Fetched::File { path, file_name: "f-1.tar.gz?x=1".to_owned() });
+        assert_eq!(fetched, FetchedSource::File { path, file_name: "f-1.tar.gz?x=1".to_owned() });
     }
     assert_eq!(world.cached(), ["f-1.tar.gz?x=1"]);
     assert_eq!(server.requests().len(), 1);

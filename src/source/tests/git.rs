@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 use crate::base::removal::remove_all;
 
 /// The repository `r` of the world's folder, on a server.
@@ -20,7 +20,7 @@ fn a_mirror_is_made_once_and_asked_when_it_lacks_something() {
     let url = "https://served.invalid/r";
     let fetched = world.fetch(source(url, &second, "main")).unwrap();
     let path = world.git_mirror();
-    let expected = Fetched::GitMirror {
+    let expected = FetchedSource::GitMirror {
         path: path.clone(),
         commit: second.parse().unwrap(),
         remote: Some(url.to_owned()),
@@ -126,10 +126,10 @@ fn a_repository_of_this_machine_is_read_as_it_is() {
         let (path, commit) = (path.clone(), second.parse().unwrap());
         assert_eq!(
             fetched,
-            Fetched::GitMirror { path, commit, remote: None, converted: None },
+            FetchedSource::GitMirror { path, commit, remote: None, converted: None },
             "{url}"
         );
-        check_out(&fetched, &world.path("out/s"), &Limits::default()).unwrap();
+        check_out(&fetched, &world.path("out/s"), &ArchiveLimits::default()).unwrap();
         assert_eq!(
             git(&world.path("out/s"), &["rev-parse", "HEAD", "origin/side"]),
             format!("{second}\n{first}")
@@ -297,7 +297,7 @@ fn a_mirror_of_the_original_gives_objects_and_is_never_changed() {
     let id = identify(&request, &world.options, &world.seen).unwrap();
     let fetched = fetch(&request, &id, &world.options, &world.seen).unwrap();
     assert_eq!(fetched.path(), original);
-    check_out(&fetched, &world.path("out/s"), &Limits::default()).unwrap();
+    check_out(&fetched, &world.path("out/s"), &ArchiveLimits::default()).unwrap();
     assert_eq!(git(&world.path("out/s"), &["rev-parse", "HEAD"]), first);
     assert_eq!((listed(), world.path("called").exists()), (before, false));
     // Where a link stands in its place, it is not used.
@@ -323,7 +323,8 @@ fn mirrors_of_repositories_are_found_by_url() {
     let url = "https://u:secret@h.invalid/a/b.git";
     let requests = [world.request(&source(url, &first, "main"))];
     assert_eq!(missing(&requests, &world.options, &Silent).unwrap(), []);
-    let Fetched::GitMirror { path, remote, .. } = world.fetch(source(url, &first, "v1")).unwrap()
+    let FetchedSource::GitMirror { path, remote, .. } =
+        world.fetch(source(url, &first, "v1")).unwrap()
     else {
         panic!()
     };
@@ -352,11 +353,11 @@ fn a_clone_shares_nothing_with_its_mirror() {
     let world = World::new();
     let (first, second) = world.repository("r");
     let mut fetched = world.fetch(source(R, &first, "side")).unwrap();
-    let Fetched::GitMirror { path, remote, .. } = &mut fetched else { panic!() };
+    let FetchedSource::GitMirror { path, remote, .. } = &mut fetched else { panic!() };
     *remote = Some("https://h.invalid/r".to_owned());
     let mirror = path.clone();
     let clone = world.path("out/s");
-    check_out(&fetched, &clone, &Limits::default()).unwrap();
+    check_out(&fetched, &clone, &ArchiveLimits::default()).unwrap();
     git(&clone, &["fsck", "--strict"]);
     assert_eq!(git(&clone, &["rev-parse", "HEAD"]), first);
     assert_eq!(git(&clone, &["rev-parse", "--abbrev-ref", "HEAD"]), "HEAD");

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 use crate::base::removal::remove_all;
 
 fn local(path: &str) -> Value {
@@ -16,7 +16,7 @@ fn clone(world: &World, path: &str, commit: &str) -> PathBuf {
     if clone.exists() {
         remove_all(&clone).unwrap();
     }
-    check_out(&fetched, &clone, &Limits::default()).unwrap();
+    check_out(&fetched, &clone, &ArchiveLimits::default()).unwrap();
     assert_eq!(git(&clone, &["rev-parse", "HEAD"]), commit);
     assert_eq!(git(&clone, &["status", "--porcelain"]), "");
     assert!(!clone.join(".git/objects/info/alternates").exists());

@@ -5,14 +5,14 @@ use std::sync::OnceLock;
 use serde_json::json;
 
 use super::*;
-use crate::base::http::test_server::{Request, Step, TestServer, answer};
+use crate::base::http::test_server::{Request, ServerAction, TestServer, answer};
 
 const NOT_FOUND: &str = "404 Not Found\r\nContent-Length: 0";
 const UNAUTHORIZED: &str =
     "401 Unauthorized\r\nContent-Length: 0\r\nWWW-Authenticate: Basic realm=\"r\"";
 
 /// Gives a file of a folder.
-fn file(folder: &Path, request: &Request) -> Vec<Step> {
+fn file(folder: &Path, request: &Request) -> Vec<ServerAction> {
     let path = request.path.split('?').next().unwrap_or_default().trim_start_matches('/');
     match fs_err::read(folder.join(path)) {
         Ok(bytes) => answer(&format!("200 OK\r\nContent-Length: {}", bytes.len()), &bytes),

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::json;
 
 use super::*;
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 use crate::base::removal::remove_all;
 
 fn local(path: &str) -> Value {
@@ -14,9 +14,9 @@ fn local(path: &str) -> Value {
 }
 
 /// Checks out what was fetched into `out/s`, anew.
-fn check_out_anew(world: &World, fetched: &Fetched) {
+fn check_out_anew(world: &World, fetched: &FetchedSource) {
     remove_all(&world.path("out")).unwrap();
-    check_out(fetched, &world.path("out/s"), &Limits::default()).unwrap();
+    check_out(fetched, &world.path("out/s"), &ArchiveLimits::default()).unwrap();
 }
 
 /// Lets the user's configuration have settings beside `served`.

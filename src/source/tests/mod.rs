@@ -20,7 +20,7 @@ use super::*;
 use crate::base::event::{Event, Interruptible, Silent};
 use crate::base::events::Events;
 use crate::base::http::{HttpClient, HttpOptions};
-use crate::package::json::Node;
+use crate::package::json::JsonNode;
 use crate::store::Store;
 
 /// What git takes for the world's folder.
@@ -78,14 +78,15 @@ impl World {
             package_dir: self.path("packages/p"),
             cache_dir: self.path("packages/cache/packages/p/s"),
             name: "s".parse().unwrap(),
-            source: Source::from_json(&Node::parse(&source.to_string()).unwrap()).unwrap(),
+            source: PackageSource::from_json(&JsonNode::parse(&source.to_string()).unwrap())
+                .unwrap(),
             local: LocalScope::anywhere(),
             original_mirror: None,
         }
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "each call makes its source in place")]
-    fn fetch(&self, source: Value) -> Result<Fetched, SourceProblem> {
+    fn fetch(&self, source: Value) -> Result<FetchedSource, SourceProblem> {
         let request = self.request(&source);
         let id = identify(&request, &self.options, &self.seen).map_err(|error| *error.problem)?;
         fetch(&request, &id, &self.options, &self.seen).map_err(|error| *error.problem)

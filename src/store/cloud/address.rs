@@ -4,7 +4,7 @@ use std::fmt;
 
 use object_store::path::Path;
 
-use crate::store::key::Key;
+use crate::store::key::ObjectKey;
 
 /// Kind of cloud.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl CloudKind {
 pub struct CloudAddress {
     kind: CloudKind,
     bucket: String,
-    prefix: Option<Key>,
+    prefix: Option<ObjectKey>,
 }
 
 impl CloudAddress {
@@ -64,7 +64,7 @@ impl CloudAddress {
     }
 
     /// Place of an object in the bucket.
-    pub(super) fn path(&self, key: &Key) -> Path {
+    pub(super) fn path(&self, key: &ObjectKey) -> Path {
         match &self.prefix {
             Some(prefix) => place(&format!("{prefix}/{key}")),
             None => place(key.as_str()),
@@ -72,7 +72,7 @@ impl CloudAddress {
     }
 
     /// Place of a folder in the bucket; `None` for the whole bucket.
-    pub(super) fn folder(&self, below: Option<&Key>) -> Option<Path> {
+    pub(super) fn folder(&self, below: Option<&ObjectKey>) -> Option<Path> {
         match below {
             Some(key) => Some(self.path(key)),
             None => self.prefix.as_ref().map(|prefix| place(prefix.as_str())),
@@ -80,7 +80,7 @@ impl CloudAddress {
     }
 
     /// Name of an object by its place in the bucket; `None` for names outside the prefix or with other letters.
-    pub(super) fn key(&self, path: &str) -> Option<Key> {
+    pub(super) fn key(&self, path: &str) -> Option<ObjectKey> {
         let path = match &self.prefix {
             Some(prefix) => path.strip_prefix(prefix.as_str())?.strip_prefix('/')?,
             None => path,

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 
 use super::address::CloudAddress;
-use super::connected::{Connected, endpoint, no_retries, settings};
+use super::connected::{ConnectedStore, endpoint, no_retries, settings};
 use super::error::CloudError;
 use super::settings::AzureSettings;
-use super::wire::Wire;
+use super::wire::CloudWire;
 use crate::base::http::HttpOptions;
 use crate::base::secret::Secret;
 
@@ -25,7 +25,7 @@ pub(super) fn connect(
     address: &CloudAddress,
     given: &AzureSettings,
     options: &HttpOptions,
-) -> Result<Connected, CloudError> {
+) -> Result<ConnectedStore, CloudError> {
     let account = Account::of(given)?;
     let Some(name) = account.name.filter(|name| is_account(name)) else {
         return Err(settings(
@@ -35,7 +35,8 @@ pub(super) fn connect(
     };
     let text = account.endpoint.unwrap_or_else(|| format!("https://{name}.blob.core.windows.net"));
     let url = endpoint(&text, "AZURE_STORAGE_ENDPOINT")?;
-    let wire = Wire::new(url.clone(), options, None).map_err(|reason| settings(reason, None))?;
+    let wire =
+        CloudWire::new(url.clone(), options, None).map_err(|reason| settings(reason, None))?;
     let builder = MicrosoftAzureBuilder::new()
         .with_account(name)
         .with_container_name(address.bucket())
@@ -63,7 +64,7 @@ pub(super) fn connect(
     let store = builder.build().map_err(|_secret| {
         settings("the key or the SAS token of the storage account is not valid", Some(KEY_HINT))
     })?;
-    Ok(Connected {
+    Ok(ConnectedStore {
         objects: Arc::new(store),
         parts: None,
         largest_put: Some(LARGEST_PUT),

@@ -11,21 +11,21 @@ use futures_util::StreamExt;
 use object_store::{CopyMode, GetOptions, ObjectStoreExt};
 
 use super::address::{CloudAddress, CloudKind};
-use super::connected::Connected;
+use super::connected::ConnectedStore;
 use super::copy::{self, Copied, LARGEST_COPY};
-use super::download::{Destination, Download, check};
+use super::download::{DownloadDestination, ObjectDownload, check};
 use super::error::CloudError;
-use super::operation::{COPY, Failure, Operation, PUT, REPLACE};
+use super::operation::{COPY, CloudFailure, CloudOperation, PUT, REPLACE};
 use super::settings::CloudSettings;
 use super::{azure, gcs, s3, upload};
 use crate::base::atomic::naming_file;
 use crate::base::http::{HttpClient, HttpOptions};
 use crate::store::backend::{
-    About, Backend, Content, Got, Head, Listed, Put, Transfer, through_file,
+    About, Backend, GotObject, Listed, ObjectContent, ObjectHead, Put, StoreTransfer, through_file,
 };
 use crate::store::error::StoreError;
-use crate::store::key::Key;
-use upload::Upload;
+use crate::store::key::ObjectKey;
+use upload::ObjectUpload;
 
 /// Upper limit of the number of objects in a list, against lists without an end.
 const MOST_LISTED: usize = 10_000_000;
@@ -36,7 +36,7 @@ pub struct CloudBackend {
     address: CloudAddress,
     settings: CloudSettings,
     http: HttpClient,
-    connected: OnceLock<Result<Connected, (String, Option<String>)>>,
+    connected: OnceLock<Result<ConnectedStore, (String, Option<String>)>>,
     /// Set once the store is known to have the bucket.
     has_bucket: OnceLock<()>,
 }
@@ -55,13 +55,13 @@ impl CloudBackend {
     fn operation<'s>(
         &'s self,
         verb: &'static str,
-        key: Option<&'s Key>,
-        transfer: &Transfer<'s>,
-    ) -> Operation<'s> {
-        Operation::new(&self.address, self.options(), verb, key, transfer)
+        key: Option<&'s ObjectKey>,
+        transfer: &StoreTransfer<'s>,
+    ) -> CloudOperation<'s> {
+        CloudOperation::new(&self.address, self.options(), verb, key, transfer)
     }
 
-    fn connected(&self) -> Result<&Connected, Failure> {
+    fn connected(&self) -> Result<&ConnectedStore, CloudFailure> {
         let made = self.connected.get_or_init(|| {
             let made = match self.address.kind() {
                 CloudKind::S3 => s3::connect(&self.address, &self.settings.s3, self.options()),
@@ -74,13 +74,13 @@ impl CloudBackend {
         });
         made.as_ref().map_err(|(reason, hint)| {
             let (reason, hint) = (reason.clone(), hint.clone());
-            Failure::Lasting(CloudError::Settings { reason, hint })
+            CloudFailure::Lasting(CloudError::Settings { reason, hint })
         })
     }
 
     /// Asks for an object's size. Answers without a body do not tell a bucket that is missing from an
     /// object that is, and give no reason for a refusal: then a part of the object is asked for.
-    fn size(&self, operation: &Operation<'_>, key: &Key) -> Result<u64, Failure> {
+    fn size(&self, operation: &CloudOperation<'_>, key: &ObjectKey) -> Result<u64, CloudFailure> {
         let (store, path) = (self.connected()?, self.address.path(key));
         let head = async || {
             let options = GetOptions { head: true, ..GetOptions::default() };
@@ -88,8 +88,8 @@ impl CloudBackend {
         };
         let first = operation.run(operation.ask(head));
         let is_silent = match &first {
-            Err(Failure::NotFound) => self.has_bucket.get().is_none(),
-            Err(Failure::Lasting(CloudError::Answer { answer, .. })) => answer.code.is_none(),
+            Err(CloudFailure::NotFound) => self.has_bucket.get().is_none(),
+            Err(CloudFailure::Lasting(CloudError::Answer { answer, .. })) => answer.code.is_none(),
             _ => false,
         };
         if is_silent {
@@ -99,26 +99,26 @@ impl CloudBackend {
             };
             match operation.run(operation.ask(part)) {
                 // It has appeared between the two requests, or it is empty.
-                Ok(_) | Err(Failure::OutOfRange) => {}
-                Err(Failure::NotFound) => {
+                Ok(_) | Err(CloudFailure::OutOfRange) => {}
+                Err(CloudFailure::NotFound) => {
                     self.has_bucket.get_or_init(|| ());
-                    return Err(Failure::NotFound);
+                    return Err(CloudFailure::NotFound);
                 }
                 Err(failure) => return Err(failure),
             }
         }
         let result = first?;
         self.has_bucket.get_or_init(|| ());
-        check(&result, &path).map_err(Failure::Lasting)?;
+        check(&result, &path).map_err(CloudFailure::Lasting)?;
         Ok(result.meta.size)
     }
 
     fn upload(
         &self,
         verb: &'static str,
-        key: &Key,
-        upload: &Upload<'_>,
-        transfer: &Transfer<'_>,
+        key: &ObjectKey,
+        upload: &ObjectUpload<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
         let mut operation = self.operation(verb, Some(key), transfer);
         operation.upload = upload.parts();
@@ -129,9 +129,9 @@ impl CloudBackend {
     /// Copies an object, unless it is too large for the store to do so.
     fn copy_within(
         &self,
-        [from, to]: [&Key; 2],
+        [from, to]: [&ObjectKey; 2],
         mode: CopyMode,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Copied, StoreError> {
         let operation = self.operation(COPY, Some(from), transfer);
         let failed = |failure| operation.failed(failure);
@@ -145,9 +145,9 @@ impl CloudBackend {
 
     /// Content type and cache control that the store has for an object.
     #[cfg(test)]
-    pub(crate) fn headers(&self, key: &Key) -> (Option<String>, Option<String>) {
+    pub(crate) fn headers(&self, key: &ObjectKey) -> (Option<String>, Option<String>) {
         use object_store::Attribute;
-        let quiet = Transfer { subject: "s", observer: &crate::base::event::Silent };
+        let quiet = StoreTransfer { subject: "s", observer: &crate::base::event::Silent };
         let operation = self.operation("look for", Some(key), &quiet);
         let (store, path) = (self.connected().unwrap(), self.address.path(key));
         let head = GetOptions { head: true, ..GetOptions::default() };
@@ -159,14 +159,14 @@ impl CloudBackend {
 
     fn download(
         &self,
-        operation: &Operation<'_>,
-        key: &Key,
+        operation: &CloudOperation<'_>,
+        key: &ObjectKey,
         range: Option<Range<u64>>,
-        to: &mut dyn Destination,
-    ) -> Result<Got, Failure> {
+        to: &mut dyn DownloadDestination,
+    ) -> Result<GotObject, CloudFailure> {
         let (store, have) = (self.connected()?, Cell::new(0));
         let path = self.address.path(key);
-        operation.run(Download::new(operation, &*store.objects, path, range, to, &have).run())
+        operation.run(ObjectDownload::new(operation, &*store.objects, path, range, to, &have).run())
     }
 }
 
@@ -177,15 +177,15 @@ impl Backend for CloudBackend {
 
     fn get_within(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         longest: u64,
         to: &mut File,
-        transfer: &Transfer<'_>,
-    ) -> Result<Got, StoreError> {
+        transfer: &StoreTransfer<'_>,
+    ) -> Result<GotObject, StoreError> {
         let mut operation = self.operation("get", Some(key), transfer);
         operation.longest = longest.min(operation.longest);
         self.download(&operation, key, None, to).map_err(|failure| match failure {
-            Failure::Lasting(CloudError::TooLarge { limit, .. }) if limit == longest => {
+            CloudFailure::Lasting(CloudError::TooLarge { limit, .. }) if limit == longest => {
                 StoreError::TooLarge { store: self.name(), key: key.clone(), longest }
             }
             failure => operation.failed(failure),
@@ -194,10 +194,10 @@ impl Backend for CloudBackend {
 
     fn get_range(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         range: Range<u64>,
         to: &mut dyn Write,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<u64, StoreError> {
         let operation = self.operation("get", Some(key), transfer);
         if range.is_empty() {
@@ -206,9 +206,9 @@ impl Backend for CloudBackend {
         let start = range.start;
         match self.download(&operation, key, Some(range), &mut Stream(to)) {
             Ok(got) => Ok(got.bytes),
-            Err(Failure::OutOfRange) => Ok(0),
+            Err(CloudFailure::OutOfRange) => Ok(0),
             // Some stores do not refuse a range behind the end, but answer with what cannot be read.
-            Err(Failure::Lasting(CloudError::Protocol { .. }))
+            Err(CloudFailure::Lasting(CloudError::Protocol { .. }))
                 if self.size(&operation, key).is_ok_and(|size| start >= size) =>
             {
                 Ok(0)
@@ -217,45 +217,50 @@ impl Backend for CloudBackend {
         }
     }
 
-    fn head(&self, key: &Key, transfer: &Transfer<'_>) -> Result<Head, StoreError> {
+    fn head(
+        &self,
+        key: &ObjectKey,
+        transfer: &StoreTransfer<'_>,
+    ) -> Result<ObjectHead, StoreError> {
         let operation = self.operation("look for", Some(key), transfer);
         let size = self.size(&operation, key).map_err(|failure| operation.failed(failure))?;
-        Ok(Head { size: Some(size) })
+        Ok(ObjectHead { size: Some(size) })
     }
 
     fn put_described(
         &self,
-        key: &Key,
-        content: Content<'_>,
+        key: &ObjectKey,
+        content: ObjectContent<'_>,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
         let path = self.address.path(key);
-        let upload = Upload { path, content, about: *about, replaces: false };
+        let upload = ObjectUpload { path, content, about: *about, replaces: false };
         self.upload(PUT, key, &upload, transfer)
     }
 
     fn replace(
         &self,
-        key: &Key,
-        content: Content<'_>,
+        key: &ObjectKey,
+        content: ObjectContent<'_>,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<(), StoreError> {
         let path = self.address.path(key);
-        let upload = Upload { path, content, about: *about, replaces: true };
+        let upload = ObjectUpload { path, content, about: *about, replaces: true };
         self.upload(REPLACE, key, &upload, transfer).map(drop)
     }
 
     fn copy(
         &self,
-        from: &Key,
-        to: &Key,
+        from: &ObjectKey,
+        to: &ObjectKey,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<(), StoreError> {
-        let put =
-            |file: &Path, length| self.replace(to, Content::File(file, length), about, transfer);
+        let put = |file: &Path, length| {
+            self.replace(to, ObjectContent::File(file, length), about, transfer)
+        };
         match self.copy_within([from, to], CopyMode::Overwrite, transfer)? {
             Copied::Done => Ok(()),
             Copied::Taken | Copied::Unsupported => through_file(self, from, transfer, put),
@@ -264,13 +269,13 @@ impl Backend for CloudBackend {
 
     fn copy_new(
         &self,
-        from: &Key,
-        to: &Key,
+        from: &ObjectKey,
+        to: &ObjectKey,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
         let put = |file: &Path, length| {
-            self.put_described(to, Content::File(file, length), about, transfer)
+            self.put_described(to, ObjectContent::File(file, length), about, transfer)
         };
         // Stores that do not know the condition of a copy keep what they have, too.
         match self.head(to, transfer) {
@@ -287,8 +292,8 @@ impl Backend for CloudBackend {
 
     fn list(
         &self,
-        below: Option<&Key>,
-        transfer: &Transfer<'_>,
+        below: Option<&ObjectKey>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Vec<Listed>, StoreError> {
         let operation = self.operation("list", below, transfer);
         let store = self.connected().map_err(|failure| operation.failed(failure))?;
@@ -315,24 +320,24 @@ impl Backend for CloudBackend {
         Ok(found)
     }
 
-    fn delete(&self, key: &Key, transfer: &Transfer<'_>) -> Result<bool, StoreError> {
+    fn delete(&self, key: &ObjectKey, transfer: &StoreTransfer<'_>) -> Result<bool, StoreError> {
         let operation = self.operation("remove", Some(key), transfer);
         let (path, failed) = (self.address.path(key), |failure| operation.failed(failure));
         match self.size(&operation, key) {
             Ok(_) => {}
-            Err(Failure::NotFound) => return Ok(false),
+            Err(CloudFailure::NotFound) => return Ok(false),
             Err(failure) => return Err(failed(failure)),
         }
         let store = self.connected().map_err(failed)?;
         match operation.run(operation.ask(async || store.objects.delete(&path).await)) {
             Ok(()) => Ok(true),
-            Err(Failure::NotFound) => Ok(false),
+            Err(CloudFailure::NotFound) => Ok(false),
             Err(failure) => Err(failed(failure)),
         }
     }
 }
 
-impl Destination for File {
+impl DownloadDestination for File {
     fn restart(&mut self) -> io::Result<bool> {
         self.set_len(0).and_then(|()| self.rewind()).map_err(|error| naming_file(self, error))?;
         Ok(true)
@@ -346,7 +351,7 @@ impl Destination for File {
 /// Destination that takes bytes once.
 struct Stream<'s>(&'s mut dyn Write);
 
-impl Destination for Stream<'_> {
+impl DownloadDestination for Stream<'_> {
     fn restart(&mut self) -> io::Result<bool> {
         Ok(false)
     }

@@ -12,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use object_store::client::{HttpError, HttpErrorKind, HttpRequestBody};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::exchange::{Exchange, Fault, Noted};
+use super::exchange::{CloudExchange, NotedFault, RequestFault};
 
 /// Number of bytes read from a file at once.
 const PIECE: usize = 256 << 10;
@@ -54,13 +54,13 @@ impl Sent {
 /// Body of a request.
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    from: From,
+    from: BodyOrigin,
     left: u64,
     sent: Sent,
 }
 
 #[derive(Debug)]
-enum From {
+enum BodyOrigin {
     Memory(HttpRequestBody),
     File(File),
 }
@@ -68,12 +68,12 @@ enum From {
 impl Outgoing {
     /// Creates a body of bytes in memory.
     pub(super) fn memory(body: HttpRequestBody, length: u64, sent: Sent) -> Self {
-        Self { from: From::Memory(body), left: length, sent }
+        Self { from: BodyOrigin::Memory(body), left: length, sent }
     }
 
     /// Creates a body of a file's next bytes.
     pub(super) fn file(file: File, length: u64, sent: Sent) -> Self {
-        Self { from: From::File(file), left: length, sent }
+        Self { from: BodyOrigin::File(file), left: length, sent }
     }
 
     /// Reads a piece of a file.
@@ -108,8 +108,8 @@ impl Body for Outgoing {
         }
         let (left, sent) = (self.left, self.sent.clone());
         let piece = match &mut self.from {
-            From::File(file) => Self::piece(file, left).map_err(|error| sent.fail(error)),
-            From::Memory(body) => match Pin::new(body).poll_frame(cx) {
+            BodyOrigin::File(file) => Self::piece(file, left).map_err(|error| sent.fail(error)),
+            BodyOrigin::Memory(body) => match Pin::new(body).poll_frame(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Ready(Some(frame)) => frame
@@ -137,20 +137,20 @@ impl Body for Outgoing {
 #[derive(Debug)]
 pub(super) struct Incoming {
     body: reqwest::Body,
-    exchange: Arc<Exchange>,
+    exchange: Arc<CloudExchange>,
     silence: Pin<Box<Sleep>>,
 }
 
 impl Incoming {
     /// Takes the body of an answer.
-    pub(super) fn new(response: reqwest::Response, exchange: Arc<Exchange>) -> Self {
+    pub(super) fn new(response: reqwest::Response, exchange: Arc<CloudExchange>) -> Self {
         let silence = Box::pin(sleep(exchange.stall_timeout));
         Self { body: response.into(), exchange, silence }
     }
 
     fn broken(&self, reason: String) -> HttpError {
-        let fault = Fault::Broken(reason.clone());
-        let noted = Noted { fault, server: String::new(), is_of_credentials: false };
+        let fault = RequestFault::Broken(reason.clone());
+        let noted = NotedFault { fault, server: String::new(), is_of_credentials: false };
         self.exchange.note(noted);
         HttpError::new(HttpErrorKind::Unknown, io::Error::other(reason))
     }
@@ -200,7 +200,7 @@ pub(super) async fn collect(mut body: Incoming) -> Result<Bytes, String> {
         let frame = frame.map_err(|_noted| {
             let noted = body.exchange.take_fault();
             match noted.map(|noted| noted.fault) {
-                Some(Fault::Broken(reason)) => reason,
+                Some(RequestFault::Broken(reason)) => reason,
                 _ => "the connection broke".to_owned(),
             }
         })?;

@@ -10,7 +10,7 @@ use super::error::CloudError;
 
 /// A store in a cloud, ready for requests.
 #[derive(Clone)]
-pub(super) struct Connected {
+pub(super) struct ConnectedStore {
     pub(super) objects: Arc<dyn ObjectStore>,
     /// Uploads in parts, where their completion can be conditional.
     pub(super) parts: Option<Arc<dyn MultipartStore>>,
@@ -20,7 +20,7 @@ pub(super) struct Connected {
     pub(super) asks_first: bool,
 }
 
-impl std::fmt::Debug for Connected {
+impl std::fmt::Debug for ConnectedStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Connected")
     }

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use object_store::path::Path;
 use object_store::{CopyMode, CopyOptions, GetOptions};
 
-use super::connected::Connected;
+use super::connected::ConnectedStore;
 use super::error::CloudError;
-use super::operation::{Failure, Operation};
+use super::operation::{CloudFailure, CloudOperation};
 
 /// Largest object that S3 copies in one request: 5 GiB. Others, too, copy that much at once.
 pub(super) const LARGEST_COPY: u64 = 5 << 30;
@@ -33,26 +33,26 @@ pub(super) enum Copied {
 
 /// Copies an object.
 pub(super) fn copy(
-    operation: &Operation<'_>,
-    store: &Connected,
+    operation: &CloudOperation<'_>,
+    store: &ConnectedStore,
     [from, to]: [&Path; 2],
     mode: CopyMode,
-) -> Result<Copied, Failure> {
+) -> Result<Copied, CloudFailure> {
     let options = CopyOptions { mode, ..CopyOptions::default() };
     let copy = async || store.objects.copy_opts(from, to, options.clone()).await;
     let result = match operation.run(operation.ask(copy)) {
-        Err(Failure::Copying(progress)) => wait(operation, store, to, progress),
+        Err(CloudFailure::Copying(progress)) => wait(operation, store, to, progress),
         result => result.map(|()| Copied::Done),
     };
     match result {
         Ok(copied) => Ok(copied),
         // The operation's key is that of the original, which has to stay.
-        Err(Failure::Lasting(CloudError::NotCopied { server, reason, .. })) => {
+        Err(CloudFailure::Lasting(CloudError::NotCopied { server, reason, .. })) => {
             let left = Some(to.clone());
-            Err(Failure::Lasting(CloudError::NotCopied { server, reason, left }))
+            Err(CloudFailure::Lasting(CloudError::NotCopied { server, reason, left }))
         }
-        Err(Failure::Taken) if mode == CopyMode::Create => Ok(Copied::Taken),
-        Err(Failure::Lasting(CloudError::Answer { answer, .. }))
+        Err(CloudFailure::Taken) if mode == CopyMode::Create => Ok(Copied::Taken),
+        Err(CloudFailure::Lasting(CloudError::Answer { answer, .. }))
             if mode == CopyMode::Create && answer.is_unknown() =>
         {
             Ok(Copied::Unsupported)
@@ -63,11 +63,11 @@ pub(super) fn copy(
 
 /// Waits for the end of a copy.
 fn wait(
-    operation: &Operation<'_>,
-    store: &Connected,
+    operation: &CloudOperation<'_>,
+    store: &ConnectedStore,
     to: &Path,
     mut progress: String,
-) -> Result<Copied, Failure> {
+) -> Result<Copied, CloudFailure> {
     let most = operation.options.stall_timeout.max(STALLED);
     let mut changed = Instant::now();
     loop {
@@ -78,14 +78,14 @@ fn wait(
         };
         match operation.run(operation.ask(head)) {
             Ok(_) => return Ok(Copied::Done),
-            Err(Failure::Copying(now)) if now != progress => {
+            Err(CloudFailure::Copying(now)) if now != progress => {
                 (progress, changed) = (now, Instant::now());
             }
-            Err(Failure::Copying(_)) if changed.elapsed() < most => {}
-            Err(Failure::Copying(_)) => {
+            Err(CloudFailure::Copying(_)) if changed.elapsed() < most => {}
+            Err(CloudFailure::Copying(_)) => {
                 let seconds = most.as_secs();
                 let reason = format!("the store made no progress with the copy for {seconds} s");
-                return Err(Failure::Lasting(CloudError::GaveUp { attempts: 1, reason }));
+                return Err(CloudFailure::Lasting(CloudError::GaveUp { attempts: 1, reason }));
             }
             Err(failure) => return Err(failure),
         }

@@ -10,12 +10,12 @@ use object_store::path::Path;
 use object_store::{Attribute, GetOptions, GetRange, GetResult, ObjectStore};
 
 use super::error::CloudError;
-use super::exchange::Exchange;
-use super::operation::{Failure, Operation, Tried, passing};
-use crate::store::backend::Got;
+use super::exchange::CloudExchange;
+use super::operation::{CloudFailure, CloudOperation, FailedAttempt, passing};
+use crate::store::backend::GotObject;
 
 /// Destination of a download.
-pub(super) trait Destination {
+pub(super) trait DownloadDestination {
     /// Empties the destination, as the object is sent from its beginning; `false` if that is not possible.
     fn restart(&mut self) -> io::Result<bool>;
 
@@ -24,13 +24,13 @@ pub(super) trait Destination {
 }
 
 /// A download of an object or of a range.
-pub(super) struct Download<'d> {
-    operation: &'d Operation<'d>,
+pub(super) struct ObjectDownload<'d> {
+    operation: &'d CloudOperation<'d>,
     store: &'d dyn ObjectStore,
     path: Path,
     /// Requested range of bytes; `None` for the whole object.
     range: Option<Range<u64>>,
-    to: &'d mut dyn Destination,
+    to: &'d mut dyn DownloadDestination,
     /// Number of bytes in the destination.
     have: &'d Cell<u64>,
     /// Identity and size of the object, from the first answer.
@@ -38,26 +38,27 @@ pub(super) struct Download<'d> {
     is_pieced: bool,
 }
 
-impl<'d> Download<'d> {
+impl<'d> ObjectDownload<'d> {
     pub(super) fn new(
-        operation: &'d Operation<'d>,
+        operation: &'d CloudOperation<'d>,
         store: &'d dyn ObjectStore,
         path: Path,
         range: Option<Range<u64>>,
-        to: &'d mut dyn Destination,
+        to: &'d mut dyn DownloadDestination,
         have: &'d Cell<u64>,
     ) -> Self {
         Self { operation, store, path, range, to, have, object: None, is_pieced: false }
     }
 
     /// Gets the bytes.
-    pub(super) async fn run(mut self) -> Result<Got, Failure> {
+    pub(super) async fn run(mut self) -> Result<GotObject, CloudFailure> {
         let (operation, have) = (self.operation, self.have);
         let result = operation
             .attempt(
                 || have.get(),
                 async || {
-                    let exchange = Arc::new(Exchange::streamed(operation.options.stall_timeout));
+                    let exchange =
+                        Arc::new(CloudExchange::streamed(operation.options.stall_timeout));
                     let result = Arc::clone(&exchange).scope(self.try_once()).await;
                     (exchange, result)
                 },
@@ -67,7 +68,7 @@ impl<'d> Download<'d> {
         result
     }
 
-    async fn try_once(&mut self) -> Result<Got, Tried> {
+    async fn try_once(&mut self) -> Result<GotObject, FailedAttempt> {
         let (start, end) = match &self.range {
             Some(range) => (range.start, Some(range.end)),
             None => (0, None),
@@ -88,7 +89,7 @@ impl<'d> Download<'d> {
             Err(object_store::Error::Precondition { .. }) if is_resumed => {
                 return self.start_over("the object was replaced while it was read");
             }
-            Err(error) => return Err(Tried::Store(error)),
+            Err(error) => return Err(FailedAttempt::Store(error)),
         };
         let identity = check(&result, &self.path).map_err(lasting)?;
         let seen = (identity, result.meta.size);
@@ -107,15 +108,15 @@ impl<'d> Download<'d> {
         self.body(result, start).await
     }
 
-    async fn body(&mut self, result: GetResult, start: u64) -> Result<Got, Tried> {
+    async fn body(&mut self, result: GetResult, start: u64) -> Result<GotObject, FailedAttempt> {
         let total = result.range.end - start;
         let mut stream = result.into_stream();
         self.operation.progress(true, self.have.get(), Some(total));
         while let Some(bytes) = stream.next().await {
             if self.operation.is_interrupted() {
-                return Err(Tried::Failed(passing("interrupted")));
+                return Err(FailedAttempt::Failed(passing("interrupted")));
             }
-            let bytes = bytes.map_err(Tried::Store)?;
+            let bytes = bytes.map_err(FailedAttempt::Store)?;
             let have = self.have.get() + bytes.len() as u64;
             if have > total {
                 let reason = format!("more than the {total} bytes that were announced came");
@@ -123,7 +124,7 @@ impl<'d> Download<'d> {
             }
             self.to
                 .take(&bytes)
-                .map_err(|error| Tried::Failed(self.operation.not_stored(error)))?;
+                .map_err(|error| FailedAttempt::Failed(self.operation.not_stored(error)))?;
             self.have.set(have);
             self.operation.progress(false, have, Some(total));
         }
@@ -131,15 +132,17 @@ impl<'d> Download<'d> {
         if self.have.get() != total {
             let have = self.have.get();
             let reason = format!("the connection was closed after {have} of {total} bytes");
-            return Err(Tried::Failed(passing(reason)));
+            return Err(FailedAttempt::Failed(passing(reason)));
         }
-        Ok(Got { bytes: total, is_pieced: self.is_pieced })
+        Ok(GotObject { bytes: total, is_pieced: self.is_pieced })
     }
 
-    fn restart(&mut self) -> Result<(), Tried> {
+    fn restart(&mut self) -> Result<(), FailedAttempt> {
         let is_empty = self.have.get() == 0;
-        let emptied =
-            self.to.restart().map_err(|error| Tried::Failed(self.operation.not_stored(error)))?;
+        let emptied = self
+            .to
+            .restart()
+            .map_err(|error| FailedAttempt::Failed(self.operation.not_stored(error)))?;
         if !emptied && !is_empty {
             let reason = "the object was replaced while it was read".to_owned();
             return Err(lasting(CloudError::Protocol { reason }));
@@ -149,15 +152,15 @@ impl<'d> Download<'d> {
         Ok(())
     }
 
-    fn start_over(&mut self, reason: &str) -> Result<Got, Tried> {
+    fn start_over(&mut self, reason: &str) -> Result<GotObject, FailedAttempt> {
         self.restart()?;
         self.object = None;
-        Err(Tried::Failed(passing(reason)))
+        Err(FailedAttempt::Failed(passing(reason)))
     }
 }
 
-fn lasting(error: CloudError) -> Tried {
-    Tried::Failed(Failure::Lasting(error))
+fn lasting(error: CloudError) -> FailedAttempt {
+    FailedAttempt::Failed(CloudFailure::Lasting(error))
 }
 
 /// Checks that an answer can be an object store's, and returns the object's identity.

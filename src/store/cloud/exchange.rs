@@ -12,12 +12,12 @@ use super::answer::StoreAnswer;
 
 tokio::task_local! {
     /// The attempt of the current task.
-    static CURRENT: Arc<Exchange>;
+    static CURRENT: Arc<CloudExchange>;
 }
 
 /// Fault of the last request of an attempt.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum RequestFault {
     /// The request has no answer.
     NotSent(reqwest::Error),
     /// The answer or the body did not come.
@@ -38,8 +38,8 @@ pub(super) enum Fault {
 
 /// A fault, and the server.
 #[derive(Debug)]
-pub(super) struct Noted {
-    pub(super) fault: Fault,
+pub(super) struct NotedFault {
+    pub(super) fault: RequestFault,
     /// Scheme, host and port.
     pub(super) server: String,
     /// True if the server gives credentials and is not the store.
@@ -57,7 +57,7 @@ pub(super) struct UploadParts {
 
 /// State of an attempt.
 #[derive(Debug, Default)]
-pub(super) struct Exchange {
+pub(super) struct CloudExchange {
     /// True if the body of a success is streamed instead of held in memory.
     pub(super) is_streamed: bool,
     /// Longest silence of the server.
@@ -69,10 +69,10 @@ pub(super) struct Exchange {
 #[derive(Debug, Default)]
 struct AttemptState {
     content: Option<(File, u64)>,
-    noted: Option<Noted>,
+    noted: Option<NotedFault>,
 }
 
-impl Exchange {
+impl CloudExchange {
     /// Creates the state of an attempt whose answers are small.
     pub(super) fn new(stall_timeout: Duration) -> Self {
         Self { stall_timeout, ..Self::default() }
@@ -105,7 +105,7 @@ impl Exchange {
     }
 
     /// Notes the fault of a request.
-    pub(super) fn note(&self, noted: Noted) {
+    pub(super) fn note(&self, noted: NotedFault) {
         self.state().noted = Some(noted);
     }
 
@@ -115,7 +115,7 @@ impl Exchange {
     }
 
     /// Takes the fault of the last request, if any.
-    pub(super) fn take_fault(&self) -> Option<Noted> {
+    pub(super) fn take_fault(&self) -> Option<NotedFault> {
         self.state().noted.take()
     }
 

@@ -7,10 +7,10 @@ use object_store::StaticCredentialProvider;
 use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder};
 
 use super::address::CloudAddress;
-use super::connected::{Connected, endpoint, no_retries, settings};
+use super::connected::{ConnectedStore, endpoint, no_retries, settings};
 use super::error::CloudError;
 use super::settings::GcsSettings;
-use super::wire::Wire;
+use super::wire::CloudWire;
 use crate::base::http::HttpOptions;
 
 const GOOGLE: &str = "https://storage.googleapis.com";
@@ -22,7 +22,7 @@ pub(super) fn connect(
     address: &CloudAddress,
     given: &GcsSettings,
     options: &HttpOptions,
-) -> Result<Connected, CloudError> {
+) -> Result<ConnectedStore, CloudError> {
     let emulator = given
         .emulator_host
         .as_ref()
@@ -31,7 +31,8 @@ pub(super) fn connect(
         Some(text) => endpoint(text, "STORAGE_EMULATOR_HOST")?,
         None => endpoint(GOOGLE, "the endpoint")?,
     };
-    let wire = Wire::new(url.clone(), options, None).map_err(|reason| settings(reason, None))?;
+    let wire =
+        CloudWire::new(url.clone(), options, None).map_err(|reason| settings(reason, None))?;
     let builder = GoogleCloudStorageBuilder::new()
         .with_bucket_name(address.bucket())
         .with_base_url(url.as_str().trim_end_matches('/'))
@@ -46,7 +47,7 @@ pub(super) fn connect(
     let store = builder.build().map_err(|_secret| {
         settings("the file with Google's credentials is not valid", Some(LOGIN))
     })?;
-    Ok(Connected {
+    Ok(ConnectedStore {
         objects: Arc::new(store),
         parts: None,
         largest_put: None,

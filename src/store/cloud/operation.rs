@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use super::address::CloudAddress;
 use super::error::CloudError;
-use super::exchange::{Exchange, Fault, Noted, UploadParts};
+use super::exchange::{CloudExchange, NotedFault, RequestFault, UploadParts};
 use super::runtime::{self, Stopped};
 use crate::base::causes::with_causes;
 use crate::base::event::Event;
 use crate::base::http::retry::{NotSent, next_wait, not_sent, waits};
 use crate::base::http::{HttpOptions, redact_text};
-use crate::store::backend::Transfer;
+use crate::store::backend::StoreTransfer;
 use crate::store::error::StoreError;
-use crate::store::key::Key;
+use crate::store::key::ObjectKey;
 
 /// Number of further bytes after which a failed attempt does not count.
 const PROGRESS: u64 = 1 << 20;
@@ -23,7 +23,7 @@ const EVENT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Cause of a failed attempt.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(super) enum CloudFailure {
     /// Another attempt may succeed.
     Passing { reason: String, wait: Option<Duration> },
     /// The connection was refused.
@@ -43,8 +43,8 @@ pub(super) enum Failure {
 }
 
 /// Returns a failure that another attempt may mend.
-pub(super) fn passing(reason: impl Into<String>) -> Failure {
-    Failure::Passing { reason: reason.into(), wait: None }
+pub(super) fn passing(reason: impl Into<String>) -> CloudFailure {
+    CloudFailure::Passing { reason: reason.into(), wait: None }
 }
 
 /// Verbs of the operations that upload.
@@ -54,26 +54,26 @@ pub(super) const REPLACE: &str = "replace";
 pub(super) const COPY: &str = "copy";
 
 /// Operation on a store.
-pub(super) struct Operation<'s> {
+pub(super) struct CloudOperation<'s> {
     pub(super) address: &'s CloudAddress,
     pub(super) options: &'s HttpOptions,
     /// The operation, as a verb.
     verb: &'static str,
-    pub(super) key: Option<&'s Key>,
-    transfer: Transfer<'s>,
+    pub(super) key: Option<&'s ObjectKey>,
+    transfer: StoreTransfer<'s>,
     pub(super) upload: UploadParts,
     /// Upper limit of the size of an object that is got, in bytes.
     pub(super) longest: u64,
     last_event: Cell<Option<Instant>>,
 }
 
-impl<'s> Operation<'s> {
+impl<'s> CloudOperation<'s> {
     pub(super) fn new(
         address: &'s CloudAddress,
         options: &'s HttpOptions,
         verb: &'static str,
-        key: Option<&'s Key>,
-        transfer: &Transfer<'s>,
+        key: Option<&'s ObjectKey>,
+        transfer: &StoreTransfer<'s>,
     ) -> Self {
         let last_event = Cell::new(None);
         let upload = UploadParts::default();
@@ -84,12 +84,12 @@ impl<'s> Operation<'s> {
     /// Runs the operation on this thread until it ends or the run is interrupted.
     pub(super) fn run<T>(
         &self,
-        work: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<T, Failure> {
+        work: impl Future<Output = Result<T, CloudFailure>>,
+    ) -> Result<T, CloudFailure> {
         runtime::run(self.transfer.observer, work).unwrap_or_else(|stopped| match stopped {
-            Stopped::Interrupted => Err(Failure::Local(StoreError::Interrupted)),
+            Stopped::Interrupted => Err(CloudFailure::Local(StoreError::Interrupted)),
             Stopped::NoRuntime(reason) => {
-                Err(Failure::Lasting(CloudError::Settings { reason, hint: None }))
+                Err(CloudFailure::Lasting(CloudError::Settings { reason, hint: None }))
             }
         })
     }
@@ -98,21 +98,21 @@ impl<'s> Operation<'s> {
     pub(super) async fn attempt<T>(
         &self,
         have: impl Fn() -> u64,
-        mut work: impl AsyncFnMut() -> (Arc<Exchange>, Result<T, Tried>),
-    ) -> Result<T, Failure> {
+        mut work: impl AsyncFnMut() -> (Arc<CloudExchange>, Result<T, FailedAttempt>),
+    ) -> Result<T, CloudFailure> {
         let (mut furthest, mut made, mut left) =
             (0, 0, waits(self.options).collect::<Vec<_>>().into_iter());
         loop {
             let (exchange, result) = work().await;
             let failure = match result {
                 Ok(done) => return Ok(done),
-                Err(Tried::Failed(failure)) => failure,
-                Err(Tried::Store(error)) => self.classify(&exchange, &error),
+                Err(FailedAttempt::Failed(failure)) => failure,
+                Err(FailedAttempt::Store(error)) => self.classify(&exchange, &error),
             };
             let (reason, asked) = match failure {
-                Failure::Passing { reason, wait } => (reason, wait),
+                CloudFailure::Passing { reason, wait } => (reason, wait),
                 // A server that restarts has taken a connection before.
-                Failure::Refused { reason, .. } if made > 0 => (reason, None),
+                CloudFailure::Refused { reason, .. } if made > 0 => (reason, None),
                 failure => return Err(failure),
             };
             if have() >= furthest + PROGRESS {
@@ -122,7 +122,7 @@ impl<'s> Operation<'s> {
             made += 1;
             let wait = next_wait(left.next(), asked).map_err(|end| {
                 let reason = format!("{reason}{end}");
-                Failure::Lasting(CloudError::GaveUp { attempts: made, reason })
+                CloudFailure::Lasting(CloudError::GaveUp { attempts: made, reason })
             })?;
             let subject = self.transfer.subject.to_owned();
             self.transfer.observer.event(Event::Retry { subject, reason, wait });
@@ -134,92 +134,95 @@ impl<'s> Operation<'s> {
     pub(super) async fn ask<T>(
         &self,
         mut work: impl AsyncFnMut() -> object_store::Result<T>,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, CloudFailure> {
         self.attempt(
             || 0,
             async || {
                 let upload = self.upload.clone();
-                let exchange = Exchange::new(self.options.stall_timeout).uploading(upload);
+                let exchange = CloudExchange::new(self.options.stall_timeout).uploading(upload);
                 let exchange = Arc::new(exchange);
                 let result = Arc::clone(&exchange).scope(work()).await;
-                (exchange, result.map_err(Tried::Store))
+                (exchange, result.map_err(FailedAttempt::Store))
             },
         )
         .await
     }
 
     /// Classifies an error of `object_store` by the connection's notes.
-    fn classify(&self, exchange: &Exchange, error: &object_store::Error) -> Failure {
-        let Some(Noted { fault, server, is_of_credentials }) = exchange.take_fault() else {
+    fn classify(&self, exchange: &CloudExchange, error: &object_store::Error) -> CloudFailure {
+        let Some(NotedFault { fault, server, is_of_credentials }) = exchange.take_fault() else {
             return unnoted(error);
         };
         match fault {
-            Fault::Answer(answer) if answer.may_pass() => {
+            RequestFault::Answer(answer) if answer.may_pass() => {
                 let reason = format!("{server} answers {}", answer.status);
-                Failure::Passing { reason, wait: answer.wait }
+                CloudFailure::Passing { reason, wait: answer.wait }
             }
-            Fault::Answer(answer) if is_of_credentials => {
-                Failure::Lasting(CloudError::NoToken { server, answer: Box::new(answer) })
+            RequestFault::Answer(answer) if is_of_credentials => {
+                CloudFailure::Lasting(CloudError::NoToken { server, answer: Box::new(answer) })
             }
-            Fault::Answer(answer) if answer.is_taken() => Failure::Taken,
-            Fault::Answer(answer) if answer.status == 416 => Failure::OutOfRange,
-            Fault::Answer(answer) if answer.status == 404 && !answer.is_without_bucket() => {
-                Failure::NotFound
+            RequestFault::Answer(answer) if answer.is_taken() => CloudFailure::Taken,
+            RequestFault::Answer(answer) if answer.status == 416 => CloudFailure::OutOfRange,
+            RequestFault::Answer(answer) if answer.status == 404 && !answer.is_without_bucket() => {
+                CloudFailure::NotFound
             }
-            Fault::Answer(answer) => {
-                Failure::Lasting(CloudError::Answer { server, answer: Box::new(answer) })
+            RequestFault::Answer(answer) => {
+                CloudFailure::Lasting(CloudError::Answer { server, answer: Box::new(answer) })
             }
-            Fault::Broken(reason) | Fault::Forbidden(reason) if is_of_credentials => {
-                Failure::Lasting(CloudError::NoCredentials { server, reason })
+            RequestFault::Broken(reason) | RequestFault::Forbidden(reason) if is_of_credentials => {
+                CloudFailure::Lasting(CloudError::NoCredentials { server, reason })
             }
-            Fault::Broken(reason) => passing(reason),
-            Fault::Copying(progress) if self.verb == COPY => Failure::Copying(progress),
-            Fault::Copying(_) => passing("the store has not ended the copy of the object"),
-            Fault::NotCopied(reason) => {
+            RequestFault::Broken(reason) => passing(reason),
+            RequestFault::Copying(progress) if self.verb == COPY => CloudFailure::Copying(progress),
+            RequestFault::Copying(_) => passing("the store has not ended the copy of the object"),
+            RequestFault::NotCopied(reason) => {
                 let left = self.key.map(|key| self.address.path(key));
-                Failure::Lasting(CloudError::NotCopied { server, reason, left })
+                CloudFailure::Lasting(CloudError::NotCopied { server, reason, left })
             }
-            Fault::Forbidden(reason) => Failure::Lasting(CloudError::NotSent { server, reason }),
-            Fault::NotSent(error) => match not_sent(error, self.options) {
+            RequestFault::Forbidden(reason) => {
+                CloudFailure::Lasting(CloudError::NotSent { server, reason })
+            }
+            RequestFault::NotSent(error) => match not_sent(error, self.options) {
                 NotSent::Passing(reason) | NotSent::Refused(reason) | NotSent::Lasting(reason)
                     if is_of_credentials =>
                 {
-                    Failure::Lasting(CloudError::NoCredentials { server, reason })
+                    CloudFailure::Lasting(CloudError::NoCredentials { server, reason })
                 }
                 NotSent::Passing(reason) => passing(format!("{server}: {reason}")),
-                NotSent::Refused(reason) => Failure::Refused { server, reason },
+                NotSent::Refused(reason) => CloudFailure::Refused { server, reason },
                 NotSent::Lasting(reason) => {
-                    Failure::Lasting(CloudError::NotSent { server, reason })
+                    CloudFailure::Lasting(CloudError::NotSent { server, reason })
                 }
             },
-            Fault::Foreign(reason) => {
-                Failure::Lasting(CloudError::Protocol { reason: reason.to_owned() })
+            RequestFault::Foreign(reason) => {
+                CloudFailure::Lasting(CloudError::Protocol { reason: reason.to_owned() })
             }
-            Fault::Content(error) => Failure::Local(self.content(error)),
+            RequestFault::Content(error) => CloudFailure::Local(self.content(error)),
         }
     }
 
     /// Makes the operation's error of a failure.
-    pub(super) fn failed(&self, failure: Failure) -> StoreError {
+    pub(super) fn failed(&self, failure: CloudFailure) -> StoreError {
         match (failure, self.key) {
-            (Failure::NotFound, Some(key)) => {
+            (CloudFailure::NotFound, Some(key)) => {
                 StoreError::NotFound { store: self.address.to_string(), key: key.clone() }
             }
-            (Failure::Lasting(error), _) => self.error(error),
-            (Failure::Local(error), _) => error,
-            (Failure::Refused { server, reason }, _) => {
+            (CloudFailure::Lasting(error), _) => self.error(error),
+            (CloudFailure::Local(error), _) => error,
+            (CloudFailure::Refused { server, reason }, _) => {
                 self.error(CloudError::Refused { server, reason })
             }
-            (Failure::Passing { reason, .. }, _) => {
+            (CloudFailure::Passing { reason, .. }, _) => {
                 self.error(CloudError::GaveUp { attempts: 1, reason })
             }
-            (Failure::Copying(_), _) => {
+            (CloudFailure::Copying(_), _) => {
                 let reason = "the store has not ended the copy".to_owned();
                 self.error(CloudError::GaveUp { attempts: 1, reason })
             }
-            (failure @ (Failure::NotFound | Failure::Taken | Failure::OutOfRange), _) => {
-                self.error(CloudError::Protocol { reason: format!("{failure:?}") })
-            }
+            (
+                failure @ (CloudFailure::NotFound | CloudFailure::Taken | CloudFailure::OutOfRange),
+                _,
+            ) => self.error(CloudError::Protocol { reason: format!("{failure:?}") }),
         }
     }
 
@@ -242,8 +245,8 @@ impl<'s> Operation<'s> {
     }
 
     /// Returns the failure to keep received bytes.
-    pub(super) fn not_stored(&self, error: std::io::Error) -> Failure {
-        Failure::Local(match self.key {
+    pub(super) fn not_stored(&self, error: std::io::Error) -> CloudFailure {
+        CloudFailure::Local(match self.key {
             Some(key) => StoreError::Destination { key: key.clone(), error },
             None => self.error(CloudError::Protocol { reason: error.to_string() }),
         })
@@ -277,20 +280,20 @@ impl<'s> Operation<'s> {
 
 /// Failure of an attempt, classified or not.
 #[derive(Debug)]
-pub(super) enum Tried {
+pub(super) enum FailedAttempt {
     /// An error without a classification.
     Store(object_store::Error),
     /// A classified failure.
-    Failed(Failure),
+    Failed(CloudFailure),
 }
 
 /// Classifies an error without a note: all requests, if any, had successful answers.
-fn unnoted(error: &object_store::Error) -> Failure {
+fn unnoted(error: &object_store::Error) -> CloudFailure {
     match error {
-        object_store::Error::NotFound { .. } => Failure::NotFound,
-        object_store::Error::AlreadyExists { .. } => Failure::Taken,
+        object_store::Error::NotFound { .. } => CloudFailure::NotFound,
+        object_store::Error::AlreadyExists { .. } => CloudFailure::Taken,
         error => {
-            Failure::Lasting(CloudError::Protocol { reason: redact_text(&with_causes(error)) })
+            CloudFailure::Lasting(CloudError::Protocol { reason: redact_text(&with_causes(error)) })
         }
     }
 }

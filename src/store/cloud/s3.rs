@@ -8,10 +8,10 @@ use reqwest::header::{HeaderValue, IF_NONE_MATCH};
 
 use super::address::CloudAddress;
 use super::aws_files::{AwsFiles, Profile};
-use super::connected::{Connected, endpoint, no_retries, settings};
+use super::connected::{ConnectedStore, endpoint, no_retries, settings};
 use super::error::CloudError;
 use super::settings::S3Settings;
-use super::wire::Wire;
+use super::wire::CloudWire;
 use crate::base::http::HttpOptions;
 
 /// Region of stores without regions.
@@ -22,13 +22,13 @@ pub(super) fn connect(
     address: &CloudAddress,
     given: &S3Settings,
     options: &HttpOptions,
-) -> Result<Connected, CloudError> {
+) -> Result<ConnectedStore, CloudError> {
     let profile = AwsFiles::read(given)?.profile(given.profile.as_deref())?;
     let region = given.region.clone().or_else(|| profile.region.clone());
     let region = region.unwrap_or_else(|| DEFAULT_REGION.to_owned());
     let (url, is_virtual) = bucket_url(address.bucket(), given, &profile, &region)?;
     let ca = given.ca_bundle.as_deref().or(profile.ca_bundle.as_deref());
-    let wire = Wire::new(url.clone(), options, ca).map_err(|reason| settings(reason, None))?;
+    let wire = CloudWire::new(url.clone(), options, ca).map_err(|reason| settings(reason, None))?;
     let wire = wire.completing_with(IF_NONE_MATCH, HeaderValue::from_static("*"));
     let builder = AmazonS3Builder::new()
         .with_bucket_name(address.bucket())
@@ -46,7 +46,7 @@ pub(super) fn connect(
     let builder = with_credentials(builder, given, &profile)?;
     let store = builder.build().map_err(|error| settings(error.to_string(), None))?;
     let store = Arc::new(store);
-    Ok(Connected {
+    Ok(ConnectedStore {
         objects: Arc::clone(&store) as _,
         parts: Some(store),
         largest_put: None,

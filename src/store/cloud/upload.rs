@@ -28,13 +28,13 @@ use object_store::{
 };
 use reqwest::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 
-use super::connected::Connected;
+use super::connected::ConnectedStore;
 use super::error::CloudError;
-use super::exchange::{Exchange, UploadParts};
-use super::operation::{Failure, Operation, Tried};
+use super::exchange::{CloudExchange, UploadParts};
+use super::operation::{CloudFailure, CloudOperation, FailedAttempt};
 use super::runtime;
 use crate::base::event::Silent;
-use crate::store::backend::{About, Content, NO_CACHE, Put};
+use crate::store::backend::{About, NO_CACHE, ObjectContent, Put};
 use crate::store::error::StoreError;
 
 /// Size of a part, and upper limit of content sent from memory.
@@ -49,15 +49,15 @@ const CLEANUP: Duration = Duration::from_secs(10);
 const PIECE: usize = 256 << 10;
 
 /// Object to be put, and its place.
-pub(super) struct Upload<'u> {
+pub(super) struct ObjectUpload<'u> {
     pub(super) path: Path,
-    pub(super) content: Content<'u>,
+    pub(super) content: ObjectContent<'u>,
     pub(super) about: About<'u>,
     /// True if the object takes the place of another one.
     pub(super) replaces: bool,
 }
 
-impl Upload<'_> {
+impl ObjectUpload<'_> {
     /// Parts of the requests of an upload in parts.
     pub(super) fn parts(&self) -> UploadParts {
         let value = |text: &str| HeaderValue::from_str(text).ok();
@@ -83,39 +83,39 @@ impl Upload<'_> {
 
 /// Puts an object.
 pub(super) fn put(
-    operation: &Operation<'_>,
-    store: &Connected,
-    upload: &Upload<'_>,
+    operation: &CloudOperation<'_>,
+    store: &ConnectedStore,
+    upload: &ObjectUpload<'_>,
 ) -> Result<Put, StoreError> {
     let put = try_put(operation, store, upload);
     operation.ended();
     match put {
         Ok(()) => Ok(Put::Written),
-        Err(Failure::Taken) => Ok(Put::WasThere),
+        Err(CloudFailure::Taken) => Ok(Put::WasThere),
         Err(failure) => Err(operation.failed(failure)),
     }
 }
 
 fn try_put(
-    operation: &Operation<'_>,
-    store: &Connected,
-    upload: &Upload<'_>,
-) -> Result<(), Failure> {
-    let Upload { path, content, .. } = upload;
+    operation: &CloudOperation<'_>,
+    store: &ConnectedStore,
+    upload: &ObjectUpload<'_>,
+) -> Result<(), CloudFailure> {
+    let ObjectUpload { path, content, .. } = upload;
     let length = content.length();
     if let Some(limit) = store.largest_put.filter(|limit| length > *limit) {
-        return Err(Failure::Lasting(CloudError::TooLarge { size: length, limit }));
+        return Err(CloudFailure::Lasting(CloudError::TooLarge { size: length, limit }));
     }
     // A file that is too short is found before anything is sent.
     let mut file = match *content {
-        Content::File(path, _) => {
-            Some(open(path, length).map_err(|error| Failure::Local(operation.content(error)))?)
-        }
-        Content::Bytes(_) => None,
+        ObjectContent::File(path, _) => Some(
+            open(path, length).map_err(|error| CloudFailure::Local(operation.content(error)))?,
+        ),
+        ObjectContent::Bytes(_) => None,
     };
     let asks_first = !upload.replaces && (length > PART || store.asks_first);
     if asks_first && operation.run(has(operation, &*store.objects, path))? {
-        return Err(Failure::Taken);
+        return Err(CloudFailure::Taken);
     }
     operation.progress(true, 0, Some(length));
     send(operation, store, upload, file.as_mut())?;
@@ -125,14 +125,14 @@ fn try_put(
 
 /// Sends the content, in a way chosen by size and store.
 fn send(
-    operation: &Operation<'_>,
-    store: &Connected,
-    upload: &Upload<'_>,
+    operation: &CloudOperation<'_>,
+    store: &ConnectedStore,
+    upload: &ObjectUpload<'_>,
     file: Option<&mut File>,
-) -> Result<(), Failure> {
-    let Upload { path, content, .. } = upload;
+) -> Result<(), CloudFailure> {
+    let ObjectUpload { path, content, .. } = upload;
     let (length, objects) = (content.length(), &*store.objects);
-    let unreadable = |error| Failure::Local(operation.content(error));
+    let unreadable = |error| CloudFailure::Local(operation.content(error));
     match (file, content, &store.parts) {
         (Some(file), _, Some(parts)) if length > PART => {
             in_parts(operation, &**parts, path, file, length)
@@ -144,47 +144,47 @@ fn send(
             let payload = read_part(file, length).map_err(unreadable)?;
             operation.run(at_once(operation, objects, upload, payload))
         }
-        (None, Content::Bytes(bytes), _) => {
+        (None, ObjectContent::Bytes(bytes), _) => {
             operation.run(at_once(operation, objects, upload, payload(bytes.to_vec())))
         }
-        (None, Content::File(..), _) => Err(unreadable(io::ErrorKind::NotFound.into())),
+        (None, ObjectContent::File(..), _) => Err(unreadable(io::ErrorKind::NotFound.into())),
     }
 }
 
 /// Asks if the store has an object.
 async fn has(
-    operation: &Operation<'_>,
+    operation: &CloudOperation<'_>,
     store: &dyn ObjectStore,
     path: &Path,
-) -> Result<bool, Failure> {
+) -> Result<bool, CloudFailure> {
     let head =
         async || store.get_opts(path, GetOptions { head: true, ..GetOptions::default() }).await;
     match operation.ask(head).await {
         Ok(_) => Ok(true),
-        Err(Failure::NotFound) => Ok(false),
+        Err(CloudFailure::NotFound) => Ok(false),
         Err(failure) => Err(failure),
     }
 }
 
 /// Puts an object from memory.
 async fn at_once(
-    operation: &Operation<'_>,
+    operation: &CloudOperation<'_>,
     store: &dyn ObjectStore,
-    upload: &Upload<'_>,
+    upload: &ObjectUpload<'_>,
     payload: PutPayload,
-) -> Result<(), Failure> {
+) -> Result<(), CloudFailure> {
     let put = async || store.put_opts(&upload.path, payload.clone(), upload.options()).await;
     operation.ask(put).await.map(drop)
 }
 
 /// Puts an object in one request, streamed from the file.
 async fn streamed(
-    operation: &Operation<'_>,
+    operation: &CloudOperation<'_>,
     store: &dyn ObjectStore,
-    upload: &Upload<'_>,
+    upload: &ObjectUpload<'_>,
     file: &File,
     length: u64,
-) -> Result<(), Failure> {
+) -> Result<(), CloudFailure> {
     let stand_in = stand_in(length);
     operation
         .attempt(
@@ -194,15 +194,18 @@ async fn streamed(
                 let again = match again {
                     Ok(again) => again,
                     Err(error) => {
-                        let failure = Failure::Local(operation.content(error));
-                        return (Arc::default(), Err(Tried::Failed(failure)));
+                        let failure = CloudFailure::Local(operation.content(error));
+                        return (Arc::default(), Err(FailedAttempt::Failed(failure)));
                     }
                 };
-                let exchange =
-                    Arc::new(Exchange::sending(operation.options.stall_timeout, again, length));
+                let exchange = Arc::new(CloudExchange::sending(
+                    operation.options.stall_timeout,
+                    again,
+                    length,
+                ));
                 let put = store.put_opts(&upload.path, stand_in.clone(), upload.options());
                 let result = Arc::clone(&exchange).scope(put).await;
-                (exchange, result.map(drop).map_err(Tried::Store))
+                (exchange, result.map(drop).map_err(FailedAttempt::Store))
             },
         )
         .await
@@ -220,19 +223,19 @@ fn stand_in(length: u64) -> PutPayload {
 
 /// Puts an object in parts, and removes the parts of a failed or interrupted upload.
 fn in_parts(
-    operation: &Operation<'_>,
+    operation: &CloudOperation<'_>,
     store: &dyn MultipartStore,
     path: &Path,
     file: &mut File,
     length: u64,
-) -> Result<(), Failure> {
+) -> Result<(), CloudFailure> {
     let id = operation.run(operation.ask(async || store.create_multipart(path).await))?;
     let sent = operation.run(async {
         let parts = send_parts(operation, store, path, &id, file, length).await?;
         operation.ask(async || store.complete_multipart(path, &id, parts.clone()).await).await
     });
     if sent.is_err() {
-        let exchange = Arc::new(Exchange::new(CLEANUP));
+        let exchange = Arc::new(CloudExchange::new(CLEANUP));
         let abort = exchange.scope(store.abort_multipart(path, &id));
         // A store that does not answer removes the parts itself, if its owner has told it to.
         drop(runtime::run(&Silent, async { tokio::time::timeout(CLEANUP, abort).await }));
@@ -241,13 +244,13 @@ fn in_parts(
 }
 
 async fn send_parts(
-    operation: &Operation<'_>,
+    operation: &CloudOperation<'_>,
     store: &dyn MultipartStore,
     path: &Path,
     id: &String,
     file: &mut File,
     length: u64,
-) -> Result<Vec<PartId>, Failure> {
+) -> Result<Vec<PartId>, CloudFailure> {
     let size = PART.max(length.div_ceil(MOST_PARTS));
     let mut sent: Vec<(usize, PartId)> = Vec::new();
     let (mut done, mut begun) = (0, 0);
@@ -265,8 +268,8 @@ async fn send_parts(
             continue;
         }
         let bytes = left.min(size);
-        let payload =
-            read_part(file, bytes).map_err(|error| Failure::Local(operation.content(error)))?;
+        let payload = read_part(file, bytes)
+            .map_err(|error| CloudFailure::Local(operation.content(error)))?;
         begun += bytes;
         let number = usize::try_from(begun.div_ceil(size)).unwrap_or(number) - 1;
         under_way.push(async move {

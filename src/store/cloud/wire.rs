@@ -19,7 +19,7 @@ use reqwest::{Client, Method, Url};
 
 use super::answer::StoreAnswer;
 use super::body::{Incoming, Outgoing, Sent, collect};
-use super::exchange::{Exchange, Fault, Noted};
+use super::exchange::{CloudExchange, NotedFault, RequestFault};
 use crate::base::causes::with_causes;
 use crate::base::http::{HttpOptions, redact_text};
 
@@ -30,7 +30,7 @@ struct Failed;
 
 /// Connections to a store.
 #[derive(Clone)]
-pub(super) struct Wire(Arc<Inner>);
+pub(super) struct CloudWire(Arc<Inner>);
 
 struct Inner {
     client: Client,
@@ -41,13 +41,13 @@ struct Inner {
     completion: Option<(HeaderName, HeaderValue)>,
 }
 
-impl fmt::Debug for Wire {
+impl fmt::Debug for CloudWire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Wire")
     }
 }
 
-impl Wire {
+impl CloudWire {
     /// Creates connections to a store; `ca` is a PEM file with the only trusted CAs.
     pub(super) fn new(
         endpoint: Url,
@@ -98,7 +98,7 @@ impl Wire {
     fn request(
         &self,
         request: HttpRequest,
-        exchange: &Exchange,
+        exchange: &CloudExchange,
         sent: &Sent,
     ) -> Result<reqwest::Request, String> {
         let (parts, body) = request.into_parts();
@@ -132,9 +132,9 @@ impl Wire {
 }
 
 #[async_trait::async_trait]
-impl HttpService for Wire {
+impl HttpService for CloudWire {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let exchange = Exchange::current();
+        let exchange = CloudExchange::current();
         let (method, sent) = (request.method().clone(), Sent::default());
         let url: Option<Url> = request.uri().to_string().parse().ok();
         let is_of_credentials =
@@ -143,25 +143,25 @@ impl HttpService for Wire {
         let is_list = !is_of_credentials && url.as_ref().is_some_and(asks_for_list);
         let note = |fault| {
             let server = shown.clone();
-            exchange.note(Noted { fault, server, is_of_credentials });
+            exchange.note(NotedFault { fault, server, is_of_credentials });
             HttpError::new(HttpErrorKind::Unknown, Failed)
         };
         let outgoing = self
             .request(request, &exchange, &sent)
-            .map_err(|reason| note(Fault::Forbidden(reason)))?;
+            .map_err(|reason| note(RequestFault::Forbidden(reason)))?;
         let client =
-            self.client(outgoing.url()).map_err(|reason| note(Fault::Forbidden(reason)))?;
+            self.client(outgoing.url()).map_err(|reason| note(RequestFault::Forbidden(reason)))?;
         let mut answer = pin!(client.execute(outgoing));
         let response = loop {
             let before = sent.bytes();
             match tokio::time::timeout(exchange.stall_timeout, answer.as_mut()).await {
                 Ok(answer) => break answer,
                 Err(_) if sent.bytes() != before => {}
-                Err(_) => return Err(note(Fault::Broken(silence(&exchange)))),
+                Err(_) => return Err(note(RequestFault::Broken(silence(&exchange)))),
             }
         };
         let response = response.map_err(|error| {
-            note(sent.take_error().map_or(Fault::NotSent(error), Fault::Content))
+            note(sent.take_error().map_or(RequestFault::NotSent(error), RequestFault::Content))
         })?;
         let (status, headers) = (response.status(), response.headers().clone());
         if let Some(fault) = copy_fault(&headers) {
@@ -173,14 +173,15 @@ impl HttpService for Wire {
             exchange.succeeded();
             object_store::client::HttpResponseBody::new(incoming)
         } else {
-            let body = collect(incoming).await.map_err(|reason| note(Fault::Broken(reason)))?;
+            let body =
+                collect(incoming).await.map_err(|reason| note(RequestFault::Broken(reason)))?;
             if status.is_success() && is_list && !has_list(&body) {
-                return Err(note(Fault::Foreign("it is not a list of objects")));
+                return Err(note(RequestFault::Foreign("it is not a list of objects")));
             }
             if status.is_success() {
                 exchange.succeeded();
             } else {
-                drop(note(Fault::Answer(StoreAnswer::read(status, &headers, &body))));
+                drop(note(RequestFault::Answer(StoreAnswer::read(status, &headers, &body))));
             }
             body.into()
         };
@@ -191,29 +192,29 @@ impl HttpService for Wire {
     }
 }
 
-impl HttpConnector for Wire {
+impl HttpConnector for CloudWire {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
         Ok(HttpClient::new(self.clone()))
     }
 }
 
 /// The fault of an object whose copy, on Azure, has not succeeded.
-fn copy_fault(headers: &HeaderMap) -> Option<Fault> {
+fn copy_fault(headers: &HeaderMap) -> Option<RequestFault> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     match text("x-ms-copy-status")? {
         "success" => None,
         "pending" => {
-            Some(Fault::Copying(text("x-ms-copy-progress").unwrap_or_default().to_owned()))
+            Some(RequestFault::Copying(text("x-ms-copy-progress").unwrap_or_default().to_owned()))
         }
         status => {
             let description = text("x-ms-copy-status-description").unwrap_or(status);
-            Some(Fault::NotCopied(redact_text(description)))
+            Some(RequestFault::NotCopied(redact_text(description)))
         }
     }
 }
 
 /// The message about a silent server.
-pub(super) fn silence(exchange: &Exchange) -> String {
+pub(super) fn silence(exchange: &CloudExchange) -> String {
     format!("the server said nothing for {} s", exchange.stall_timeout.as_secs_f32())
 }
 
@@ -267,9 +268,9 @@ mod tests {
     #[test]
     fn plain_http_goes_to_the_named_endpoint_and_to_servers_of_credentials_alone() {
         let wire = |endpoint: &str| {
-            Wire::new(endpoint.parse().unwrap(), &HttpOptions::default(), None).unwrap()
+            CloudWire::new(endpoint.parse().unwrap(), &HttpOptions::default(), None).unwrap()
         };
-        let may = |wire: &Wire, url: &str| wire.client(&url.parse().unwrap()).is_ok();
+        let may = |wire: &CloudWire, url: &str| wire.client(&url.parse().unwrap()).is_ok();
         let (plain, tls) = (wire("http://store.example:9000"), wire("https://store.example"));
         assert!(may(&plain, "http://store.example:9000/b/k") && may(&plain, "https://other/"));
         for url in ["http://store.example/b", "http://store.example:9001/b", "http://other:9000/"] {

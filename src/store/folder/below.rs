@@ -9,7 +9,7 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat, mkdirat};
 
 use crate::base::confinement::{find_listed, open_folder};
-use crate::store::key::Key;
+use crate::store::key::ObjectKey;
 
 /// Finds what is at a path below the folder, without opening it.
 pub(super) fn find(folder: &Path, path: &str) -> io::Result<OwnedFd> {
@@ -17,7 +17,7 @@ pub(super) fn find(folder: &Path, path: &str) -> io::Result<OwnedFd> {
 }
 
 /// Finds an object, which has a size then.
-pub(super) fn object(folder: &Path, key: &Key) -> io::Result<(OwnedFd, u64)> {
+pub(super) fn object(folder: &Path, key: &ObjectKey) -> io::Result<(OwnedFd, u64)> {
     let found = find(folder, key.as_str())?;
     let data = fstat(&found)?;
     if kind(data.st_mode) != SFlag::S_IFREG {
@@ -27,7 +27,7 @@ pub(super) fn object(folder: &Path, key: &Key) -> io::Result<(OwnedFd, u64)> {
 }
 
 /// Opens the folder of an object that is to be written or removed, through no symlink.
-pub(super) fn parent(store: &Path, key: &Key, make: bool) -> io::Result<OwnedFd> {
+pub(super) fn parent(store: &Path, key: &ObjectKey, make: bool) -> io::Result<OwnedFd> {
     if make {
         fs_err::create_dir_all(store)?;
     }
@@ -59,7 +59,7 @@ pub(super) fn parent(store: &Path, key: &Key, make: bool) -> io::Result<OwnedFd>
 }
 
 /// Last part of an object's name.
-pub(super) fn name_of(key: &Key) -> &str {
+pub(super) fn name_of(key: &ObjectKey) -> &str {
     key.as_str().rsplit_once('/').map_or(key.as_str(), |(_, name)| name)
 }
 

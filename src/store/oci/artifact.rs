@@ -11,7 +11,7 @@ use serde_json::json;
 use super::kind;
 use crate::base::digest::Sha256Sum;
 use crate::store::backend::About;
-use crate::store::key::Key;
+use crate::store::key::ObjectKey;
 use crate::store::registry::BlobDigest;
 
 /// Upper limit of a manifest's length in bytes, which registries have as well.
@@ -60,7 +60,7 @@ pub enum ArtifactError {
 }
 
 /// Returns the manifest of an object.
-pub(super) fn manifest(key: &Key, blob: &ObjectBlob, about: &About<'_>) -> Vec<u8> {
+pub(super) fn manifest(key: &ObjectKey, blob: &ObjectBlob, about: &About<'_>) -> Vec<u8> {
     let kind = kind::of(key);
     let title = key.as_str().rsplit('/').next().unwrap_or_default();
     let requires = (!about.requires.is_empty()).then(|| about.requires.join(" "));
@@ -102,13 +102,13 @@ pub(super) fn manifest(key: &Key, blob: &ObjectBlob, about: &About<'_>) -> Vec<u
 }
 
 /// Reads the manifest of an object whose key is known.
-pub(super) fn read(bytes: &[u8], key: &Key) -> Result<ObjectBlob, ArtifactError> {
+pub(super) fn read(bytes: &[u8], key: &ObjectKey) -> Result<ObjectBlob, ArtifactError> {
     let (found, blob) = read_any(bytes)?;
     if found == *key { Ok(blob) } else { Err(ArtifactError::OtherKey { found: found.to_string() }) }
 }
 
 /// Reads the manifest of any object.
-pub(super) fn read_any(bytes: &[u8]) -> Result<(Key, ObjectBlob), ArtifactError> {
+pub(super) fn read_any(bytes: &[u8]) -> Result<(ObjectKey, ObjectBlob), ArtifactError> {
     let manifest: ImageManifest =
         serde_json::from_slice(bytes).map_err(|error| not_valid(&error.to_string()))?;
     let artifact = manifest.artifact_type().as_ref();
@@ -119,7 +119,7 @@ pub(super) fn read_any(bytes: &[u8]) -> Result<(Key, ObjectBlob), ArtifactError>
     let annotations = manifest.annotations().as_ref();
     let key = annotations.and_then(|all| all.get(KEY));
     let key = key.ok_or_else(|| not_valid(&format!("it lacks the annotation {KEY}")))?;
-    let key: Key = key.parse().map_err(|_error| {
+    let key: ObjectKey = key.parse().map_err(|_error| {
         not_valid(&format!("the annotation {KEY} is not a valid key: {:?}", shown(key)))
     })?;
     let kind = kind::of(&key);

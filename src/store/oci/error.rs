@@ -4,7 +4,7 @@ use super::artifact::ArtifactError;
 use super::url::OciUrl;
 use crate::store::failure::FailureKind;
 use crate::store::hinted::HintedError;
-use crate::store::registry::ExchangeError;
+use crate::store::registry::RegistryExchangeError;
 use crate::store::registry::login::login_command;
 
 /// An operation on a store in a registry failed.
@@ -12,7 +12,7 @@ use crate::store::registry::login::login_command;
 pub enum OciError {
     /// The exchange with the registry failed.
     #[error(transparent)]
-    Exchange(#[from] ExchangeError),
+    Exchange(#[from] RegistryExchangeError),
     /// The tag of the object leads to something else, which is neither used nor replaced.
     #[error("the tag {tag} is not what it should be: {problem}")]
     Artifact {
@@ -95,24 +95,24 @@ impl OciError {
     }
 }
 
-fn hint_of_exchange(error: &ExchangeError, url: &OciUrl) -> Option<String> {
+fn hint_of_exchange(error: &RegistryExchangeError, url: &OciUrl) -> Option<String> {
     let (host, repository) = (url.host(), url.repository());
     Some(match error {
-        ExchangeError::Unauthorized { .. } => {
+        RegistryExchangeError::Unauthorized { .. } => {
             format!("log in: {}", login_command(host))
         }
-        ExchangeError::Denied { .. } => format!(
+        RegistryExchangeError::Denied { .. } => format!(
             "log in as a user with access to the repository {repository}: {}",
             login_command(host)
         ),
-        ExchangeError::Credentials(error) => return error.hint(),
-        ExchangeError::Refused { reason, .. } if reason.contains("certificate") => format!(
+        RegistryExchangeError::Credentials(error) => return error.hint(),
+        RegistryExchangeError::Refused { reason, .. } if reason.contains("certificate") => format!(
             "if {host} has a CA of its own, name its file in your config.toml:\n    [registries.\"{host}\"]\n    ca = \"FILE\""
         ),
-        ExchangeError::GaveUp { .. } | ExchangeError::ConnectionRefused { .. } => format!(
+        RegistryExchangeError::GaveUp { .. } | RegistryExchangeError::ConnectionRefused { .. } => format!(
             "see that {host} runs and can be reached: curl https://{host}/v2/\nif it speaks plain HTTP, say so in your config.toml:\n    [registries.\"{host}\"]\n    insecure = true"
         ),
-        ExchangeError::Digest { .. } | ExchangeError::Size { .. } => {
+        RegistryExchangeError::Digest { .. } | RegistryExchangeError::Size { .. } => {
             "the registry, or a proxy before it, gives other bytes than were put; nothing of it was taken"
                 .to_owned()
         }

@@ -2,11 +2,11 @@
 
 use oci_spec::image::MediaType;
 
-use crate::store::key::Key;
+use crate::store::key::ObjectKey;
 
 /// Kind of an artifact.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Kind {
+pub(super) struct ObjectKind {
     /// Type of the artifact, in its manifest.
     pub(super) artifact: &'static str,
     /// Type of the only layer.
@@ -22,50 +22,55 @@ const OURS: &str = "application/vnd.mkpanda.";
 const OCTETS: &str = "application/octet-stream";
 
 /// All kinds; the first that fits a key is the key's.
-const KINDS: [Kind; 7] = [
-    Kind {
+const KINDS: [ObjectKind; 7] = [
+    ObjectKind {
         artifact: "application/vnd.mkpanda.checksum.v1",
         layer: "application/vnd.mkpanda.checksum.v1.text",
         folder: None,
         suffix: ".sha256",
     },
-    Kind {
+    ObjectKind {
         artifact: "application/vnd.mkpanda.signature.v1",
         layer: "application/vnd.mkpanda.signature.v1.minisig",
         folder: None,
         suffix: ".minisig",
     },
-    Kind {
+    ObjectKind {
         artifact: "application/vnd.mkpanda.package.v1",
         layer: "application/vnd.mkpanda.package.v1.tar+xz",
         folder: Some("packages"),
         suffix: ".tar.xz",
     },
-    Kind {
+    ObjectKind {
         artifact: "application/vnd.mkpanda.bootstrap.v1",
         layer: "application/vnd.mkpanda.bootstrap.v1.tar+xz",
         folder: Some("bootstrap"),
         suffix: ".tar.xz",
     },
-    Kind {
+    ObjectKind {
         artifact: "application/vnd.mkpanda.source.v1",
         layer: OCTETS,
         folder: Some("sources"),
         suffix: "",
     },
-    Kind {
+    ObjectKind {
         artifact: "application/vnd.mkpanda.record.v1",
         layer: "application/vnd.mkpanda.record.v1+json",
         folder: Some("records"),
         suffix: "",
     },
-    Kind { artifact: "application/vnd.mkpanda.object.v1", layer: OCTETS, folder: None, suffix: "" },
+    ObjectKind {
+        artifact: "application/vnd.mkpanda.object.v1",
+        layer: OCTETS,
+        folder: None,
+        suffix: "",
+    },
 ];
 
 /// Returns the kind of an object.
-pub(super) fn of(key: &Key) -> &'static Kind {
+pub(super) fn of(key: &ObjectKey) -> &'static ObjectKind {
     let (folder, _) = key.as_str().split_once('/').unwrap_or_default();
-    let fits = |kind: &&Kind| {
+    let fits = |kind: &&ObjectKind| {
         kind.folder.is_none_or(|own| own == folder) && key.as_str().ends_with(kind.suffix)
     };
     const { &KINDS }.iter().find(fits).unwrap_or(const { &KINDS[KINDS.len() - 1] })

@@ -12,10 +12,10 @@ use super::artifact::{self, ArtifactError};
 use super::error::OciError;
 use super::{OciBackend, fetch, tag};
 use crate::base::event::Event;
-use crate::store::backend::{Backend, Listed, Transfer};
+use crate::store::backend::{Backend, Listed, StoreTransfer};
 use crate::store::error::StoreError;
-use crate::store::key::Key;
-use crate::store::registry::{ExchangeError, Wire, tags};
+use crate::store::key::ObjectKey;
+use crate::store::registry::{RegistryExchangeError, RegistryWire, tags};
 
 /// Number of manifests that are fetched at a time.
 const AT_ONCE: usize = 16;
@@ -23,11 +23,11 @@ const AT_ONCE: usize = 16;
 impl OciBackend {
     pub(super) fn list_objects(
         &self,
-        below: Option<&Key>,
-        transfer: &Transfer<'_>,
+        below: Option<&ObjectKey>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Vec<Listed>, StoreError> {
         self.find_all(below, transfer).map_err(|error| match error {
-            OciError::Exchange(ExchangeError::Interrupted) => StoreError::Interrupted,
+            OciError::Exchange(RegistryExchangeError::Interrupted) => StoreError::Interrupted,
             error => StoreError::List {
                 store: self.name(),
                 failure: error.kind(),
@@ -38,14 +38,14 @@ impl OciBackend {
 
     fn find_all(
         &self,
-        below: Option<&Key>,
-        transfer: &Transfer<'_>,
+        below: Option<&ObjectKey>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Vec<Listed>, OciError> {
         let wire = self.wire(transfer)?;
         let tags = match tags::all(&wire, transfer.subject) {
             Ok(tags) => tags,
             // A repository begins to exist with its first tag.
-            Err(ExchangeError::NotFound { .. }) => return Ok(Vec::new()),
+            Err(RegistryExchangeError::NotFound { .. }) => return Ok(Vec::new()),
             Err(error) => return Err(error.into()),
         };
         let is_wanted = |tag: &String| match below {
@@ -62,9 +62,9 @@ impl OciBackend {
 
 /// Describes the objects of tags, several at a time; the first failure ends all.
 fn describe_all(
-    wire: &Wire<'_>,
+    wire: &RegistryWire<'_>,
     tags: &[String],
-    transfer: &Transfer<'_>,
+    transfer: &StoreTransfer<'_>,
 ) -> Result<Vec<Listed>, OciError> {
     let (next, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
     let found = Mutex::new(Ok(Vec::new()));
@@ -96,9 +96,9 @@ fn describe_all(
 /// Describes the object of a tag. Images and artifacts of other programs are passed over; of an artifact
 /// that ought to be an object and is not, a warning tells.
 fn describe(
-    wire: &Wire<'_>,
+    wire: &RegistryWire<'_>,
     tag: &str,
-    transfer: &Transfer<'_>,
+    transfer: &StoreTransfer<'_>,
 ) -> Result<Option<Listed>, OciError> {
     let Some((_, bytes)) = fetch(wire, tag, transfer.subject)? else { return Ok(None) };
     let problem = match artifact::read_any(&bytes) {

@@ -58,12 +58,15 @@ pub use error::OciError;
 pub use url::{OciUrl, OciUrlError};
 
 use self::artifact::ObjectBlob;
-use super::backend::{About, Backend, Content, Got, Head, Listed, Put, Transfer};
+use super::backend::{
+    About, Backend, GotObject, Listed, ObjectContent, ObjectHead, Put, StoreTransfer,
+};
 use super::error::StoreError;
-use super::key::Key;
+use super::key::ObjectKey;
 use super::registry::manifest::{self, DocumentRequest};
 use super::registry::{
-    BlobDigest, BlobRequest, Connections, CopyError, Endpoint, ExchangeError, Wire, copy_blob,
+    BlobDigest, BlobRequest, Connections, CopyError, Endpoint, RegistryExchangeError, RegistryWire,
+    copy_blob,
 };
 use crate::base::atomic::naming_file;
 use crate::base::digest::Tee;
@@ -92,8 +95,11 @@ impl OciBackend {
         Self { connections, url, endpoint, has_config: Mutex::default(), turns }
     }
 
-    fn wire<'w>(&'w self, transfer: &Transfer<'w>) -> Result<Wire<'w>, ExchangeError> {
-        Wire::new(&self.connections, &self.endpoint, transfer.observer)
+    fn wire<'w>(
+        &'w self,
+        transfer: &StoreTransfer<'w>,
+    ) -> Result<RegistryWire<'w>, RegistryExchangeError> {
+        RegistryWire::new(&self.connections, &self.endpoint, transfer.observer)
     }
 
     /// Waits until no other thread of this process writes a tag.
@@ -108,9 +114,9 @@ impl OciBackend {
     fn open<'w>(
         &'w self,
         operation: &'static str,
-        key: &Key,
-        transfer: &Transfer<'w>,
-    ) -> Result<(Wire<'w>, BlobRequest), StoreError> {
+        key: &ObjectKey,
+        transfer: &StoreTransfer<'w>,
+    ) -> Result<(RegistryWire<'w>, BlobRequest), StoreError> {
         let failed = |error| self.failed(operation, key, error);
         let wire = self.wire(transfer).map_err(|error| failed(error.into()))?;
         let blob = find(&wire, key, transfer).map_err(failed)?;
@@ -121,14 +127,14 @@ impl OciBackend {
 
     fn copy_range(
         &self,
-        key: &Key,
-        wire: &Wire<'_>,
+        key: &ObjectKey,
+        wire: &RegistryWire<'_>,
         request: &BlobRequest,
         range: Range<u64>,
         to: &mut dyn Write,
     ) -> Result<u64, StoreError> {
         copy_blob(wire, request, range, to).map_err(|error| match error {
-            CopyError::Exchange(ExchangeError::NotFound { what: blob, .. }) => {
+            CopyError::Exchange(RegistryExchangeError::NotFound { what: blob, .. }) => {
                 self.failed("get", key, OciError::LostBlob { blob })
             }
             CopyError::Exchange(error) => self.failed("get", key, error.into()),
@@ -136,15 +142,15 @@ impl OciBackend {
         })
     }
 
-    fn not_found(&self, key: &Key) -> StoreError {
+    fn not_found(&self, key: &ObjectKey) -> StoreError {
         StoreError::NotFound { store: self.name(), key: key.clone() }
     }
 
-    fn failed(&self, operation: &'static str, key: &Key, error: OciError) -> StoreError {
+    fn failed(&self, operation: &'static str, key: &ObjectKey, error: OciError) -> StoreError {
         match error {
-            OciError::Exchange(ExchangeError::NotFound { .. }) => self.not_found(key),
-            OciError::Exchange(ExchangeError::Interrupted) => StoreError::Interrupted,
-            OciError::Exchange(ExchangeError::ReadFile(error)) => {
+            OciError::Exchange(RegistryExchangeError::NotFound { .. }) => self.not_found(key),
+            OciError::Exchange(RegistryExchangeError::Interrupted) => StoreError::Interrupted,
+            OciError::Exchange(RegistryExchangeError::ReadFile(error)) => {
                 StoreError::Content { key: key.clone(), error }
             }
             error => StoreError::Backend {
@@ -160,9 +166,9 @@ impl OciBackend {
 
 /// Looks up an object; returns the digest of its manifest, and its blob.
 fn find_manifest(
-    wire: &Wire<'_>,
-    key: &Key,
-    transfer: &Transfer<'_>,
+    wire: &RegistryWire<'_>,
+    key: &ObjectKey,
+    transfer: &StoreTransfer<'_>,
 ) -> Result<Option<(BlobDigest, ObjectBlob)>, OciError> {
     let tag = tag::of(key);
     let Some((digest, bytes)) = fetch(wire, &tag, transfer.subject)? else { return Ok(None) };
@@ -173,16 +179,16 @@ fn find_manifest(
 }
 
 fn find(
-    wire: &Wire<'_>,
-    key: &Key,
-    transfer: &Transfer<'_>,
+    wire: &RegistryWire<'_>,
+    key: &ObjectKey,
+    transfer: &StoreTransfer<'_>,
 ) -> Result<Option<ObjectBlob>, OciError> {
     Ok(find_manifest(wire, key, transfer)?.map(|(_, blob)| blob))
 }
 
 /// Fetches the manifest of a tag; `None` if there is no such tag, or no such repository.
 fn fetch(
-    wire: &Wire<'_>,
+    wire: &RegistryWire<'_>,
     tag: &str,
     subject: &str,
 ) -> Result<Option<(BlobDigest, Vec<u8>)>, OciError> {
@@ -191,7 +197,7 @@ fn fetch(
     let request = DocumentRequest { name: tag, accept: &accept, subject };
     match manifest::get(wire, &request, None, artifact::LONGEST) {
         Ok(document) => Ok(Some((document.digest, document.bytes))),
-        Err(ExchangeError::NotFound { .. }) => Ok(None),
+        Err(RegistryExchangeError::NotFound { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
@@ -203,11 +209,11 @@ impl Backend for OciBackend {
 
     fn get_within(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         longest: u64,
         to: &mut File,
-        transfer: &Transfer<'_>,
-    ) -> Result<Got, StoreError> {
+        transfer: &StoreTransfer<'_>,
+    ) -> Result<GotObject, StoreError> {
         let (wire, request) = self.open("get", key, transfer)?;
         if request.size > longest {
             return Err(StoreError::TooLarge { store: self.name(), key: key.clone(), longest });
@@ -222,19 +228,19 @@ impl Backend for OciBackend {
         let found = BlobDigest::from(tee.finish().1.sha256);
         if found != request.digest {
             let (what, expected) = (request.what, request.digest);
-            let error = ExchangeError::Digest { what, expected, found };
+            let error = RegistryExchangeError::Digest { what, expected, found };
             return Err(self.failed("get", key, error.into()));
         }
         // All answers are of one blob, by its digest.
-        Ok(Got { bytes, is_pieced: false })
+        Ok(GotObject { bytes, is_pieced: false })
     }
 
     fn get_range(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         range: Range<u64>,
         to: &mut dyn Write,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<u64, StoreError> {
         if range.is_empty() {
             return Ok(0);
@@ -243,69 +249,75 @@ impl Backend for OciBackend {
         self.copy_range(key, &wire, &request, range, to)
     }
 
-    fn head(&self, key: &Key, transfer: &Transfer<'_>) -> Result<Head, StoreError> {
+    fn head(
+        &self,
+        key: &ObjectKey,
+        transfer: &StoreTransfer<'_>,
+    ) -> Result<ObjectHead, StoreError> {
         let (_, request) = self.open("look for", key, transfer)?;
-        Ok(Head { size: Some(request.size) })
+        Ok(ObjectHead { size: Some(request.size) })
     }
 
     fn put_described(
         &self,
-        key: &Key,
-        content: Content<'_>,
+        key: &ObjectKey,
+        content: ObjectContent<'_>,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
         self.put_artifact(key, content, about, transfer)
     }
 
     fn replace(
         &self,
-        key: &Key,
-        content: Content<'_>,
+        key: &ObjectKey,
+        content: ObjectContent<'_>,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<(), StoreError> {
         self.replace_artifact(key, content, about, transfer)
     }
 
     fn copy(
         &self,
-        from: &Key,
-        to: &Key,
+        from: &ObjectKey,
+        to: &ObjectKey,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<(), StoreError> {
         self.copy_artifact(from, to, about, transfer)
     }
 
     fn copy_new(
         &self,
-        from: &Key,
-        to: &Key,
+        from: &ObjectKey,
+        to: &ObjectKey,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
         self.copy_new_artifact(from, to, about, transfer)
     }
 
     fn list(
         &self,
-        below: Option<&Key>,
-        transfer: &Transfer<'_>,
+        below: Option<&ObjectKey>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Vec<Listed>, StoreError> {
         self.list_objects(below, transfer)
     }
 
-    fn delete(&self, key: &Key, transfer: &Transfer<'_>) -> Result<bool, StoreError> {
+    fn delete(&self, key: &ObjectKey, transfer: &StoreTransfer<'_>) -> Result<bool, StoreError> {
         let failed = |error| self.failed("remove", key, error);
         let wire = self.wire(transfer).map_err(|error| failed(error.into()))?;
         let found = find_manifest(&wire, key, transfer).map_err(failed)?;
         let Some((digest, _)) = found else { return Ok(false) };
         match manifest::delete(&wire, &digest, transfer.subject) {
             Ok(()) => Ok(true),
-            Err(ExchangeError::NotFound { .. }) => Ok(false),
+            Err(RegistryExchangeError::NotFound { .. }) => Ok(false),
             // "400 Bad Request or 405 Method Not Allowed" (distribution specification, "Deleting tags").
-            Err(ExchangeError::Status { status, .. }) if matches!(status.as_u16(), 400 | 405) => {
+            Err(RegistryExchangeError::Status { status, .. })
+                if matches!(status.as_u16(), 400 | 405) =>
+            {
                 Err(failed(OciError::NoDeletion))
             }
             Err(error) => Err(failed(error.into())),

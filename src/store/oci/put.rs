@@ -22,12 +22,12 @@ use super::tag;
 use super::{OciBackend, find, find_manifest};
 use crate::base::atomic::naming_file;
 use crate::base::digest::{Sha256, Sha256Sum};
-use crate::store::backend::{About, Content, Put, Transfer};
+use crate::store::backend::{About, ObjectContent, Put, StoreTransfer};
 use crate::store::error::StoreError;
-use crate::store::key::Key;
+use crate::store::key::ObjectKey;
 use crate::store::registry::manifest::{self, DocumentRequest};
-use crate::store::registry::upload::{self, Upload};
-use crate::store::registry::{BlobDigest, ExchangeError, Wire};
+use crate::store::registry::upload::{self, BlobUpload};
+use crate::store::registry::{BlobDigest, RegistryExchangeError, RegistryWire};
 
 /// Number of bytes read at once.
 const BUFFER: usize = 256 << 10;
@@ -39,13 +39,13 @@ const SMALL: u64 = 1 << 20;
 impl OciBackend {
     pub(super) fn put_artifact(
         &self,
-        key: &Key,
-        content: Content<'_>,
+        key: &ObjectKey,
+        content: ObjectContent<'_>,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
         let failed = |error: OciError| self.failed_put(key, error);
-        let failed_exchange = |error: ExchangeError| failed(error.into());
+        let failed_exchange = |error: RegistryExchangeError| failed(error.into());
         let wire = self.wire(transfer).map_err(|error| failed(error.into()))?;
         let (tag, is_small) = (tag::of(key), content.length() <= SMALL);
         let turn = is_small.then(|| self.turn(&tag));
@@ -79,10 +79,10 @@ impl OciBackend {
     /// Puts an object in place of another one: the tag moves to a new manifest.
     pub(super) fn replace_artifact(
         &self,
-        key: &Key,
-        content: Content<'_>,
+        key: &ObjectKey,
+        content: ObjectContent<'_>,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<(), StoreError> {
         let failed = |error: OciError| self.failed_put(key, error);
         let wire = self.wire(transfer).map_err(|error| failed(error.into()))?;
@@ -99,10 +99,10 @@ impl OciBackend {
     /// Puts the blob of an object under another key, too.
     pub(super) fn copy_artifact(
         &self,
-        from: &Key,
-        to: &Key,
+        from: &ObjectKey,
+        to: &ObjectKey,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<(), StoreError> {
         let wire = self.wire(transfer).map_err(|error| self.failed_put(to, error.into()))?;
         let failed = |error| self.failed("copy", from, error);
@@ -114,10 +114,10 @@ impl OciBackend {
     /// Puts the blob of an object under another key, too, unless there is an object of that key.
     pub(super) fn copy_new_artifact(
         &self,
-        from: &Key,
-        to: &Key,
+        from: &ObjectKey,
+        to: &ObjectKey,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
         let wire = self.wire(transfer).map_err(|error| self.failed_put(to, error.into()))?;
         let failed = |error| self.failed("copy", from, error);
@@ -137,11 +137,11 @@ impl OciBackend {
     /// than an artifact of the key under the tag is an error, and stays.
     fn move_tag(
         &self,
-        wire: &Wire<'_>,
-        key: &Key,
+        wire: &RegistryWire<'_>,
+        key: &ObjectKey,
         blob: &ObjectBlob,
         about: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<(), OciError> {
         let bytes = limited(artifact::manifest(key, blob, about))?;
         self.send_config(wire, transfer)?;
@@ -157,14 +157,18 @@ impl OciBackend {
 
     /// Sends the empty configuration, unless the registry has it. One thread at a time: docker-registry refuses
     /// manifests (400, "provided digest did not match uploaded content") while a blob of them is written again.
-    fn send_config(&self, wire: &Wire<'_>, transfer: &Transfer<'_>) -> Result<(), OciError> {
+    fn send_config(
+        &self,
+        wire: &RegistryWire<'_>,
+        transfer: &StoreTransfer<'_>,
+    ) -> Result<(), OciError> {
         let mut has_config = self.has_config.lock().unwrap_or_else(PoisonError::into_inner);
         if *has_config {
             return Ok(());
         }
         let empty = Sha256Sum::of(EMPTY).into();
         if !upload::has(wire, &empty, transfer.subject)? {
-            self.send(wire, &empty, Content::Bytes(EMPTY), transfer)?;
+            self.send(wire, &empty, ObjectContent::Bytes(EMPTY), transfer)?;
         }
         *has_config = true;
         Ok(())
@@ -172,17 +176,16 @@ impl OciBackend {
 
     /// Puts the manifest, with retries where another process may be writing its blobs.
     fn put_document(
-        wire: &Wire<'_>,
+        wire: &RegistryWire<'_>,
         tag: &str,
         bytes: &[u8],
-        transfer: &Transfer<'_>,
-    ) -> Result<(), ExchangeError> {
+        transfer: &StoreTransfer<'_>,
+    ) -> Result<(), RegistryExchangeError> {
         let media_type = MediaType::ImageManifest.to_string();
         let mut waits = BLOB_WAITS.iter();
         loop {
             let put = manifest::put(wire, tag, &media_type, bytes, transfer.subject);
-            let is_refused =
-                matches!(&put, Err(ExchangeError::Status { status, .. }) if status.as_u16() == 400);
+            let is_refused = matches!(&put, Err(RegistryExchangeError::Status { status, .. }) if status.as_u16() == 400);
             match waits.next().filter(|_| is_refused && !transfer.observer.is_interrupted()) {
                 Some(wait) => std::thread::sleep(*wait),
                 None => return put,
@@ -193,30 +196,30 @@ impl OciBackend {
     /// Sends a blob.
     fn send(
         &self,
-        wire: &Wire<'_>,
+        wire: &RegistryWire<'_>,
         digest: &BlobDigest,
-        content: Content<'_>,
-        transfer: &Transfer<'_>,
+        content: ObjectContent<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<(), OciError> {
         let reports = content.length() > EMPTY.len() as u64;
-        upload::send(wire, &Upload { digest, content, subject: transfer.subject, reports })
+        upload::send(wire, &BlobUpload { digest, content, subject: transfer.subject, reports })
             .map_err(|error| self.without_repository(error))
     }
 
     /// Puts the manifest, within the tag's turn.
     fn put_manifest(
         &self,
-        wire: &Wire<'_>,
-        key: &Key,
+        wire: &RegistryWire<'_>,
+        key: &ObjectKey,
         bytes: &[u8],
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Put, OciError> {
         let tag = tag::of(key);
         let media_type = MediaType::ImageManifest.to_string();
         let subject = transfer.subject;
         match Self::put_document(wire, &tag, bytes, transfer) {
             Ok(()) => {}
-            Err(error @ ExchangeError::Status { .. }) => {
+            Err(error @ RegistryExchangeError::Status { .. }) => {
                 // Tags of this registry might be unchangeable, and another writer was first.
                 return match find(wire, key, transfer) {
                     Ok(Some(_)) => Ok(Put::WasThere),
@@ -229,7 +232,7 @@ impl OciBackend {
         let request = DocumentRequest { name: &tag, accept: &accept, subject };
         match manifest::head(wire, &request) {
             Ok(found) if found == Some(Sha256Sum::of(bytes).into()) => Ok(Put::Written),
-            Ok(_) | Err(ExchangeError::NotFound { .. }) => {
+            Ok(_) | Err(RegistryExchangeError::NotFound { .. }) => {
                 match find_manifest(wire, key, transfer)? {
                     None => Err(OciError::Lost { tag }),
                     Some((digest, _)) if digest == Sha256Sum::of(bytes).into() => Ok(Put::Written),
@@ -241,9 +244,9 @@ impl OciBackend {
     }
 
     /// Returns the error of a request that begins or ends an upload.
-    fn without_repository(&self, error: ExchangeError) -> OciError {
+    fn without_repository(&self, error: RegistryExchangeError) -> OciError {
         match error {
-            ExchangeError::NotFound { .. } => {
+            RegistryExchangeError::NotFound { .. } => {
                 OciError::NoRepository { repository: self.url.repository().to_owned() }
             }
             error => error.into(),
@@ -251,7 +254,7 @@ impl OciBackend {
     }
 
     /// Returns the error of a put; a missing object is not a possible error.
-    fn failed_put(&self, key: &Key, error: OciError) -> StoreError {
+    fn failed_put(&self, key: &ObjectKey, error: OciError) -> StoreError {
         match error {
             OciError::Exchange(error) => self.failed("put", key, self.without_repository(error)),
             error => self.failed("put", key, error),
@@ -267,14 +270,14 @@ fn limited(manifest: Vec<u8>) -> Result<Vec<u8>, OciError> {
 
 /// Computes the digest of content of exactly the announced length.
 fn digest(
-    key: &Key,
-    content: Content<'_>,
-    transfer: &Transfer<'_>,
+    key: &ObjectKey,
+    content: ObjectContent<'_>,
+    transfer: &StoreTransfer<'_>,
 ) -> Result<Sha256Sum, StoreError> {
     let unreadable = |error| StoreError::Content { key: key.clone(), error };
     let (path, length) = match content {
-        Content::Bytes(bytes) => return Ok(Sha256Sum::of(bytes)),
-        Content::File(path, length) => (path, length),
+        ObjectContent::Bytes(bytes) => return Ok(Sha256Sum::of(bytes)),
+        ObjectContent::File(path, length) => (path, length),
     };
     let file = fs_err::File::open(path).map_err(unreadable)?.into_file();
     let (mut hasher, mut buffer, mut left) = (Sha256::new(), vec![0; BUFFER], length);

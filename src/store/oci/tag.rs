@@ -17,7 +17,7 @@
 //! artifact has its whole key as an annotation, which is compared.
 
 use crate::base::digest::Sha256Sum;
-use crate::store::key::Key;
+use crate::store::key::ObjectKey;
 
 /// Upper limit of a tag's length.
 const LONGEST: usize = 128;
@@ -45,13 +45,13 @@ const ESCAPES: [(u8, u8); 10] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum TagKey {
     /// The key.
-    Whole(Key),
+    Whole(ObjectKey),
     /// Only the annotation has the key.
     Shortened,
 }
 
 /// Returns the tag of an object.
-pub(super) fn of(key: &Key) -> String {
+pub(super) fn of(key: &ObjectKey) -> String {
     let whole = encode(key.as_str());
     if whole.len() <= LONGEST {
         return whole;
@@ -65,12 +65,12 @@ pub(super) fn read(tag: &str) -> Option<TagKey> {
     if is_shortened(tag) {
         return Some(TagKey::Shortened);
     }
-    let key: Key = decode(tag)?.parse().ok()?;
+    let key: ObjectKey = decode(tag)?.parse().ok()?;
     (of(&key) == tag).then_some(TagKey::Whole(key))
 }
 
 /// True if the object of a tag may lie below a folder; a shortened tag does not always tell.
-pub(super) fn may_be_below(tag: &str, folder: &Key) -> bool {
+pub(super) fn may_be_below(tag: &str, folder: &ObjectKey) -> bool {
     match read(tag) {
         None => false,
         Some(TagKey::Whole(key)) => key.is_below(folder),
@@ -135,7 +135,7 @@ mod tests {
 
     use super::*;
 
-    fn key(text: &str) -> Key {
+    fn key(text: &str) -> ObjectKey {
         text.parse().unwrap()
     }
 
@@ -193,7 +193,7 @@ mod tests {
     proptest! {
         #[test]
         fn each_key_has_a_tag_of_its_own(text in "[a-cA-B0-1_.+@:=,~!/-]{1,160}") {
-            let Ok(key) = text.parse::<Key>() else { return Ok(()) };
+            let Ok(key) = text.parse::<ObjectKey>() else { return Ok(()) };
             let tag = of(&key);
             prop_assert!(is_tag(&tag), "{tag}");
             match read(&tag) {

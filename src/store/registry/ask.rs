@@ -3,11 +3,11 @@
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 
-use crate::store::backend::Content;
+use crate::store::backend::ObjectContent;
 
 /// Permission needed for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Access {
+pub(super) enum RegistryAccess {
     Pull,
     Push,
     Delete,
@@ -17,16 +17,16 @@ pub(super) enum Access {
 pub(super) struct Ask<'r> {
     pub(super) method: Method,
     pub(super) url: &'r str,
-    pub(super) access: Access,
+    pub(super) access: RegistryAccess,
     /// Another repository of the registry that has to be readable, too.
     pub(super) also: Option<&'r str>,
     pub(super) headers: HeaderMap,
-    pub(super) body: Option<Content<'r>>,
+    pub(super) body: Option<ObjectContent<'r>>,
 }
 
 impl<'r> Ask<'r> {
     /// Returns a request without headers and body.
-    pub(super) fn new(method: Method, url: &'r str, access: Access) -> Self {
+    pub(super) fn new(method: Method, url: &'r str, access: RegistryAccess) -> Self {
         Self { method, url, access, also: None, headers: HeaderMap::new(), body: None }
     }
 }

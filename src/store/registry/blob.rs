@@ -10,12 +10,12 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, RAN
 use reqwest::{Method, StatusCode};
 
 use super::digest::BlobDigest;
-use super::error::ExchangeError;
+use super::error::RegistryExchangeError;
 use super::reply::shown;
-use super::transport::{Failure, passing};
-use super::wire::{Access, Ask, Wire};
+use super::transport::{RegistryFailure, passing};
+use super::wire::{Ask, RegistryAccess, RegistryWire};
 use crate::base::event::Event;
-use crate::base::http::answer::Answer;
+use crate::base::http::answer::HttpAnswer;
 use crate::base::http::retry::{content_range, number};
 
 /// Minimum progress in bytes for an attempt not to count as failed.
@@ -36,12 +36,12 @@ pub(crate) struct BlobRequest {
 
 /// Asks for the size of a blob. Where HEAD is refused or tells nothing, GET of the first byte settles it.
 pub(super) fn size(
-    wire: &Wire<'_>,
+    wire: &RegistryWire<'_>,
     digest: &BlobDigest,
     subject: &str,
-) -> Result<u64, ExchangeError> {
+) -> Result<u64, RegistryExchangeError> {
     let url = wire.endpoint.url(&format!("blobs/{digest}"));
-    match wire.ask(subject, &Ask::new(Method::HEAD, &url, Access::Pull)) {
+    match wire.ask(subject, &Ask::new(Method::HEAD, &url, RegistryAccess::Pull)) {
         Ok((head, _answer)) => {
             if let Some(size) = number(head.headers.get(CONTENT_LENGTH)) {
                 return Ok(size);
@@ -51,7 +51,7 @@ pub(super) fn size(
         Err(error) => return Err(error),
     }
     let headers = HeaderMap::from_iter([(RANGE, HeaderValue::from_static("bytes=0-0"))]);
-    let ask = Ask { headers, ..Ask::new(Method::GET, &url, Access::Pull) };
+    let ask = Ask { headers, ..Ask::new(Method::GET, &url, RegistryAccess::Pull) };
     let (head, _answer) = wire.ask(subject, &ask)?;
     let size = if head.status == StatusCode::PARTIAL_CONTENT {
         let range = head.headers.get(CONTENT_RANGE).and_then(|text| text.to_str().ok());
@@ -59,7 +59,7 @@ pub(super) fn size(
     } else {
         number(head.headers.get(CONTENT_LENGTH))
     };
-    size.ok_or_else(|| ExchangeError::Protocol {
+    size.ok_or_else(|| RegistryExchangeError::Protocol {
         url: shown(&url),
         reason: "the registry does not tell the size of a blob".to_owned(),
     })
@@ -68,14 +68,14 @@ pub(super) fn size(
 /// A part of a blob was not copied.
 pub(crate) enum CopyError {
     /// The exchange with the registry failed.
-    Exchange(ExchangeError),
+    Exchange(RegistryExchangeError),
     /// The destination failed.
     Write(io::Error),
 }
 
 /// Writes a part of a blob, cut at the blob's end; returns the number of its bytes.
 pub(crate) fn copy(
-    wire: &Wire<'_>,
+    wire: &RegistryWire<'_>,
     request: &BlobRequest,
     range: Range<u64>,
     to: &mut dyn Write,
@@ -95,14 +95,14 @@ type Waits = Box<dyn Iterator<Item = Duration>>;
 
 /// A download under way, from an offset to the blob's end. The digest is the reader's to check.
 pub(crate) struct BlobStream<'a, 'w> {
-    wire: &'w Wire<'a>,
+    wire: &'w RegistryWire<'a>,
     request: &'w BlobRequest,
     url: String,
     /// Offset of the next byte.
     at: u64,
     /// Offset of the end.
     end: u64,
-    answer: Option<Answer<'a>>,
+    answer: Option<HttpAnswer<'a>>,
     /// Number of bytes of the answer that lie before `at`.
     skip: u64,
     waits: Peekable<Waits>,
@@ -117,12 +117,16 @@ pub(crate) struct BlobStream<'a, 'w> {
 
 impl<'a, 'w> BlobStream<'a, 'w> {
     /// Prepares a download from an offset; the first call of [`BlobStream::next`] asks the registry.
-    pub(crate) fn new(wire: &'w Wire<'a>, request: &'w BlobRequest, at: u64) -> Self {
+    pub(crate) fn new(wire: &'w RegistryWire<'a>, request: &'w BlobRequest, at: u64) -> Self {
         Self::part(wire, request, at..request.size)
     }
 
     /// Prepares a download of a part, which lies within the blob.
-    pub(super) fn part(wire: &'w Wire<'a>, request: &'w BlobRequest, range: Range<u64>) -> Self {
+    pub(super) fn part(
+        wire: &'w RegistryWire<'a>,
+        request: &'w BlobRequest,
+        range: Range<u64>,
+    ) -> Self {
         let Range { start: at, end } = range;
         Self {
             url: wire.endpoint.url(&format!("blobs/{}", request.digest)),
@@ -142,10 +146,10 @@ impl<'a, 'w> BlobStream<'a, 'w> {
     }
 
     /// Returns the next bytes; none at the end.
-    pub(crate) fn next(&mut self) -> Result<Vec<u8>, ExchangeError> {
+    pub(crate) fn next(&mut self) -> Result<Vec<u8>, RegistryExchangeError> {
         loop {
             if self.wire.observer().is_interrupted() {
-                return Err(ExchangeError::Interrupted);
+                return Err(RegistryExchangeError::Interrupted);
             }
             if self.at >= self.end {
                 self.event(true);
@@ -164,7 +168,7 @@ impl<'a, 'w> BlobStream<'a, 'w> {
     }
 
     /// Reads bytes of an answer; `None` at the answer's end.
-    fn more(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+    fn more(&mut self) -> Result<Option<Vec<u8>>, RegistryFailure> {
         if self.answer.is_none() {
             self.answer = Some(self.ask()?);
             self.event(true);
@@ -175,8 +179,8 @@ impl<'a, 'w> BlobStream<'a, 'w> {
             Ok(None) => return Ok(None),
             Err(broken) => {
                 return Err(match self.wire.transport.broken(broken) {
-                    Failure::Passing { reason, .. } => self.broke_off(&reason),
-                    lasting @ Failure::Lasting(_) => lasting,
+                    RegistryFailure::Passing { reason, .. } => self.broke_off(&reason),
+                    lasting @ RegistryFailure::Lasting(_) => lasting,
                 });
             }
         };
@@ -195,7 +199,7 @@ impl<'a, 'w> BlobStream<'a, 'w> {
     }
 
     /// Requests the missing part: by a range, or, if the registry refuses that, the whole blob.
-    fn ask(&mut self) -> Result<Answer<'a>, Failure> {
+    fn ask(&mut self) -> Result<HttpAnswer<'a>, RegistryFailure> {
         let range = match self.end < self.request.size {
             true => Some(format!("bytes={}-{}", self.at, self.end - 1)),
             false if self.at > 0 => Some(format!("bytes={}-", self.at)),
@@ -206,9 +210,9 @@ impl<'a, 'w> BlobStream<'a, 'w> {
                 Ok(Some(answer)) => return Ok(answer),
                 // A server may refuse a range, and does so by any status (RFC 9110, 14.2).
                 Ok(None) => {}
-                Err(Failure::Lasting(error)) if error.is_refusal() => {}
+                Err(RegistryFailure::Lasting(error)) if error.is_refusal() => {}
                 Err(failure) => {
-                    self.is_range_suspect = matches!(failure, Failure::Passing { .. });
+                    self.is_range_suspect = matches!(failure, RegistryFailure::Passing { .. });
                     return Err(failure);
                 }
             }
@@ -218,12 +222,12 @@ impl<'a, 'w> BlobStream<'a, 'w> {
     }
 
     /// Asks for a range, or for all; `None` if the answer is another part.
-    fn ask_for(&mut self, range: Option<&str>) -> Result<Option<Answer<'a>>, Failure> {
+    fn ask_for(&mut self, range: Option<&str>) -> Result<Option<HttpAnswer<'a>>, RegistryFailure> {
         let mut headers = HeaderMap::new();
         if let Some(Ok(range)) = range.map(HeaderValue::from_str) {
             headers.insert(RANGE, range);
         }
-        let ask = Ask { headers, ..Ask::new(Method::GET, &self.url, Access::Pull) };
+        let ask = Ask { headers, ..Ask::new(Method::GET, &self.url, RegistryAccess::Pull) };
         let (head, answer) = self.wire.once(&ask)?;
         let length = number(head.headers.get(CONTENT_LENGTH));
         if head.status == StatusCode::PARTIAL_CONTENT {
@@ -243,10 +247,10 @@ impl<'a, 'w> BlobStream<'a, 'w> {
     }
 
     /// Waits for the next attempt, if there is one.
-    fn again(&mut self, failure: Failure) -> Result<(), ExchangeError> {
+    fn again(&mut self, failure: RegistryFailure) -> Result<(), RegistryExchangeError> {
         let (reason, asked) = match failure {
-            Failure::Lasting(error) => return Err(error),
-            Failure::Passing { reason, wait } => (reason, wait),
+            RegistryFailure::Lasting(error) => return Err(error),
+            RegistryFailure::Passing { reason, wait } => (reason, wait),
         };
         if self.at >= self.furthest + PROGRESS {
             self.furthest = self.at;
@@ -255,7 +259,7 @@ impl<'a, 'w> BlobStream<'a, 'w> {
         self.attempts += 1;
         let Some(wait) = self.waits.next() else {
             let (url, attempts) = (shown(&self.url), self.attempts);
-            return Err(ExchangeError::GaveUp { url, attempts, reason });
+            return Err(RegistryExchangeError::GaveUp { url, attempts, reason });
         };
         if std::mem::take(&mut self.is_range_suspect) && self.waits.peek().is_none() {
             // Ranges may be the fault of a server that answers 500: the last attempt does without.
@@ -279,17 +283,17 @@ impl<'a, 'w> BlobStream<'a, 'w> {
         });
     }
 
-    fn size(&self, found: u64) -> Failure {
+    fn size(&self, found: u64) -> RegistryFailure {
         let (what, expected) = (self.request.what.clone(), self.request.size);
-        ExchangeError::Size { what, expected, found }.into()
+        RegistryExchangeError::Size { what, expected, found }.into()
     }
 
-    fn broke_off(&self, reason: &str) -> Failure {
+    fn broke_off(&self, reason: &str) -> RegistryFailure {
         passing(format!("{reason} after {} of {} bytes", self.at, self.request.size))
     }
 }
 
-fn waits(wire: &Wire<'_>) -> Peekable<Waits> {
+fn waits(wire: &RegistryWire<'_>) -> Peekable<Waits> {
     let waits: Waits = Box::new(wire.waits());
     waits.peekable()
 }

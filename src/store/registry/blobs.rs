@@ -15,17 +15,19 @@ use std::sync::Arc;
 use super::blob::{self, BlobRequest, CopyError};
 use super::connections::Connections;
 use super::digest::BlobDigest;
-use super::error::ExchangeError;
+use super::error::RegistryExchangeError;
 use super::host::Endpoint;
 use super::reference::ImageRef;
-use super::upload::{self, Upload};
-use super::wire::Wire;
+use super::upload::{self, BlobUpload};
+use super::wire::RegistryWire;
 use crate::base::atomic::naming_file;
 use crate::base::digest::{Sha256Sum, Tee};
 use crate::base::event::Observer;
-use crate::store::backend::{About, Backend, Content, Got, Head, Listed, Put, Transfer};
+use crate::store::backend::{
+    About, Backend, GotObject, Listed, ObjectContent, ObjectHead, Put, StoreTransfer,
+};
 use crate::store::error::StoreError;
-use crate::store::key::Key;
+use crate::store::key::ObjectKey;
 
 /// Folder of the keys.
 const FOLDER: &str = "sha256/";
@@ -45,20 +47,27 @@ impl RegistryBlobs {
     }
 
     /// Returns the key of a blob.
-    pub fn key(digest: &BlobDigest) -> Option<Key> {
+    pub fn key(digest: &BlobDigest) -> Option<ObjectKey> {
         format!("{FOLDER}{}", digest.hex()).parse().ok()
     }
 
-    fn not_found(&self, key: &Key) -> StoreError {
+    fn not_found(&self, key: &ObjectKey) -> StoreError {
         StoreError::NotFound { store: self.name(), key: key.clone() }
     }
 
-    fn failed(&self, operation: &'static str, key: &Key, error: ExchangeError) -> StoreError {
+    fn failed(
+        &self,
+        operation: &'static str,
+        key: &ObjectKey,
+        error: RegistryExchangeError,
+    ) -> StoreError {
         let failure = error.kind();
         match error {
-            ExchangeError::NotFound { .. } => self.not_found(key),
-            ExchangeError::Interrupted => StoreError::Interrupted,
-            ExchangeError::ReadFile(error) => StoreError::Content { key: key.clone(), error },
+            RegistryExchangeError::NotFound { .. } => self.not_found(key),
+            RegistryExchangeError::Interrupted => StoreError::Interrupted,
+            RegistryExchangeError::ReadFile(error) => {
+                StoreError::Content { key: key.clone(), error }
+            }
             error => {
                 let (store, key, error) = (self.name(), key.clone(), Box::new(error));
                 StoreError::Backend { operation, key, store, failure, error }
@@ -68,23 +77,23 @@ impl RegistryBlobs {
 
     fn wire<'w>(
         &'w self,
-        key: &Key,
+        key: &ObjectKey,
         observer: &'w dyn Observer,
-    ) -> Result<(Wire<'w>, BlobDigest), StoreError> {
+    ) -> Result<(RegistryWire<'w>, BlobDigest), StoreError> {
         let hex = key.as_str().strip_prefix(FOLDER);
         let sum = hex.and_then(|hex| hex.parse::<Sha256Sum>().ok());
         let sum = sum.ok_or_else(|| self.not_found(key))?;
-        let wire = Wire::new(&self.connections, &self.endpoint, observer);
+        let wire = RegistryWire::new(&self.connections, &self.endpoint, observer);
         Ok((wire.map_err(|error| self.failed("reach", key, error))?, sum.into()))
     }
 
     /// Streams a part of a blob, or the whole, of at most so many bytes; returns the number of bytes.
     fn stream(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         (range, longest): (Option<Range<u64>>, u64),
         to: &mut dyn Write,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<u64, StoreError> {
         let failed = |error| self.failed("get", key, error);
         let (wire, digest) = self.wire(key, transfer.observer)?;
@@ -113,11 +122,11 @@ impl Backend for RegistryBlobs {
 
     fn get_within(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         longest: u64,
         to: &mut File,
-        transfer: &Transfer<'_>,
-    ) -> Result<Got, StoreError> {
+        transfer: &StoreTransfer<'_>,
+    ) -> Result<GotObject, StoreError> {
         let kept = |to: &File, error| StoreError::Destination {
             key: key.clone(),
             error: naming_file(to, error),
@@ -130,18 +139,22 @@ impl Backend for RegistryBlobs {
             (BlobDigest::from(sums.sha256), self.wire(key, transfer.observer)?.1);
         if found != expected {
             let what = key.to_string();
-            return Err(self.failed("get", key, ExchangeError::Digest { what, expected, found }));
+            return Err(self.failed(
+                "get",
+                key,
+                RegistryExchangeError::Digest { what, expected, found },
+            ));
         }
         // All answers are of one blob, by its digest.
-        Ok(Got { bytes, is_pieced: false })
+        Ok(GotObject { bytes, is_pieced: false })
     }
 
     fn get_range(
         &self,
-        key: &Key,
+        key: &ObjectKey,
         range: Range<u64>,
         to: &mut dyn Write,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<u64, StoreError> {
         if range.is_empty() {
             return Ok(0);
@@ -149,35 +162,44 @@ impl Backend for RegistryBlobs {
         self.stream(key, (Some(range), u64::MAX), to, transfer)
     }
 
-    fn head(&self, key: &Key, transfer: &Transfer<'_>) -> Result<Head, StoreError> {
+    fn head(
+        &self,
+        key: &ObjectKey,
+        transfer: &StoreTransfer<'_>,
+    ) -> Result<ObjectHead, StoreError> {
         let (wire, digest) = self.wire(key, transfer.observer)?;
         let size = blob::size(&wire, &digest, transfer.subject);
         let size = size.map_err(|error| self.failed("look for", key, error))?;
-        Ok(Head { size: Some(size) })
+        Ok(ObjectHead { size: Some(size) })
     }
 
     fn put_described(
         &self,
-        key: &Key,
-        content: Content<'_>,
+        key: &ObjectKey,
+        content: ObjectContent<'_>,
         _: &About<'_>,
-        transfer: &Transfer<'_>,
+        transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
         let failed = |error| self.failed("put", key, error);
         let (wire, digest) = self.wire(key, transfer.observer)?;
         if upload::has(&wire, &digest, transfer.subject).map_err(failed)? {
             return Ok(Put::WasThere);
         }
-        let upload = Upload { digest: &digest, content, subject: transfer.subject, reports: true };
+        let upload =
+            BlobUpload { digest: &digest, content, subject: transfer.subject, reports: true };
         upload::send(&wire, &upload).map_err(failed)?;
         Ok(Put::Written)
     }
 
-    fn list(&self, _: Option<&Key>, _: &Transfer<'_>) -> Result<Vec<Listed>, StoreError> {
+    fn list(
+        &self,
+        _: Option<&ObjectKey>,
+        _: &StoreTransfer<'_>,
+    ) -> Result<Vec<Listed>, StoreError> {
         Err(self.unsupported("list blobs"))
     }
 
-    fn delete(&self, _: &Key, _: &Transfer<'_>) -> Result<bool, StoreError> {
+    fn delete(&self, _: &ObjectKey, _: &StoreTransfer<'_>) -> Result<bool, StoreError> {
         Err(self.unsupported("remove a blob"))
     }
 }

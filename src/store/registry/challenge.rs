@@ -1,8 +1,13 @@
 //! Challenges of a registry's 401: `WWW-Authenticate` (RFC 9110, 11.6.1). The header comes from outside
 //! and is read up to a limit.
 
+use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
+
 /// Upper limit of a header's length in bytes.
 const LONGEST: usize = 8 * 1024;
+
+/// Upper limit of a registry's scopes beyond those of a request.
+const MOST_SCOPES: usize = 16;
 
 /// Kind of credentials that a registry demands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +44,26 @@ pub(crate) fn parse(header: &str) -> Vec<Challenge> {
         }
     }
     found.into_iter().filter_map(Scheme::understood).collect()
+}
+
+/// Returns the challenges of an answer.
+pub(super) fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
+    let texts = headers.get_all(WWW_AUTHENTICATE).iter();
+    texts.filter_map(|text| text.to_str().ok()).flat_map(parse).collect()
+}
+
+pub(super) fn is_insufficient(challenge: &Challenge) -> bool {
+    matches!(challenge, Challenge::Bearer { is_insufficient: true, .. })
+}
+
+/// Returns the requested scopes that a token lacks.
+pub(super) fn missing_scopes(asked: &[Challenge], had: &[String]) -> Vec<String> {
+    let scopes = asked.iter().filter_map(|challenge| match challenge {
+        Challenge::Bearer { scope, .. } => scope.as_deref(),
+        Challenge::Basic => None,
+    });
+    let words = scopes.flat_map(str::split_whitespace).map(str::to_owned);
+    words.filter(|scope| !had.contains(scope)).take(MOST_SCOPES).collect()
 }
 
 struct Scheme {

@@ -10,7 +10,7 @@ use reqwest::blocking::Client as HttpClient;
 use reqwest::redirect::Policy;
 
 use super::credentials::CredentialSources;
-use super::error::ExchangeError;
+use super::error::RegistryExchangeError;
 use super::host::{Endpoint, Registries, RegistryHost};
 use super::reference::ImageRef;
 use super::token::Proofs;
@@ -19,7 +19,7 @@ use crate::base::http::{self, HttpOptions};
 use crate::store::failure::FailureKind;
 use crate::store::reach::{Consequence, Reach};
 
-/// Upper limit of the time to connect, for questions with another way out.
+/// Upper limit of the time to connect, for requests that the caller can do without.
 const HASTY: Duration = Duration::from_secs(5);
 /// Upper limit of redirects of one request.
 const MOST_REDIRECTS: usize = 10;
@@ -40,14 +40,14 @@ pub struct RegistryOptions {
 /// Connections to registries. Nothing is opened or read before the first request.
 pub struct Connections {
     options: RegistryOptions,
-    /// Options of requests that soon give up.
+    /// Options of requests that give up early.
     hasty_http: HttpOptions,
-    /// True if all requests soon give up.
+    /// True if all requests give up early.
     is_hasty: bool,
     shared: Arc<SharedConnections>,
 }
 
-/// The file with the trusted CAs, the haste, and the servers to which redirects may lead.
+/// CA file, early giving up, and permitted redirects: all that distinguishes HTTP clients.
 type ClientKey = (Option<PathBuf>, bool, Leads);
 
 /// Servers to which redirects may lead.
@@ -55,7 +55,7 @@ type ClientKey = (Option<PathBuf>, bool, Leads);
 enum Leads {
     /// Any.
     Anywhere,
-    /// The first one alone, as the body of a request is secret.
+    /// The server of the first request only, as the body is secret.
     Nowhere,
 }
 
@@ -93,8 +93,8 @@ impl Connections {
         Self { options, hasty_http, is_hasty: false, shared: Arc::default() }
     }
 
-    /// Returns connections with the same configuration and state that soon give up, for questions with
-    /// another way out. A registry that could not be reached before is not asked at all.
+    /// Returns connections with the same configuration and state that give up early, for requests that
+    /// the caller can do without. A registry that could not be reached before is not asked at all.
     #[must_use]
     pub fn hasty(&self) -> Self {
         Self {
@@ -111,7 +111,7 @@ impl Connections {
         let reach = self.reach(&endpoint.host);
         match failure {
             Some(FailureKind::Local) => Consequence::Continue,
-            // The haste may be at fault, and the next question may have no other way out.
+            // The short time limit may be at fault, and the next request may be one that is needed.
             Some(FailureKind::Unreachable | FailureKind::Refused)
                 if self.is_hasty && !endpoint.is_mirror =>
             {
@@ -128,8 +128,8 @@ impl Connections {
         }
     }
 
-    /// Returns the options and the HTTP client for requests to a registry or mirror; an error if it is
-    /// not asked any more.
+    /// Returns the options and the HTTP client for requests to a registry or mirror; an error offline, or
+    /// if the registry or mirror is skipped.
     ///
     /// A mirror is skipped after three failed items in a row, or a refused connection. A registry
     /// itself is asked for each item, but gets a single short attempt as long as the last item
@@ -137,16 +137,16 @@ impl Connections {
     pub(super) fn prepare(
         &self,
         endpoint: &Endpoint,
-    ) -> Result<(&HttpOptions, HttpClient), ExchangeError> {
+    ) -> Result<(&HttpOptions, HttpClient), RegistryExchangeError> {
         if self.options.offline {
-            return Err(ExchangeError::Offline);
+            return Err(RegistryExchangeError::Offline);
         }
         let reach = self.reach(&endpoint.host);
         let is_failing = reach.is_failing();
         let is_skipped =
             if endpoint.is_mirror { reach.is_skipped() } else { self.is_hasty && is_failing };
         if is_skipped {
-            return Err(ExchangeError::Skipped { host: endpoint.host.clone() });
+            return Err(RegistryExchangeError::Skipped { host: endpoint.host.clone() });
         }
         let is_hasty = self.is_hasty || (is_failing && !endpoint.is_mirror);
         let http = if is_hasty { &self.hasty_http } else { &self.options.http };
@@ -155,7 +155,10 @@ impl Connections {
 
     /// Returns the HTTP client for requests whose body is secret. A redirect to another server is an error:
     /// with the statuses 307 and 308 the body would go there.
-    pub(super) fn prepare_secret(&self, endpoint: &Endpoint) -> Result<HttpClient, ExchangeError> {
+    pub(super) fn prepare_secret(
+        &self,
+        endpoint: &Endpoint,
+    ) -> Result<HttpClient, RegistryExchangeError> {
         let http = if self.is_hasty { &self.hasty_http } else { &self.options.http };
         self.client(endpoint, http, self.is_hasty, Leads::Nowhere)
     }
@@ -196,7 +199,7 @@ impl Connections {
         options: &HttpOptions,
         is_hasty: bool,
         leads: Leads,
-    ) -> Result<HttpClient, ExchangeError> {
+    ) -> Result<HttpClient, RegistryExchangeError> {
         let key = (endpoint.ca.clone(), is_hasty, leads);
         let mut clients = self.shared.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = clients.get(&key) {
@@ -212,8 +215,8 @@ fn build(
     endpoint: &Endpoint,
     options: &HttpOptions,
     leads: Leads,
-) -> Result<HttpClient, ExchangeError> {
-    let refused = |reason: String| ExchangeError::Refused {
+) -> Result<HttpClient, RegistryExchangeError> {
+    let refused = |reason: String| RegistryExchangeError::Refused {
         url: endpoint.url(""),
         reason: format!("the HTTP client can't be set up: {reason}"),
     };
@@ -229,7 +232,7 @@ fn build(
             })
             .map_err(|error| refused(with_causes(&error)));
     };
-    let ca = |reason: String| ExchangeError::Ca { path: path.clone(), reason };
+    let ca = |reason: String| RegistryExchangeError::Ca { path: path.clone(), reason };
     let text = fs_err::read(path).map_err(|error| ca(error.to_string()))?;
     let certificates =
         reqwest::Certificate::from_pem_bundle(&text).map_err(|error| ca(with_causes(&error)))?;
@@ -251,7 +254,7 @@ fn redirects(leads: Leads) -> Policy {
         } else if from.as_deref() == Some("https") && attempt.url().scheme() != "https" {
             attempt.error("it redirects to plain HTTP")
         } else if leads == Leads::Nowhere && first != Some(attempt.url().origin()) {
-            attempt.error("it redirects to another server, which is not told a token")
+            attempt.error("it redirects to another server, which must not get the token")
         } else {
             attempt.follow()
         }

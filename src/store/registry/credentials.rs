@@ -89,7 +89,7 @@ struct RawEntry {
 
 /// Entry of a file for a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Entry {
+pub(crate) enum CredentialEntry {
     Known(Credential),
     /// Name of a credential helper, without `docker-credential-`.
     Ask(String),
@@ -108,8 +108,8 @@ impl CredentialSources {
             let shape = |problem| CredentialError::Shape { path: path.clone(), problem };
             match look_up(&text, host, repository).map_err(shape)? {
                 None => {}
-                Some(Entry::Known(credential)) => return Ok(Some(credential)),
-                Some(Entry::Ask(name)) => {
+                Some(CredentialEntry::Known(credential)) => return Ok(Some(credential)),
+                Some(CredentialEntry::Ask(name)) => {
                     let program = format!("docker-credential-{name}");
                     let found = helper::ask(&program, &self.search_path, host, observer).map_err(
                         |problem| CredentialError::Helper { program, path: path.clone(), problem },
@@ -138,7 +138,11 @@ pub(super) fn read(path: &Path) -> io::Result<Option<String>> {
 }
 
 /// Finds the entry for a repository of a registry in a file's text.
-pub(crate) fn look_up(text: &str, host: &str, repository: &str) -> Result<Option<Entry>, String> {
+pub(crate) fn look_up(
+    text: &str,
+    host: &str,
+    repository: &str,
+) -> Result<Option<CredentialEntry>, String> {
     // The parser's own message would quote the faulty text, possibly a password.
     let file: RawFile = serde_json::from_str(text).map_err(|error| {
         format!("it is not JSON of that shape (line {}, column {})", error.line(), error.column())
@@ -170,17 +174,19 @@ pub(crate) fn look_up(text: &str, host: &str, repository: &str) -> Result<Option
     }
     let credential = best.map(|(_, entry)| credential(entry)).transpose()?.flatten();
     if let Some(credential) = credential {
-        return Ok(Some(Entry::Known(credential)));
+        return Ok(Some(CredentialEntry::Known(credential)));
     }
     file.creds_store.filter(|name| !name.is_empty()).map(|name| checked_helper(&name)).transpose()
 }
 
-fn checked_helper(name: &str) -> Result<Entry, String> {
+fn checked_helper(name: &str) -> Result<CredentialEntry, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if name.is_empty() || !name.bytes().all(plain) {
-        return Err("a credential helper's name has other letters than a-z, 0-9, - _ .".to_owned());
+        return Err(
+            "a credential helper's name has characters other than a-z, 0-9, - _ .".to_owned()
+        );
     }
-    Ok(Entry::Ask(name.to_owned()))
+    Ok(CredentialEntry::Ask(name.to_owned()))
 }
 
 /// True if a key stands for the whole registry: `docker login` writes some as URLs.
@@ -218,11 +224,13 @@ mod tests {
 
     fn known(text: &str, host: &str, repository: &str) -> Option<String> {
         match look_up(text, host, repository).unwrap()? {
-            Entry::Known(Credential::Password { user, password }) => {
+            CredentialEntry::Known(Credential::Password { user, password }) => {
                 Some(format!("{user}:{}", password.reveal()))
             }
-            Entry::Known(Credential::Identity(token)) => Some(format!("token {}", token.reveal())),
-            Entry::Ask(name) => Some(format!("ask {name}")),
+            CredentialEntry::Known(Credential::Identity(token)) => {
+                Some(format!("token {}", token.reveal()))
+            }
+            CredentialEntry::Ask(name) => Some(format!("ask {name}")),
         }
     }
 

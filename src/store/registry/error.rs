@@ -10,7 +10,7 @@ use crate::store::failure::FailureKind;
 
 /// An exchange with a registry failed. URLs in the messages have neither credentials nor queries.
 #[derive(Debug, thiserror::Error)]
-pub enum ExchangeError {
+pub enum RegistryExchangeError {
     /// The network is not to be used.
     #[error("no connection is opened with --offline")]
     Offline,
@@ -41,7 +41,7 @@ pub enum ExchangeError {
         message: String,
     },
     /// The registry asks for credentials in an unusable way.
-    #[error("{host} asks for credentials in a way that {reason}")]
+    #[error("{host} {reason}")]
     Challenge {
         /// The registry.
         host: String,
@@ -157,7 +157,7 @@ pub enum ExchangeError {
     Interrupted,
 }
 
-impl ExchangeError {
+impl RegistryExchangeError {
     /// Classifies the failure.
     pub fn kind(&self) -> FailureKind {
         match self {

@@ -25,7 +25,7 @@ const LONGEST_ANSWER: u64 = 1 << 20;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Answer {
+struct HelperAnswer {
     #[serde(default)]
     username: String,
     #[serde(default)]
@@ -97,7 +97,7 @@ fn ask_for(
         // The protocol has no other way to say so.
         return if said.contains("not found") { Ok(None) } else { Err("fails".to_owned()) };
     }
-    let answer: Answer = serde_json::from_slice(&text)
+    let answer: HelperAnswer = serde_json::from_slice(&text)
         .map_err(|_error| "answers with something else than credentials".to_owned())?;
     let secret = Secret::new(answer.secret);
     Ok(match answer.username.as_str() {

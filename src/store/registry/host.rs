@@ -27,7 +27,7 @@ pub struct RegistryMirror {
 /// Text that is neither a registry's host nor a mirror; the message has no credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{:?} is not a valid {kind}: {rule}", redact_place(text))]
-pub struct HostError {
+pub struct RegistryHostError {
     kind: &'static str,
     text: String,
     rule: &'static str,
@@ -64,11 +64,11 @@ impl Borrow<str> for RegistryHost {
 }
 
 impl FromStr for RegistryHost {
-    type Err = HostError;
+    type Err = RegistryHostError;
 
-    fn from_str(text: &str) -> Result<Self, HostError> {
+    fn from_str(text: &str) -> Result<Self, RegistryHostError> {
         let kind = "registry";
-        reference::check_registry(text).map_err(|rule| HostError {
+        reference::check_registry(text).map_err(|rule| RegistryHostError {
             kind,
             text: text.to_owned(),
             rule,
@@ -80,16 +80,16 @@ impl FromStr for RegistryHost {
 read_as_text!(RegistryHost);
 
 impl FromStr for RegistryMirror {
-    type Err = HostError;
+    type Err = RegistryHostError;
 
-    fn from_str(text: &str) -> Result<Self, HostError> {
-        let error = |rule| HostError { kind: "mirror", text: text.to_owned(), rule };
+    fn from_str(text: &str) -> Result<Self, RegistryHostError> {
+        let error = |rule| RegistryHostError { kind: "mirror", text: text.to_owned(), rule };
         if text.contains("://") {
             return Err(error("it is host[:port][/prefix], without a scheme"));
         }
         let (host, prefix) =
             text.trim_end_matches('/').split_once('/').unwrap_or((text.trim_end_matches('/'), ""));
-        let host = host.parse().map_err(|problem: HostError| error(problem.rule))?;
+        let host = host.parse().map_err(|problem: RegistryHostError| error(problem.rule))?;
         if !prefix.is_empty() && !prefix.split('/').all(reference::is_component) {
             return Err(error("the text behind the host is not a path of a registry"));
         }

@@ -13,11 +13,11 @@ use serde_json::{Map, Value, json};
 
 use super::connections::{Connections, RegistryOptions};
 use super::credentials::{CredentialSources, same_registry};
-use super::error::ExchangeError;
+use super::error::RegistryExchangeError;
 use super::host::{Endpoint, RegistryHost};
 use super::reference::DEFAULT_REGISTRY;
 use super::secret::{Credential, HUB_KEY};
-use super::wire::{Access, Ask, Wire};
+use super::wire::{Ask, RegistryAccess, RegistryWire};
 use crate::base::atomic::AtomicFile;
 use crate::base::escape::move_away;
 use crate::base::event::Observer;
@@ -25,7 +25,7 @@ use crate::base::secret::Secret;
 
 /// Name and password of a user.
 #[derive(Debug, Clone)]
-pub struct Login {
+pub struct RegistryLogin {
     /// Name.
     pub user: String,
     /// Password or token.
@@ -81,23 +81,23 @@ pub(crate) fn login_command(host: impl std::fmt::Display) -> String {
 pub fn check(
     options: &RegistryOptions,
     host: &RegistryHost,
-    login: &Login,
+    login: &RegistryLogin,
     observer: &dyn Observer,
-) -> Result<(), ExchangeError> {
+) -> Result<(), RegistryExchangeError> {
     let endpoint = Endpoint::new(&options.registries, host.as_str(), String::new(), false);
     let connections = Connections::new(options.clone());
     let credential =
         Credential::Password { user: login.user.clone(), password: login.password.clone() };
-    let wire = Wire::new(&connections, &endpoint, observer)?.with_credential(credential);
+    let wire = RegistryWire::new(&connections, &endpoint, observer)?.with_credential(credential);
     let url = endpoint.base();
-    wire.ask(host.as_str(), &Ask::new(Method::GET, &url, Access::Pull)).map(drop)
+    wire.ask(host.as_str(), &Ask::new(Method::GET, &url, RegistryAccess::Pull)).map(drop)
 }
 
 /// Writes credentials to the file in which they count; returns its path.
 pub fn keep(
     sources: &CredentialSources,
     host: &RegistryHost,
-    login: &Login,
+    login: &RegistryLogin,
 ) -> Result<PathBuf, LoginError> {
     let path = place(sources, host.as_str())?;
     let mut document = read(&path)?.unwrap_or_default();
@@ -202,8 +202,8 @@ mod tests {
 
     use super::*;
 
-    fn login() -> Login {
-        Login { user: "ann".to_owned(), password: Secret::new("geheim") }
+    fn login() -> RegistryLogin {
+        RegistryLogin { user: "ann".to_owned(), password: Secret::new("geheim") }
     }
 
     fn sources(folder: &Path, names: &[&str]) -> CredentialSources {

@@ -5,13 +5,13 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::Value;
 
 use super::digest::BlobDigest;
-use super::error::ExchangeError;
+use super::error::RegistryExchangeError;
 use super::media_type;
 use super::reply::{ReadAll, read_all, shown};
-use super::transport::Failure;
-use super::wire::{Access, Ask, Wire};
+use super::transport::RegistryFailure;
+use super::wire::{Ask, RegistryAccess, RegistryWire};
 use crate::base::digest::Sha256Sum;
-use crate::store::backend::Content;
+use crate::store::backend::ObjectContent;
 
 /// The header in which registries name the digest of their answer.
 const DIGEST_HEADER: &str = "docker-content-digest";
@@ -19,7 +19,7 @@ const MANIFEST: &str = "the manifest";
 
 /// A manifest or index as the registry gave it.
 #[derive(Debug, Clone)]
-pub(crate) struct Document {
+pub(crate) struct ManifestDocument {
     pub(crate) bytes: Vec<u8>,
     /// Digest of the bytes; equal to the requested one, if given.
     pub(crate) digest: BlobDigest,
@@ -40,12 +40,12 @@ pub(crate) struct DocumentRequest<'r> {
 /// Requests the digest of a document; `None` if the registry does not report it, or refuses HEAD:
 /// then only GET can tell.
 pub(crate) fn head(
-    wire: &Wire<'_>,
+    wire: &RegistryWire<'_>,
     request: &DocumentRequest<'_>,
-) -> Result<Option<BlobDigest>, ExchangeError> {
+) -> Result<Option<BlobDigest>, RegistryExchangeError> {
     let url = wire.endpoint.url(&format!("manifests/{}", request.name));
     let headers = accept(request.accept);
-    let ask = Ask { headers, ..Ask::new(Method::HEAD, &url, Access::Pull) };
+    let ask = Ask { headers, ..Ask::new(Method::HEAD, &url, RegistryAccess::Pull) };
     match wire.ask(request.subject, &ask) {
         Ok((head, _answer)) => Ok(digest_header(&head.headers)),
         Err(error) if error.is_refusal() => Ok(None),
@@ -56,21 +56,21 @@ pub(crate) fn head(
 /// Fetches a document of at most `limit` bytes into memory, and checks its digest: `expected`, or
 /// else the one of the registry's header.
 pub(crate) fn get(
-    wire: &Wire<'_>,
+    wire: &RegistryWire<'_>,
     request: &DocumentRequest<'_>,
     expected: Option<&BlobDigest>,
     limit: u64,
-) -> Result<Document, ExchangeError> {
+) -> Result<ManifestDocument, RegistryExchangeError> {
     let url = wire.endpoint.url(&format!("manifests/{}", request.name));
     let headers = accept(request.accept);
-    let ask = Ask { headers, ..Ask::new(Method::GET, &url, Access::Pull) };
+    let ask = Ask { headers, ..Ask::new(Method::GET, &url, RegistryAccess::Pull) };
     let (headers, bytes) = wire.retrying(request.subject, &url, || {
         let (head, answer) = wire.once(&ask)?;
         let bytes = read_all(&answer, limit).map_err(|problem| match problem {
             ReadAll::Broken(broken) => wire.transport.broken(broken),
             ReadAll::TooLong(bytes) => {
                 let what = MANIFEST.to_owned();
-                Failure::Lasting(ExchangeError::LongDocument { what, bytes, limit })
+                RegistryFailure::Lasting(RegistryExchangeError::LongDocument { what, bytes, limit })
             }
         })?;
         Ok((head.headers, bytes))
@@ -81,26 +81,27 @@ pub(crate) fn get(
         && *expected != found
     {
         let (what, expected) = (MANIFEST.to_owned(), expected.clone());
-        return Err(ExchangeError::Digest { what, expected, found });
+        return Err(RegistryExchangeError::Digest { what, expected, found });
     }
-    let media_type = media_type(&headers, &bytes).ok_or_else(|| ExchangeError::Protocol {
-        url: shown(&url),
-        reason: "the registry answers with something else than a manifest".to_owned(),
-    })?;
-    Ok(Document { bytes, digest: found, media_type })
+    let media_type =
+        media_type(&headers, &bytes).ok_or_else(|| RegistryExchangeError::Protocol {
+            url: shown(&url),
+            reason: "the registry answers with something else than a manifest".to_owned(),
+        })?;
+    Ok(ManifestDocument { bytes, digest: found, media_type })
 }
 
 /// Puts a document under a tag or its digest.
 pub(crate) fn put(
-    wire: &Wire<'_>,
+    wire: &RegistryWire<'_>,
     name: &str,
     media_type: &str,
     bytes: &[u8],
     subject: &str,
-) -> Result<(), ExchangeError> {
+) -> Result<(), RegistryExchangeError> {
     let url = wire.endpoint.url(&format!("manifests/{name}"));
-    let mut ask = Ask::new(Method::PUT, &url, Access::Push);
-    ask.body = Some(Content::Bytes(bytes));
+    let mut ask = Ask::new(Method::PUT, &url, RegistryAccess::Push);
+    ask.body = Some(ObjectContent::Bytes(bytes));
     if let Ok(media_type) = HeaderValue::from_str(media_type) {
         ask.headers.insert(CONTENT_TYPE, media_type);
     }
@@ -109,12 +110,12 @@ pub(crate) fn put(
 
 /// Removes a document by its digest, and thereby its tags.
 pub(crate) fn delete(
-    wire: &Wire<'_>,
+    wire: &RegistryWire<'_>,
     digest: &BlobDigest,
     subject: &str,
-) -> Result<(), ExchangeError> {
+) -> Result<(), RegistryExchangeError> {
     let url = wire.endpoint.url(&format!("manifests/{digest}"));
-    wire.ask(subject, &Ask::new(Method::DELETE, &url, Access::Delete)).map(drop)
+    wire.ask(subject, &Ask::new(Method::DELETE, &url, RegistryAccess::Delete)).map(drop)
 }
 
 fn accept(types: &[&str]) -> HeaderMap {

@@ -62,13 +62,13 @@ pub use blobs::RegistryBlobs;
 pub use connections::{Connections, RegistryOptions};
 pub use credentials::{CredentialError, CredentialSources};
 pub use digest::{BlobDigest, DigestError};
-pub use error::ExchangeError;
-pub use host::{HostError, Registries, RegistryConfig, RegistryHost, RegistryMirror};
+pub use error::RegistryExchangeError;
+pub use host::{Registries, RegistryConfig, RegistryHost, RegistryHostError, RegistryMirror};
 pub use reference::{ImageRef, ReferenceError};
 
 pub(crate) use blob::{BlobRequest, BlobStream, CopyError, copy as copy_blob};
 pub(crate) use host::Endpoint;
-pub(crate) use wire::Wire;
+pub(crate) use wire::RegistryWire;
 
 #[cfg(test)]
 mod tests;
@@ -76,4 +76,4 @@ mod tests;
 #[cfg(any(test, fuzzing))]
 pub(crate) use challenge::parse as parse_challenges;
 #[cfg(any(test, fuzzing))]
-pub(crate) use credentials::{Entry as CredentialEntry, look_up as look_up_credentials};
+pub(crate) use credentials::{CredentialEntry, look_up as look_up_credentials};

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::base::http::answer::{Answer, Broken};
+use crate::base::http::answer::{Broken, HttpAnswer};
 use crate::base::http::redact_text;
 
 /// Upper limit of bytes read of an error's body; [`LONGEST_MESSAGE`] limits the letters shown.
@@ -28,7 +28,7 @@ pub(super) fn what(url: &str) -> String {
 
 /// Reads the error message in a response: the registry's own (distribution specification, "Error
 /// Codes"), or the text of a proxy or another server.
-pub(super) fn message(answer: &Answer<'_>) -> String {
+pub(super) fn message(answer: &HttpAnswer<'_>) -> String {
     let mut bytes = Vec::new();
     while let Ok(Some(more)) = answer.bytes() {
         bytes.extend_from_slice(&more);
@@ -65,7 +65,7 @@ fn words(bytes: &[u8]) -> String {
 }
 
 /// Reads the rest of a small answer.
-pub(super) fn read_all(answer: &Answer<'_>, most: u64) -> Result<Vec<u8>, ReadAll> {
+pub(super) fn read_all(answer: &HttpAnswer<'_>, most: u64) -> Result<Vec<u8>, ReadAll> {
     let mut bytes = Vec::new();
     while let Some(more) = answer.bytes().map_err(ReadAll::Broken)? {
         bytes.extend_from_slice(&more);

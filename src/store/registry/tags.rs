@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use reqwest::header::{HeaderMap, LINK};
 use reqwest::{Method, Url};
 
-use super::error::ExchangeError;
+use super::error::RegistryExchangeError;
 use super::reply::{ReadAll, read_all, shown};
-use super::transport::Failure;
-use super::wire::{Access, Ask, Wire};
+use super::transport::RegistryFailure;
+use super::wire::{Ask, RegistryAccess, RegistryWire};
 
 /// Number of tags that a page is asked for. Old registries give all at once.
 const PAGE: u32 = 1000;
@@ -26,7 +26,10 @@ struct Page {
 }
 
 /// Returns all tags of the repository.
-pub(crate) fn all(wire: &Wire<'_>, subject: &str) -> Result<BTreeSet<String>, ExchangeError> {
+pub(crate) fn all(
+    wire: &RegistryWire<'_>,
+    subject: &str,
+) -> Result<BTreeSet<String>, RegistryExchangeError> {
     let mut url = wire.endpoint.url(&format!("tags/list?n={PAGE}"));
     let mut found = BTreeSet::new();
     for _ in 0..MOST_PAGES {
@@ -45,18 +48,18 @@ pub(crate) fn all(wire: &Wire<'_>, subject: &str) -> Result<BTreeSet<String>, Ex
 
 /// Returns the tags of one page, and the URL of the next.
 fn page(
-    wire: &Wire<'_>,
+    wire: &RegistryWire<'_>,
     url: &str,
     subject: &str,
-) -> Result<(Vec<String>, Option<String>), ExchangeError> {
-    let ask = Ask::new(Method::GET, url, Access::Pull);
+) -> Result<(Vec<String>, Option<String>), RegistryExchangeError> {
+    let ask = Ask::new(Method::GET, url, RegistryAccess::Pull);
     let (headers, bytes) = wire.retrying(subject, url, || {
         let (head, answer) = wire.once(&ask)?;
         let bytes = read_all(&answer, LONGEST_PAGE).map_err(|problem| match problem {
             ReadAll::Broken(broken) => wire.transport.broken(broken),
             ReadAll::TooLong(bytes) => {
                 let (what, limit) = ("the list of tags".to_owned(), LONGEST_PAGE);
-                Failure::Lasting(ExchangeError::LongDocument { what, bytes, limit })
+                RegistryFailure::Lasting(RegistryExchangeError::LongDocument { what, bytes, limit })
             }
         })?;
         Ok((head.headers, bytes))
@@ -67,7 +70,7 @@ fn page(
 }
 
 /// Returns the URL of the next page, which the same repository has to have.
-fn next(url: &str, headers: &HeaderMap) -> Result<Option<String>, ExchangeError> {
+fn next(url: &str, headers: &HeaderMap) -> Result<Option<String>, RegistryExchangeError> {
     let links = headers.get_all(LINK).iter().filter_map(|link| link.to_str().ok());
     let Some(target) = links.flat_map(|link| link.split(',')).find_map(next_target) else {
         return Ok(None);
@@ -92,8 +95,8 @@ fn next_target(link: &str) -> Option<&str> {
     parameters.split(';').any(is_next).then_some(target)
 }
 
-fn protocol(url: &str, reason: &str) -> ExchangeError {
-    ExchangeError::Protocol { url: shown(url), reason: reason.to_owned() }
+fn protocol(url: &str, reason: &str) -> RegistryExchangeError {
+    RegistryExchangeError::Protocol { url: shown(url), reason: reason.to_owned() }
 }
 
 #[cfg(test)]

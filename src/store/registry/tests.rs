@@ -9,10 +9,13 @@ use crate::base::digest::Sha256Sum;
 use crate::base::event::Silent;
 use crate::base::http::HttpOptions;
 use crate::base::http::test_server::{TestServer, answer};
-use crate::store::{Backend, Content, FailureKind, Got, Head, Key, Put, StoreError, Transfer};
+use crate::store::{
+    Backend, FailureKind, GotObject, ObjectContent, ObjectHead, ObjectKey, Put, StoreError,
+    StoreTransfer,
+};
 
-fn quiet() -> Transfer<'static> {
-    Transfer { subject: "s", observer: &Silent }
+fn quiet() -> StoreTransfer<'static> {
+    StoreTransfer { subject: "s", observer: &Silent }
 }
 
 /// A registry with blobs, which takes uploads of known content and lies about one blob.
@@ -26,7 +29,7 @@ fn digest(content: &[u8]) -> BlobDigest {
     Sha256Sum::of(content).into()
 }
 
-fn key(content: &[u8]) -> Key {
+fn key(content: &[u8]) -> ObjectKey {
     RegistryBlobs::key(&digest(content)).unwrap()
 }
 
@@ -80,9 +83,9 @@ impl Registry {
         Self { server, store, taken }
     }
 
-    fn get(&self, key: &Key) -> Result<Vec<u8>, StoreError> {
+    fn get(&self, key: &ObjectKey) -> Result<Vec<u8>, StoreError> {
         let mut file = tempfile::tempfile().unwrap();
-        let Got { bytes, .. } = self.store.get(key, &mut file, &quiet())?;
+        let GotObject { bytes, .. } = self.store.get(key, &mut file, &quiet())?;
         let mut content = Vec::new();
         file.rewind().unwrap();
         file.read_to_end(&mut content).unwrap();
@@ -106,7 +109,7 @@ fn blobs_come_whole_and_in_parts() {
             assert_eq!((count, &*content), (expected.len() as u64, expected));
         }
         let head = registry.store.head(&key(BLOB), &quiet()).unwrap();
-        assert_eq!(head, Head { size: Some(10) });
+        assert_eq!(head, ObjectHead { size: Some(10) });
         assert!(registry.store.name().ends_with("/a/b"));
     }
 }
@@ -136,8 +139,8 @@ fn a_blob_is_put_once() {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs_err::write(file.path(), NEW).unwrap();
     let put = |content| registry.store.put(&key(NEW), content, &quiet()).unwrap();
-    assert_eq!(put(Content::File(file.path(), NEW.len() as u64)), Put::Written);
-    assert_eq!(put(Content::Bytes(NEW)), Put::WasThere);
+    assert_eq!(put(ObjectContent::File(file.path(), NEW.len() as u64)), Put::Written);
+    assert_eq!(put(ObjectContent::Bytes(NEW)), Put::WasThere);
     assert!(registry.taken.lock().unwrap().contains_key(&digest(NEW).to_string()));
     assert_eq!(registry.get(&key(NEW)).unwrap(), NEW);
     for error in [

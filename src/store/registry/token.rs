@@ -9,10 +9,10 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 
-use super::error::ExchangeError;
+use super::error::RegistryExchangeError;
 use super::reply::{ReadAll, message, read_all, shown};
 use super::secret::Credential;
-use super::transport::{Failure, Transport, basic, secret_header};
+use super::transport::{RegistryFailure, Transport, basic, secret_header};
 use crate::base::http::retry::{bearable_wait, may_pass};
 use crate::base::secret::Secret;
 
@@ -29,7 +29,7 @@ pub(super) struct TokenRequest<'r> {
 }
 
 #[derive(Deserialize)]
-struct Given {
+struct GrantedToken {
     token: Option<String>,
     access_token: Option<String>,
 }
@@ -67,11 +67,11 @@ pub(super) fn fetch(
     transport: &Transport<'_>,
     client: &Client,
     request: &TokenRequest<'_>,
-) -> Result<HeaderValue, Failure> {
+) -> Result<HeaderValue, RegistryFailure> {
     let mut url = request.url.clone();
     let protocol = |reason: &str| {
         let (url, reason) = (shown(request.url.as_str()), reason.to_owned());
-        Failure::from(ExchangeError::Protocol { url, reason })
+        RegistryFailure::from(RegistryExchangeError::Protocol { url, reason })
     };
     let built = match request.credential {
         Some(Credential::Identity(token)) => {
@@ -106,12 +106,13 @@ pub(super) fn fetch(
             let host = request.host.to_owned();
             let given = request.credential.is_some();
             let message = message(&answer);
-            return Err(ExchangeError::Unauthorized { host, given, message }.into());
+            return Err(RegistryExchangeError::Unauthorized { host, given, message }.into());
         }
         status if may_pass(status) => {
-            let too_many = |wait| ExchangeError::TooMany { host: request.host.to_owned(), wait };
+            let too_many =
+                |wait| RegistryExchangeError::TooMany { host: request.host.to_owned(), wait };
             let wait = bearable_wait(&head.headers).map_err(too_many)?;
-            return Err(Failure::Passing {
+            return Err(RegistryFailure::Passing {
                 reason: format!("its token server answers {status}"),
                 wait,
             });
@@ -127,7 +128,7 @@ pub(super) fn fetch(
         ReadAll::TooLong(_) => protocol("the token server's answer is too long"),
     })?;
     // The parser's words would quote the token.
-    let given: Given = serde_json::from_slice(&bytes)
+    let given: GrantedToken = serde_json::from_slice(&bytes)
         .map_err(|_error| protocol("the token server answers with something else than a token"))?;
     // Servers fill either of them, or both.
     let token = [given.token, given.access_token].into_iter().flatten().find(|it| !it.is_empty());

@@ -9,31 +9,31 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::blocking::RequestBuilder;
 use reqwest::header::HeaderValue;
 
-use super::error::ExchangeError;
+use super::error::RegistryExchangeError;
 use super::reply::shown;
 use crate::base::event::Observer;
 use crate::base::http::HttpOptions;
-use crate::base::http::answer::{Answer, Broken, Head};
+use crate::base::http::answer::{AnswerHead, Broken, HttpAnswer};
 use crate::base::http::retry::{NotSent, not_sent, read_failure};
 use crate::base::secret::Secret;
 
 /// Cause of a failed attempt.
-pub(super) enum Failure {
+pub(super) enum RegistryFailure {
     /// Another attempt may succeed.
     Passing { reason: String, wait: Option<Duration> },
     /// Another attempt would fail, too.
-    Lasting(ExchangeError),
+    Lasting(RegistryExchangeError),
 }
 
-impl From<ExchangeError> for Failure {
-    fn from(error: ExchangeError) -> Self {
+impl From<RegistryExchangeError> for RegistryFailure {
+    fn from(error: RegistryExchangeError) -> Self {
         Self::Lasting(error)
     }
 }
 
 /// Returns a failure that another attempt may mend.
-pub(super) fn passing(reason: impl Into<String>) -> Failure {
-    Failure::Passing { reason: reason.into(), wait: None }
+pub(super) fn passing(reason: impl Into<String>) -> RegistryFailure {
+    RegistryFailure::Passing { reason: reason.into(), wait: None }
 }
 
 /// Sender of requests.
@@ -60,18 +60,23 @@ impl<'a> Transport<'a> {
     }
 
     /// Sends a request and waits for its answer to begin.
-    pub(super) fn exchange(&self, request: RequestBuilder) -> Result<(Head, Answer<'a>), Failure> {
-        let sent = Answer::to(request, self.observer).map_err(|broken| self.broken(broken));
-        let is_refused =
-            matches!(sent, Err(Failure::Lasting(ExchangeError::ConnectionRefused { .. })));
+    pub(super) fn exchange(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<(AnswerHead, HttpAnswer<'a>), RegistryFailure> {
+        let sent = HttpAnswer::to(request, self.observer).map_err(|broken| self.broken(broken));
+        let is_refused = matches!(
+            sent,
+            Err(RegistryFailure::Lasting(RegistryExchangeError::ConnectionRefused { .. }))
+        );
         self.is_there.fetch_or(!is_refused, Ordering::Relaxed);
         sent
     }
 
     /// Classifies the failure of an answer to begin or to go on.
-    pub(super) fn broken(&self, broken: Broken) -> Failure {
+    pub(super) fn broken(&self, broken: Broken) -> RegistryFailure {
         match broken {
-            Broken::Interrupted => ExchangeError::Interrupted.into(),
+            Broken::Interrupted => RegistryExchangeError::Interrupted.into(),
             Broken::Body(error) => passing(read_failure(&error, self.options)),
             Broken::NotSent(error) => {
                 let url = error.url().map(|url| shown(url.as_str())).unwrap_or_default();
@@ -82,9 +87,11 @@ impl<'a> Transport<'a> {
                         passing(reason)
                     }
                     NotSent::Refused(reason) => {
-                        ExchangeError::ConnectionRefused { url, reason }.into()
+                        RegistryExchangeError::ConnectionRefused { url, reason }.into()
                     }
-                    NotSent::Lasting(reason) => ExchangeError::Refused { url, reason }.into(),
+                    NotSent::Lasting(reason) => {
+                        RegistryExchangeError::Refused { url, reason }.into()
+                    }
                 }
             }
         }

@@ -4,20 +4,20 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCA
 use reqwest::{Method, StatusCode, Url};
 
 use super::digest::BlobDigest;
-use super::error::ExchangeError;
+use super::error::RegistryExchangeError;
 use super::reply::shown;
-use super::transport::{Failure, passing};
-use super::wire::{Access, Ask, Wire};
+use super::transport::{RegistryFailure, passing};
+use super::wire::{Ask, RegistryAccess, RegistryWire};
 use crate::base::event::Event;
-use crate::store::backend::Content;
+use crate::store::backend::ObjectContent;
 
 const OCTETS: &str = "application/octet-stream";
 
 /// A blob to be sent.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Upload<'u> {
+pub(crate) struct BlobUpload<'u> {
     pub(crate) digest: &'u BlobDigest,
-    pub(crate) content: Content<'u>,
+    pub(crate) content: ObjectContent<'u>,
     /// Name of the transfer in messages.
     pub(crate) subject: &'u str,
     /// True if events report the progress.
@@ -26,12 +26,12 @@ pub(crate) struct Upload<'u> {
 
 /// Asks if the repository has a blob.
 pub(crate) fn has(
-    wire: &Wire<'_>,
+    wire: &RegistryWire<'_>,
     digest: &BlobDigest,
     subject: &str,
-) -> Result<bool, ExchangeError> {
+) -> Result<bool, RegistryExchangeError> {
     let url = wire.endpoint.url(&format!("blobs/{digest}"));
-    match wire.ask(subject, &Ask::new(Method::HEAD, &url, Access::Push)) {
+    match wire.ask(subject, &Ask::new(Method::HEAD, &url, RegistryAccess::Push)) {
         Ok(_) => Ok(true),
         // A user without read access may still be allowed to send.
         Err(error) if error.is_refusal() => Ok(false),
@@ -41,13 +41,13 @@ pub(crate) fn has(
 
 /// Has the registry take a blob from another of its repositories; `false` if that is not possible.
 pub(crate) fn mount(
-    wire: &Wire<'_>,
+    wire: &RegistryWire<'_>,
     digest: &BlobDigest,
     from: &str,
     subject: &str,
-) -> Result<bool, ExchangeError> {
+) -> Result<bool, RegistryExchangeError> {
     let url = wire.endpoint.url(&format!("blobs/uploads/?mount={digest}&from={from}"));
-    let ask = Ask { also: Some(from), ..Ask::new(Method::POST, &url, Access::Push) };
+    let ask = Ask { also: Some(from), ..Ask::new(Method::POST, &url, RegistryAccess::Push) };
     match wire.ask(subject, &ask) {
         Ok((head, _)) => Ok(head.status == StatusCode::CREATED),
         Err(error) if !error.is_the_registrys() || error.is_unreachable() => Err(error),
@@ -57,7 +57,10 @@ pub(crate) fn mount(
 }
 
 /// Sends a blob in a single request.
-pub(crate) fn send(wire: &Wire<'_>, upload: &Upload<'_>) -> Result<(), ExchangeError> {
+pub(crate) fn send(
+    wire: &RegistryWire<'_>,
+    upload: &BlobUpload<'_>,
+) -> Result<(), RegistryExchangeError> {
     let there = wire.endpoint.url(&format!("blobs/{}", upload.digest));
     let start = wire.endpoint.url("blobs/uploads/");
     let size = upload.content.length();
@@ -69,9 +72,9 @@ pub(crate) fn send(wire: &Wire<'_>, upload: &Upload<'_>) -> Result<(), ExchangeE
     };
     event(0);
     let sent = wire.retrying(upload.subject, &there, || {
-        let (head, _answer) = wire.once(&Ask::new(Method::POST, &start, Access::Push))?;
+        let (head, _answer) = wire.once(&Ask::new(Method::POST, &start, RegistryAccess::Push))?;
         let place = place(&start, &head.headers, upload.digest)?;
-        let mut put = Ask::new(Method::PUT, &place, Access::Push);
+        let mut put = Ask::new(Method::PUT, &place, RegistryAccess::Push);
         put.body = Some(upload.content);
         put.headers.insert(CONTENT_TYPE, HeaderValue::from_static(OCTETS));
         put.headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
@@ -79,7 +82,7 @@ pub(crate) fn send(wire: &Wire<'_>, upload: &Upload<'_>) -> Result<(), ExchangeE
             // Registries answer with any success; a registry without the blob refuses the manifest.
             Ok(_) => Ok(()),
             // Another server behind the same name may not know of the upload (BLOB_UPLOAD_UNKNOWN).
-            Err(Failure::Lasting(error @ ExchangeError::NotFound { .. })) => {
+            Err(RegistryFailure::Lasting(error @ RegistryExchangeError::NotFound { .. })) => {
                 Err(passing(format!("the registry has forgotten the upload ({error})")))
             }
             Err(failure) => Err(failure),
@@ -93,9 +96,15 @@ pub(crate) fn send(wire: &Wire<'_>, upload: &Upload<'_>) -> Result<(), ExchangeE
 }
 
 /// Returns the URL of an upload, by the answer to its beginning.
-fn place(start: &str, headers: &HeaderMap, digest: &BlobDigest) -> Result<String, ExchangeError> {
-    let protocol =
-        |reason: &str| ExchangeError::Protocol { url: shown(start), reason: reason.to_owned() };
+fn place(
+    start: &str,
+    headers: &HeaderMap,
+    digest: &BlobDigest,
+) -> Result<String, RegistryExchangeError> {
+    let protocol = |reason: &str| RegistryExchangeError::Protocol {
+        url: shown(start),
+        reason: reason.to_owned(),
+    };
     let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
     let location = location.ok_or_else(|| protocol("it doesn't say where an upload goes"))?;
     let base = Url::parse(start).map_err(|_error| protocol("the URL is not valid"))?;

@@ -1,9 +1,9 @@
 //! Requests to one repository of a registry or mirror: credentials, attempts, the meaning of an answer.
 //!
-//! The first request has no credentials, unless the demand of the registry is known; a 401 states the
-//! demand (`challenge`). Credentials go to the registry itself and to the token server that the registry
-//! names, over TLS if the registry is spoken to over TLS, and never along with a redirect to another
-//! host; a 401 of a redirect's target is not answered.
+//! The first request has no credentials, unless an earlier one has got a token for the same access. A 401
+//! states which credentials the registry demands (`challenge`). Credentials go to the registry itself and
+//! to the token server that the registry names, over TLS unless the registry is configured as insecure, and
+//! never along with a redirect to another host; a 401 of a redirect's target is not answered.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -11,26 +11,26 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use reqwest::blocking::{Body, Client, RequestBuilder};
-use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Method, StatusCode, Url};
 
-pub(super) use super::ask::{Access, Ask};
-use super::challenge::{self, Challenge};
+pub(super) use super::ask::{Ask, RegistryAccess};
+use super::challenge::{Challenge, challenges, is_insufficient, missing_scopes};
 use super::connections::Connections;
-use super::error::ExchangeError;
+use super::error::RegistryExchangeError;
 use super::host::Endpoint;
 use super::reply::{message, shown, what};
 use super::secret::Credential;
 use super::token::{self, TokenRequest};
-use super::transport::{Failure, Transport, basic};
+use super::transport::{RegistryFailure, Transport, basic};
 use crate::base::event::{Event, Observer};
-use crate::base::http::answer::{Answer, Head, wait_unless_interrupted};
+use crate::base::http::answer::{AnswerHead, HttpAnswer, wait_unless_interrupted};
 use crate::base::http::retry::{bearable_wait, may_pass, waits};
-use crate::store::backend::Content;
+use crate::store::backend::ObjectContent;
 
 /// Connection to a registry or mirror, for a single repository. Threads share the connection by
 /// reference.
-pub(crate) struct Wire<'a> {
+pub(crate) struct RegistryWire<'a> {
     connections: &'a Connections,
     pub(super) endpoint: &'a Endpoint,
     client: Client,
@@ -38,31 +38,33 @@ pub(crate) struct Wire<'a> {
     credential: OnceLock<Option<Credential>>,
 }
 
-impl<'a> Wire<'a> {
-    /// Prepares a connection, unless the place is not asked any more; nothing is opened yet.
+impl<'a> RegistryWire<'a> {
+    /// Prepares a connection; nothing is opened yet. Fails offline, and for a registry or mirror that the run
+    /// has given up ([`Connections::prepare`]).
     pub(crate) fn new(
         connections: &'a Connections,
         endpoint: &'a Endpoint,
         observer: &'a dyn Observer,
-    ) -> Result<Self, ExchangeError> {
+    ) -> Result<Self, RegistryExchangeError> {
         let (options, client) = connections.prepare(endpoint)?;
         let transport = Transport::new(options, observer);
         Ok(Self { connections, endpoint, client, transport, credential: OnceLock::new() })
     }
 
-    /// Returns the connection with credentials in the place of those in files.
+    /// Returns the connection with these credentials, instead of those in the user's files.
     pub(super) fn with_credential(self, credential: Credential) -> Self {
         Self { credential: OnceLock::from(Some(credential)), ..self }
     }
 
-    /// True if the place is one that a tree names: its word must not give an image the plain name.
+    /// True if a tree has a part in the choice of this registry or mirror: images from there get no name in
+    /// the store, where other trees would take them for the real ones.
     pub(crate) fn is_of_tree(&self) -> bool {
         self.endpoint.of_tree
     }
 
     /// Returns the same connection with another observer.
-    pub(crate) fn observed_by<'b>(&'b self, observer: &'b dyn Observer) -> Wire<'b> {
-        Wire {
+    pub(crate) fn observed_by<'b>(&'b self, observer: &'b dyn Observer) -> RegistryWire<'b> {
+        RegistryWire {
             connections: self.connections,
             endpoint: self.endpoint,
             client: self.client.clone(),
@@ -81,7 +83,7 @@ impl<'a> Wire<'a> {
         &self,
         subject: &str,
         ask: &Ask<'_>,
-    ) -> Result<(Head, Answer<'a>), ExchangeError> {
+    ) -> Result<(AnswerHead, HttpAnswer<'a>), RegistryExchangeError> {
         self.retrying(subject, ask.url, || self.once(ask))
     }
 
@@ -90,17 +92,17 @@ impl<'a> Wire<'a> {
         &self,
         subject: &str,
         url: &str,
-        mut attempt: impl FnMut() -> Result<T, Failure>,
-    ) -> Result<T, ExchangeError> {
+        mut attempt: impl FnMut() -> Result<T, RegistryFailure>,
+    ) -> Result<T, RegistryExchangeError> {
         let mut waits = waits(self.transport.options);
         for attempts in 1.. {
             let (reason, asked) = match attempt() {
                 Ok(value) => return Ok(value),
-                Err(Failure::Lasting(problem)) => return Err(problem),
-                Err(Failure::Passing { reason, wait }) => (reason, wait),
+                Err(RegistryFailure::Lasting(problem)) => return Err(problem),
+                Err(RegistryFailure::Passing { reason, wait }) => (reason, wait),
             };
             let Some(wait) = waits.next() else {
-                return Err(ExchangeError::GaveUp { url: shown(url), attempts, reason });
+                return Err(RegistryExchangeError::GaveUp { url: shown(url), attempts, reason });
             };
             self.pause(subject, reason, wait.max(asked.unwrap_or_default()))?;
         }
@@ -113,12 +115,12 @@ impl<'a> Wire<'a> {
         subject: &str,
         reason: String,
         wait: Duration,
-    ) -> Result<(), ExchangeError> {
+    ) -> Result<(), RegistryExchangeError> {
         self.transport.observer.event(Event::Retry { subject: subject.to_owned(), reason, wait });
         if wait_unless_interrupted(wait, self.transport.observer) {
             return Ok(());
         }
-        Err(ExchangeError::Interrupted)
+        Err(RegistryExchangeError::Interrupted)
     }
 
     /// Returns the waits between attempts.
@@ -126,9 +128,12 @@ impl<'a> Wire<'a> {
         waits(self.transport.options)
     }
 
-    /// Makes a request once, and once more where credentials are demanded. An answer without success
-    /// is a failure.
-    pub(super) fn once(&self, ask: &Ask<'_>) -> Result<(Head, Answer<'a>), Failure> {
+    /// Makes one attempt: the request, and again with credentials if the answer demands them. An answer
+    /// without success is a failure.
+    pub(super) fn once(
+        &self,
+        ask: &Ask<'_>,
+    ) -> Result<(AnswerHead, HttpAnswer<'a>), RegistryFailure> {
         let key = self.token_key(ask);
         let tokens = self.connections.tokens();
         let known = tokens.get(&key);
@@ -138,7 +143,7 @@ impl<'a> Wire<'a> {
         };
         tokens.forget(&key);
         let mut scopes = self.scopes(ask);
-        // The second time with what the registry says that the token of the first lacks.
+        // The second round adds the scopes that, by the registry's answer, the token of the first lacks.
         for _ in 0..2 {
             let proof = self.prove(&demand, &scopes)?;
             (head, answer) = self.send(ask, Some(&proof))?;
@@ -159,16 +164,18 @@ impl<'a> Wire<'a> {
         self.checked(ask, head, answer)
     }
 
-    /// Returns the challenges of an answer that wants credentials, or other ones; `None` if it does not.
+    /// Returns the challenges if an answer demands credentials, or more than those that were sent; else
+    /// `None`.
     ///
-    /// Some registries ask for credentials at `/v2/` alone, and hide all else from who comes without
-    /// (distribution specification, "Authentication"; docker asks there first).
+    /// Some registries state their demand at `/v2/` alone, which docker asks first, and answer other requests
+    /// with a 401 without a challenge, or with 403 or 404. So `/v2/` is asked then, after 403 and 404 only if
+    /// the user has credentials.
     fn demand(
         &self,
         ask: &Ask<'_>,
-        head: &Head,
+        head: &AnswerHead,
         was_given: bool,
-    ) -> Result<Option<Vec<Challenge>>, Failure> {
+    ) -> Result<Option<Vec<Challenge>>, RegistryFailure> {
         if !self.is_ours(ask.url, &head.url) {
             return Ok(None);
         }
@@ -188,7 +195,8 @@ impl<'a> Wire<'a> {
         if self.connections.tokens().is_open(&base) {
             return Ok(None);
         }
-        let (greeting, _answer) = self.send(&Ask::new(Method::GET, &base, Access::Pull), None)?;
+        let (greeting, _answer) =
+            self.send(&Ask::new(Method::GET, &base, RegistryAccess::Pull), None)?;
         let asked = challenges(&greeting.headers);
         let is_ours = self.is_ours(&base, &greeting.url);
         if greeting.status == StatusCode::UNAUTHORIZED && is_ours && !asked.is_empty() {
@@ -197,7 +205,8 @@ impl<'a> Wire<'a> {
         if greeting.status.is_success() {
             self.connections.tokens().keep_open(base);
         }
-        // A challenge that is not understood is named; without any there is nothing to answer.
+        // With a challenge that is not understood, the list is empty: then the error says so. A 401 without
+        // any challenge is an ordinary refusal.
         let has_challenge = head.headers.contains_key(WWW_AUTHENTICATE);
         Ok(has_challenge.then_some(asked).filter(|_| head.status == StatusCode::UNAUTHORIZED))
     }
@@ -206,11 +215,12 @@ impl<'a> Wire<'a> {
         (self.endpoint.url(""), self.scopes(ask).join(" "))
     }
 
+    /// Returns the scopes that a token for the request needs.
     fn scopes(&self, ask: &Ask<'_>) -> Vec<String> {
         let actions = match ask.access {
-            Access::Pull => "pull",
-            Access::Push => "pull,push",
-            Access::Delete => "pull,push,delete",
+            RegistryAccess::Pull => "pull",
+            RegistryAccess::Push => "pull,push",
+            RegistryAccess::Delete => "pull,push,delete",
         };
         if self.endpoint.repository.is_empty() {
             // Signing in needs no permission.
@@ -232,27 +242,29 @@ impl<'a> Wire<'a> {
         &self,
         ask: &Ask<'_>,
         proof: Option<&HeaderValue>,
-    ) -> Result<(Head, Answer<'a>), Failure> {
+    ) -> Result<(AnswerHead, HttpAnswer<'a>), RegistryFailure> {
         let mut request = self
             .client
             .request(ask.method.clone(), ask.url)
             .headers(ask.headers.clone())
             .header(ACCEPT_ENCODING, "identity");
-        // An upload may have to go elsewhere.
+        // The registry may send an upload to another host, which must not get the credentials.
         let own = Url::parse(ask.url).is_ok_and(|url| self.is_ours(ask.url, &url));
         if let Some(proof) = proof.filter(|_| own) {
             request = request.header(AUTHORIZATION, proof.clone());
         }
         match ask.body {
             None => self.transport.exchange(request),
-            Some(Content::Bytes(bytes)) => self.transport.exchange(request.body(bytes.to_vec())),
-            Some(Content::File(path, size)) => {
-                let file = fs_err::File::open(path).map_err(ExchangeError::ReadFile)?;
-                let length = file.metadata().map_err(ExchangeError::ReadFile)?.len();
+            Some(ObjectContent::Bytes(bytes)) => {
+                self.transport.exchange(request.body(bytes.to_vec()))
+            }
+            Some(ObjectContent::File(path, size)) => {
+                let file = fs_err::File::open(path).map_err(RegistryExchangeError::ReadFile)?;
+                let length = file.metadata().map_err(RegistryExchangeError::ReadFile)?.len();
                 if length < size {
                     let text = format!("{} has {length} of {size} bytes", path.display());
                     let error = io::Error::new(io::ErrorKind::UnexpectedEof, text);
-                    return Err(ExchangeError::ReadFile(error).into());
+                    return Err(RegistryExchangeError::ReadFile(error).into());
                 }
                 self.upload(request, file.into_file(), size)
             }
@@ -264,9 +276,9 @@ impl<'a> Wire<'a> {
         request: RequestBuilder,
         file: File,
         size: u64,
-    ) -> Result<(Head, Answer<'a>), Failure> {
-        // The client's timeout would be one for the whole of it. A connection that doesn't take
-        // bytes any more ends by the slowest rate that is any good.
+    ) -> Result<(AnswerHead, HttpAnswer<'a>), RegistryFailure> {
+        // The client's timeout includes sending the whole body. Here the timeout grows with the size: an
+        // upload may be as slow as `SLOWEST_RATE`, and a stuck connection still ends.
         let slowest = Duration::from_secs(size / SLOWEST_RATE);
         let timeout = self.transport.options.stall_timeout + slowest;
         self.transport.exchange(request.timeout(timeout).body(Body::sized(file.take(size), size)))
@@ -276,9 +288,9 @@ impl<'a> Wire<'a> {
     fn checked(
         &self,
         ask: &Ask<'_>,
-        head: Head,
-        answer: Answer<'a>,
-    ) -> Result<(Head, Answer<'a>), Failure> {
+        head: AnswerHead,
+        answer: HttpAnswer<'a>,
+    ) -> Result<(AnswerHead, HttpAnswer<'a>), RegistryFailure> {
         let status = head.status;
         if status.is_success() {
             return Ok((head, answer));
@@ -288,32 +300,38 @@ impl<'a> Wire<'a> {
         Err(match status {
             StatusCode::UNAUTHORIZED => self.unauthorized(message(&answer))?.into(),
             StatusCode::FORBIDDEN => {
-                ExchangeError::Denied { host, message: message(&answer) }.into()
+                RegistryExchangeError::Denied { host, message: message(&answer) }.into()
             }
             StatusCode::NOT_FOUND | StatusCode::GONE => {
-                ExchangeError::NotFound { what: what(), message: message(&answer) }.into()
+                RegistryExchangeError::NotFound { what: what(), message: message(&answer) }.into()
             }
             status if may_pass(status) => match bearable_wait(&head.headers) {
-                Err(wait) => ExchangeError::TooMany { host, wait }.into(),
+                Err(wait) => RegistryExchangeError::TooMany { host, wait }.into(),
                 Ok(wait) => {
                     let words = message(&answer);
                     let words = if words.is_empty() { words } else { format!(": {words}") };
-                    Failure::Passing { reason: format!("{host} answers {status}{words}"), wait }
+                    RegistryFailure::Passing {
+                        reason: format!("{host} answers {status}{words}"),
+                        wait,
+                    }
                 }
             },
             status => {
                 let url = shown(head.url.as_str());
-                ExchangeError::Status { url, status, message: message(&answer) }.into()
+                RegistryExchangeError::Status { url, status, message: message(&answer) }.into()
             }
         })
     }
 
-    fn unauthorized(&self, message: String) -> Result<ExchangeError, ExchangeError> {
+    fn unauthorized(
+        &self,
+        message: String,
+    ) -> Result<RegistryExchangeError, RegistryExchangeError> {
         let given = self.credential()?.is_some();
-        Ok(ExchangeError::Unauthorized { host: self.endpoint.host.clone(), given, message })
+        Ok(RegistryExchangeError::Unauthorized { host: self.endpoint.host.clone(), given, message })
     }
 
-    fn credential(&self) -> Result<Option<&Credential>, ExchangeError> {
+    fn credential(&self) -> Result<Option<&Credential>, RegistryExchangeError> {
         if let Some(known) = self.credential.get() {
             return Ok(known.as_ref());
         }
@@ -326,17 +344,23 @@ impl<'a> Wire<'a> {
         Ok(self.credential.get_or_init(|| found).as_ref())
     }
 
-    /// Obtains the credentials for the challenges.
-    fn prove(&self, asked: &[Challenge], scopes: &[String]) -> Result<HeaderValue, Failure> {
+    /// Returns the `Authorization` header that answers the challenges: a token of the token server, or user
+    /// and password.
+    fn prove(
+        &self,
+        asked: &[Challenge],
+        scopes: &[String],
+    ) -> Result<HeaderValue, RegistryFailure> {
         let host = || self.endpoint.host.clone();
-        let challenge = |reason| ExchangeError::Challenge { host: host(), reason };
+        let challenge = |reason| RegistryExchangeError::Challenge { host: host(), reason };
         let bearer = asked.iter().find(|asked| matches!(asked, Challenge::Bearer { .. }));
         if let Some(Challenge::Bearer { realm, service, .. }) = bearer {
-            let url = Url::parse(realm).map_err(|_error| challenge("names no URL of a server"))?;
+            let url = Url::parse(realm)
+                .map_err(|_error| challenge("names a token server that is not a valid URL"))?;
             let fits =
                 url.scheme() == "https" || (self.endpoint.insecure && url.scheme() == "http");
             if !fits {
-                return Err(challenge("would send them unencrypted").into());
+                return Err(challenge("would have the credentials sent unencrypted").into());
             }
             let request = TokenRequest {
                 url,
@@ -353,39 +377,16 @@ impl<'a> Wire<'a> {
         }
         match (asked.contains(&Challenge::Basic), self.credential()?) {
             (true, Some(Credential::Password { user, password })) => {
-                Ok(basic(user, password).ok_or_else(|| challenge("their letters don't allow"))?)
+                Ok(basic(user, password).ok_or_else(|| challenge("takes a name and a password, and theirs have characters that HTTP cannot send so"))?)
             }
             (true, Some(Credential::Identity(_))) => {
-                Err(challenge("takes no token, which is all that there is").into())
+                Err(challenge("takes a name and a password, and there is only a token for it").into())
             }
             (true, None) => Err(self.unauthorized(String::new())?.into()),
-            (false, _) => Err(challenge("this client doesn't know").into()),
+            (false, _) => Err(challenge("asks for credentials of a kind that mkpanda does not support").into()),
         }
     }
 }
 
-/// Returns the challenges of an answer.
-fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
-    let texts = headers.get_all(WWW_AUTHENTICATE).iter();
-    texts.filter_map(|text| text.to_str().ok()).flat_map(challenge::parse).collect()
-}
-
-fn is_insufficient(challenge: &Challenge) -> bool {
-    matches!(challenge, Challenge::Bearer { is_insufficient: true, .. })
-}
-
-/// Returns the requested scopes that a token lacks.
-fn missing_scopes(asked: &[Challenge], had: &[String]) -> Vec<String> {
-    let scopes = asked.iter().filter_map(|challenge| match challenge {
-        Challenge::Bearer { scope, .. } => scope.as_deref(),
-        Challenge::Basic => None,
-    });
-    let words = scopes.flat_map(str::split_whitespace).map(str::to_owned);
-    words.filter(|scope| !had.contains(scope)).take(MOST_SCOPES).collect()
-}
-
-/// Upper limit of a registry's scopes beyond those of a request.
-const MOST_SCOPES: usize = 16;
-
-/// Slowest rate of an upload that is waited for, in bytes per second.
+/// Lower limit of an upload's rate, in bytes per second.
 const SLOWEST_RATE: u64 = 8 << 10;

@@ -80,7 +80,7 @@ pub enum KeyFormError {
 
 /// A named key cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum KeyError {
+pub enum SigningKeyError {
     /// The text is neither a key nor the path of a file that can be read.
     #[error("{text:?} is neither a public key of minisign nor a file with one")]
     Unreadable {
@@ -104,16 +104,16 @@ pub enum KeyError {
 impl TrustedKey {
     /// Takes a key as it stands in a list or an option: the key itself, or the path of a `.pub` file,
     /// which counts from `base`.
-    pub fn named(text: &str, base: &Path) -> Result<Self, KeyError> {
+    pub fn named(text: &str, base: &Path) -> Result<Self, SigningKeyError> {
         match text.parse() {
             Ok(key) => return Ok(key),
             Err(source @ KeyFormError::Secret) => {
-                return Err(KeyError::Form { place: "the text".into(), source });
+                return Err(SigningKeyError::Form { place: "the text".into(), source });
             }
             Err(_) => {}
         }
         let place = base.join(text);
-        let unreadable = |source| KeyError::Unreadable { text: text.to_owned(), source };
+        let unreadable = |source| SigningKeyError::Unreadable { text: text.to_owned(), source };
         let mut content = String::new();
         let file = fs_err::File::open(&place).map_err(unreadable)?;
         if let Err(error) = file.take(LONGEST + 1).read_to_string(&mut content) {
@@ -121,9 +121,9 @@ impl TrustedKey {
                 io::ErrorKind::InvalidData => KeyFormError::Lines,
                 _ => return Err(unreadable(error)),
             };
-            return Err(KeyError::Form { place, source });
+            return Err(SigningKeyError::Form { place, source });
         }
-        content.parse().map_err(|source| KeyError::Form { place, source })
+        content.parse().map_err(|source| SigningKeyError::Form { place, source })
     }
 
     /// Id of the key.

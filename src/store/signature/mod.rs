@@ -45,7 +45,7 @@ mod tests_secret;
 pub use check::{Claim, verify};
 pub use error::SignatureError;
 pub use form::{FormError, LONGEST};
-pub use key::{KeyError, KeyFormError, KeyId, KeyIdError, TrustedKey};
+pub use key::{KeyFormError, KeyId, KeyIdError, SigningKeyError, TrustedKey};
 #[cfg(feature = "builder")]
 pub use secret::{SecretKeyError, SecretKeyFile, SignError, Signer, public_path};
 pub use statement::{Statement, StatementError};

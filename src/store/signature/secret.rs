@@ -16,7 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use minisign::{ErrorKind, KeyPair, PublicKey, SecretKey, SecretKeyBox};
 
-use super::super::key::{Key, KeyError};
+use super::super::key::{ObjectKey, ObjectKeyError};
 use super::key::{KeyFormError, TrustedKey};
 use super::statement::Statement;
 use crate::base::atomic::{TEMPORARY_PREFIX, sync_folder};
@@ -96,7 +96,7 @@ pub enum SecretKeyError {
 pub enum SignError {
     /// The id is not valid.
     #[error(transparent)]
-    Id(#[from] KeyError),
+    Id(#[from] ObjectKeyError),
     /// The artifact has another sum than the caller states.
     #[error("{id} has the SHA-256 {found}; the archive to be signed has {stated}")]
     OtherSum {
@@ -274,7 +274,8 @@ impl Signer {
         id: &str,
         sha256: &Sha256Sum,
     ) -> Result<String, SignError> {
-        let statement = Statement { id: id.parse::<Key>()?, sha256: sha256.clone() }.to_string();
+        let statement =
+            Statement { id: id.parse::<ObjectKey>()?, sha256: sha256.clone() }.to_string();
         let comment = format!("signature from mkpanda key {}", self.key.id());
         let mut artifact = HashingReader { inner: artifact, sum: Sha256::new() };
         let signature = minisign::sign(

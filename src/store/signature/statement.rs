@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::super::key::Key;
+use super::super::key::ObjectKey;
 use crate::base::digest::Sha256Sum;
 
 const ID: &str = "mkpanda id=";
@@ -13,7 +13,7 @@ const SUM: &str = " sha256=";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
     /// Id of the artifact, in the letters of a store's names: it has no space.
-    pub id: Key,
+    pub id: ObjectKey,
     /// SHA-256 of the signed file.
     pub sha256: Sha256Sum,
 }

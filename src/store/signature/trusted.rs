@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use super::key::{KeyError, KeyId, TrustedKey};
+use super::key::{KeyId, SigningKeyError, TrustedKey};
 
 /// Key whose signatures are not accepted any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub enum RevokedKey {
 
 impl RevokedKey {
     /// Takes an entry of a list: a key id, a key, or the path of a `.pub` file, which counts from `base`.
-    pub fn named(text: &str, base: &Path) -> Result<Self, KeyError> {
+    pub fn named(text: &str, base: &Path) -> Result<Self, SigningKeyError> {
         match text.parse() {
             Ok(id) => Ok(Self::Id(id)),
             Err(_) => TrustedKey::named(text, base).map(Self::Key),

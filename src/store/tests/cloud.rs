@@ -176,7 +176,7 @@ impl Subject for Bucket<'_> {
 
     fn place(&self, name: &str, content: &[u8]) {
         if self.cloud.scheme == "az" {
-            let put = self.backend().put(&key(name), Content::Bytes(content), &quiet());
+            let put = self.backend().put(&key(name), ObjectContent::Bytes(content), &quiet());
             assert_eq!(put.unwrap(), Put::Written);
             return;
         }
@@ -189,7 +189,7 @@ impl Subject for Bucket<'_> {
     fn place_large(&self, name: &str, mebibytes: u64) {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(mebibytes << 20).unwrap();
-        let content = Content::File(file.path(), mebibytes << 20);
+        let content = ObjectContent::File(file.path(), mebibytes << 20);
         assert_eq!(self.backend().put(&key(name), content, &quiet()).unwrap(), Put::Written);
     }
 }
@@ -266,7 +266,7 @@ impl Observer for Rival<'_> {
     fn event(&self, event: Event) {
         let Event::Upload { .. } = event else { return };
         if self.has_put.fetch_add(1, Ordering::Relaxed) == 0 {
-            let put = self.backend.put(&key("large"), Content::Bytes(b"first"), &quiet());
+            let put = self.backend.put(&key("large"), ObjectContent::Bytes(b"first"), &quiet());
             assert_eq!(put.unwrap(), Put::Written);
         }
     }
@@ -277,9 +277,9 @@ fn large_puts_never_overwrite(cloud: Option<Cloud>) {
     let Some(cloud) = cloud else { return };
     let bucket = cloud.bucket();
     let (file, whole) = large_file(1);
-    let content = Content::File(file.path(), whole.len() as u64);
+    let content = ObjectContent::File(file.path(), whole.len() as u64);
     let rival = Rival { backend: bucket.backend(), has_put: AtomicU32::new(0) };
-    let transfer = Transfer { subject: "s", observer: &rival };
+    let transfer = StoreTransfer { subject: "s", observer: &rival };
     let put = bucket.backend().put(&key("large"), content, &transfer).unwrap();
     assert_eq!(put, Put::WasThere);
     assert!(rival.has_put.into_inner() > 0);
@@ -316,11 +316,11 @@ fn headers_are_kept(cloud: Option<Cloud>, kind: CloudKind) {
         ..About::default()
     };
     let (file, whole) = large_file(3);
-    let large = Content::File(file.path(), whole.len() as u64);
+    let large = ObjectContent::File(file.path(), whole.len() as u64);
     let none = About::default();
-    backend.put_described(&key("put"), Content::Bytes(b"x"), &about, &quiet()).unwrap();
+    backend.put_described(&key("put"), ObjectContent::Bytes(b"x"), &about, &quiet()).unwrap();
     backend.put_described(&key("large"), large, &about, &quiet()).unwrap();
-    backend.replace(&key("replaced"), Content::Bytes(b"x"), &none, &quiet()).unwrap();
+    backend.replace(&key("replaced"), ObjectContent::Bytes(b"x"), &none, &quiet()).unwrap();
     backend.replace(&key("replaced"), large, &about, &quiet()).unwrap();
     backend.copy(&key("large"), &key("copied"), &none, &quiet()).unwrap();
     for name in ["put", "large", "replaced", "copied"] {
@@ -328,7 +328,7 @@ fn headers_are_kept(cloud: Option<Cloud>, kind: CloudKind) {
         assert_eq!(found.as_deref(), about.content_type, "{name}");
         assert_eq!(cached.as_deref(), Some("no-cache"), "{name}");
     }
-    backend.put(&key("plain"), Content::Bytes(b"x"), &quiet()).unwrap();
+    backend.put(&key("plain"), ObjectContent::Bytes(b"x"), &quiet()).unwrap();
     assert_eq!(backend.headers(&key("plain")).1, None);
 }
 
@@ -367,7 +367,7 @@ fn missing_buckets_are_failures(cloud: Option<Cloud>, word: &str) {
         conformance::bytes(backend, "f").unwrap_err(),
         backend.get_range(&key("f"), 0..1, &mut to, &quiet()).unwrap_err(),
         backend.head(&key("f"), &quiet()).unwrap_err(),
-        backend.put(&key("f"), Content::Bytes(b"x"), &quiet()).unwrap_err(),
+        backend.put(&key("f"), ObjectContent::Bytes(b"x"), &quiet()).unwrap_err(),
         backend.list(None, &quiet()).unwrap_err(),
         backend.delete(&key("f"), &quiet()).unwrap_err(),
     ] {
@@ -398,7 +398,7 @@ fn wrong_keys_are_named_with_their_variables() {
     let store = Store::open(&format!("az://{}", bucket.name), &access).unwrap();
     for error in [
         store.backend().head(&key("f"), &quiet()).unwrap_err(),
-        store.backend().put(&key("f"), Content::Bytes(b"x"), &quiet()).unwrap_err(),
+        store.backend().put(&key("f"), ObjectContent::Bytes(b"x"), &quiet()).unwrap_err(),
     ] {
         let hint = error.hint().unwrap();
         assert!(hint.contains("AZURE_STORAGE_KEY"), "{hint}");

@@ -6,7 +6,7 @@ use super::cloud::{azure_settings, gcs_settings, s3_settings};
 use super::*;
 use crate::base::causes::with_causes;
 use crate::base::events::Events;
-use crate::base::http::test_server::{ClosedAddress, Request, Step, TestServer, answer};
+use crate::base::http::test_server::{ClosedAddress, Request, ServerAction, TestServer, answer};
 use crate::base::http::{HttpClient, HttpOptions};
 
 /// Opens stores of all kinds at a server, with three attempts and little patience.
@@ -32,7 +32,7 @@ const CONTENT: &[u8] = b"0123456789";
 pub(super) const META: &str = "ETag: \"e1\"\r\nLast-Modified: Fri, 31 Dec 1999 23:59:59 GMT";
 
 /// The content, or the rest of it that is asked for.
-fn serve(request: &Request) -> Vec<Step> {
+fn serve(request: &Request) -> Vec<ServerAction> {
     let first = request.header("range").and_then(|range| range.strip_prefix("bytes="));
     let first = first.and_then(|range| range.split('-').next()?.parse::<usize>().ok());
     match first {
@@ -50,14 +50,14 @@ fn serve(request: &Request) -> Vec<Step> {
 
 /// Gets the object from a store of each kind; `answers` plays the server.
 fn get_from_all(
-    answers: impl Fn(usize, &Request) -> Vec<Step> + Send + Sync + Clone + 'static,
+    answers: impl Fn(usize, &Request) -> Vec<ServerAction> + Send + Sync + Clone + 'static,
     check: impl Fn(&Store, Result<Vec<u8>, StoreError>, Vec<String>, usize),
 ) {
     for number in 0..3 {
         let server = TestServer::start(answers.clone());
         let store = &stores(&server.url(""))[number];
         let retries = Events::default();
-        let transfer = Transfer { subject: "s", observer: &retries };
+        let transfer = StoreTransfer { subject: "s", observer: &retries };
         let mut file = tempfile::NamedTempFile::new().unwrap();
         let got = store.backend().get(&key("f"), file.as_file_mut(), &transfer);
         let got = got.map(|got| {
@@ -70,7 +70,7 @@ fn get_from_all(
 }
 
 /// Answers with an error of S3's and Azure's form.
-fn refusal(status: &str, code: &str) -> Vec<Step> {
+fn refusal(status: &str, code: &str) -> Vec<ServerAction> {
     let body = format!("<Error><Code>{code}</Code><Message>m</Message></Error>");
     answer(
         &format!("{status} x\r\nx-ms-error-code: {code}\r\nContent-Length: {}", body.len()),
@@ -157,7 +157,7 @@ fn broken_and_silent_transfers_go_on_where_they_stopped() {
                 let mut steps =
                     answer(&format!("200 x\r\n{META}\r\nContent-Length: 10"), &CONTENT[..4]);
                 if is_stalled {
-                    steps.push(Step::Stall(Duration::from_secs(2)));
+                    steps.push(ServerAction::Stall(Duration::from_secs(2)));
                 }
                 steps
             },
@@ -189,7 +189,7 @@ fn replaced_objects_are_read_from_the_beginning() {
 #[test]
 fn silent_servers_are_given_up() {
     get_from_all(
-        |_, _| vec![Step::Stall(Duration::from_secs(3))],
+        |_, _| vec![ServerAction::Stall(Duration::from_secs(3))],
         |_, got, retries, _| {
             let error = got.unwrap_err();
             assert_eq!(error.kind(), FailureKind::Unreachable);
@@ -235,7 +235,7 @@ fn what_is_not_an_object_is_not_taken_for_one() {
         let backend = store.backend();
         for error in [
             backend.head(&key("f"), &quiet()).unwrap_err(),
-            backend.put(&key("f"), Content::Bytes(b"x"), &quiet()).unwrap_err(),
+            backend.put(&key("f"), ObjectContent::Bytes(b"x"), &quiet()).unwrap_err(),
             backend.list(None, &quiet()).unwrap_err(),
             backend.delete(&key("f"), &quiet()).unwrap_err(),
         ] {
@@ -248,7 +248,7 @@ fn what_is_not_an_object_is_not_taken_for_one() {
 fn answers_that_have_no_end_are_refused() {
     let server = TestServer::start(|_, _| {
         let mut steps = answer("200 x", b"<ListBucketResult>");
-        steps.push(Step::Repeat(vec![b' '; 1 << 20], 1_000));
+        steps.push(ServerAction::Repeat(vec![b' '; 1 << 20], 1_000));
         steps
     });
     for store in stores(&server.url("")) {
@@ -275,7 +275,7 @@ fn puts_are_repeated_and_found_out_about_when_the_answer_is_lost() {
         if number == 0 { Vec::new() } else { refusal("412", "PreconditionFailed") }
     });
     let store = &stores(&server.url(""))[0];
-    let put = store.backend().put(&key("f"), Content::Bytes(b"x"), &quiet()).unwrap();
+    let put = store.backend().put(&key("f"), ObjectContent::Bytes(b"x"), &quiet()).unwrap();
     assert_eq!((put, server.requests().len()), (Put::WasThere, 2));
 }
 
@@ -293,7 +293,7 @@ fn uploads_in_parts_that_fail_are_removed() {
     let file = tempfile::NamedTempFile::new().unwrap();
     file.as_file().set_len(20 << 20).unwrap();
     let store = &stores(&server.url(""))[0];
-    let content = Content::File(file.path(), 20 << 20);
+    let content = ObjectContent::File(file.path(), 20 << 20);
     let error = store.backend().put(&key("f"), content, &quiet()).unwrap_err();
     assert_eq!(error.kind(), FailureKind::Denied, "{error:?}");
     // Another part may be on its way meanwhile.
@@ -319,7 +319,7 @@ fn regions_and_clocks_are_named() {
         answer(&head, body.as_bytes())
     });
     let store = &stores(&server.url(""))[0];
-    let error = store.backend().put(&key("f"), Content::Bytes(b"x"), &quiet()).unwrap_err();
+    let error = store.backend().put(&key("f"), ObjectContent::Bytes(b"x"), &quiet()).unwrap_err();
     let hint = error.hint().unwrap();
     assert!(hint.contains("ahead of the store's") && hint.contains("timedatectl"), "{hint}");
 }
@@ -334,7 +334,7 @@ fn interruptions_end_a_wait_for_a_silent_server() {
             self.0.elapsed() > Duration::from_millis(100)
         }
     }
-    let server = TestServer::start(|_, _| vec![Step::Stall(Duration::from_secs(30))]);
+    let server = TestServer::start(|_, _| vec![ServerAction::Stall(Duration::from_secs(30))]);
     let access = StoreAccess {
         clouds: s3_settings(server.url("")),
         ..StoreAccess::new(HttpClient::default())
@@ -342,7 +342,7 @@ fn interruptions_end_a_wait_for_a_silent_server() {
     let store = Store::open("s3://bucket", &access).unwrap();
     let begun = std::time::Instant::now();
     let later = Later(begun);
-    let transfer = Transfer { subject: "s", observer: &later };
+    let transfer = StoreTransfer { subject: "s", observer: &later };
     let error = store.backend().head(&key("f"), &transfer).unwrap_err();
     assert!(matches!(error, StoreError::Interrupted), "{error:?}");
     assert!(begun.elapsed() < Duration::from_secs(5));

@@ -186,7 +186,7 @@ pub(super) mod read {
 
     pub(in super::super) fn interruptions_end_a_get(subject: &dyn Subject) {
         subject.place("f", b"0123456789");
-        let transfer = Transfer { subject: "s", observer: &Interrupted };
+        let transfer = StoreTransfer { subject: "s", observer: &Interrupted };
         let mut file = tempfile::tempfile().unwrap();
         let error = subject.backend().get(&key("f"), &mut file, &transfer).unwrap_err();
         assert!(matches!(error, StoreError::Interrupted), "{error:?}");
@@ -223,7 +223,7 @@ pub(super) mod write {
     use super::*;
 
     fn put(backend: &dyn Backend, name: &str, content: &[u8]) -> Put {
-        backend.put(&key(name), Content::Bytes(content), &quiet()).unwrap()
+        backend.put(&key(name), ObjectContent::Bytes(content), &quiet()).unwrap()
     }
 
     pub(in super::super) fn puts_are_there_whole_and_never_overwrite(subject: &dyn Subject) {
@@ -236,7 +236,7 @@ pub(super) mod write {
         assert_eq!(bytes(backend, "empty").unwrap(), b"");
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().write_all(b"from a file, and more").unwrap();
-        let content = Content::File(file.path(), 11);
+        let content = ObjectContent::File(file.path(), 11);
         assert_eq!(backend.put(&key("f"), content, &quiet()).unwrap(), Put::Written);
         assert_eq!(bytes(backend, "f").unwrap(), b"from a file");
     }
@@ -267,13 +267,16 @@ pub(super) mod write {
         let backend = subject.backend();
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().write_all(b"short").unwrap();
-        let error = backend.put(&key("a/f"), Content::File(file.path(), 6), &quiet()).unwrap_err();
+        let error =
+            backend.put(&key("a/f"), ObjectContent::File(file.path(), 6), &quiet()).unwrap_err();
         assert_eq!(error.kind(), FailureKind::Local, "{error:?}");
         let nothing = std::path::Path::new("/nowhere/at/all");
-        let error = backend.put(&key("a/f"), Content::File(nothing, 6), &quiet()).unwrap_err();
+        let error =
+            backend.put(&key("a/f"), ObjectContent::File(nothing, 6), &quiet()).unwrap_err();
         assert_eq!(error.kind(), FailureKind::Local, "{error:?}");
-        let transfer = Transfer { subject: "s", observer: &Interrupted };
-        let error = backend.put(&key("a/f"), Content::File(file.path(), 5), &transfer).unwrap_err();
+        let transfer = StoreTransfer { subject: "s", observer: &Interrupted };
+        let error =
+            backend.put(&key("a/f"), ObjectContent::File(file.path(), 5), &transfer).unwrap_err();
         assert!(matches!(error, StoreError::Interrupted), "{error:?}");
         assert_eq!(backend.head(&key("a/f"), &quiet()).unwrap_err().kind(), FailureKind::NotFound);
         assert_eq!(backend.list(None, &quiet()).unwrap(), []);
@@ -316,7 +319,7 @@ pub(super) mod write {
     pub(in super::super) fn replaced_objects_are_one_or_the_other(subject: &dyn Subject) {
         let backend = subject.backend();
         let replace = |name: &str, content: &[u8]| {
-            backend.replace(&key(name), Content::Bytes(content), &About::default(), &quiet())
+            backend.replace(&key(name), ObjectContent::Bytes(content), &About::default(), &quiet())
         };
         replace("a/new", b"first").unwrap();
         assert_eq!(bytes(backend, "a/new").unwrap(), b"first");
@@ -338,10 +341,10 @@ pub(super) mod write {
         // Large enough for an upload in parts.
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().write_all(&vec![9; 9 << 20]).unwrap();
-        let content = Content::File(file.path(), 9 << 20);
+        let content = ObjectContent::File(file.path(), 9 << 20);
         backend.replace(&key("a/b"), content, &About::default(), &quiet()).unwrap();
         assert!(bytes(backend, "a/b").unwrap() == vec![9; 9 << 20]);
-        let content = Content::File(file.path(), 10 << 20);
+        let content = ObjectContent::File(file.path(), 10 << 20);
         let short = backend.replace(&key("a/b"), content, &About::default(), &quiet());
         assert_eq!(short.unwrap_err().kind(), FailureKind::Local);
         assert_eq!(backend.head(&key("a/b"), &quiet()).unwrap().size, Some(9 << 20));
@@ -388,7 +391,7 @@ pub(super) mod write {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(200 << 20).unwrap();
         let before = memory();
-        let content = Content::File(file.path(), 200 << 20);
+        let content = ObjectContent::File(file.path(), 200 << 20);
         subject.backend().put(&key("large"), content, &quiet()).unwrap();
         let grown = memory() - before;
         assert!(grown < 32 << 10, "{grown} KiB more");
@@ -401,10 +404,10 @@ pub(super) mod write {
 pub(super) fn refuses_to_write(backend: &dyn Backend) {
     let key = key("f");
     for error in [
-        backend.put(&key, Content::Bytes(b"x"), &quiet()).unwrap_err(),
+        backend.put(&key, ObjectContent::Bytes(b"x"), &quiet()).unwrap_err(),
         backend.list(None, &quiet()).unwrap_err(),
         backend.delete(&key, &quiet()).unwrap_err(),
-        backend.replace(&key, Content::Bytes(b"x"), &About::default(), &quiet()).unwrap_err(),
+        backend.replace(&key, ObjectContent::Bytes(b"x"), &About::default(), &quiet()).unwrap_err(),
     ] {
         assert_eq!(error.kind(), FailureKind::Unsupported, "{error:?}");
         assert!(error.to_string().contains(&backend.name()) && error.hint().is_some(), "{error}");

@@ -7,12 +7,12 @@ use fs_err::os::unix::fs::symlink;
 use super::conformance::{self, Subject, bytes, read_conformance, write_conformance};
 use super::*;
 
-struct Folder {
+struct FolderStore {
     folder: tempfile::TempDir,
     backend: FolderBackend,
 }
 
-impl Folder {
+impl FolderStore {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         // The folder itself is not there yet.
@@ -25,7 +25,7 @@ impl Folder {
     }
 }
 
-impl Subject for Folder {
+impl Subject for FolderStore {
     fn backend(&self) -> &dyn Backend {
         &self.backend
     }
@@ -43,14 +43,14 @@ impl Subject for Folder {
     }
 }
 
-read_conformance!(tests, Folder::new());
-write_conformance!(tests, Folder::new());
+read_conformance!(tests, FolderStore::new());
+write_conformance!(tests, FolderStore::new());
 
 #[test]
 fn large_objects_need_no_memory() {
     conformance::alone("store::tests::folder::large_objects_need_no_memory", || {
-        conformance::read::large_objects_need_no_memory(&Folder::new());
-        conformance::write::large_objects_need_no_memory(&Folder::new());
+        conformance::read::large_objects_need_no_memory(&FolderStore::new());
+        conformance::write::large_objects_need_no_memory(&FolderStore::new());
     });
 }
 
@@ -58,7 +58,7 @@ fn large_objects_need_no_memory() {
 #[test]
 fn nothing_but_regular_files_of_the_store_is_an_object() {
     use std::os::unix::net::UnixListener;
-    let store = Folder::new();
+    let store = FolderStore::new();
     let other = store.folder.path().join("private");
     fs_err::create_dir_all(&other).unwrap();
     fs_err::write(other.join("f"), "secret").unwrap();
@@ -101,15 +101,15 @@ fn nothing_but_regular_files_of_the_store_is_an_object() {
     }
     // A name that is taken is taken, by whatever it is.
     for name in ["file", "inside", "dangling", "device", "self", "fifo", "socket"] {
-        let put = backend.put(&key(name), Content::Bytes(b"new"), &quiet()).unwrap();
+        let put = backend.put(&key(name), ObjectContent::Bytes(b"new"), &quiet()).unwrap();
         assert_eq!(put, Put::WasThere, "{name}");
     }
     // Nothing is written or removed behind a link.
     for name in ["folder/f", "folder/new", "deep/loop/a"] {
-        let put = backend.put(&key(name), Content::Bytes(b"new"), &quiet()).unwrap_err();
+        let put = backend.put(&key(name), ObjectContent::Bytes(b"new"), &quiet()).unwrap_err();
         let cause = std::error::Error::source(&put).unwrap().to_string();
         assert!(cause.contains("is a symbolic link, and is not followed"), "{name}: {cause}");
-        let content = Content::Bytes(b"new");
+        let content = ObjectContent::Bytes(b"new");
         backend.replace(&key(name), content, &About::default(), &quiet()).unwrap_err();
         backend.delete(&key(name), &quiet()).unwrap_err();
     }
@@ -117,7 +117,7 @@ fn nothing_but_regular_files_of_the_store_is_an_object() {
     assert_eq!(fs_err::read_dir(&other).unwrap().count(), 1);
     // What replaces a link, a FIFO or a socket is a file, and what goes is the name alone.
     for name in ["file", "inside", "device", "fifo", "socket"] {
-        let content = Content::Bytes(b"new");
+        let content = ObjectContent::Bytes(b"new");
         backend.replace(&key(name), content, &About::default(), &quiet()).unwrap();
         assert_eq!(bytes(backend, name).unwrap(), b"new", "{name}");
     }
@@ -135,12 +135,12 @@ fn nothing_but_regular_files_of_the_store_is_an_object() {
 
 #[test]
 fn the_folder_itself_may_be_a_link() {
-    let store = Folder::new();
+    let store = FolderStore::new();
     let linked = store.folder.path().join("linked");
     fs_err::create_dir(store.path("")).unwrap();
     symlink(store.path(""), &linked).unwrap();
     let backend = FolderBackend::new(linked);
-    backend.put(&key("a/b"), Content::Bytes(b"x"), &quiet()).unwrap();
+    backend.put(&key("a/b"), ObjectContent::Bytes(b"x"), &quiet()).unwrap();
     assert_eq!(bytes(&backend, "a/b").unwrap(), b"x");
     assert_eq!(bytes(&store.backend, "a/b").unwrap(), b"x");
     assert_eq!(backend.list(None, &quiet()).unwrap().len(), 1);
@@ -148,7 +148,7 @@ fn the_folder_itself_may_be_a_link() {
 
 #[test]
 fn what_is_not_an_object_is_neither_read_nor_listed() {
-    let store = Folder::new();
+    let store = FolderStore::new();
     store.place("a/b", b"x");
     store.place("a/.tmp-left", b"half");
     store.place("a/not a key", b"x");
@@ -156,19 +156,19 @@ fn what_is_not_an_object_is_neither_read_nor_listed() {
     assert!(bytes(&store.backend, "fifo").unwrap_err().is_not_found(), "nobody writes to it");
     let listed = store.backend.list(None, &quiet()).unwrap();
     assert_eq!(listed, [Listed { key: key("a/b"), size: 1 }]);
-    let error = store.backend.put(&key("a"), Content::Bytes(b""), &quiet()).unwrap_err();
+    let error = store.backend.put(&key("a"), ObjectContent::Bytes(b""), &quiet()).unwrap_err();
     assert!(error.to_string().contains("write a"), "{error}");
 }
 
 #[test]
 fn files_of_puts_can_be_read_by_all_and_old_leftovers_go() {
-    let store = Folder::new();
+    let store = FolderStore::new();
     store.place("a/.tmp-young", b"half");
     store.place("a/.tmp-old", b"half");
     let old = std::time::SystemTime::now() - std::time::Duration::from_secs(2 * 24 * 60 * 60);
     let file = fs_err::OpenOptions::new().write(true).open(store.path("a/.tmp-old")).unwrap();
     file.file().set_modified(old).unwrap();
-    store.backend.put(&key("a/b"), Content::Bytes(b"x"), &quiet()).unwrap();
+    store.backend.put(&key("a/b"), ObjectContent::Bytes(b"x"), &quiet()).unwrap();
     assert!(store.path("a/.tmp-young").exists() && !store.path("a/.tmp-old").exists());
     let mode = fs_err::metadata(store.path("a/b")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o644);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::conformance::{self, Subject, read_conformance};
 use super::*;
-use crate::base::http::test_server::{ClosedAddress, Request, Step, TestServer, answer};
+use crate::base::http::test_server::{ClosedAddress, Request, ServerAction, TestServer, answer};
 
 type Objects = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 
@@ -38,16 +38,16 @@ impl Web {
     }
 }
 
-fn zeros(request: &Request, mebibytes: u64) -> Vec<Step> {
+fn zeros(request: &Request, mebibytes: u64) -> Vec<ServerAction> {
     let bytes = mebibytes << 20;
     let mut steps = answer(&format!("200 OK\r\nContent-Length: {bytes}"), b"");
     if request.method != "HEAD" {
-        steps.push(Step::Repeat(vec![0; 1 << 20], usize::try_from(mebibytes).unwrap()));
+        steps.push(ServerAction::Repeat(vec![0; 1 << 20], usize::try_from(mebibytes).unwrap()));
     }
     steps
 }
 
-fn serve(request: &Request, content: &[u8], has_ranges: bool) -> Vec<Step> {
+fn serve(request: &Request, content: &[u8], has_ranges: bool) -> Vec<ServerAction> {
     let length = content.len();
     let range = request.header("range").and_then(|range| range.strip_prefix("bytes="));
     if let Some((first, last)) =

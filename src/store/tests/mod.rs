@@ -24,13 +24,13 @@ use super::*;
 use crate::base::event::{Event, Observer, Silent};
 use crate::base::events::{Events, impatient_client};
 
-fn key(text: &str) -> Key {
+fn key(text: &str) -> ObjectKey {
     text.parse().unwrap()
 }
 
 /// A transfer that nobody watches.
-fn quiet() -> Transfer<'static> {
-    Transfer { subject: "s", observer: &Silent }
+fn quiet() -> StoreTransfer<'static> {
+    StoreTransfer { subject: "s", observer: &Silent }
 }
 
 /// An observer that interrupts at once.

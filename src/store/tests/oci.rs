@@ -198,7 +198,7 @@ fn packages_have_their_media_types_and_what_is_known_of_them() {
         ..About::default()
     };
     let put = |backend: &OciBackend| {
-        backend.put_described(&key, Content::Bytes(b"xz"), &about, &quiet()).unwrap()
+        backend.put_described(&key, ObjectContent::Bytes(b"xz"), &about, &quiet()).unwrap()
     };
     assert_eq!(put(&store.backend), Put::Written);
     let manifest = store.registry.manifest("packages_curl_curl--01.tar.xz");
@@ -232,7 +232,7 @@ fn packages_have_their_media_types_and_what_is_known_of_them() {
     });
     assert_eq!(manifest, expected);
     // Without a description, the same as before: the first put counts.
-    let other = store.backend.put(&key, Content::Bytes(b"xz"), &quiet()).unwrap();
+    let other = store.backend.put(&key, ObjectContent::Bytes(b"xz"), &quiet()).unwrap();
     assert_eq!(
         (other, store.registry.manifest("packages_curl_curl--01.tar.xz")),
         (Put::WasThere, expected)
@@ -250,7 +250,7 @@ fn long_keys_are_found_by_their_shortened_tags() {
     let folder = format!("packages/{}", "long-name".repeat(20));
     let names = ["a", "b"].map(|name| format!("{folder}/{name}.tar.xz"));
     for name in &names {
-        store.backend.put(&key(name), Content::Bytes(name.as_bytes()), &quiet()).unwrap();
+        store.backend.put(&key(name), ObjectContent::Bytes(name.as_bytes()), &quiet()).unwrap();
     }
     store.place("packages/other", b"x");
     for name in &names {
@@ -281,7 +281,7 @@ fn what_is_not_an_object_is_neither_used_nor_replaced_nor_listed() {
         for error in [
             bytes(&store.backend, name).unwrap_err(),
             store.backend.head(&key(name), &quiet()).unwrap_err(),
-            store.backend.put(&key(name), Content::Bytes(b"x"), &quiet()).unwrap_err(),
+            store.backend.put(&key(name), ObjectContent::Bytes(b"x"), &quiet()).unwrap_err(),
             store.backend.delete(&key(name), &quiet()).unwrap_err(),
         ] {
             assert_eq!(error.kind(), FailureKind::Denied, "{error:?}");
@@ -293,7 +293,7 @@ fn what_is_not_an_object_is_neither_used_nor_replaced_nor_listed() {
         assert_eq!(store.registry.manifest(name), before);
     }
     let seen = Events::default();
-    let transfer = Transfer { subject: "s", observer: &seen };
+    let transfer = StoreTransfer { subject: "s", observer: &seen };
     let listed = store.backend.list(None, &transfer).unwrap();
     assert_eq!(listed, [Listed { key: key("a"), size: 6 }]);
     let warnings = seen.take_warnings();
@@ -305,7 +305,7 @@ fn what_is_not_an_object_is_neither_used_nor_replaced_nor_listed() {
 fn a_registry_that_removes_nothing_says_so() {
     let registry = Registry::new(false);
     let backend = plain_store(&registry.host, "team/cache", PATIENCE);
-    backend.put(&key("a"), Content::Bytes(b"x"), &quiet()).unwrap();
+    backend.put(&key("a"), ObjectContent::Bytes(b"x"), &quiet()).unwrap();
     let error = backend.delete(&key("a"), &quiet()).unwrap_err();
     assert_eq!(error.kind(), FailureKind::Unsupported, "{error:?}");
     assert!(error.hint().unwrap().contains("delete: {enabled: true}"), "{error:?}");

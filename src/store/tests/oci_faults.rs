@@ -10,7 +10,7 @@ use super::oci::{PATIENCE, plain_store};
 use super::*;
 use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
-use crate::base::http::test_server::{Request, Step, TestServer, answer};
+use crate::base::http::test_server::{Request, ServerAction, TestServer, answer};
 use crate::store::oci::OciBackend;
 
 const KEY: &str = "packages/a/a--1.tar.xz";
@@ -39,14 +39,14 @@ fn manifest() -> Value {
 }
 
 fn start(
-    answers: impl Fn(usize, &Request) -> Vec<Step> + Send + Sync + 'static,
+    answers: impl Fn(usize, &Request) -> Vec<ServerAction> + Send + Sync + 'static,
 ) -> (TestServer, OciBackend) {
     let server = TestServer::start(answers);
     let backend = plain_store(&server.host(), "r", PATIENCE);
     (server, backend)
 }
 
-fn sized(status: &str, body: &[u8]) -> Vec<Step> {
+fn sized(status: &str, body: &[u8]) -> Vec<ServerAction> {
     answer(&format!("{status}\r\nContent-Length: {}", body.len()), body)
 }
 
@@ -60,7 +60,7 @@ fn with_manifest(text: Vec<u8>) -> (TestServer, OciBackend) {
 
 /// A registry whose manifest is good, and whose blob is answered so.
 fn with_blob(
-    answers: impl Fn(&Request) -> Vec<Step> + Send + Sync + 'static,
+    answers: impl Fn(&Request) -> Vec<ServerAction> + Send + Sync + 'static,
 ) -> (TestServer, OciBackend) {
     start(move |_, request| {
         if request.path.starts_with("/v2/r/blobs/") {
@@ -95,7 +95,13 @@ fn answers_without_a_manifest_are_told_apart() {
     for (head, body, kind, said, requests) in [
         ("200 OK\r\nContent-Type: text/html", HTML, Denied, "something else than a manifest", 1),
         ("401 x", b"", Denied, "wants credentials: there are none", 2),
-        ("401 x\r\nWWW-Authenticate: Negotiate", b"", Denied, "this client doesn't know", 2),
+        (
+            "401 x\r\nWWW-Authenticate: Negotiate",
+            b"",
+            Denied,
+            "a kind that mkpanda does not support",
+            2,
+        ),
         ("401 x\r\nWWW-Authenticate: Basic realm=\"x\"", b"", Denied, "credentials", 1),
         ("403 x", b"", Denied, "doesn't allow it", 1),
         ("429 x\r\nRetry-After: 3600", b"", Denied, "too many requests", 1),
@@ -120,7 +126,7 @@ fn answers_without_a_manifest_are_told_apart() {
 
 #[test]
 fn a_registry_that_stalls_is_given_up() {
-    let server = TestServer::start(|_, _| vec![Step::Stall(Duration::from_secs(5))]);
+    let server = TestServer::start(|_, _| vec![ServerAction::Stall(Duration::from_secs(5))]);
     let backend = plain_store(&server.host(), "r", Duration::from_millis(200));
     fails(&backend, FailureKind::Unreachable, "said nothing");
     assert_eq!(server.requests().len(), 2);
@@ -172,7 +178,7 @@ fn hostile_manifests_are_not_used() {
         assert!(with_causes(&error).len() < 800, "{error}");
         let asked = server.requests();
         assert!(asked.iter().all(|request| !request.path.contains("blobs")), "{place}");
-        let put = backend.put(&key(KEY), Content::Bytes(b"x"), &quiet());
+        let put = backend.put(&key(KEY), ObjectContent::Bytes(b"x"), &quiet());
         assert_eq!(put.unwrap_err().kind(), FailureKind::Denied);
         let methods = server.requests().into_iter().map(|request| request.method);
         assert!(methods.into_iter().all(|method| method == "GET"), "nothing is replaced");
@@ -237,7 +243,7 @@ fn lists_pass_over_what_is_wrong_and_fail_where_the_registry_does() {
         }
     });
     let seen = Events::default();
-    let listed = backend.list(None, &Transfer { subject: "s", observer: &seen }).unwrap();
+    let listed = backend.list(None, &StoreTransfer { subject: "s", observer: &seen }).unwrap();
     assert_eq!(listed, [Listed { key: key(KEY), size: 22 }]);
     assert_eq!(seen.take_warnings().len(), 1, "the tag b");
     for (head, body, kind) in [
@@ -260,7 +266,7 @@ fn lists_pass_over_what_is_wrong_and_fail_where_the_registry_does() {
 #[test]
 fn a_missing_repository_is_not_a_missing_object_for_a_put() {
     let (server, backend) = start(|_, _| sized("404 x", b""));
-    let error = backend.put(&key(KEY), Content::Bytes(OBJECT), &quiet()).unwrap_err();
+    let error = backend.put(&key(KEY), ObjectContent::Bytes(OBJECT), &quiet()).unwrap_err();
     assert_eq!(error.kind(), FailureKind::Denied, "{error:?}");
     assert!(error.hint().unwrap().starts_with("make the repository r at"), "{error:?}");
     assert!(server.requests().iter().all(|request| request.method != "PUT"));
@@ -296,14 +302,14 @@ fn of_two_writers_one_is_told_that_the_object_was_there() {
     // The other one's manifest replaced ours; the registry refused ours.
     for status in ["201 x", "409 x", "400 x"] {
         let (_server, backend) = taking(status, Some(manifest()));
-        let put = backend.put(&key(KEY), Content::Bytes(b"other"), &quiet()).unwrap();
+        let put = backend.put(&key(KEY), ObjectContent::Bytes(b"other"), &quiet()).unwrap();
         assert_eq!(put, Put::WasThere, "{status}");
     }
     let (_server, backend) = taking("400 x", None);
-    let error = backend.put(&key(KEY), Content::Bytes(b"other"), &quiet()).unwrap_err();
+    let error = backend.put(&key(KEY), ObjectContent::Bytes(b"other"), &quiet()).unwrap_err();
     assert!(with_causes(&error).contains("400"), "{error:?}");
     let (_server, backend) = taking("201 x", None);
-    let error = backend.put(&key(KEY), Content::Bytes(b"other"), &quiet()).unwrap_err();
+    let error = backend.put(&key(KEY), ObjectContent::Bytes(b"other"), &quiet()).unwrap_err();
     assert!(with_causes(&error).contains("but does not have it"), "{error:?}");
 }
 
@@ -313,8 +319,8 @@ fn puts_make_the_requests_that_the_description_counts() {
     file.as_file().set_len(2 << 20).unwrap();
     for (content, expected) in [
         // With the empty configuration: HEAD, POST, PUT.
-        (Content::Bytes(b"small"), "GET POST PUT HEAD POST PUT PUT HEAD"),
-        (Content::File(file.path(), 2 << 20), "GET HEAD POST PUT HEAD POST PUT GET PUT HEAD"),
+        (ObjectContent::Bytes(b"small"), "GET POST PUT HEAD POST PUT PUT HEAD"),
+        (ObjectContent::File(file.path(), 2 << 20), "GET HEAD POST PUT HEAD POST PUT GET PUT HEAD"),
     ] {
         let (server, backend) = taking("201 x", Some(manifest()));
         backend.put(&key(KEY), content, &quiet()).unwrap();
@@ -339,7 +345,7 @@ fn content_that_shrinks_before_the_upload_is_a_fault_of_this_machine() {
         }
         _ => sized("404 x", b""),
     });
-    let content = Content::File(file.path(), OBJECT.len() as u64);
+    let content = ObjectContent::File(file.path(), OBJECT.len() as u64);
     let error = backend.put(&key(KEY), content, &quiet()).unwrap_err();
     assert!(matches!(error, StoreError::Content { .. }), "{error:?}");
     assert_eq!(error.kind(), FailureKind::Local);

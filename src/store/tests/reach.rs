@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::*;
 use crate::base::http::test_server::{ClosedAddress, TestServer, answer, ok};
 
-fn ask(store: &Store, name: &str, seen: &Events) -> Result<Option<Got>, StoreError> {
-    let transfer = Transfer { subject: name, observer: seen };
+fn ask(store: &Store, name: &str, seen: &Events) -> Result<Option<GotObject>, StoreError> {
+    let transfer = StoreTransfer { subject: name, observer: seen };
     let mut file = tempfile::tempfile().unwrap();
     let (key, kind) = (key(name), |error: &StoreError| Some(error.kind()));
     store.item("a mirror", &transfer, kind, |backend| backend.get(&key, &mut file, &transfer))
@@ -66,7 +66,7 @@ fn faults_of_this_machine_are_errors_and_count_for_nothing() {
     let server = TestServer::start(|_, _| ok(b"x"));
     let store = Store::mirror(&server.url(""), &impatient_client()).unwrap();
     for _ in 0..4 {
-        let transfer = Transfer { subject: "f", observer: &seen };
+        let transfer = StoreTransfer { subject: "f", observer: &seen };
         let mut closed = fs_err::File::open("/proc/self/status").unwrap().into_file();
         let kind = |error: &StoreError| Some(error.kind());
         let asked = store.item("a mirror", &transfer, kind, |backend| {

@@ -132,7 +132,7 @@ fn transfers_have_most_of_the_speed_of_a_bare_loop() {
     let (large, small) = (noise(LARGE_BYTES), noise(SMALL_BYTES));
     let bytes = fs_err::read(small.path()).unwrap();
     let put = |name: String, file: &Path, length: usize| {
-        let content = Content::File(file, length as u64);
+        let content = ObjectContent::File(file, length as u64);
         assert_eq!(backend.put(&key(&name), content, &quiet()).unwrap(), Put::Written);
     };
     let get = |name: &str| {

@@ -6,12 +6,12 @@ use super::conformance::{self, Subject, read_conformance};
 use super::*;
 
 /// An archive that is written anew whenever it is asked for, and a store of it.
-struct Archive {
+struct ArchiveStore {
     folder: tempfile::TempDir,
     objects: Mutex<Vec<(String, u64, Vec<u8>)>>,
 }
 
-impl Archive {
+impl ArchiveStore {
     fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap(), objects: Mutex::default() }
     }
@@ -23,7 +23,7 @@ impl Archive {
     }
 }
 
-impl Subject for Archive {
+impl Subject for ArchiveStore {
     fn backend(&self) -> &dyn Backend {
         let path = self.folder.path().join("store.tar");
         let mut tar = ::tar::Builder::new(fs_err::File::create(&path).unwrap());
@@ -48,12 +48,12 @@ impl Subject for Archive {
     }
 }
 
-read_conformance!(tests, Archive::new());
+read_conformance!(tests, ArchiveStore::new());
 
 #[test]
 fn large_objects_need_no_memory() {
     conformance::alone("store::tests::tar::large_objects_need_no_memory", || {
-        conformance::read::large_objects_need_no_memory(&Archive::new());
+        conformance::read::large_objects_need_no_memory(&ArchiveStore::new());
     });
 }
 
@@ -64,7 +64,7 @@ fn nothing_is_written() {
     assert!(backend.is_local() && backend.local_folder().is_none());
     let key = key("f");
     for error in [
-        backend.put(&key, Content::Bytes(b"x"), &quiet()).unwrap_err(),
+        backend.put(&key, ObjectContent::Bytes(b"x"), &quiet()).unwrap_err(),
         backend.delete(&key, &quiet()).unwrap_err(),
     ] {
         assert_eq!(error.kind(), FailureKind::Unsupported, "{error:?}");

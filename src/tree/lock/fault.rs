@@ -11,7 +11,7 @@ use crate::source::{AddedKey, FilePin};
 
 /// Entry that a lock lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Missing {
+pub enum MissingEntry {
     /// A source.
     Source(SourceKey),
     /// An image of packages.
@@ -35,7 +35,7 @@ pub enum LockFault {
     /// The lock lacks something.
     Missing {
         /// Missing entry.
-        what: Missing,
+        what: MissingEntry,
         /// Users of the entry.
         users: BTreeSet<String>,
     },
@@ -70,7 +70,7 @@ impl LockFault {
         let same = sources.keys().filter(|known| known.place() == wanted.key.place());
         let locked: Vec<String> = same.map(SourceKey::sum).collect();
         Some(if locked.is_empty() {
-            let (what, users) = (Missing::Source(wanted.key.clone()), wanted.users.clone());
+            let (what, users) = (MissingEntry::Source(wanted.key.clone()), wanted.users.clone());
             Self::Missing { what, users }
         } else {
             Self::Changed { wanted: wanted.clone(), locked }
@@ -84,7 +84,7 @@ impl LockFault {
         is_base: bool,
         users: &BTreeSet<String>,
     ) -> Option<Self> {
-        let what = if is_base { Missing::BaseImage } else { Missing::Image };
+        let what = if is_base { MissingEntry::BaseImage } else { MissingEntry::Image };
         let absent = || Self::Missing { what: what(key.clone()), users: users.clone() };
         (!images.contains_key(key)).then(absent)
     }
@@ -118,18 +118,18 @@ impl fmt::Display for LockFault {
                 write!(f, "source {}: the lock has {locked}, ", listed(users))?;
                 write!(f, "the tree has {}  {place}", key.sum())
             }
-            Self::Missing { what: Missing::Source(key), users } => {
+            Self::Missing { what: MissingEntry::Source(key), users } => {
                 write!(f, "source {}: not in the lock  {key}", listed(users))
             }
-            Self::Missing { what: Missing::Image(key), users } => {
+            Self::Missing { what: MissingEntry::Image(key), users } => {
                 let (name, platform) = (key.name.familiar(), &key.platform);
                 write!(f, "image {name} for {}: not in the lock  {platform}", listed(users))
             }
-            Self::Missing { what: Missing::BaseImage(key), users } => {
+            Self::Missing { what: MissingEntry::BaseImage(key), users } => {
                 let (name, platform) = (key.name.familiar(), &key.platform);
                 write!(f, "base image {name} for {}: not in the lock  {platform}", listed(users))
             }
-            Self::Missing { what: Missing::Added(key), users } => {
+            Self::Missing { what: MissingEntry::Added(key), users } => {
                 write!(f, "source of ADD for {}: not in the lock  {key}", listed(users))
             }
             Self::Unneeded(line) => write!(f, "nothing needs {line}"),

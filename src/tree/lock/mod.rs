@@ -26,7 +26,7 @@ use crate::image::pins::{ImagePins, PinnedImages};
 use crate::package::{CommitId, Report, SourceSpec};
 use crate::source::{AddedPins, AddedSources, FilePin, FilePins, LocalScope};
 
-pub use fault::{LockFault, LockFaults, Missing};
+pub use fault::{LockFault, LockFaults, MissingEntry};
 pub use text::{added_line, image_line, source_line};
 
 /// Name of the file.

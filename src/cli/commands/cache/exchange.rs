@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::super::args::{ExchangeArgs, FormatArg};
 use super::super::super::error::CliError;
-use super::super::super::ui::{self, Ending};
+use super::super::super::ui::{self, RunEnding};
 use super::super::at_hand::typed_name;
 use super::super::{Context, fetch, open, vouching_keys};
 use super::caches;
@@ -16,7 +16,9 @@ use crate::base::event::{Event, Interruptible, Observer};
 use crate::build::project::{Project, ProjectError};
 use crate::build::upload::Evidence;
 use crate::container::helper::Interrupt;
-use crate::exchange::{self, ExchangeFailure, Pulled, Pushed, Selection, WantedArtifacts};
+use crate::exchange::{
+    self, ExchangeFailure, PackageSelection, PullReport, PushReport, WantedArtifacts,
+};
 use crate::tree::typed_variant;
 
 /// Uploads the artifacts of a tree's cache to caches.
@@ -28,7 +30,7 @@ pub(super) fn push(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), Cli
     super::super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
     let keys = vouching_keys(&settings);
-    let push = || -> Result<Vec<Pushed>, CliError> {
+    let push = || -> Result<Vec<PushReport>, CliError> {
         let project = open(context, &settings, packages, &interrupt, observer)?;
         let reachable = project.reachable_caches(&settings.shared_caches);
         caches(&reachable, "can be written to", SharedCache::writes)?;
@@ -42,7 +44,7 @@ pub(super) fn push(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), Cli
         Ok(exchange::push(&project, &wanted, &reachable, evidence, (threads, scratch), observer))
     };
     let pushed = push();
-    let is_whole = |at: &Pushed| at.failures.is_empty() && at.skipped == 0;
+    let is_whole = |at: &PushReport| at.failures.is_empty() && at.skipped == 0;
     let is_done = pushed.as_ref().is_ok_and(|pushed| pushed.iter().all(is_whole));
     progress.finish(ending(is_done, &interrupt), 0);
     let pushed = pushed?;
@@ -69,7 +71,7 @@ pub(super) fn pull(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), Cli
     let interrupt = Arc::<Interrupt>::default();
     super::super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
-    let pull = || -> Result<Pulled, CliError> {
+    let pull = || -> Result<PullReport, CliError> {
         let project = open(context, &settings, packages, &interrupt, observer)?;
         let reachable = project.reachable_caches(&settings.shared_caches);
         caches(&reachable, "is read", SharedCache::reads)?;
@@ -85,7 +87,7 @@ pub(super) fn pull(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), Cli
         Ok(exchange::pull(&project, &wanted, &reachable, threads, observer))
     };
     let pulled = pull();
-    let is_whole = |pulled: &Pulled| pulled.failures.is_empty() && pulled.skipped == 0;
+    let is_whole = |pulled: &PullReport| pulled.failures.is_empty() && pulled.skipped == 0;
     let is_done = pulled.as_ref().is_ok_and(is_whole);
     progress.finish(ending(is_done, &interrupt), 0);
     let pulled = pulled?;
@@ -101,7 +103,7 @@ pub(super) fn pull(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), Cli
             context.printer.data(&format!("{shown:#}\n"));
         }
         FormatArg::Text => {
-            let Pulled { fetched, present, missing, skipped, failures } = &pulled;
+            let PullReport { fetched, present, missing, skipped, failures } = &pulled;
             for name in missing {
                 context.printer.data(&format!("in no cache: {name}\n"));
             }
@@ -121,11 +123,11 @@ pub(super) fn pull(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), Cli
     if pulled.skipped > 0 { Err(CliError::NotFetched(pulled.skipped)) } else { Ok(()) }
 }
 
-fn ending(is_done: bool, interrupt: &Interrupt) -> Ending {
+fn ending(is_done: bool, interrupt: &Interrupt) -> RunEnding {
     match is_done {
-        _ if interrupt.is_raised() => Ending::Interrupted,
-        true => Ending::Done,
-        false => Ending::Failed,
+        _ if interrupt.is_raised() => RunEnding::Interrupted,
+        true => RunEnding::Done,
+        false => RunEnding::Failed,
     }
 }
 
@@ -133,11 +135,11 @@ fn selection(
     context: &Context<'_>,
     project: &Project,
     args: &ExchangeArgs,
-) -> Result<Selection, CliError> {
+) -> Result<PackageSelection, CliError> {
     let folder = context.folder()?;
     let variant = args.variant.as_deref().map(typed_variant).transpose()?;
     let names = args.package.iter().map(|text| typed_name(&folder, &project.tree, text));
-    Ok(Selection { packages: names.collect::<Result<_, _>>()?, variant })
+    Ok(PackageSelection { packages: names.collect::<Result<_, _>>()?, variant })
 }
 
 fn note_absent(project: &Project, wanted: &WantedArtifacts, observer: &dyn Observer) {
@@ -153,8 +155,8 @@ fn failed(failures: Vec<ExchangeFailure>) -> Result<(), CliError> {
     if failures.is_empty() { Ok(()) } else { Err(CliError::Exchange(failures)) }
 }
 
-fn pushed_text(at: &Pushed) -> String {
-    let Pushed { store, sent, bytes, present, skipped, failures } = at;
+fn pushed_text(at: &PushReport) -> String {
+    let PushReport { store, sent, bytes, present, skipped, failures } = at;
     let rest = [(failures.len(), "failed"), (*skipped, "not tried")];
     let rest = rest.iter().filter(|(count, _)| *count > 0);
     let rest: Vec<String> = rest.map(|(count, word)| format!(", {count} {word}")).collect();
@@ -162,7 +164,7 @@ fn pushed_text(at: &Pushed) -> String {
     format!("{store}: {sent} sent ({size}), {present} were there{}\n", rest.concat())
 }
 
-fn pushed_json(at: &Pushed) -> Value {
+fn pushed_json(at: &PushReport) -> Value {
     json!({
         "store": at.store,
         "sent": at.sent,

@@ -10,14 +10,14 @@ use super::super::super::ui;
 use super::super::Context;
 use super::with_caches;
 use crate::base::total::total;
-use crate::exchange::{Contents, Parts};
+use crate::exchange::{PartSizes, StoreContents};
 use crate::store::Listed;
 
 /// Shows how much caches hold.
 pub(super) fn run(context: &Context<'_>, args: &StoreArgs) -> Result<(), CliError> {
     let stats = with_caches(context, args.jobs, "can be read", |_, caches, _, observer| {
         let list = caches.iter().map(|cache| {
-            let contents = Contents::list(cache.store().backend(), observer)?;
+            let contents = StoreContents::list(cache.store().backend(), observer)?;
             Ok((cache.name(), Stat::of(&contents)))
         });
         list.collect::<Result<Vec<_>, _>>().map_err(|error| CliError::Cache(Box::new(error)))
@@ -55,8 +55,8 @@ struct Stat {
 }
 
 impl Stat {
-    fn of(contents: &Contents) -> Self {
-        let of_parts = |parts: Vec<&Parts>| Amount {
+    fn of(contents: &StoreContents) -> Self {
+        let of_parts = |parts: Vec<&PartSizes>| Amount {
             count: parts.iter().filter(|parts| parts.archive.is_some()).count(),
             bytes: total(parts.iter().map(|parts| parts.bytes())),
         };

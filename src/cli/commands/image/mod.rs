@@ -18,7 +18,7 @@ use crate::container::helper::Interrupt;
 use crate::image::reference::ImageRef;
 use crate::image::store::ImageStore;
 use crate::runner::isolation;
-use transfer::Transfer;
+use transfer::TransferContext;
 
 /// Runs a subcommand.
 pub fn run(context: &Context<'_>, command: &ImageCommand) -> Result<(), CliError> {
@@ -36,7 +36,7 @@ pub fn run(context: &Context<'_>, command: &ImageCommand) -> Result<(), CliError
         super::interrupt_on_signals(&interrupt)?;
     }
     let observer = Interruptible::new(&progress, || interrupt.is_raised());
-    let transfer = Transfer {
+    let transfer = TransferContext {
         context,
         settings: &settings,
         store: &store,

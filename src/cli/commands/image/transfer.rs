@@ -10,17 +10,19 @@ use super::super::Context;
 use crate::base::event::Observer;
 use crate::container::helper::Interrupt;
 use crate::dockerfile::execute::is_flattened;
-use crate::image::load::{LoadInput, LoadOptions, Naming, Selection};
-use crate::image::location::{Form, ImageLocation, PODMAN_PREFIX, REGISTRY_PREFIX, StoredImage};
+use crate::image::load::{ImageSelection, LoadInput, LoadOptions, Naming};
+use crate::image::location::{
+    ImageForm, ImageLocation, PODMAN_PREFIX, REGISTRY_PREFIX, StoredImage,
+};
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 use crate::image::registry::{Client, PullOptions, Unpacker};
-use crate::image::save::{self, Destination};
+use crate::image::save::{self, SaveDestination};
 use crate::image::store::{Image, ImageStore};
 use crate::runner::unpack::LayerUnpacker;
 
 /// Context of these commands.
-pub(super) struct Transfer<'t> {
+pub(super) struct TransferContext<'t> {
     pub(super) context: &'t Context<'t>,
     pub(super) settings: &'t Settings,
     pub(super) store: &'t ImageStore,
@@ -36,8 +38,8 @@ enum TypedDestination {
 
 impl TypedDestination {
     fn parse(text: &str) -> Result<Self, CliError> {
-        let forms = [Form::Oci, Form::OciArchive, Form::DockerArchive];
-        let has_form = |form: &Form| {
+        let forms = [ImageForm::Oci, ImageForm::OciArchive, ImageForm::DockerArchive];
+        let has_form = |form: &ImageForm| {
             text.strip_prefix(form.as_str()).is_some_and(|rest| rest.starts_with(':'))
         };
         let placed = text.starts_with(REGISTRY_PREFIX) || text.starts_with(PODMAN_PREFIX);
@@ -52,7 +54,7 @@ impl TypedDestination {
     }
 }
 
-impl Transfer<'_> {
+impl TransferContext<'_> {
     pub(super) fn pull(&self, text: &str, platform: Option<&Platform>) -> Result<(), CliError> {
         let reference = match TypedDestination::parse(text)? {
             TypedDestination::Registry(reference) => reference,
@@ -103,7 +105,7 @@ impl Transfer<'_> {
                 return self.push(image, Some(output));
             }
             _ => StoredImage {
-                form: Form::DockerArchive,
+                form: ImageForm::DockerArchive,
                 path: PathBuf::from(output),
                 reference: None,
             },
@@ -116,8 +118,8 @@ impl Transfer<'_> {
         let asked: Option<ImageRef> = typed.parse().ok();
         let asked = asked.filter(|name| image.references.contains(name));
         let name = asked.as_ref().or(image.references.first());
-        let destination = Destination { place, name };
-        if place.path.as_os_str() == "-" && place.form != Form::Oci {
+        let destination = SaveDestination { place, name };
+        if place.path.as_os_str() == "-" && place.form != ImageForm::Oci {
             let stdout = std::io::stdout().lock();
             save::save_stream(self.store, image, &destination, stdout)?;
         } else {
@@ -148,7 +150,7 @@ impl Transfer<'_> {
         let mut options = self.options(name, platform)?;
         options.form = Some(image.form);
         if let Some(reference) = &image.reference {
-            options.selection = Selection::Named(reference.clone());
+            options.selection = ImageSelection::Named(reference.clone());
         }
         self.load_with(&image.path, &options)
     }

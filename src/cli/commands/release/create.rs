@@ -10,20 +10,20 @@ use super::super::super::format_arg::FormatArg;
 use super::super::super::release_args::ReleaseArgs;
 use super::super::super::ui::Weight;
 use super::super::tree::Trees;
-use super::super::{Context, Outcome, build_options, ending, interrupt_on_signals, open};
+use super::super::{Context, RunOutcome, build_options, ending, interrupt_on_signals, open};
 use super::Desk;
 use crate::artifact::repository::Repository;
 use crate::base::event::{Event, Interruptible, Observer};
 use crate::build::cache::Cache;
 use crate::container::helper::Interrupt;
-use crate::release::artifact::Artifact;
+use crate::release::artifact::ReleaseArtifact;
 use crate::release::channel::{ChannelParts, Providers};
 use crate::release::installers::{InstallerSource, MadeInstaller};
 use crate::release::trees::{
     BootstrapSums, Completes, bootstrap_sums, completes, copied, core_artifacts,
 };
 use crate::release::{
-    Metadata, Plan, ReleaseError, ReleaseLocation, StaticPkgpanda, Storage, Survey, TESTING,
+    Metadata, ReleaseError, ReleaseLocation, ReleasePlan, StaticPkgpanda, Storage, Survey, TESTING,
     check_channel, describe, execute, fetch_core, plan_json, plan_text, read_release, sign,
 };
 
@@ -111,12 +111,12 @@ pub(super) fn create_installer(
 struct Release {
     location: ReleaseLocation,
     metadata: Metadata,
-    core: Vec<Artifact>,
+    core: Vec<ReleaseArtifact>,
     cache: Cache,
 }
 
 /// Parts of a release beside its trees.
-struct Parts {
+struct ReleaseParts {
     pkgpanda: StaticPkgpanda,
     providers: Providers,
 }
@@ -136,7 +136,7 @@ fn run(
     let mut run = ReleaseRun {
         observer: &observer,
         interrupt: &interrupt,
-        outcome: Outcome::default(),
+        outcome: RunOutcome::default(),
         stores,
     };
     let result = command(&mut run);
@@ -151,20 +151,24 @@ fn run(
 struct ReleaseRun<'w> {
     observer: &'w dyn Observer,
     interrupt: &'w Arc<Interrupt>,
-    outcome: Outcome,
+    outcome: RunOutcome,
     /// True if something is to be stored.
     stores: bool,
 }
 
 impl ReleaseRun<'_> {
     /// Reads a release's parts beside its trees, before any build.
-    fn parts(context: &Context<'_>, args: &ReleaseArgs, desk: &Desk) -> Result<Parts, CliError> {
+    fn parts(
+        context: &Context<'_>,
+        args: &ReleaseArgs,
+        desk: &Desk,
+    ) -> Result<ReleaseParts, CliError> {
         let pkgpanda = desk.pkgpanda(context, args)?;
         let mut providers = Providers::read(&desk.config.providers, desk.checkout())?;
         if args.local {
             providers.clouds.clear();
         }
-        Ok(Parts { pkgpanda, providers })
+        Ok(ReleaseParts { pkgpanda, providers })
     }
 
     /// Refuses a channel that may not be written to, before any build.
@@ -237,7 +241,7 @@ impl ReleaseRun<'_> {
         args: &ReleaseArgs,
         desk: &Desk,
         release: Release,
-        parts: &Parts,
+        parts: &ReleaseParts,
         format: FormatArg,
     ) -> Result<(), CliError> {
         let Release { location, mut metadata, core, cache } = release;
@@ -261,12 +265,12 @@ impl ReleaseRun<'_> {
             return Ok(());
         }
         channel.extend(installers.into_iter().map(|installer| installer.artifact));
-        metadata.channel_artifacts = channel.iter().map(Artifact::described).collect();
-        let mut artifacts: Vec<Artifact> = core.into_iter().chain(channel).collect();
+        metadata.channel_artifacts = channel.iter().map(ReleaseArtifact::described).collect();
+        let mut artifacts: Vec<ReleaseArtifact> = core.into_iter().chain(channel).collect();
         if let Some(signer) = signer {
             artifacts = sign(artifacts, signer)?;
         }
-        let plan = Plan::new(location, &metadata, &artifacts).map_err(ReleaseError::from)?;
+        let plan = ReleasePlan::new(location, &metadata, &artifacts).map_err(ReleaseError::from)?;
         if args.noop {
             context.printer.data(&match format {
                 FormatArg::Text => plan_text(&plan, &desk.storages),
@@ -281,7 +285,7 @@ impl ReleaseRun<'_> {
     fn installers(
         &self,
         (metadata, cache, version, bootstrap_sums): (&Metadata, &Cache, &str, &BootstrapSums),
-        parts: &Parts,
+        parts: &ReleaseParts,
     ) -> Result<Vec<MadeInstaller>, CliError> {
         let (pkgpanda, provider) = (&parts.pkgpanda, &parts.providers.on_premises);
         let source =
@@ -295,7 +299,7 @@ impl ReleaseRun<'_> {
         context: &Context<'_>,
         args: &ReleaseArgs,
         desk: &Desk,
-        plan: &Plan,
+        plan: &ReleasePlan,
         format: FormatArg,
     ) -> Result<(), CliError> {
         let task = format!("release {}", plan.location.channel_path());

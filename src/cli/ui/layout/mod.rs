@@ -13,8 +13,8 @@ mod tests;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::span::{Line, Style, clip, width};
-use super::state::{Download, RunState, Running};
+use super::span::{SpanLine, SpanStyle, clip, width};
+use super::state::{RunState, Running, RunningTransfer};
 use super::text::{bytes, clock, name_of, seconds, short};
 use crate::base::event::Phase;
 use crate::build::estimate::Remaining;
@@ -44,7 +44,7 @@ pub(super) fn lines(
     remaining: Option<Remaining>,
     now: Instant,
     (columns, rows): (usize, usize),
-) -> Vec<Line> {
+) -> Vec<SpanLine> {
     if state.running.is_empty() && state.downloads.is_empty() && state.tally.planned == 0 {
         return Vec::new();
     }
@@ -57,7 +57,7 @@ pub(super) fn lines(
     let mut lines = fit(&shown, columns);
     if more > 0 {
         let indent = if columns < NARROW { "" } else { " " };
-        lines.push(Line::default().with(Style::Dim, &format!("{indent}and {more} more")));
+        lines.push(SpanLine::default().with(SpanStyle::Dim, &format!("{indent}and {more} more")));
     }
     lines.push(total::line(state, remaining, now, columns));
     lines.into_iter().map(|line| line.clip(columns)).collect()
@@ -123,8 +123,8 @@ fn belongs(subject: &str, id: &str) -> bool {
 }
 
 /// Details of a download, from the longest form to the shortest.
-fn details(download: &Download, now: Instant) -> Vec<String> {
-    let Download { done, total, rate, .. } = download;
+fn details(download: &RunningTransfer, now: Instant) -> Vec<String> {
+    let RunningTransfer { done, total, rate, .. } = download;
     if let Some(until) = download.waits_until.filter(|until| *until > now) {
         let wait = seconds(until.saturating_duration_since(now));
         return vec![format!("trying again in {wait}"), "waits".to_owned()];
@@ -159,7 +159,7 @@ fn host(url: &str) -> &str {
 }
 
 /// Rows as lines, with times and names below one another.
-fn fit(rows: &[Row], columns: usize) -> Vec<Line> {
+fn fit(rows: &[Row], columns: usize) -> Vec<SpanLine> {
     let narrow = columns < NARROW;
     let passed: Vec<String> = rows.iter().map(|row| clock(row.passed)).collect();
     let widest = passed.iter().map(|time| width(time)).max().unwrap_or(0);
@@ -185,11 +185,11 @@ fn fit(rows: &[Row], columns: usize) -> Vec<Line> {
         let time = format!("{time:<widest$}{gap}");
         let room = columns.saturating_sub(width(&phase) + width(&time));
         let (name, detail) = name_and_detail(row, room, gap);
-        Line::default()
-            .with(Style::Cyan, &phase)
-            .with(Style::Dim, &time)
-            .with(Style::Bold, &name)
-            .with(Style::Plain, &detail)
+        SpanLine::default()
+            .with(SpanStyle::Cyan, &phase)
+            .with(SpanStyle::Dim, &time)
+            .with(SpanStyle::Bold, &name)
+            .with(SpanStyle::Plain, &detail)
     };
     rows.iter().zip(&times).map(line).collect()
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::base::event::{Event, Outcome, Planned, PlannedPackage};
+use crate::base::event::{Event, PackageOutcome, Planned, PlannedPackage};
 
 const HASH: &str = "4e66b78a14efa4c7d9e615f2da4917297bf3d5a5";
 
@@ -33,7 +33,7 @@ fn busy(began: Instant) -> RunState {
     apply(0, phase("xz", Phase::Build));
     apply(1, phase("openssl", Phase::Build));
     let took = Duration::from_secs(40);
-    apply(41, Event::Finished { package: id("xz"), how: Outcome::Built, took });
+    apply(41, Event::Finished { package: id("xz"), how: PackageOutcome::Built, took });
     apply(45, phase("日本語の名前", Phase::Pack));
     apply(96, phase("curl", Phase::Fetch));
     for (second, done) in [(96, 0), (98, 6_400_000), (100, 12_800_000)] {

@@ -2,19 +2,19 @@
 
 use std::time::Instant;
 
-use super::super::span::{Line, Style, width};
+use super::super::span::{SpanLine, SpanStyle, width};
 use super::super::state::RunState;
 use super::super::text::{about, clock};
 use crate::build::estimate::Remaining;
 
 /// A part of the line in its forms, from nothing to the longest.
-struct Part {
-    style: Style,
+struct LinePart {
+    style: SpanStyle,
     forms: Vec<String>,
 }
 
-impl Part {
-    fn new<const N: usize>(style: Style, forms: [String; N]) -> Self {
+impl LinePart {
+    fn new<const N: usize>(style: SpanStyle, forms: [String; N]) -> Self {
         let nothing = std::iter::once(String::new());
         Self { style, forms: nothing.chain(forms).collect() }
     }
@@ -47,7 +47,7 @@ pub(super) fn line(
     remaining: Option<Remaining>,
     now: Instant,
     columns: usize,
-) -> Line {
+) -> SpanLine {
     let parts = parts(state, remaining, now);
     let mut chosen = vec![0; parts.len()];
     for (part, form) in WISHES {
@@ -58,70 +58,76 @@ pub(super) fn line(
             chosen[part] = before;
         }
     }
-    let mut line = Line::default();
+    let mut line = SpanLine::default();
     let tally = &state.tally;
     if tally.planned > 1 && joined(&parts, &chosen) + BAR + 4 <= columns {
-        line = line.with(Style::Cyan, &bar(tally.done() + tally.failed, tally.planned));
+        line = line.with(SpanStyle::Cyan, &bar(tally.done() + tally.failed, tally.planned));
     }
     let mut separator = "";
     for (part, form) in
         parts.iter().zip(chosen).filter(|(part, form)| !part.forms[*form].is_empty())
     {
-        line = line.with(Style::Plain, separator).with(part.style, &part.forms[form]);
+        line = line.with(SpanStyle::Plain, separator).with(part.style, &part.forms[form]);
         separator = ", ";
     }
     line
 }
 
-fn joined(parts: &[Part], chosen: &[usize]) -> usize {
+fn joined(parts: &[LinePart], chosen: &[usize]) -> usize {
     let shown = parts.iter().zip(chosen).map(|(part, form)| width(&part.forms[*form]));
     let shown: Vec<usize> = shown.filter(|width| *width > 0).collect();
     shown.iter().sum::<usize>() + 2 * shown.len().saturating_sub(1)
 }
 
-fn parts(state: &RunState, remaining: Option<Remaining>, now: Instant) -> [Part; 5] {
+fn parts(state: &RunState, remaining: Option<Remaining>, now: Instant) -> [LinePart; 5] {
     let tally = &state.tally;
     let (done, planned) = (tally.done(), tally.planned);
     let running = state.running.len();
     let if_any = |count: usize, text: String| if count > 0 { text } else { String::new() };
     let elapsed = now.saturating_duration_since(state.began);
     [
-        Part::new(
-            Style::Bold,
+        LinePart::new(
+            SpanStyle::Bold,
             [
                 if_any(planned, format!("{done}/{planned}")),
                 if_any(planned, format!("{done} of {planned}")),
             ],
         ),
         if tally.interrupted > 0 {
-            Part::new(Style::Red, ["interrupted".to_owned()])
+            LinePart::new(SpanStyle::Red, ["interrupted".to_owned()])
         } else {
-            Part::new(Style::Red, [if_any(tally.failed, format!("{} failed", tally.failed))])
+            LinePart::new(
+                SpanStyle::Red,
+                [if_any(tally.failed, format!("{} failed", tally.failed))],
+            )
         },
-        Part::new(Style::Plain, [if_any(running, format!("{running} running"))]),
+        LinePart::new(SpanStyle::Plain, [if_any(running, format!("{running} running"))]),
         left(remaining.filter(|_| tally.interrupted == 0 && tally.left() > 0)),
-        Part::new(Style::Dim, [clock(elapsed)]),
+        LinePart::new(SpanStyle::Dim, [clock(elapsed)]),
     ]
 }
 
 /// Remaining time, if known.
-fn left(remaining: Option<Remaining>) -> Part {
-    let nothing = || Part { style: Style::Plain, forms: vec![String::new()] };
+fn left(remaining: Option<Remaining>) -> LinePart {
+    let nothing = || LinePart { style: SpanStyle::Plain, forms: vec![String::new()] };
     let Some(Remaining { time, unknown, known }) = remaining else { return nothing() };
     if known + unknown == 0 {
         return nothing();
     }
     if known == 0 {
-        return Part::new(Style::Plain, [String::new(), String::new(), "time unknown".to_owned()]);
+        return LinePart::new(
+            SpanStyle::Plain,
+            [String::new(), String::new(), "time unknown".to_owned()],
+        );
     }
     let about = about(time);
     if unknown == 0 {
         let short = format!("~{}", about.trim_start_matches("about "));
-        return Part::new(Style::Plain, [short, format!("{about} left")]);
+        return LinePart::new(SpanStyle::Plain, [short, format!("{about} left")]);
     }
     let least = about.replacen("about ", "", 1);
-    Part::new(
-        Style::Plain,
+    LinePart::new(
+        SpanStyle::Plain,
         [
             format!(">{least}"),
             format!("over {least} left"),

@@ -8,35 +8,40 @@ use super::copy_source::find;
 use super::copying::Copying;
 use crate::container::within_root::{Ownership, locate, make_folders, read_text};
 use crate::dockerfile::step::{CopySource, CopyStep, FolderStep};
-use crate::image::user::{UserError, resolve_user};
-use crate::runner::job::Failure;
+use crate::image::user::{ImageUserError, resolve_user};
+use crate::runner::job::JobFailure;
 
 impl LayerMaker<'_> {
     /// WORKDIR.
-    pub(super) fn folder(&self, step: &FolderStep, below: &[PathBuf]) -> Result<PathBuf, Failure> {
+    pub(super) fn folder(
+        &self,
+        step: &FolderStep,
+        below: &[PathBuf],
+    ) -> Result<PathBuf, JobFailure> {
         let upper = self.make_root(below)?;
         let root = self.workspace.view().root();
-        let place = locate(&root, Path::new(&step.path), false).map_err(Failure::of)?;
+        let place = locate(&root, Path::new(&step.path), false).map_err(JobFailure::of)?;
         // No owner needs to be set.
         if fs_err::symlink_metadata(&place).is_ok_and(|data| data.is_dir()) {
             return Ok(upper);
         }
         let owner = self.maker_of(&step.user)?;
         make_folders(&root, &place, owner).map_err(|error| {
-            Failure::new(format!("can't make the folder {}: {error}", step.path))
+            JobFailure::new(format!("can't make the folder {}: {error}", step.path))
         })?;
         Ok(upper)
     }
 
     /// COPY and ADD.
-    pub(super) fn copy(&self, step: &CopyStep, below: &[PathBuf]) -> Result<PathBuf, Failure> {
+    pub(super) fn copy(&self, step: &CopyStep, below: &[PathBuf]) -> Result<PathBuf, JobFailure> {
         let upper = self.make_root(below)?;
         let root = self.workspace.view().root();
         let mut copying = Copying {
             maker: self,
             step,
             owner: step.chown.as_deref().map(|chown| self.new_owner_of(chown)).transpose()?,
-            destination: locate(&root, Path::new(&step.destination), false).map_err(Failure::of)?,
+            destination: locate(&root, Path::new(&step.destination), false)
+                .map_err(JobFailure::of)?,
             root,
             unpacked: 0,
             linked: RefCell::default(),
@@ -47,9 +52,9 @@ impl LayerMaker<'_> {
         }
         let is_text = |source: &CopySource| matches!(source, CopySource::Document(_));
         if items.iter().all(|(source, found)| found.is_empty() && !is_text(source)) {
-            return Err(Failure {
+            return Err(JobFailure {
                 hint: Some("a pattern may match nothing, but not all of them".to_owned()),
-                ..Failure::new("there is nothing to copy: no file matches")
+                ..JobFailure::new("there is nothing to copy: no file matches")
             });
         }
         copying.check_count(&items)?;
@@ -65,8 +70,8 @@ impl LayerMaker<'_> {
     }
 
     /// The ids that `--chown` means: a number alone is the group's too.
-    fn new_owner_of(&self, chown: &str) -> Result<Ownership, Failure> {
-        self.owner_of(&with_group(chown))?.map_err(Failure::of).map_err(|failure| Failure {
+    fn new_owner_of(&self, chown: &str) -> Result<Ownership, JobFailure> {
+        self.owner_of(&with_group(chown))?.map_err(JobFailure::of).map_err(|failure| JobFailure {
             message: format!("--chown={chown}: {}", failure.message),
             hint: Some("create the user or group in a RUN before it, or give ids, which need none: --chown=1000:1000".to_owned()),
             ..failure
@@ -75,21 +80,21 @@ impl LayerMaker<'_> {
 
     /// Ids of the owner of WORKDIR's folder: root's for a user that the image lacks, which only RUN
     /// has to find.
-    fn maker_of(&self, user: &str) -> Result<Ownership, Failure> {
+    fn maker_of(&self, user: &str) -> Result<Ownership, JobFailure> {
         let single = self.workspace.is_single();
         match self.owner_of(&with_group(user))? {
-            Err(UserError::NoUser(_) | UserError::NoGroup(_)) => {
+            Err(ImageUserError::NoUser(_) | ImageUserError::NoGroup(_)) => {
                 Ok(Ownership { ids: (0, 0), single })
             }
-            found => found.map_err(Failure::of),
+            found => found.map_err(JobFailure::of),
         }
     }
 
     /// The ids of a user of the root, `name`, `uid`, `name:group` or `uid:gid`.
-    fn owner_of(&self, user: &str) -> Result<Result<Ownership, UserError>, Failure> {
+    fn owner_of(&self, user: &str) -> Result<Result<Ownership, ImageUserError>, JobFailure> {
         let root = self.workspace.view().root();
-        let passwd = read_text(&root, "etc/passwd").map_err(Failure::of)?;
-        let group = read_text(&root, "etc/group").map_err(Failure::of)?;
+        let passwd = read_text(&root, "etc/passwd").map_err(JobFailure::of)?;
+        let group = read_text(&root, "etc/group").map_err(JobFailure::of)?;
         let found = resolve_user(user, passwd.as_deref(), group.as_deref());
         let single = self.workspace.is_single();
         Ok(found.map(|found| Ownership { ids: (found.uid, found.gid), single }))

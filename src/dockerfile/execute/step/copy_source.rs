@@ -9,10 +9,10 @@ use std::rc::Rc;
 use super::super::choose::{choice, choose, owner};
 use super::super::job::{CopyEntry, CopyInput, Match};
 use super::{LayerMaker, from_context};
-use crate::dockerfile::context::{Choice, Files};
+use crate::dockerfile::context::{ContextFiles, FileChoice};
 use crate::dockerfile::step::{CopyStep, Unpack};
 use crate::image::layers::KnownOwners;
-use crate::runner::job::Failure;
+use crate::runner::job::JobFailure;
 
 /// The mode of what was downloaded, as docker has it.
 const DOWNLOADED: u32 = 0o600;
@@ -22,7 +22,7 @@ pub(super) struct CopyItem {
     /// Where it lies in the view.
     pub(super) root: PathBuf,
     pub(super) found: Match,
-    pub(super) owners: Owners,
+    pub(super) owners: CopyOwners,
     pub(super) modes: Modes,
     /// True if it is unpacked if it is an archive.
     pub(super) may_unpack: bool,
@@ -30,7 +30,7 @@ pub(super) struct CopyItem {
 
 /// Whom copied files belong to, if nothing else is said.
 #[derive(Clone)]
-pub(super) enum Owners {
+pub(super) enum CopyOwners {
     Root,
     /// Their own owners.
     Kept,
@@ -59,7 +59,7 @@ pub(super) fn find(
     step: &CopyStep,
     input: &CopyInput,
     index: usize,
-) -> Result<Vec<CopyItem>, Failure> {
+) -> Result<Vec<CopyItem>, JobFailure> {
     let may_unpack = step.unpack != Unpack::Nothing;
     let item = |root, found, owners, modes| CopyItem { root, found, owners, modes, may_unpack };
     match input {
@@ -67,14 +67,15 @@ pub(super) fn find(
         CopyInput::Listed { folder, matches } => {
             let folder = maker.workspace.in_view(folder);
             let one =
-                |found: &Match| item(folder.clone(), found.clone(), Owners::Root, Modes::Plain);
+                |found: &Match| item(folder.clone(), found.clone(), CopyOwners::Root, Modes::Plain);
             Ok(matches.iter().map(one).collect())
         }
         CopyInput::Pattern { layers, pattern, exclude, parents } => {
             let folders = maker.workspace.unpacked(layers)?;
             let tree = maker.workspace.mount_tree(&folders, &format!("source-{index}"))?;
             let choice = choice(exclude, *parents).map_err(from_context)?;
-            let matches = choose(&Files::of_tree(&tree), pattern, &choice).map_err(from_context)?;
+            let matches =
+                choose(&ContextFiles::of_tree(&tree), pattern, &choice).map_err(from_context)?;
             // Once for all: there may be ten thousand matches.
             let owners = owners(maker, &folders)?;
             let one = |found| item(tree.clone(), found, owners.clone(), Modes::Kept);
@@ -87,14 +88,14 @@ pub(super) fn find(
             let found = Match { is_folder: false, entries };
             let root = place.parent().unwrap_or(&place).to_owned();
             let may_unpack = step.unpack == Unpack::All;
-            let item = item(root, found, Owners::Root, Modes::All(DOWNLOADED));
+            let item = item(root, found, CopyOwners::Root, Modes::All(DOWNLOADED));
             Ok(vec![CopyItem { may_unpack, ..item }])
         }
         CopyInput::CheckOut { folder } => {
             let root = maker.workspace.in_view(folder);
-            let matches =
-                choose(&Files::of_tree(&root), "", &Choice::default()).map_err(from_context)?;
-            let one = |found| item(root.clone(), found, Owners::Root, Modes::Kept);
+            let matches = choose(&ContextFiles::of_tree(&root), "", &FileChoice::default())
+                .map_err(from_context)?;
+            let one = |found| item(root.clone(), found, CopyOwners::Root, Modes::Kept);
             Ok(matches.into_iter().map(one).collect())
         }
     }
@@ -102,14 +103,17 @@ pub(super) fn find(
 
 /// Returns the owners of files of unpacked layers, or of an unpacked archive: those on disk, and in the tier
 /// `single`, where all files are the caller's, those that are kept beside the folders.
-pub(super) fn owners(maker: &LayerMaker<'_>, folders: &[PathBuf]) -> Result<Owners, Failure> {
+pub(super) fn owners(
+    maker: &LayerMaker<'_>,
+    folders: &[PathBuf],
+) -> Result<CopyOwners, JobFailure> {
     if !maker.workspace.is_single() {
-        return Ok(Owners::Kept);
+        return Ok(CopyOwners::Kept);
     }
-    KnownOwners::read(folders).map(|known| Owners::Told(Rc::new(known))).map_err(Failure::of)
+    KnownOwners::read(folders).map(|known| CopyOwners::Told(Rc::new(known))).map_err(JobFailure::of)
 }
 
-impl Owners {
+impl CopyOwners {
     pub(super) fn of(&self, root: &Path, path: &Path, data: &Metadata) -> (u32, u32) {
         match self {
             Self::Root => (0, 0),

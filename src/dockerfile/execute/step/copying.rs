@@ -15,9 +15,9 @@ use super::{LayerMaker, from_context};
 use crate::archive::{is_tar, unpack_tar};
 use crate::base::removal::remove_all;
 use crate::container::within_root::{Ownership, locate, make_folders_with};
-use crate::dockerfile::context::{Choice, Files};
+use crate::dockerfile::context::{ContextFiles, FileChoice};
 use crate::dockerfile::step::{CopySource, CopyStep};
-use crate::runner::job::Failure;
+use crate::runner::job::JobFailure;
 
 const WRITTEN: u32 = 0o644;
 /// The mode of folders that are made on the way.
@@ -48,7 +48,7 @@ impl Copying<'_> {
     pub(super) fn check_count(
         &self,
         items: &[(&CopySource, Vec<CopyItem>)],
-    ) -> Result<(), Failure> {
+    ) -> Result<(), JobFailure> {
         let is_text = |source: &CopySource| matches!(source, CopySource::Document(_));
         let count: usize =
             items.iter().map(|(source, found)| found.len() + usize::from(is_text(source))).sum();
@@ -62,11 +62,11 @@ impl Copying<'_> {
         let message = format!(
             "{count} sources need a folder, but {destination} is not one, and has no / at its end"
         );
-        Err(Failure { hint: Some(format!("write {destination}/")), ..Failure::new(message) })
+        Err(JobFailure { hint: Some(format!("write {destination}/")), ..JobFailure::new(message) })
     }
 
     /// Returns the destination of a file of that name.
-    fn target(&self, name: &Path) -> Result<PathBuf, Failure> {
+    fn target(&self, name: &Path) -> Result<PathBuf, JobFailure> {
         let is_folder = self.is_into_folder();
         let target = if is_folder { self.destination.join(name) } else { self.destination.clone() };
         self.make_folders(if is_folder {
@@ -77,21 +77,21 @@ impl Copying<'_> {
         Ok(target)
     }
 
-    fn make_folders(&self, folder: &Path) -> Result<(), Failure> {
+    fn make_folders(&self, folder: &Path) -> Result<(), JobFailure> {
         let mode = self.mode(FOLDER, true);
         make_folders_with(&self.root, folder, self.new_owner(), mode).map_err(|error| {
             let path = folder.strip_prefix(&self.root).unwrap_or(folder).display();
-            Failure::new(format!("can't make the folder /{path}: {error}"))
+            JobFailure::new(format!("can't make the folder /{path}: {error}"))
         })
     }
 
     /// Makes the folders that an entry is in below the destination, if they are missing: like those that
     /// it is in where it is taken from.
-    fn make_parents(&self, item: &CopyItem, entry: &CopyEntry) -> Result<(), Failure> {
+    fn make_parents(&self, item: &CopyItem, entry: &CopyEntry) -> Result<(), JobFailure> {
         for (place, source) in folders_above(&entry.path, &entry.place) {
             let whole = self.destination.join(place);
             let below = whole.strip_prefix(&self.root).unwrap_or(&whole);
-            let to = locate(&self.root, below, false).map_err(Failure::of)?;
+            let to = locate(&self.root, below, false).map_err(JobFailure::of)?;
             if fs_err::symlink_metadata(&to).is_ok() {
                 continue;
             }
@@ -112,7 +112,7 @@ impl Copying<'_> {
         self.owner.unwrap_or(Ownership { ids: (0, 0), single: self.maker.workspace.is_single() })
     }
 
-    pub(super) fn document(&self, name: &str, text: &str) -> Result<(), Failure> {
+    pub(super) fn document(&self, name: &str, text: &str) -> Result<(), JobFailure> {
         let target = self.target(Path::new(name))?;
         self.make_folders(target.parent().unwrap_or(&self.root))?;
         let mode = self.mode(WRITTEN, false);
@@ -124,7 +124,7 @@ impl Copying<'_> {
         self.step.chmod.as_ref().map_or(mode, |chmod| chmod.apply(mode, is_folder))
     }
 
-    pub(super) fn item(&mut self, item: &CopyItem) -> Result<(), Failure> {
+    pub(super) fn item(&mut self, item: &CopyItem) -> Result<(), JobFailure> {
         let shown = |place: &Path| place.display().to_string();
         if item.found.is_folder {
             self.make_folders(&self.destination)?;
@@ -163,11 +163,11 @@ impl Copying<'_> {
 
     /// Returns the destination of an entry below a copied folder, or below the destination. Symlinks on the way to
     /// it are followed within the root: the kernel would follow them on the machine.
-    fn within(&self, item: &CopyItem, entry: &CopyEntry) -> Result<PathBuf, Failure> {
+    fn within(&self, item: &CopyItem, entry: &CopyEntry) -> Result<PathBuf, JobFailure> {
         self.make_parents(item, entry)?;
         let whole = self.destination.join(&entry.place);
         let path = whole.strip_prefix(&self.root).unwrap_or(&whole);
-        let place = locate(&self.root, path, true).map_err(Failure::of)?;
+        let place = locate(&self.root, path, true).map_err(JobFailure::of)?;
         if let Some(above) = place.parent() {
             // Its own folder may be one that was left out.
             self.make_folders(above)?;
@@ -177,7 +177,12 @@ impl Copying<'_> {
 
     /// True if a folder of an archive leaves alone what is in its place: a folder that the archive
     /// doesn't describe, or a symlink to a folder of the root, into which the archive is unpacked.
-    fn keeps_folder(&self, item: &CopyItem, entry: &CopyEntry, to: &Path) -> Result<bool, Failure> {
+    fn keeps_folder(
+        &self,
+        item: &CopyItem,
+        entry: &CopyEntry,
+        to: &Path,
+    ) -> Result<bool, JobFailure> {
         let Modes::Unpacked { implied } = &item.modes else { return Ok(false) };
         let Ok(there) = fs_err::symlink_metadata(to) else { return Ok(false) };
         if there.is_dir() {
@@ -187,7 +192,7 @@ impl Copying<'_> {
             return Ok(false);
         }
         let below = to.strip_prefix(&self.root).unwrap_or(to);
-        let end = locate(&self.root, below, false).map_err(Failure::of)?;
+        let end = locate(&self.root, below, false).map_err(JobFailure::of)?;
         Ok(fs_err::symlink_metadata(end).is_ok_and(|data| data.is_dir()))
     }
 
@@ -228,19 +233,19 @@ impl Copying<'_> {
     }
 
     /// Unpacks an archive into the destination.
-    fn archive(&mut self, archive: &Path) -> Result<(), Failure> {
+    fn archive(&mut self, archive: &Path) -> Result<(), JobFailure> {
         let single = self.maker.workspace.is_single();
         self.unpacked += 1;
         let folder = self.maker.workspace.scratch(&format!("unpacked-{}", self.unpacked));
         let limits = &self.maker.job.folders.limits;
         let implied = unpack_tar(archive, &folder, limits, single).map_err(|error| {
             let hint = error.hint().map(str::to_owned);
-            Failure { hint, ..Failure::of(error) }
+            JobFailure { hint, ..JobFailure::of(error) }
         })?;
         let implied: HashSet<PathBuf> =
             implied.iter().map(|path| path.as_path().to_owned()).collect();
-        let matches =
-            choose(&Files::of_tree(&folder), "", &Choice::default()).map_err(from_context)?;
+        let matches = choose(&ContextFiles::of_tree(&folder), "", &FileChoice::default())
+            .map_err(from_context)?;
         for found in matches {
             let owners = owners(self.maker, std::slice::from_ref(&folder))?;
             let (root, modes) = (folder.clone(), Modes::Unpacked { implied: implied.clone() });
@@ -248,10 +253,10 @@ impl Copying<'_> {
         }
         // The numbers of its files may be those of others soon.
         *self.linked.borrow_mut() = Linked::default();
-        remove_all(&folder).map_err(Failure::of)
+        remove_all(&folder).map_err(JobFailure::of)
     }
 }
 
-fn not_copied(what: &str, error: &io::Error) -> Failure {
-    Failure::new(format!("can't copy {what}: {error}"))
+fn not_copied(what: &str, error: &io::Error) -> JobFailure {
+    JobFailure::new(format!("can't copy {what}: {error}"))
 }

@@ -1,15 +1,15 @@
 //! Digest of a COPY's files from layers: the key of the build cache contains this digest instead of
 //! the layers', so that a rebuilt stage with the same files changes nothing.
 
-use super::super::choose::{Owners, choice, choose_with_digest};
+use super::super::choose::{TreeOwners, choice, choose_with_digest};
 use super::super::job::DigestJob;
 use super::{from_context, inputs};
 use crate::base::digest::Sha256Sum;
 use crate::container::namespace::Network;
-use crate::dockerfile::context::Files;
+use crate::dockerfile::context::ContextFiles;
 use crate::dockerfile::step::CopySource;
 use crate::image::layers::KnownOwners;
-use crate::runner::job::{Failure, Job, Performed};
+use crate::runner::job::{Job, JobFailure, Performed};
 use crate::runner::workspace::Workspace;
 
 impl Job for DigestJob {
@@ -22,7 +22,7 @@ impl Job for DigestJob {
                 Ok(workspace) => workspace,
                 Err(failure) => return Err(failure).into(),
             };
-        let result = digest(&workspace, self).map_err(|failure| Failure {
+        let result = digest(&workspace, self).map_err(|failure| JobFailure {
             message: workspace.named_outside(&failure.message),
             ..failure
         });
@@ -31,12 +31,12 @@ impl Job for DigestJob {
     }
 }
 
-fn digest(workspace: &Workspace<'_>, job: &DigestJob) -> Result<Sha256Sum, Failure> {
+fn digest(workspace: &Workspace<'_>, job: &DigestJob) -> Result<Sha256Sum, JobFailure> {
     let folders = workspace.unpacked(&job.layers)?;
-    let files = Files::of_tree(&workspace.mount_tree(&folders, "digest")?);
+    let files = ContextFiles::of_tree(&workspace.mount_tree(&folders, "digest")?);
     let choice = choice(&job.exclude, job.parents).map_err(from_context)?;
-    let known = KnownOwners::read(&folders).map_err(Failure::of)?;
-    let owners = if workspace.is_single() { Owners::Told(&known) } else { Owners::Disk };
+    let known = KnownOwners::read(&folders).map_err(JobFailure::of)?;
+    let owners = if workspace.is_single() { TreeOwners::Told(&known) } else { TreeOwners::Disk };
     let mut digests = String::new();
     for source in &job.sources {
         let CopySource::Path(pattern) = source else { continue };

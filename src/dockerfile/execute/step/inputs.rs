@@ -1,13 +1,13 @@
 //! Folders of the caller that a step needs.
 
 use super::super::job::{CopyInput, LayerJob, MountInput};
-use crate::container::inputs::Inputs;
+use crate::container::inputs::BoundFolders;
 use crate::image::store::LayerBlob;
 
 /// Folders of a step.
-pub(super) fn of(job: &LayerJob) -> Inputs {
+pub(super) fn of(job: &LayerJob) -> BoundFolders {
     // First of all, so that nothing of it is bound twice.
-    let mut inputs = Inputs::default();
+    let mut inputs = BoundFolders::default();
     inputs.add(&job.folders.scratch);
     inputs.add(&job.folders.layers);
     add_layers(&mut inputs, &job.below);
@@ -29,13 +29,13 @@ pub(super) fn of(job: &LayerJob) -> Inputs {
 }
 
 /// Folders of the blobs of layers.
-pub(super) fn of_layers(layers: &[LayerBlob]) -> Inputs {
-    let mut inputs = Inputs::default();
+pub(super) fn of_layers(layers: &[LayerBlob]) -> BoundFolders {
+    let mut inputs = BoundFolders::default();
     add_layers(&mut inputs, layers);
     inputs
 }
 
-fn add_input(inputs: &mut Inputs, input: &CopyInput) {
+fn add_input(inputs: &mut BoundFolders, input: &CopyInput) {
     match input {
         CopyInput::Listed { folder, .. } | CopyInput::CheckOut { folder } => inputs.add(folder),
         CopyInput::Pattern { layers, .. } => add_layers(inputs, layers),
@@ -44,7 +44,7 @@ fn add_input(inputs: &mut Inputs, input: &CopyInput) {
     }
 }
 
-fn add_layers(inputs: &mut Inputs, layers: &[LayerBlob]) {
+fn add_layers(inputs: &mut BoundFolders, layers: &[LayerBlob]) {
     for layer in layers {
         inputs.add_parent(&layer.path);
     }

@@ -24,15 +24,15 @@ use std::path::PathBuf;
 use fs_err::OpenOptions;
 
 use super::job::{LayerJob, StepLayer, StepNetwork};
-use crate::archive::Times;
+use crate::archive::EntryTimes;
 use crate::base::event::Phase;
 use crate::container::namespace::Network;
 use crate::container::uplink::Waiting;
 use crate::dockerfile::context::ContextError;
-use crate::dockerfile::step::{Origin, Step};
+use crate::dockerfile::step::{CopyOrigin, LayerStep};
 use crate::image::layers::{KnownOwners, StepOwners, write_layer};
 use crate::runner::command::{Point, make_root, no_overlay};
-use crate::runner::job::{Failure, Job, Performed, enter_phase};
+use crate::runner::job::{Job, JobFailure, Performed, enter_phase};
 use crate::runner::workspace::Workspace;
 
 impl Job for LayerJob {
@@ -43,15 +43,15 @@ impl Job for LayerJob {
         enter_phase(Phase::Prepare);
         let perform = || {
             // Opened as the caller: the container's root may not reach them.
-            let blob = OpenOptions::new().write(true).open(&self.output).map_err(Failure::of)?;
-            let log = OpenOptions::new().append(true).open(&self.log).map_err(Failure::of)?;
+            let blob = OpenOptions::new().write(true).open(&self.output).map_err(JobFailure::of)?;
+            let log = OpenOptions::new().append(true).open(&self.log).map_err(JobFailure::of)?;
             let network = match &self.step {
-                Step::Run(_) => &self.network,
-                Step::Copy(_) | Step::Folder(_) => &StepNetwork::None,
+                LayerStep::Run(_) => &self.network,
+                LayerStep::Copy(_) | LayerStep::Folder(_) => &StepNetwork::None,
             };
             let waiting = match network {
                 StepNetwork::Own(uplink) => {
-                    Some(uplink.start(&self.folders.machine.map).map_err(Failure::of)?)
+                    Some(uplink.start(&self.folders.machine.map).map_err(JobFailure::of)?)
                 }
                 StepNetwork::None | StepNetwork::Host => None,
             };
@@ -59,7 +59,7 @@ impl Job for LayerJob {
                 Workspace::enter(&self.folders, inputs::of(self), network.of_namespace())?;
             let connected = waiting.map(Waiting::connect).transpose().map_err(|error| {
                 let hint = error.hint().map(str::to_owned);
-                Failure { hint, ..Failure::of(error) }
+                JobFailure { hint, ..JobFailure::of(error) }
             })?;
             let maker = LayerMaker {
                 job: self,
@@ -68,7 +68,7 @@ impl Job for LayerJob {
                 told: RefCell::default(),
                 recorded: RefCell::default(),
             };
-            let made = maker.make(blob.into_parts().0).map_err(|failure| Failure {
+            let made = maker.make(blob.into_parts().0).map_err(|failure| JobFailure {
                 message: maker.workspace.named_outside(&failure.message),
                 ..failure
             });
@@ -101,9 +101,9 @@ impl StepNetwork {
 }
 
 /// Turns an error of choosing files into a failure.
-fn from_context(error: ContextError) -> Failure {
+fn from_context(error: ContextError) -> JobFailure {
     let hint = error.hint().map(str::to_owned);
-    Failure { hint, ..Failure::of(error) }
+    JobFailure { hint, ..JobFailure::of(error) }
 }
 
 /// A step under way, inside the namespaces.
@@ -118,16 +118,16 @@ struct LayerMaker<'a> {
 }
 
 impl LayerMaker<'_> {
-    fn make(&self, blob: File) -> Result<StepLayer, Failure> {
+    fn make(&self, blob: File) -> Result<StepLayer, JobFailure> {
         let job = self.job;
         let (below, changes) = match &job.step {
-            Step::Run(step) => self.run(step)?,
-            Step::Copy(step) => {
+            LayerStep::Run(step) => self.run(step)?,
+            LayerStep::Copy(step) => {
                 let below = self.workspace.unpacked(&job.below)?;
                 let changes = self.copy(step, &below)?;
                 (below, changes)
             }
-            Step::Folder(step) => {
+            LayerStep::Folder(step) => {
                 let below = self.workspace.unpacked(&job.below)?;
                 let changes = self.folder(step, &below)?;
                 (below, changes)
@@ -136,7 +136,7 @@ impl LayerMaker<'_> {
         enter_phase(Phase::Pack);
         let (making, is_incomplete) = self.recorded.take();
         let owners = if self.workspace.is_single() {
-            let mut owners = KnownOwners::read(&below).map_err(Failure::of)?;
+            let mut owners = KnownOwners::read(&below).map_err(JobFailure::of)?;
             for (path, owner) in self.told.borrow().iter() {
                 owners.tell(path, *owner);
             }
@@ -146,12 +146,14 @@ impl LayerMaker<'_> {
             None
         };
         let times = match &job.step {
-            Step::Copy(step) if step.from == Origin::Context => Times::All(job.source_date_epoch),
-            _ => Times::Latest(job.source_date_epoch),
+            LayerStep::Copy(step) if step.from == CopyOrigin::Context => {
+                EntryTimes::All(job.source_date_epoch)
+            }
+            _ => EntryTimes::Latest(job.source_date_epoch),
         };
         let limits = &job.folders.limits;
         let made =
-            write_layer(&changes, blob, times, owners.as_ref(), limits).map_err(Failure::of)?;
+            write_layer(&changes, blob, times, owners.as_ref(), limits).map_err(JobFailure::of)?;
         let has_changes = made.packed.entries > 0;
         Ok(StepLayer {
             layer: has_changes.then_some(made.layer),
@@ -162,7 +164,7 @@ impl LayerMaker<'_> {
     }
 
     /// Mounts the root of a step without a command; returns the folder that receives the changes.
-    fn make_root(&self, below: &[PathBuf]) -> Result<PathBuf, Failure> {
+    fn make_root(&self, below: &[PathBuf]) -> Result<PathBuf, JobFailure> {
         let points: &[Point] = &[];
         make_root(&self.workspace, below, None, points)?.ok_or_else(no_overlay)
     }

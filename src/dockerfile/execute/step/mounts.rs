@@ -15,13 +15,13 @@ use super::super::placement::{With, put};
 use super::{LayerMaker, from_context};
 use crate::base::removal::remove_all;
 use crate::container::within_root::{Ownership, locate, make_folders, make_folders_with};
-use crate::dockerfile::context::Files;
+use crate::dockerfile::context::ContextFiles;
 use crate::dockerfile::step::{RunMount, RunStep, Sharing};
 use crate::image::store::LayerBlob;
 use crate::runner::command::{Mount, MountSource};
-use crate::runner::job::Failure;
+use crate::runner::job::JobFailure;
 
-/// Mounts of a command, prepared.
+/// Prepared mounts of a command, and the variables of its secrets and ssh agents.
 #[derive(Debug, Default)]
 pub(super) struct Mounts {
     pub(super) all: Vec<Mount>,
@@ -39,13 +39,13 @@ impl Mounts {
 
 impl LayerMaker<'_> {
     /// Prepares all mounts of the command.
-    pub(super) fn mounts(&self, step: &RunStep) -> Result<Mounts, Failure> {
+    pub(super) fn mounts(&self, step: &RunStep) -> Result<Mounts, JobFailure> {
         let mut mounts = Mounts::default();
         let home = self.workspace.view().path().join("mounts");
-        fs_err::create_dir(&home).map_err(Failure::of)?;
+        fs_err::create_dir(&home).map_err(JobFailure::of)?;
         if !step.documents.is_empty() {
             let pipes = home.join("pipes");
-            fs_err::create_dir(&pipes).map_err(Failure::of)?;
+            fs_err::create_dir(&pipes).map_err(JobFailure::of)?;
             for document in &step.documents {
                 write_file(&pipes.join(&document.name), document.content.as_bytes(), 0o755)?;
             }
@@ -68,7 +68,7 @@ impl LayerMaker<'_> {
         input: &MountInput,
         home: &Path,
         mounts: &mut Mounts,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), JobFailure> {
         match (wanted, input) {
             (RunMount::Bind { source, target, writable, .. }, MountInput::Tree(input)) => {
                 let place = self.tree(input, source, home, *writable)?;
@@ -84,12 +84,12 @@ impl LayerMaker<'_> {
                         (Some((_, source)), Some(input)) => {
                             self.begin_cache(&place, input, source, home)?;
                         }
-                        _ => fs_err::create_dir(&place).map_err(Failure::of)?,
+                        _ => fs_err::create_dir(&place).map_err(JobFailure::of)?,
                     }
                     let owner = Ownership { ids: *owner, single: self.workspace.is_single() };
-                    owner.give(&place).map(drop).map_err(Failure::of)?;
+                    owner.give(&place).map(drop).map_err(JobFailure::of)?;
                     let mode = std::fs::Permissions::from_mode(*mode);
-                    fs_err::set_permissions(&place, mode).map_err(Failure::of)?;
+                    fs_err::set_permissions(&place, mode).map_err(JobFailure::of)?;
                 }
                 let place = match source {
                     None => place,
@@ -98,12 +98,12 @@ impl LayerMaker<'_> {
                 mounts.add(place, target, !read_only);
             }
             (RunMount::Tmpfs { target, size }, MountInput::Tmpfs) => {
-                fs_err::create_dir(home).map_err(Failure::of)?;
+                fs_err::create_dir(home).map_err(JobFailure::of)?;
                 let size = size.map_or_else(String::new, |size| format!(",size={size}"));
                 let options = format!("mode=1777{size}");
                 let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
                 mount(Some("tmpfs"), home, Some("tmpfs"), flags, Some(options.as_str()))
-                    .map_err(Failure::of)?;
+                    .map_err(JobFailure::of)?;
                 mounts.add(home.to_owned(), target, true);
             }
             (
@@ -118,8 +118,10 @@ impl LayerMaker<'_> {
                     // The view is in memory, and is gone with the step.
                     write_file(home, content, *mode)?;
                     let owner = Ownership { ids: *owner, single: self.workspace.is_single() };
+                    // With a single id, root is the only user, and a file in memory has user attributes only
+                    // since Linux 6.6.
                     if !owner.single {
-                        owner.give(home).map(drop).map_err(Failure::of)?;
+                        owner.give(home).map(drop).map_err(JobFailure::of)?;
                     }
                     mounts.add(home.to_owned(), target, false);
                 }
@@ -134,16 +136,16 @@ impl LayerMaker<'_> {
                 }
                 let place = self.workspace.in_view(socket);
                 let mode = std::fs::Permissions::from_mode(*mode);
-                fs_err::set_permissions(&place, mode).map_err(Failure::of)?;
+                fs_err::set_permissions(&place, mode).map_err(JobFailure::of)?;
                 let owner = Ownership { ids: *owner, single: self.workspace.is_single() };
-                owner.give(&place).map(drop).map_err(Failure::of)?;
+                owner.give(&place).map(drop).map_err(JobFailure::of)?;
                 mounts.add(place, target, true);
             }
-            // An optional secret is missing.
+            // An optional secret or agent is missing.
             (RunMount::Secret { .. }, MountInput::Secret(None))
             | (RunMount::Ssh { .. }, MountInput::Socket(None)) => {}
             _ => {
-                return Err(Failure::new("the helper was given other mounts than the step has"));
+                return Err(JobFailure::new("the helper was given other mounts than the step has"));
             }
         }
         Ok(())
@@ -155,45 +157,45 @@ impl LayerMaker<'_> {
         cache: &Path,
         source: &str,
         (ids, mode): ((u32, u32), u32),
-    ) -> Result<PathBuf, Failure> {
-        let place = locate(cache, Path::new(source), false).map_err(Failure::of)?;
+    ) -> Result<PathBuf, JobFailure> {
+        let place = locate(cache, Path::new(source), false).map_err(JobFailure::of)?;
         let owner = Ownership { ids, single: self.workspace.is_single() };
         make_folders_with(cache, &place, owner, mode).map_err(|error| {
-            Failure::new(format!("{source}: the cache has no such folder: {error}"))
+            JobFailure::new(format!("{source}: the cache has no such folder: {error}"))
         })?;
         Ok(place)
     }
 
-    /// Makes a cache of a folder's files.
+    /// Fills a new cache with copies of a folder's files.
     fn begin_cache(
         &self,
         place: &Path,
         input: &CopyInput,
         source: &str,
         home: &Path,
-    ) -> Result<(), Failure> {
-        // Of a step that was cut off.
+    ) -> Result<(), JobFailure> {
+        // Left by a step that was killed.
         let new = place.with_file_name("files.new");
-        remove_all(&new).map_err(Failure::of)?;
-        fs_err::create_dir(&new).map_err(Failure::of)?;
+        remove_all(&new).map_err(JobFailure::of)?;
+        fs_err::create_dir(&new).map_err(JobFailure::of)?;
         let meant = match input {
             CopyInput::Listed { folder, matches } => {
                 self.copy_matches(&self.workspace.in_view(folder), matches, &new)?;
                 only(matches)
             }
             CopyInput::Pattern { layers, .. } => self.copy_of_layers(layers, source, home, &new)?,
-            _ => return Err(Failure::new("the helper was given no files for a cache")),
+            _ => return Err(JobFailure::new("the helper was given no files for a cache")),
         };
         let meant = meant.unwrap_or_else(|| source.into());
-        let found = locate(&new, &meant, false).map_err(Failure::of)?;
+        let found = locate(&new, &meant, false).map_err(JobFailure::of)?;
         if !found.is_dir() {
-            return Err(Failure::new(format!(
+            return Err(JobFailure::new(format!(
                 "{source}: there is no such folder to begin a cache with"
             )));
         }
-        fs_err::rename(&found, place).map_err(Failure::of)?;
+        fs_err::rename(&found, place).map_err(JobFailure::of)?;
         if found != new {
-            remove_all(&new).map_err(Failure::of)?;
+            remove_all(&new).map_err(JobFailure::of)?;
         }
         Ok(())
     }
@@ -205,13 +207,14 @@ impl LayerMaker<'_> {
         source: &str,
         home: &Path,
         to: &Path,
-    ) -> Result<Option<PathBuf>, Failure> {
+    ) -> Result<Option<PathBuf>, JobFailure> {
         let name = home.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let tree = self
             .workspace
             .mount_tree(&self.workspace.unpacked(layers)?, &format!("mount-{name}"))?;
         let choice = choice(&[], false).map_err(from_context)?;
-        let matches = choose(&Files::of_tree(&tree), source, &choice).map_err(from_context)?;
+        let matches =
+            choose(&ContextFiles::of_tree(&tree), source, &choice).map_err(from_context)?;
         self.copy_matches(&tree, &matches, to)?;
         Ok(only(&matches))
     }
@@ -223,20 +226,20 @@ impl LayerMaker<'_> {
         source: &str,
         home: &Path,
         writable: bool,
-    ) -> Result<PathBuf, Failure> {
+    ) -> Result<PathBuf, JobFailure> {
         let name = home.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let (root, meant) = match input {
             // Copied, without ignored files, and with root as the owner.
             CopyInput::Listed { folder, matches } => {
                 let copy = self.workspace.scratch(&format!("mount-{name}"));
-                fs_err::create_dir(&copy).map_err(Failure::of)?;
+                fs_err::create_dir(&copy).map_err(JobFailure::of)?;
                 let folder = self.workspace.in_view(folder);
                 self.copy_matches(&folder, matches, &copy)?;
                 (copy, only(matches))
             }
             CopyInput::Pattern { layers, .. } if writable => {
                 let copy = self.workspace.scratch(&format!("mount-{name}"));
-                fs_err::create_dir(&copy).map_err(Failure::of)?;
+                fs_err::create_dir(&copy).map_err(JobFailure::of)?;
                 let meant = self.copy_of_layers(layers, source, home, &copy)?;
                 (copy, meant)
             }
@@ -244,34 +247,34 @@ impl LayerMaker<'_> {
                 let layers = self.workspace.unpacked(layers)?;
                 (self.workspace.mount_tree(&layers, &format!("mount-{name}"))?, None)
             }
-            _ => return Err(Failure::new("the helper was given no files for a mount")),
+            _ => return Err(JobFailure::new("the helper was given no files for a mount")),
         };
         let meant = meant.unwrap_or_else(|| source.into());
-        let place = locate(&root, &meant, false).map_err(Failure::of)?;
+        let place = locate(&root, &meant, false).map_err(JobFailure::of)?;
         if fs_err::symlink_metadata(&place).is_err() {
-            return Err(Failure::new(format!("{source}: there is no such file to be mounted")));
+            return Err(JobFailure::new(format!("{source}: there is no such file to be mounted")));
         }
         Ok(place)
     }
 
     /// Copies the listed files to the same paths.
-    fn copy_matches(&self, from: &Path, matches: &[Match], to: &Path) -> Result<(), Failure> {
+    fn copy_matches(&self, from: &Path, matches: &[Match], to: &Path) -> Result<(), JobFailure> {
         let owner = Ownership { ids: (0, 0), single: self.workspace.is_single() };
         for entry in matches.iter().flat_map(|found| &found.entries) {
             if entry.path.as_os_str().is_empty() {
                 continue;
             }
             let (place, target) = (from.join(&entry.path), to.join(&entry.path));
-            make_folders(to, target.parent().unwrap_or(to), owner).map_err(Failure::of)?;
-            let data = fs_err::symlink_metadata(&place).map_err(Failure::of)?;
+            make_folders(to, target.parent().unwrap_or(to), owner).map_err(JobFailure::of)?;
+            let data = fs_err::symlink_metadata(&place).map_err(JobFailure::of)?;
             let with = With { owner, mode: data.permissions().mode(), replaces: false };
-            put(&place, &data, &target, with).map(drop).map_err(Failure::of)?;
+            put(&place, &data, &target, with).map(drop).map_err(JobFailure::of)?;
         }
         Ok(())
     }
 }
 
-/// Path of a source's only match, the target of symlinks that are not copied.
+/// Path of a source's only match. Symlinks on the way are resolved there, as they are not copied.
 fn only(matches: &[Match]) -> Option<PathBuf> {
     match matches {
         [one] => one.entries.first().map(|entry| entry.path.clone()),
@@ -279,7 +282,7 @@ fn only(matches: &[Match]) -> Option<PathBuf> {
     }
 }
 
-fn write_file(path: &Path, content: &[u8], mode: u32) -> Result<(), Failure> {
+fn write_file(path: &Path, content: &[u8], mode: u32) -> Result<(), JobFailure> {
     fs_err::OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -287,5 +290,5 @@ fn write_file(path: &Path, content: &[u8], mode: u32) -> Result<(), Failure> {
         .open(path)
         .and_then(|mut file| file.write_all(content))
         .and_then(|()| fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode)))
-        .map_err(Failure::of)
+        .map_err(JobFailure::of)
 }

@@ -10,17 +10,18 @@ use crate::container::recorder::{RecordedOwners, Recorder};
 use crate::dockerfile::step::RunStep;
 use crate::image::layers::StepOwners;
 use crate::runner::command::{
-    Attachments, Command, CommandRoot, Names, TextFile, names_files, no_overlay, prepare,
+    Attachments, CommandRoot, ContainerCommand, NameLookup, TextFile, names_files, no_overlay,
+    prepare,
 };
-use crate::runner::job::{Failure, enter_phase};
+use crate::runner::job::{JobFailure, enter_phase};
 
 impl LayerMaker<'_> {
     /// Small files of every RUN.
     fn files(&self) -> Vec<TextFile> {
         let mut files = match &self.job.network {
-            StepNetwork::None => names_files(Names::Own),
-            StepNetwork::Own(uplink) => names_files(Names::Server(uplink.name_server())),
-            StepNetwork::Host => names_files(Names::Machine),
+            StepNetwork::None => names_files(NameLookup::Own),
+            StepNetwork::Own(uplink) => names_files(NameLookup::Server(uplink.name_server())),
+            StepNetwork::Host => names_files(NameLookup::Machine),
         };
         if self.workspace.is_single() {
             // The command would continue as a user who does not exist.
@@ -34,13 +35,13 @@ impl LayerMaker<'_> {
     }
 
     /// Runs the command; returns the folders of the layers below, and the folder with the changes.
-    pub(super) fn run(&self, step: &RunStep) -> Result<(Vec<PathBuf>, PathBuf), Failure> {
+    pub(super) fn run(&self, step: &RunStep) -> Result<(Vec<PathBuf>, PathBuf), JobFailure> {
         let job = self.job;
         let mounts = self.mounts(step)?;
         let mut environment = step.environment.clone();
         environment.extend(step.proxies.iter().cloned());
         environment.extend(mounts.variables);
-        let command = Command {
+        let command = ContainerCommand {
             root: CommandRoot::Layers(job.below.clone()),
             mounts: mounts.all,
             files: self.files(),

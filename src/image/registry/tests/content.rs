@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn of_an_index_without_platforms_the_image_for_this_machine_is_taken() {
     for platform in ["", ",\"platform\":null", ",\"platform\":{\"os\":\"linux\"}"] {
-        let mut contents = Contents::default();
+        let mut contents = RegistryContents::default();
         let entries: Vec<String> = ["vax", "pdp11", host_architecture()]
             .iter()
             .map(|architecture| contents.image(&[b"x"], architecture, None, |text| text))
@@ -29,7 +29,7 @@ fn of_an_index_without_platforms_the_image_for_this_machine_is_taken() {
 
 #[test]
 fn an_entry_that_cannot_be_used_leaves_the_image_beside_it() {
-    let mut contents = Contents::default();
+    let mut contents = RegistryContents::default();
     let image = contents.image(&[b"x"], host_architecture(), None, |text| text);
     let index = |entries: &[&str]| {
         let entries: Vec<String> = entries.iter().map(|entry| format!("{{{entry}}}")).collect();
@@ -62,7 +62,7 @@ fn an_entry_that_cannot_be_used_leaves_the_image_beside_it() {
 
 #[test]
 fn a_fault_that_may_go_away_chooses_no_other_image() {
-    let mut contents = Contents::default();
+    let mut contents = RegistryContents::default();
     let one = contents.image(&[b"1"], host_architecture(), None, |text| text);
     let two = contents.image(&[b"2"], host_architecture(), None, |text| text);
     let index = format!("{{\"schemaVersion\":2,\"manifests\":[{{{one}}},{{{two}}}]}}");
@@ -78,7 +78,7 @@ fn a_fault_that_may_go_away_chooses_no_other_image() {
 
 #[test]
 fn layers_that_may_come_from_elsewhere_are_asked_for_here() {
-    let mut contents = Contents::default();
+    let mut contents = RegistryContents::default();
     contents.image(&[b"x"], host_architecture(), Some("1"), |text| {
         let foreign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip\",\"urls\":[\"https://e.invalid/x\"]";
         text.replacen(&format!("{LAYER}\""), foreign, 1)
@@ -90,7 +90,7 @@ use crate::image::platform::Platform;
 
 #[test]
 fn an_image_comes_once_and_is_asked_for_once_more() {
-    let server = serve(&Contents::simple(), |_, _| None);
+    let server = serve(&RegistryContents::simple(), |_, _| None);
     let place = TestClient::new(&[&server]);
     let name = format!("{}/r:1", server.host());
     let pulled = place.pull(&name);
@@ -113,7 +113,7 @@ fn an_image_comes_once_and_is_asked_for_once_more() {
 
 #[test]
 fn what_changed_is_fetched_and_what_is_there_is_not() {
-    let mut contents = Contents::simple();
+    let mut contents = RegistryContents::simple();
     contents.image(&[b"one", b"other"], host_architecture(), Some("2"), |text| text);
     let new = contents.documents["2"].clone();
     let server = serve(&contents, move |request, before| {
@@ -142,7 +142,7 @@ fn what_changed_is_fetched_and_what_is_there_is_not() {
 
 #[test]
 fn an_index_leads_to_the_platform() {
-    let mut contents = Contents::default();
+    let mut contents = RegistryContents::default();
     let mut entries = Vec::new();
     for (architecture, variant) in [("amd64", ""), ("arm64", "v8"), ("arm", "v6"), ("arm", "v7")] {
         let layer = format!("for {architecture} {variant}");
@@ -208,7 +208,7 @@ fn what_a_manifest_says_has_to_be_so() {
         ("digest", size.clone(), "can't be used"),
     ];
     for (tag, other, message) in lies {
-        let mut contents = Contents::default();
+        let mut contents = RegistryContents::default();
         contents.image(&[b"one"], host_architecture(), Some("1"), |text| match tag {
             "type" => text.replace(LAYER, "application/vnd.in-toto+json"),
             "digest" => text.replace(&sum, "sha256:../../x"),
@@ -222,10 +222,10 @@ fn what_a_manifest_says_has_to_be_so() {
 
 #[test]
 fn what_comes_has_to_be_what_was_asked_for() {
-    let contents = Contents::simple();
+    let contents = RegistryContents::simple();
     let config =
         contents.blobs.keys().find(|key| contents.blobs[*key].starts_with(b"{")).unwrap().clone();
-    let (long, packed) = Contents::long();
+    let (long, packed) = RegistryContents::long();
     let pinned = contents.documents["1"].1.clone();
     let other = |bytes: &[u8]| {
         let mut bytes = bytes.to_vec();
@@ -272,7 +272,7 @@ fn what_is_no_image_is_refused() {
         ("text/html", "{}", "is not supported"),
     ];
     for (kind, text, message) in kinds {
-        let mut contents = Contents::default();
+        let mut contents = RegistryContents::default();
         contents.document(kind, text, Some("1"));
         let server = serve(&contents, |_, _| None);
         let error = TestClient::new(&[&server]).fails(&format!("{}/r:1", server.host()));
@@ -281,7 +281,7 @@ fn what_is_no_image_is_refused() {
     for (config, message) in
         [("no json", "configuration can't be read"), ("{}", "configuration can't be read")]
     {
-        let mut contents = Contents::default();
+        let mut contents = RegistryContents::default();
         let blob = contents.blob(config.as_bytes());
         contents.image(&[b"one"], host_architecture(), Some("1"), |text| {
             let start = text.find("\"digest\"").unwrap();
@@ -292,7 +292,7 @@ fn what_is_no_image_is_refused() {
         let error = TestClient::new(&[&server]).fails(&format!("{}/r:1", server.host()));
         assert!(error.contains(message) && error.contains("push it again"), "{error}");
     }
-    let mut contents = Contents::default();
+    let mut contents = RegistryContents::default();
     contents.image(&[b"one"], host_architecture(), Some("1"), |text| {
         text.replace(
             "]}",
@@ -309,7 +309,7 @@ fn what_is_no_image_is_refused() {
 
 #[test]
 fn a_layer_that_unpacks_to_something_else_is_refused() {
-    let mut contents = Contents::default();
+    let mut contents = RegistryContents::default();
     let other = contents.blob(&gzip(b"other"));
     let mine = {
         let packed = gzip(b"one");

@@ -4,8 +4,8 @@ use super::*;
 
 #[test]
 fn what_breaks_off_goes_on_where_it_was() {
-    let contents = Contents::simple();
-    let (long, packed) = Contents::long();
+    let contents = RegistryContents::simple();
+    let (long, packed) = RegistryContents::long();
     let server = serve(&contents, move |request, before| {
         (request.path.ends_with(&long) && before == 0).then(|| {
             answer(&format!("200 OK\r\nContent-Length: {}", packed.len()), &packed[..1000])
@@ -25,8 +25,8 @@ fn what_breaks_off_goes_on_where_it_was() {
 #[test]
 fn a_later_run_goes_on_too_and_what_was_damaged_meanwhile_starts_over() {
     for damage in [false, true] {
-        let contents = Contents::simple();
-        let (long, packed) = Contents::long();
+        let contents = RegistryContents::simple();
+        let (long, packed) = RegistryContents::long();
         let (path, half) = (long.clone(), packed.clone());
         let server = serve(&contents, move |request, before| {
             (request.path.ends_with(&path) && before < 2).then(|| {
@@ -70,8 +70,8 @@ fn a_later_run_goes_on_too_and_what_was_damaged_meanwhile_starts_over() {
 
 #[test]
 fn a_registry_without_ranges_is_read_from_the_start() {
-    let contents = Contents::simple();
-    let (long, packed) = Contents::long();
+    let contents = RegistryContents::simple();
+    let (long, packed) = RegistryContents::long();
     let server = serve(&contents, move |request, before| {
         let end = if before == 0 { 1000 } else { packed.len() };
         request
@@ -95,8 +95,8 @@ fn a_registry_that_refuses_ranges_is_read_from_the_start_by_this_run_or_the_next
         ("206 x\r\nContent-Range: bytes 1000-1000/1001", true),
         ("206 x\r\nContent-Range: items 1-2/3", true),
     ] {
-        let contents = Contents::simple();
-        let (long, packed) = Contents::long();
+        let contents = RegistryContents::simple();
+        let (long, packed) = RegistryContents::long();
         let server = serve(&contents, move |request, before| {
             if !request.path.ends_with(&long) {
                 return None;
@@ -123,7 +123,7 @@ fn a_registry_that_refuses_ranges_is_read_from_the_start_by_this_run_or_the_next
 #[test]
 fn a_registry_that_refuses_head_is_asked_by_get() {
     for status in ["403 x", "404 x", "405 x", "400 x", "200 x"] {
-        let contents = Contents::simple();
+        let contents = RegistryContents::simple();
         let server = serve(&contents, move |request, _| {
             (request.method == "HEAD").then(|| answer(status, b""))
         });
@@ -144,8 +144,8 @@ fn a_registry_that_refuses_head_is_asked_by_get() {
 
 #[test]
 fn a_registry_that_says_nothing_is_given_up() {
-    let contents = Contents::simple();
-    let (long, packed) = Contents::long();
+    let contents = RegistryContents::simple();
+    let (long, packed) = RegistryContents::long();
     for path in ["manifests/1".to_owned(), long] {
         let packed = packed.clone();
         let server = serve(&contents, move |request, _| {
@@ -154,7 +154,7 @@ fn a_registry_that_says_nothing_is_given_up() {
                 if !path.starts_with("manifests") {
                     steps = answer(&format!("200 OK\r\nContent-Length: {}", packed.len()), &[]);
                 }
-                steps.push(Step::Stall(Duration::from_secs(2)));
+                steps.push(ServerAction::Stall(Duration::from_secs(2)));
                 steps
             })
         });
@@ -165,7 +165,7 @@ fn a_registry_that_says_nothing_is_given_up() {
 
 #[test]
 fn a_busy_registry_is_left_alone_as_long_as_it_says() {
-    let contents = Contents::simple();
+    let contents = RegistryContents::simple();
     let server = serve(&contents, |request, before| {
         (before == 0 && request.path.contains("blobs"))
             .then(|| answer("429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0", b""))
@@ -187,7 +187,7 @@ fn a_busy_registry_is_left_alone_as_long_as_it_says() {
 
 #[test]
 fn a_broken_registry_is_tried_again_and_then_named() {
-    let contents = Contents::simple();
+    let contents = RegistryContents::simple();
     let server = serve(&contents, |request, before| {
         (before == 0 && request.path.contains("blobs"))
             .then(|| answer("502 x\r\nContent-Length: 0", b""))
@@ -206,9 +206,9 @@ fn a_broken_registry_is_tried_again_and_then_named() {
 
 #[test]
 fn documents_without_an_end_are_not_read_to_it() {
-    let contents = Contents::simple();
+    let contents = RegistryContents::simple();
     let server = serve(&contents, |request, _| {
-        let endless = || Step::Send(vec![b' '; 1 << 20]);
+        let endless = || ServerAction::Send(vec![b' '; 1 << 20]);
         request.path.contains("manifests").then(|| {
             let mut steps = answer(&format!("200 OK\r\nContent-Type: {MANIFEST}"), b"{");
             steps.extend((0..20).map(|_| endless()));
@@ -221,7 +221,7 @@ fn documents_without_an_end_are_not_read_to_it() {
 
 #[test]
 fn offline_nothing_is_opened() {
-    let server = serve(&Contents::simple(), |_, _| None);
+    let server = serve(&RegistryContents::simple(), |_, _| None);
     let mut place = TestClient::new(&[&server]);
     place.options.offline = true;
     let error = place.fails(&format!("{}/r:1", server.host()));
@@ -231,7 +231,7 @@ fn offline_nothing_is_opened() {
 
 #[test]
 fn runs_at_once_wait_for_each_other_and_all_get_the_image() {
-    let contents = Contents::simple();
+    let contents = RegistryContents::simple();
     let server = serve(&contents, |_, _| None);
     let place = TestClient::new(&[&server]);
     let name = format!("{}/r:1", server.host());

@@ -6,14 +6,14 @@ const AUTH: &str = "anna:geheim";
 /// `anna:geheim` in base64.
 const BASIC: &str = "Basic YW5uYTpnZWhlaW0=";
 
-fn basic_only(request: &Request) -> Option<Vec<Step>> {
+fn basic_only(request: &Request) -> Option<Vec<ServerAction>> {
     (request.header("authorization") != Some(BASIC))
         .then(|| answer("401 x\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0", b""))
 }
 
 /// A registry that takes tokens, and its token server in one.
 fn with_tokens(
-    contents: &Contents,
+    contents: &RegistryContents,
     realm: impl Fn(&str) -> String + Send + Sync + 'static,
 ) -> TestServer {
     serve(contents, move |request, _| {
@@ -38,13 +38,13 @@ fn with_tokens(
     })
 }
 
-fn ok_json(text: &str) -> Vec<Step> {
+fn ok_json(text: &str) -> Vec<ServerAction> {
     answer(&format!("200 OK\r\nContent-Length: {}", text.len()), text.as_bytes())
 }
 
 #[test]
 fn a_password_is_given_where_it_is_wanted() {
-    let server = serve(&Contents::simple(), |request, _| basic_only(request));
+    let server = serve(&RegistryContents::simple(), |request, _| basic_only(request));
     let name = format!("{}/r:1", server.host());
     let mut place = TestClient::new(&[&server]);
     let error = place.fails(&name);
@@ -67,7 +67,7 @@ fn a_password_is_given_where_it_is_wanted() {
 
 #[test]
 fn a_token_is_fetched_once_for_all_of_an_image() {
-    let contents = Contents::simple();
+    let contents = RegistryContents::simple();
     let server = with_tokens(&contents, |host| format!("http://{host}/token"));
     let name = format!("{}/r:1", server.host());
     let mut place = TestClient::new(&[&server]);
@@ -84,13 +84,13 @@ fn a_token_is_fetched_once_for_all_of_an_image() {
 #[test]
 fn token_servers_that_make_no_sense_are_named() {
     for (realm, message) in [
-        ("nowhere", "names no URL"),
+        ("nowhere", "names a token server that is not"),
         ("ftp://x/token", "would send them unencrypted"),
         ("http://HOST/html", "something else than a token"),
         ("http://HOST/token-less", "without a token"),
         ("http://HOST/busy", "wants none for 3600 s"),
     ] {
-        let server = serve(&Contents::simple(), move |request, _| {
+        let server = serve(&RegistryContents::simple(), move |request, _| {
             if request.path.starts_with("/html") {
                 return Some(ok_json("<html>"));
             }
@@ -116,8 +116,8 @@ fn token_servers_that_make_no_sense_are_named() {
 
 #[test]
 fn credentials_stay_with_whom_they_are_for() {
-    let contents = Contents::simple();
-    let (long, packed) = Contents::long();
+    let contents = RegistryContents::simple();
+    let (long, packed) = RegistryContents::long();
     // Storage elsewhere, which asks for the password of whoever comes.
     let thief = TestServer::start(move |number, request| {
         if number == 0 {
@@ -154,7 +154,7 @@ fn an_identity_token_goes_to_no_server_that_the_token_server_leads_to() {
     let to = thief.url("/token");
     for status in [307, 308] {
         let to = to.clone();
-        let server = serve(&Contents::simple(), move |request, _| {
+        let server = serve(&RegistryContents::simple(), move |request, _| {
             let host = request.header("host").unwrap();
             if request.path == "/token" {
                 let location = format!("http://{host}/moved");
@@ -189,7 +189,7 @@ fn an_identity_token_goes_to_no_server_that_the_token_server_leads_to() {
 
 #[test]
 fn a_redirect_in_a_circle_ends() {
-    let server = serve(&Contents::simple(), |request, _| {
+    let server = serve(&RegistryContents::simple(), |request, _| {
         Some(answer(&format!("302 x\r\nLocation: {}\r\nContent-Length: 0", request.path), b""))
     });
     let error = TestClient::new(&[&server]).fails(&format!("{}/r:1", server.host()));
@@ -199,7 +199,7 @@ fn a_redirect_in_a_circle_ends() {
 #[test]
 fn who_may_not_is_told_so() {
     let body = br#"{"errors":[{"code":"DENIED","message":"requested access is denied"}]}"#;
-    let server = serve(&Contents::simple(), move |_, _| {
+    let server = serve(&RegistryContents::simple(), move |_, _| {
         Some(answer(&format!("403 x\r\nContent-Length: {}", body.len()), body))
     });
     let error = TestClient::new(&[&server]).fails(&format!("{}/r:1", server.host()));
@@ -225,7 +225,7 @@ fn credentials_are_asked_for_at_the_registrys_own_url_where_nothing_else_asks() 
         (closed, "200 OK\r\nContent-Length: 0", false),
         (closed, closed, false),
     ] {
-        let server = serve(&Contents::simple(), move |request, _| {
+        let server = serve(&RegistryContents::simple(), move |request, _| {
             let head = if request.path == "/v2/" { base } else { elsewhere };
             (request.header("authorization") != Some(BASIC)).then(|| answer(head, b""))
         });
@@ -241,7 +241,7 @@ fn credentials_are_asked_for_at_the_registrys_own_url_where_nothing_else_asks() 
 #[test]
 fn a_token_for_too_little_is_followed_by_one_for_what_the_registry_names() {
     for status in ["401 x", "403 x"] {
-        let server = serve(&Contents::simple(), move |request, _| {
+        let server = serve(&RegistryContents::simple(), move |request, _| {
             let host = request.header("host").unwrap();
             if request.path.starts_with("/token") {
                 let wide = request.path.contains("scope=special%3Athing%3Aread")
@@ -268,7 +268,7 @@ fn a_token_for_too_little_is_followed_by_one_for_what_the_registry_names() {
         assert_eq!(tokens, 2, "the wide one is kept: {:?}", asked(&server));
     }
     // A registry that is never content is asked twice at the most.
-    let server = serve(&Contents::simple(), |request, before| {
+    let server = serve(&RegistryContents::simple(), |request, before| {
         let host = request.header("host").unwrap();
         if request.path.starts_with("/token") {
             return Some(ok_json("{\"token\": \"x\"}"));

@@ -1,7 +1,7 @@
 //! What mirrors give: the image of a name, for the wanted platform.
 
 use super::*;
-use crate::archive::Limits;
+use crate::archive::ArchiveLimits;
 use crate::image::registry::ImageMirrors;
 use crate::store::Store;
 
@@ -12,7 +12,7 @@ struct MirrorFolder {
 }
 
 impl MirrorFolder {
-    fn new(contents: &Contents) -> Self {
+    fn new(contents: &RegistryContents) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let blobs = folder.path().join("images/blobs/sha256");
         fs_err::create_dir_all(&blobs).unwrap();
@@ -28,7 +28,7 @@ impl MirrorFolder {
         &self,
         entries: &[&str],
         options: &PullOptions,
-    ) -> Result<Option<Pulled>, RegistryError> {
+    ) -> Result<Option<PulledImage>, RegistryError> {
         let name = "h.invalid/r:1".parse().unwrap();
         let named = "\"annotations\":{\"org.opencontainers.image.ref.name\":\"h.invalid/r:1\"}";
         let entries: Vec<String> =
@@ -44,7 +44,7 @@ impl MirrorFolder {
 
 #[test]
 fn a_mirror_gives_the_entry_that_can_be_used() {
-    let mut contents = Contents::default();
+    let mut contents = RegistryContents::default();
     let other = contents.image(&[b"x"], "vax", None, |text| text);
     let image = contents.image(&[b"x"], host_architecture(), None, |text| text);
     let mirror = MirrorFolder::new(&contents);
@@ -61,7 +61,7 @@ fn a_mirror_gives_the_entry_that_can_be_used() {
 
 #[test]
 fn a_mirror_gives_the_image_of_the_wanted_variant() {
-    let mut contents = Contents::default();
+    let mut contents = RegistryContents::default();
     let mut entries = Vec::new();
     for (architecture, variant) in
         [("amd64", "v3"), ("amd64", "v2"), ("amd64", ""), ("arm", "v6"), ("arm", "v7")]
@@ -95,12 +95,12 @@ fn a_mirror_gives_the_image_of_the_wanted_variant() {
 
 #[test]
 fn an_image_above_the_limit_of_the_user_is_not_a_damaged_one() {
-    let mut contents = Contents::default();
+    let mut contents = RegistryContents::default();
     let image = contents.image(&[&[7; 5000]], host_architecture(), None, |text| text);
     let mirror = MirrorFolder::new(&contents);
     // That of all blobs together, and that of unpacked layers.
     for max_bytes in [10, 4000] {
-        let limits = Limits { max_bytes, ..Limits::default() };
+        let limits = ArchiveLimits { max_bytes, ..ArchiveLimits::default() };
         let options = PullOptions { limits, ..PullOptions::default() };
         let error = mirror.pull(&[&image], &options).unwrap_err();
         let said = with_causes(&error);

@@ -14,13 +14,13 @@ use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{Client, PullOptions, Pulled, RegistryError};
+use super::{Client, PullOptions, PulledImage, RegistryError};
 use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Event;
 use crate::base::events::Events;
 use crate::base::http::HttpOptions;
-use crate::base::http::test_server::{Request, Step, TestServer, answer};
+use crate::base::http::test_server::{Request, ServerAction, TestServer, answer};
 use crate::image::store::ImageStore;
 use crate::store::registry::{CredentialSources, Registries, RegistryConfig, RegistryOptions};
 
@@ -41,12 +41,12 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 /// What a registry has: documents by tag or digest, blobs by digest.
 #[derive(Debug, Clone, Default)]
-struct Contents {
+struct RegistryContents {
     documents: BTreeMap<String, (String, Vec<u8>)>,
     blobs: BTreeMap<String, Vec<u8>>,
 }
 
-impl Contents {
+impl RegistryContents {
     fn blob(&mut self, bytes: &[u8]) -> String {
         self.blobs.insert(digest(bytes), bytes.to_vec());
         format!("\"digest\":\"{}\",\"size\":{}", digest(bytes), bytes.len())
@@ -95,7 +95,7 @@ impl Contents {
     }
 
     /// Answers as a registry does.
-    fn answer(&self, request: &Request) -> Vec<Step> {
+    fn answer(&self, request: &Request) -> Vec<ServerAction> {
         let name = request.path.rsplit('/').next().unwrap_or_default();
         if request.path.contains("/manifests/") {
             let Some((kind, bytes)) = self.documents.get(name) else {
@@ -180,7 +180,7 @@ impl TestClient {
         self.options.credentials = CredentialSources { files: vec![path], ..Default::default() };
     }
 
-    fn try_pull(&self, name: &str, options: &PullOptions) -> Result<Pulled, RegistryError> {
+    fn try_pull(&self, name: &str, options: &PullOptions) -> Result<PulledImage, RegistryError> {
         let client = Client::new(self.options.clone());
         let pulled = client.pull(&self.store, &name.parse().unwrap(), options, None, &self.told);
         // Whatever happened, nothing half-done is in the store.
@@ -194,7 +194,7 @@ impl TestClient {
         pulled
     }
 
-    fn pull(&self, name: &str) -> Pulled {
+    fn pull(&self, name: &str) -> PulledImage {
         self.try_pull(name, &PullOptions::default())
             .unwrap_or_else(|error| panic!("{}", with_causes(&error)))
     }
@@ -215,8 +215,8 @@ impl TestClient {
 
 /// A registry on the loopback; the twist may answer instead of it.
 fn serve(
-    contents: &Contents,
-    twist: impl Fn(&Request, usize) -> Option<Vec<Step>> + Send + Sync + 'static,
+    contents: &RegistryContents,
+    twist: impl Fn(&Request, usize) -> Option<Vec<ServerAction>> + Send + Sync + 'static,
 ) -> TestServer {
     let contents = contents.clone();
     // How often each path was asked for before.

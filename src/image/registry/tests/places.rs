@@ -6,7 +6,7 @@ use crate::store::registry::RegistryHost;
 
 #[test]
 fn a_mirror_goes_before_and_the_registry_after() {
-    let contents = Contents::simple();
+    let contents = RegistryContents::simple();
     let mirror = serve(&contents, |_, _| None);
     let broken = serve(&contents, |request, _| {
         request.path.contains("blobs").then(|| answer("404 x\r\nContent-Length: 0", b""))
@@ -41,7 +41,7 @@ fn nobody_there_is_said_with_what_to_do() {
     let error = place.fails(&format!("{host}/r:1"));
     assert!(error.contains("refused") && error.contains("check the network"), "{error}");
     // Plain HTTP is spoken to whom the configuration names alone.
-    let server = serve(&Contents::simple(), |_, _| None);
+    let server = serve(&RegistryContents::simple(), |_, _| None);
     let place = TestClient::new(&[]);
     let error = place.fails(&format!("{}/r:1", server.host()));
     assert!(error.contains("insecure = true"), "{error}");

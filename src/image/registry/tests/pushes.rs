@@ -5,7 +5,7 @@ use crate::image::store::Image;
 
 /// A place with the simple image in its store, and what it is called.
 fn stored(servers: &[&TestServer]) -> (TestClient, Image) {
-    let source = serve(&Contents::simple(), |_, _| None);
+    let source = serve(&RegistryContents::simple(), |_, _| None);
     let mut all = vec![&source];
     all.extend(servers);
     let place = TestClient::new(&all);
@@ -24,7 +24,7 @@ fn push(place: &TestClient, image: &Image, to: &str) -> Result<u64, String> {
 }
 
 /// Takes everything, under a location that has a query.
-fn takes(request: &Request, location: &str) -> Vec<Step> {
+fn takes(request: &Request, location: &str) -> Vec<ServerAction> {
     match request.method.as_str() {
         "HEAD" => answer("404 x", b""),
         "POST" => answer(&format!("202 x\r\nLocation: {location}\r\nContent-Length: 0"), b""),
@@ -34,8 +34,9 @@ fn takes(request: &Request, location: &str) -> Vec<Step> {
 
 #[test]
 fn blobs_go_first_and_the_manifest_last() {
-    let server =
-        serve(&Contents::default(), |request, _| Some(takes(request, "/up/1?state=secret")));
+    let server = serve(&RegistryContents::default(), |request, _| {
+        Some(takes(request, "/up/1?state=secret"))
+    });
     let (place, image) = stored(&[&server]);
     let sent = push(&place, &image, &format!("{}/some/r:2", server.host())).unwrap();
     assert!(sent > image.layers.iter().map(|layer| layer.size).sum());
@@ -55,7 +56,7 @@ fn blobs_go_first_and_the_manifest_last() {
 
 #[test]
 fn what_the_registry_has_is_not_sent() {
-    let server = serve(&Contents::default(), |request, _| match request.method.as_str() {
+    let server = serve(&RegistryContents::default(), |request, _| match request.method.as_str() {
         "HEAD" => Some(answer("200 OK\r\nContent-Length: 9", b"")),
         _ => Some(takes(request, "/never")),
     });
@@ -68,7 +69,7 @@ fn what_the_registry_has_is_not_sent() {
 #[test]
 fn what_another_repository_has_is_mounted_or_else_sent() {
     for status in ["201 x", "202 x\r\nLocation: /up", "403 x"] {
-        let server = serve(&Contents::default(), move |request, _| {
+        let server = serve(&RegistryContents::default(), move |request, _| {
             let mount = request.path.contains("mount=");
             Some(if mount {
                 answer(&format!("{status}\r\nContent-Length: 0"), b"")
@@ -79,7 +80,7 @@ fn what_another_repository_has_is_mounted_or_else_sent() {
         let (place, image) = stored(&[&server]);
         // The store knows it under a name there.
         let known = format!("{}/known:1", server.host());
-        let load = serve(&Contents::simple(), |_, _| None);
+        let load = serve(&RegistryContents::simple(), |_, _| None);
         let mut place = place;
         let host = server.host().parse().unwrap();
         let config = place
@@ -106,7 +107,7 @@ fn what_another_repository_has_is_mounted_or_else_sent() {
 #[test]
 fn any_success_takes_a_blob_and_an_upload_that_is_forgotten_begins_again() {
     for status in ["200 OK", "201 x", "202 x", "204 x"] {
-        let server = serve(&Contents::default(), move |request, before| {
+        let server = serve(&RegistryContents::default(), move |request, before| {
             let put = request.method == "PUT" && request.path.starts_with("/up");
             Some(match (put, before) {
                 (true, 0) => answer("404 x", br#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}"#),
@@ -133,7 +134,7 @@ fn what_the_registry_says_is_shown_whatever_it_refuses() {
         ("PUT", "/manifests/", "409 x"),
         ("PUT", "/manifests/", "500 x"),
     ] {
-        let server = serve(&Contents::default(), move |request, _| {
+        let server = serve(&RegistryContents::default(), move |request, _| {
             let body = br#"{"errors":[{"code":"NAME_UNKNOWN","message":"make it first"}]}"#;
             let refused = request.method == method && request.path.contains(path);
             Some(if refused { answer(status, body) } else { takes(request, "/up") })
@@ -146,13 +147,13 @@ fn what_the_registry_says_is_shown_whatever_it_refuses() {
 
 #[test]
 fn an_upload_that_fails_begins_again_and_a_registry_that_refuses_is_named() {
-    let server = serve(&Contents::default(), |request, before| {
+    let server = serve(&RegistryContents::default(), |request, before| {
         let fails = request.method == "PUT" && request.path.starts_with("/up") && before == 0;
         Some(if fails { answer("503 x\r\nContent-Length: 0", b"") } else { takes(request, "/up") })
     });
     let (place, image) = stored(&[&server]);
     push(&place, &image, &format!("{}/r:2", server.host())).unwrap();
-    let server = serve(&Contents::default(), |request, _| {
+    let server = serve(&RegistryContents::default(), |request, _| {
         Some(if request.method == "PUT" {
             let body = br#"{"errors":[{"code":"DENIED","message":"quota"}]}"#;
             answer(&format!("403 x\r\nContent-Length: {}", body.len()), body)
@@ -163,7 +164,7 @@ fn an_upload_that_fails_begins_again_and_a_registry_that_refuses_is_named() {
     let (place, image) = stored(&[&server]);
     let error = push(&place, &image, &format!("{}/r:2", server.host())).unwrap_err();
     assert!(error.contains("doesn't allow it: quota") && error.contains("may push"), "{error}");
-    let server = serve(&Contents::default(), |request, _| {
+    let server = serve(&RegistryContents::default(), |request, _| {
         Some(if request.method == "POST" {
             answer("202 x\r\nContent-Length: 0", b"")
         } else {
@@ -179,7 +180,7 @@ fn an_upload_that_fails_begins_again_and_a_registry_that_refuses_is_named() {
 fn an_upload_that_goes_elsewhere_goes_without_credentials() {
     let storage = TestServer::start(|_, _| answer("201 x\r\nContent-Length: 0", b""));
     let location = storage.url("/up?signature=secret");
-    let server = serve(&Contents::default(), move |request, _| {
+    let server = serve(&RegistryContents::default(), move |request, _| {
         let refused = request.header("authorization").is_none();
         let head = "401 x\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0";
         Some(if refused { answer(head, b"") } else { takes(request, &location) })

@@ -16,7 +16,7 @@ fn with_mirrors(place: &mut TestClient, host: &str, mirrors: &[String]) {
     config.mirrors = mirrors.iter().map(|mirror| mirror.parse().unwrap()).collect();
 }
 
-fn pull(client: &Client, place: &TestClient, name: &str) -> Result<Pulled, RegistryError> {
+fn pull(client: &Client, place: &TestClient, name: &str) -> Result<PulledImage, RegistryError> {
     let name = name.parse().unwrap();
     client.pull(&place.store, &name, &PullOptions::default(), None, &place.told)
 }
@@ -51,7 +51,7 @@ fn a_registry_that_is_down_gets_all_attempts_once_and_then_one_for_each_image() 
 
 #[test]
 fn a_registry_that_comes_back_gets_all_attempts_again() {
-    let contents = Contents::simple();
+    let contents = RegistryContents::simple();
     let calls = std::sync::atomic::AtomicUsize::new(0);
     let server = TestServer::start(move |_, request| {
         // Down for two requests, then for each other one.
@@ -84,7 +84,7 @@ fn a_hasty_question_that_fails_takes_no_attempts_from_a_pull() {
 
 #[test]
 fn mirrors_that_are_down_are_skipped_and_fail_nothing() {
-    let (mirror, own) = (silent(), serve(&Contents::simple(), |_, _| None));
+    let (mirror, own) = (silent(), serve(&RegistryContents::simple(), |_, _| None));
     let mut place = TestClient::new(&[&mirror, &own]);
     let closed = ClosedAddress::new();
     let refusing = closed.host();
@@ -102,7 +102,7 @@ fn mirrors_that_are_down_are_skipped_and_fail_nothing() {
 
 #[test]
 fn the_registry_itself_says_if_an_image_is_there_whatever_a_mirror_does() {
-    let (mirror, own) = (silent(), serve(&Contents::simple(), |_, _| None));
+    let (mirror, own) = (silent(), serve(&RegistryContents::simple(), |_, _| None));
     let mut place = TestClient::new(&[&mirror, &own]);
     with_mirrors(&mut place, &own.host(), &[mirror.host()]);
     let client = Client::new(place.options.clone()).hasty();
@@ -118,7 +118,7 @@ fn the_registry_itself_says_if_an_image_is_there_whatever_a_mirror_does() {
 
 #[test]
 fn a_push_ends_where_the_registry_goes_away() {
-    let source = serve(&Contents::simple(), |_, _| None);
+    let source = serve(&RegistryContents::simple(), |_, _| None);
     let target = TestServer::start(|_, request| match request.method.as_str() {
         "HEAD" => answer("404 x", b""),
         _ => Vec::new(),
