@@ -10,6 +10,7 @@ use std::thread::{Builder, JoinHandle};
 
 use crate::archive::compression::decompressed_with;
 use crate::base::digest::{Sha256, Sha256Sum};
+use crate::base::tap::Tap;
 
 const CHUNK: usize = 256 * 1024;
 
@@ -153,9 +154,9 @@ fn read_here<T>(
     consume: impl FnOnce(&mut dyn Read) -> T,
 ) -> io::Result<(T, Sha256Sum)> {
     let content = decompressed_with(BufReader::with_capacity(CHUNK, blob), threads)?;
-    let mut summed = HashingReader { content, sum: ThreadedHasher::new() };
-    let outcome = consume(&mut summed);
-    Ok((outcome, summed.sum.finish()))
+    let mut sum = ThreadedHasher::new();
+    let outcome = consume(&mut Tap::new(content, |bytes: &[u8]| sum.update(bytes)));
+    Ok((outcome, sum.finish()))
 }
 
 /// The content that a thread has read ahead.
@@ -179,20 +180,6 @@ impl Read for Ahead {
     }
 }
 
-/// Content hashed while it is read.
-struct HashingReader<R> {
-    content: R,
-    sum: ThreadedHasher,
-}
-
-impl<R: Read> Read for HashingReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.content.read(buffer)?;
-        self.sum.update(&buffer[..count]);
-        Ok(count)
-    }
-}
-
 fn joined<T>(ended: std::thread::Result<T>) -> T {
     ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
@@ -200,6 +187,7 @@ fn joined<T>(ended: std::thread::Result<T>) -> T {
 #[cfg(test)]
 mod tests {
     use std::io::{Seek, Write};
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -269,14 +257,19 @@ mod tests {
         for (name, threads) in [("xz-one", 1), ("xz-two", 2)] {
             file.rewind().unwrap();
             let blob = file.try_clone().unwrap();
-            let count = |content: &mut dyn Read| {
+            let expected = threads > 1 && cores > 1;
+            let count = move |content: &mut dyn Read| {
                 content.read_exact(&mut vec![0; 1 << 20]).unwrap();
-                threads_called(name)
+                // The hashing thread has this name, too, until it has set its own.
+                let end = Instant::now() + Duration::from_secs(10);
+                while (threads_called(name) > 1) != expected && Instant::now() < end {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                threads_called(name) > 1
             };
             let read = move || read_here(blob, threads, count).unwrap().0;
             let counted = Builder::new().name(name.to_owned()).spawn(read).unwrap();
-            let more = counted.join().unwrap() > 1;
-            assert_eq!(more, threads > 1 && cores > 1, "{name}");
+            assert_eq!(counted.join().unwrap(), expected, "{name}");
         }
     }
 

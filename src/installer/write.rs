@@ -12,6 +12,7 @@ use crate::base::digest::{Sha256, Sha256Sum};
 use crate::base::elf::{ElfError, static_machine};
 use crate::base::event::Observer;
 use crate::base::regular::open_regular;
+use crate::base::tap::Tap;
 use crate::package::paths::{
     active_name, active_path, bootstrap_name, bootstrap_path, package_path,
 };
@@ -91,15 +92,15 @@ pub fn write(
     let mut sum = Sha256::new();
     sum.update(head.summed().as_bytes());
     let members = Members { parts, path: target, observer };
-    let (sum, bytes) = {
-        let inner = BufWriter::with_capacity(BUFFER, file.file());
-        let HashingWriter { inner, sum, bytes } =
-            members.write(program, HashingWriter { inner, sum, bytes: 0 })?;
-        inner.into_inner().map_err(|error| failed(error.into_error()))?;
-        (Sha256Sum::from_hasher(sum), bytes)
-    };
-    let size = text.len() as u64 + bytes;
-    let checked = head.text(Some((&sum, size)));
+    let mut size = text.len() as u64;
+    let out = BufWriter::with_capacity(BUFFER, file.file());
+    let out = Tap::new(out, |bytes: &[u8]| {
+        sum.update(bytes);
+        size += bytes.len() as u64;
+    });
+    let out = members.write(program, out)?.into_inner();
+    out.into_inner().map_err(|error| failed(error.into_error()))?;
+    let checked = head.text(Some((&Sha256Sum::from_hasher(sum), size)));
     debug_assert_eq!(checked.len(), text.len());
     file.rewound().and_then(|file| file.write_all(checked.as_bytes())).map_err(failed)?;
     file.with_mode(0o755).commit().map_err(failed)
@@ -215,25 +216,5 @@ impl Members<'_> {
 
     fn pack_error(&self, source: PackError) -> InstallerError {
         InstallerError::Pack { path: self.path.to_owned(), source }
-    }
-}
-
-/// Writer with a count and a sum of all bytes.
-struct HashingWriter<W> {
-    inner: W,
-    sum: Sha256,
-    bytes: u64,
-}
-
-impl<W: Write> Write for HashingWriter<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.inner.write(bytes)?;
-        self.sum.update(&bytes[..count]);
-        self.bytes += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
     }
 }
