@@ -8,6 +8,7 @@ use super::super::error::CliError;
 use super::super::job_args::{JobCommand, JobExportArgs, JobRunArgs, JobShowArgs};
 use super::super::settings::{DEFAULT_TIME_LIMIT, Settings};
 use super::super::ui::columns::{Columns, stdout_width};
+use super::at_hand::OpenedProject;
 use super::{Context, at_hand, ending, requested};
 use crate::archive::ArchiveLimits;
 use crate::base::event::{Interruptible, Observer};
@@ -32,12 +33,8 @@ pub fn run(context: &Context<'_>, command: &JobCommand) -> Result<(), CliError> 
 fn export(context: &Context<'_>, args: &JobExportArgs) -> Result<(), CliError> {
     let folder = context.folder()?;
     let target = folder.join(&args.target);
-    let packages = at_hand::packages(context, None)?;
-    let settings = context.settings(args.jobs, Some(&packages))?;
-    let progress = context.progress(&settings);
-    let interrupt = Arc::<Interrupt>::default();
-    let project = super::open(context, &settings, packages, &interrupt, &progress)?;
-    super::interrupt_on_signals(&interrupt)?;
+    let OpenedProject { settings, progress, interrupt, project } =
+        at_hand::open_project(context, args.jobs)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
     let build_args = BuildArgs {
         dry_run: false,
