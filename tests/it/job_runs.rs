@@ -1,7 +1,7 @@
 //! Runs of portable jobs: what the machine gives and refuses, limits, and the end.
 
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -100,6 +100,12 @@ fn results_or_a_home_that_cannot_be_made_are_matters_of_the_machine() {
     place.assert_clean();
 }
 
+/// A run of a job under way.
+fn begun(place: &Place, job: &str) -> Child {
+    let mut command = place.command("", &["job", "run", job]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
 #[test]
 fn the_results_of_one_run_are_not_mixed_with_those_of_another() {
     let gate = Gate::new();
@@ -107,11 +113,9 @@ fn the_results_of_one_run_are_not_mixed_with_those_of_another() {
     place.package("p", "{}", &gate.script());
     let job = export(&place, "p", "job");
     let path = job.to_str().unwrap();
-    let mut command = place.command("", &["job", "run", path]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child = begun(&place, path);
     gate.wait(1);
-    let mut command = place.command("", &["job", "run", path]);
-    let mut second = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut second = begun(&place, path);
     // A run that is not refused would wait for the same gate.
     let ends = Instant::now() + END;
     while second.try_wait().unwrap().is_none() {
@@ -184,8 +188,7 @@ fn a_job_ends_with_its_parent_and_cleanly_by_a_signal() {
     place.package("p", "{}", &gate.script());
     let job = export(&place, "p", "job");
     let path = job.to_str().unwrap();
-    let mut command = place.command("", &["job", "run", path]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child = begun(&place, path);
     gate.wait(1);
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
     ran(&child.wait_with_output().unwrap()).fails(130);
