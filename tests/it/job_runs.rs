@@ -1,5 +1,7 @@
 //! Runs of portable jobs: what the machine gives and refuses, limits, and the end.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -98,6 +100,36 @@ fn results_or_a_home_that_cannot_be_made_are_matters_of_the_machine() {
     assert_eq!(record(&job.join("out"))["outcome"], "unable");
     carry_out(&place, &job).ok();
     place.assert_clean();
+}
+
+#[test]
+fn faulty_settings_are_matters_of_the_machine_unless_an_option_has_the_fault() {
+    let place = Place::new();
+    place.package("p", "{}", "true");
+    let job = export(&place, "p", "job");
+    let path = job.to_str().unwrap();
+    let file = place.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let faulty: [(&str, &OsStr, &str); 3] = [
+        ("MKPANDA_HOME", file.as_os_str(), "Not a directory"),
+        ("MKPANDA_LIMITS_TIME", OsStr::new("soon"), "\"soon\" is not a"),
+        ("MKPANDA_NETWORK", OsStr::from_bytes(b"\xff"), "not UTF-8"),
+    ];
+    for (name, value, words) in faulty {
+        let with = |arguments: &[&str]| {
+            let mut command = place.command("", arguments);
+            ran(&command.env(name, value).output().unwrap())
+        };
+        with(&["job", "run", path]).fails(75).says(words);
+        // Nothing that an option could mend.
+        with(&["job", "run", path, "--cache", "ftp://x"]).fails(75);
+        with(&["job", "export", "p", "other"]).fails(1).says(words);
+    }
+    place.run("", &["job", "run", path, "--cache", "ftp://x"]).fails(1).says("--cache");
+    place.run("", &["-C", "missing", "job", "run", path]).fails(1).says("missing");
+    place.user("jobs = 'many'\n");
+    place.run("", &["job", "run", path]).fails(75).says("config.toml").says("jobs");
+    assert!(!job.join("out").exists());
 }
 
 /// A run of a job under way.
