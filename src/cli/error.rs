@@ -204,6 +204,9 @@ pub enum CliError {
     /// A portable job cannot be made or carried out.
     #[error(transparent)]
     Job(Box<PortableJobError>),
+    /// This machine cannot carry a job out, for a cause that other commands have, too.
+    #[error(transparent)]
+    Unable(Box<Self>),
     /// Signals can't be caught.
     #[error("can't catch signals: {0}")]
     Signals(std::io::Error),
@@ -278,6 +281,7 @@ impl CliError {
         match self {
             _ if self.is_interruption() => INTERRUPTED,
             Self::Job(error) if matches!(**error, PortableJobError::Unable(_)) => UNABLE,
+            Self::Unable(_) => UNABLE,
             _ => 1,
         }
     }
@@ -309,6 +313,7 @@ impl CliError {
             Self::Settings(error) => error.hint(),
             Self::Project(error) => error.hint(),
             Self::Job(error) => error.hint(),
+            Self::Unable(error) => error.hint(),
             Self::Bootstrap(error) => error.hint(),
             Self::Release(error) => error.hint(),
             Self::Dockerfile(error) => error.hint(),

@@ -50,6 +50,7 @@ use args::{Cli, Command, ProgressArg};
 use commands::Context;
 use environment::Environment;
 use error::CliError;
+use job_args::JobCommand;
 use parent::Parent;
 use settings_error::SettingsError;
 use ui::{Printer, Weight};
@@ -105,6 +106,8 @@ pub fn run(pkgpanda: fn() -> clap::Command) -> u8 {
     }
     let printer = Printer::new(cli.global.quiet, environment.get("NO_COLOR").is_some());
     if let Err(error) = check_variables(&environment, printer) {
+        let is_for_job = matches!(&cli.command, Some(Command::Job(JobCommand::Run(_))));
+        let error = if is_for_job { CliError::Unable(Box::new(error)) } else { error };
         error.show(printer);
         return error.exit_code();
     }
