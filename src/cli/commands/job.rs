@@ -74,7 +74,7 @@ fn make(
 }
 
 /// Limits of the settings that differ from the defaults.
-fn limits(settings: &Settings) -> JobLimits {
+pub(super) fn limits(settings: &Settings) -> JobLimits {
     let archives = ArchiveLimits::default();
     let unless = |limit: Option<u64>, default: u64| limit.filter(|limit| *limit != default);
     JobLimits {
