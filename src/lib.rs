@@ -59,11 +59,10 @@
 //! | 7 | [`exchange`] | shared caches outside of builds: push, pull, verify, an index |
 //! | 7 | [`tidy`] | a tree's cache without what no current id needs |
 //! | 7 | [`release`] | trees as files that people install, in stores: plan, stages, promotion |
+//! | 8 | [`remote`] | engines that build packages on other machines, as portable jobs |
 //! | 9 | [`cli`] | arguments, settings, output, errors as text, exit codes |
 //! | 9 | [`host_cli`] | the same for `pkgpanda` |
 //! | 10 | `fuzzing` | what the fuzz targets of `tests/fuzz` do; in tests and fuzzing only |
-//!
-//! The layer `remote` (8) is reserved in the table of `tests/layering.rs` for future features.
 //!
 //! # Two programs
 //!
@@ -116,6 +115,8 @@ pub mod portable;
 pub mod provider;
 #[cfg(feature = "builder")]
 pub mod release;
+#[cfg(feature = "builder")]
+pub mod remote;
 #[cfg(feature = "builder")]
 pub mod runner;
 #[cfg(feature = "builder")]

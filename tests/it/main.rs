@@ -78,6 +78,7 @@ mod shared_caches;
 mod shells;
 mod signing;
 mod slow_stores;
+mod slurm;
 mod sources;
 mod space;
 mod support;

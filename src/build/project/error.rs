@@ -7,6 +7,7 @@ use crate::build::execute::Failures;
 use crate::build::id::IdentityError;
 use crate::build::images::ImageError;
 use crate::build::missing::MissingList;
+use crate::build::supply::OpenError;
 use crate::build::upstream::UpstreamError;
 use crate::image::store::ImageStoreError;
 use crate::package::PackageId;
@@ -29,6 +30,15 @@ pub enum OutsideError {
 impl From<IdentityError<OutsideError>> for ProjectError {
     fn from(error: IdentityError<OutsideError>) -> Self {
         Self::Identity(Box::new(error))
+    }
+}
+
+impl From<OpenError> for ProjectError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Session(error) => Self::Session(error),
+            OpenError::Home(error) => Self::Home(error),
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! package has to be built.
 
 mod at_hand;
+mod builder;
 mod error;
 mod identify;
 mod inputs;
@@ -28,17 +29,14 @@ use crate::artifact::shared_cache::SharedCaches;
 use crate::base::event::{Event, Observer};
 use crate::base::parallel;
 use crate::base::remedy::with_hint;
-use crate::build::archive_sums::ArchiveSums;
 use crate::build::cache::Cache;
-use crate::build::execute::{self, Helpers, Pace, Requests};
+use crate::build::elsewhere::Elsewhere;
+use crate::build::execute::{self, Pace, Requests};
 use crate::build::id::Identities;
 use crate::build::images::{FoundImage, ImageLocations, SharedBuilders};
-use crate::build::jobserver::{self, Jobserver};
-use crate::build::package_runner::PackageRunner;
+use crate::build::jobserver;
 use crate::build::plan::{Action, BuildPlan, CacheState, PlanStep, plan};
 use crate::build::record::{self, Record};
-use crate::build::supply::PackageBuilder;
-use crate::build::upload::Uploads;
 use crate::build::upstream;
 use crate::container::namespace::Network;
 use crate::dockerfile::step::RunNetwork;
@@ -46,8 +44,8 @@ use crate::graph;
 use crate::image::pins::ImagePins;
 use crate::image::registry::Client;
 use crate::package::{CommitId, PackageSource, Report, SourceName, SourceSpec};
-use crate::runner::home::{Home, give_folder};
-use crate::runner::session::{self, RunnerSettings, Session};
+use crate::runner::home::Home;
+use crate::runner::session::{self, RunnerSettings};
 use crate::source::{
     self, FetchOptions, LocalPermission, LocalScope, SourceError, SourceId, SourceRequest,
 };
@@ -109,6 +107,8 @@ pub struct BuildOptions {
     pub keep_failed: Option<Duration>,
     /// Way of announcing the jobserver by which builds share the cores; `None` for fixed shares.
     pub jobserver: Option<jobserver::Style>,
+    /// Engine that builds packages on other machines.
+    pub elsewhere: Option<Elsewhere>,
 }
 
 /// Opened packages directory: its tree, cache, settings and image pins.
@@ -336,34 +336,7 @@ impl Project {
             return Ok(());
         }
         let registration = self.register(identified, &keys, observer)?;
-        let (session, helper) = match Session::open(&self.options.runner, observer) {
-            Err(_) if interrupt.is_raised() => return Err(ProjectError::Interrupted),
-            other => other?,
-        };
-        let home = &self.options.runner.home;
-        give_folder(&home.packages(), &session.machine().map).map_err(ProjectError::Home)?;
-        let scratch = session.scratch().to_owned();
-        let builder = PackageBuilder {
-            cache: self.cache.clone(),
-            fetch: self.options.fetch.clone(),
-            repository: self.reachable(options.repository.as_ref()).cloned(),
-            jobserver: Jobserver::start_if_useful(
-                session.scratch(),
-                options.pace.cores,
-                options.jobserver,
-                observer,
-            ),
-            runner: PackageRunner {
-                home: home.clone(),
-                session,
-                interrupt: Arc::clone(interrupt),
-                registration,
-                sums: ArchiveSums::default(),
-                shows_output: self.options.shows_output,
-            },
-            keep_failed: options.keep_failed,
-            uploads: Uploads::new(caches, interrupt, self.options.fetch.clone(), scratch),
-        };
+        let (builder, first, inputs) = self.builder(registration, caches, options, observer)?;
         let requests = Requests {
             ids: plan.to_build().map(|step| &step.id).collect(),
             make: &|place| self.request_of(identified, keys[place], options),
@@ -374,9 +347,9 @@ impl Project {
         let planned = self.planned(plan, &indices, &options.pace);
         let took: Vec<_> = planned.packages.iter().map(|package| package.expected).collect();
         observer.event(Event::Planned(Arc::new(planned)));
-        let helpers = Helpers { look_ahead: options.network == Network::None, first: helper };
         let result =
-            execute::execute(&builder, &requests, needs, &took, options.pace, helpers, observer);
+            execute::execute(&builder, &requests, needs, &took, options.pace, first, observer);
+        drop((builder, inputs));
         if result.is_err() {
             self.cache.remove_empty_folders(keys.iter().map(|key| &key.name));
         }

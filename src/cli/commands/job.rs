@@ -41,7 +41,7 @@ fn export(context: &Context<'_>, args: &JobExportArgs) -> Result<(), CliError> {
         jobs: args.jobs,
         keep_going: false,
         dont_clean_after_build: false,
-        keep_failed: None,
+        ..BuildArgs::default()
     };
     let build = super::build_options(&settings, &build_args)?;
     let program = args.program.as_ref().map(|program| folder.join(program));
