@@ -54,6 +54,7 @@
 //! | 6 | [`portable`] | the build of one package as a folder that any machine can carry out |
 //! | 6 | [`mirror`] | everything that builds take from elsewhere, in one folder or file |
 //! | 7 | [`inspect`] | looks at a tree without building: list, graph, check, explain |
+//! | 7 | [`pipeline`] | pipelines of CI engines with a job for each package that no store has |
 //! | 7 | [`scaffold`] | new trees and packages from templates |
 //! | 7 | [`exchange`] | shared caches outside of builds: push, pull, verify, an index |
 //! | 7 | [`tidy`] | a tree's cache without what no current id needs |
@@ -107,6 +108,8 @@ pub mod installer;
 #[cfg(feature = "builder")]
 pub mod mirror;
 pub mod package;
+#[cfg(feature = "builder")]
+pub mod pipeline;
 #[cfg(feature = "builder")]
 pub mod portable;
 pub mod provider;

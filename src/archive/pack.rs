@@ -12,6 +12,7 @@ use super::scan::{FolderEntry, FolderEntryKind, Inode, scan};
 use super::tar_write::{PackSummary, TarWriter};
 use super::xz::XzWriter;
 use crate::base::digest::{Sha256, Sha256Sum};
+use crate::base::tap::Tap;
 
 /// Options for packing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,29 +51,12 @@ pub fn pack_package(
         return Err(PackError::TooLarge { bytes, max_bytes });
     }
     let out = XzWriter::new(out, options.threads, Some(bytes)).map_err(PackError::Output)?;
-    let out = HashingWriter { inner: out, sum: Sha256::new() };
-    let (HashingWriter { inner, sum }, summary) = write_all(folder, &found, out, options)?;
+    let mut sum = Sha256::new();
+    let out = Tap::new(out, |bytes: &[u8]| sum.update(bytes));
+    let (out, summary) = write_all(folder, &found, out, options)?;
     debug_assert_eq!(summary.uncompressed_bytes, bytes, "the dictionary depends on the size");
-    inner.finish().and_then(|mut out| out.flush()).map_err(PackError::Output)?;
+    out.into_inner().finish().and_then(|mut out| out.flush()).map_err(PackError::Output)?;
     Ok((summary, Sha256Sum::from_hasher(sum)))
-}
-
-/// Writer that hashes all bytes.
-struct HashingWriter<W> {
-    inner: W,
-    sum: Sha256,
-}
-
-impl<W: Write> Write for HashingWriter<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.inner.write(bytes)?;
-        self.sum.update(&bytes[..count]);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }
 
 fn write_all<W: Write>(

@@ -1,6 +1,6 @@
 //! Unpacking of packages.
 
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::Path;
 
 use super::destination::{Finish, UnpackFolder};
@@ -10,6 +10,7 @@ use super::limits::ArchiveLimits;
 use super::pax::CAPABILITY;
 use super::read::{EntryKind, PackageEntry, PackageReader};
 use crate::base::digest::{Sha256, Sha256Sum};
+use crate::base::tap::Tap;
 
 /// Summary of an unpacked archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -75,9 +76,10 @@ fn unpack(
             EntryKind::Fifo => destination.fifo(path, &with)?,
             EntryKind::File { size } => {
                 if watcher.is_some() {
-                    let mut summed = HashingReader { inner: &mut reader, hasher: Sha256::new() };
-                    destination.file(path, *size, &mut summed, &with)?;
-                    sum = Some(Sha256Sum::from_hasher(summed.hasher));
+                    let mut hasher = Sha256::new();
+                    let summed = Tap::new(&mut reader, |bytes: &[u8]| hasher.update(bytes));
+                    destination.file(path, *size, summed, &with)?;
+                    sum = Some(Sha256Sum::from_hasher(hasher));
                 } else {
                     destination.file(path, *size, &mut reader, &with)?;
                 }
@@ -92,18 +94,4 @@ fn unpack(
     summary.attributes_lost = destination.attributes_lost;
     destination.finish()?;
     Ok(summary)
-}
-
-/// Reader that hashes its output.
-struct HashingReader<'a, R> {
-    inner: &'a mut R,
-    hasher: Sha256,
-}
-
-impl<R: Read> Read for HashingReader<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.hasher.update(&buffer[..count]);
-        Ok(count)
-    }
 }

@@ -41,6 +41,7 @@ pub mod secret;
 pub(crate) mod serde_words;
 pub(crate) mod suggestion;
 pub mod supervisor;
+pub(crate) mod tap;
 pub(crate) mod text;
 #[cfg(feature = "builder")]
 pub(crate) mod threaded_hasher;

@@ -13,7 +13,6 @@ pub(crate) fn nearest<'k>(
 }
 
 /// Hint for a word that is not among the known ones: the most similar one, and all of them.
-#[cfg(feature = "builder")]
 pub(crate) fn among<'k>(
     typed: &str,
     plural: &str,

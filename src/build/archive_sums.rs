@@ -16,6 +16,12 @@ use crate::container::helper::Interrupt;
 pub struct ArchiveSums(Mutex<BTreeMap<PathBuf, Sha256Sum>>);
 
 impl ArchiveSums {
+    /// Notes the sums that dependencies come with; the helper checks each before it unpacks the archive.
+    pub fn of(dependencies: &[Dependency]) -> Self {
+        let sum = |needed: &Dependency| Some((needed.archive.clone(), needed.sha256.clone()?));
+        Self(Mutex::new(dependencies.iter().filter_map(sum).collect()))
+    }
+
     /// Notes the sum of an archive that was written.
     pub fn note(&self, archive: &Path, sum: Sha256Sum) {
         let mut sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);

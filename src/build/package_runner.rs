@@ -3,6 +3,7 @@
 //! The inputs come from a tree ([`super::supply`]) or from a portable job. The scratch folder, copies for
 //! the container's root, registration and the helper are the same for both.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,12 +13,12 @@ use crate::container::helper::{HelperError, HelperSlot, Interrupt};
 use crate::package::{PackageId, SourceName};
 use crate::runner::aliases::Aliases;
 use crate::runner::follow::following;
-use crate::runner::home::Home;
+use crate::runner::home::{Home, give_folder};
 use crate::runner::job::JobFailure;
 use crate::runner::log_tail::last_lines;
 use crate::runner::readable::InputCopies;
 use crate::runner::scratch::ScratchDir;
-use crate::runner::session::{JobError, Ran, Session};
+use crate::runner::session::{JobError, Ran, RunnerSettings, Session};
 use crate::runner::uses::{Registration, Used};
 use crate::source::FetchedSource;
 
@@ -116,6 +117,26 @@ impl<'a> Phases<'a> {
 }
 
 impl PackageRunner {
+    /// Makes the runner of a single build, and gives the folder of unpacked packages to the root of
+    /// the session's containers.
+    pub fn of_one_build(
+        build: &PackageBuild,
+        settings: &RunnerSettings,
+        session: Session,
+        registration: Registration,
+        shows_output: bool,
+    ) -> io::Result<Self> {
+        give_folder(&settings.home.packages(), &session.machine().map)?;
+        Ok(Self {
+            home: settings.home.clone(),
+            session,
+            interrupt: Arc::clone(&settings.interrupt),
+            registration: Arc::new(registration),
+            sums: ArchiveSums::of(&build.dependencies),
+            shows_output,
+        })
+    }
+
     /// Makes the files and folders of a build: an archive that will be at `archive`, and an empty log in
     /// the folder `kept`.
     pub fn files(
@@ -146,7 +167,7 @@ impl PackageRunner {
         let limits = self.session.archive_limits();
         let mut copies = InputCopies::new(map, home, limits, &self.interrupt);
         let mut aliases = Aliases::new(files.scratch.path().join("names"));
-        let mut copied = || -> std::io::Result<_> {
+        let mut copied = || -> io::Result<_> {
             let mut package = package.clone();
             self.sums.fill(&mut package.dependencies, limits, &self.interrupt)?;
             self.register(&package)?;
@@ -185,7 +206,7 @@ impl PackageRunner {
     }
 
     /// Keeps a collection from the unpacked packages that a build is about to use.
-    fn register(&self, package: &PackageBuild) -> std::io::Result<()> {
+    fn register(&self, package: &PackageBuild) -> io::Result<()> {
         let packages = package.dependencies.iter().map(Dependency::folder).collect();
         self.registration.add(&Used { packages, ..Used::default() }, || ())
     }
@@ -213,7 +234,7 @@ impl PackageRunner {
 
 /// Empties the log, which may be shown meanwhile. A symlink or a FIFO in its place is removed: the one may lead anywhere,
 /// and the other would be waited for.
-pub(super) fn start_log(log: &Path) -> std::io::Result<()> {
+pub(super) fn start_log(log: &Path) -> io::Result<()> {
     if fs_err::symlink_metadata(log).is_ok_and(|data| !data.is_file()) {
         fs_err::remove_file(log)?;
     }

@@ -13,6 +13,7 @@ use super::help;
 pub use super::image_args::{ImageBuildArgs, ImageCommand};
 pub use super::inspect_args::{CheckArgs, ExplainArgs, GraphArgs, GraphFormat, InitArgs, ListArgs};
 use super::job_args::{JobCommand, RebuildArgs};
+use super::pipeline_args::PipelineCommand;
 use super::release_args::ReleaseArgs;
 use super::shell_args::ShellArgs;
 use super::tool_args::{
@@ -120,6 +121,9 @@ pub enum Command {
     Logout(LogoutArgs),
     /// Print mkpanda's manual page, or write all pages to a folder.
     Man(ManArgs),
+    /// Write pipelines of CI engines with a job for each package that no store has, and carry out their jobs.
+    #[command(subcommand)]
+    Pipeline(PipelineCommand),
     /// Build packages again, and compare them with those of the cache.
     Rebuild(RebuildArgs),
     /// Store built trees where people get them, with what sets machines up.

@@ -19,6 +19,7 @@ use crate::image::save::SaveError;
 use crate::image::store::ImageStoreError;
 use crate::mirror::{MirrorError, MirrorFault};
 use crate::package::{NameError, VariantError};
+use crate::pipeline::PipelineError;
 use crate::portable::PortableJobError;
 use crate::release::ReleaseError;
 use crate::runner::isolation::IsolationError;
@@ -201,9 +202,15 @@ pub enum CliError {
     /// A shell cannot be started.
     #[error(transparent)]
     Shell(#[from] ShellCommandError),
+    /// A pipeline cannot be made, or a job of one failed.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
     /// A portable job cannot be made or carried out.
     #[error(transparent)]
     Job(Box<PortableJobError>),
+    /// This machine cannot carry a job out, for a cause that other commands have, too.
+    #[error(transparent)]
+    Unable(Box<Self>),
     /// Signals can't be caught.
     #[error("can't catch signals: {0}")]
     Signals(std::io::Error),
@@ -278,6 +285,7 @@ impl CliError {
         match self {
             _ if self.is_interruption() => INTERRUPTED,
             Self::Job(error) if matches!(**error, PortableJobError::Unable(_)) => UNABLE,
+            Self::Unable(_) => UNABLE,
             _ => 1,
         }
     }
@@ -309,6 +317,8 @@ impl CliError {
             Self::Settings(error) => error.hint(),
             Self::Project(error) => error.hint(),
             Self::Job(error) => error.hint(),
+            Self::Unable(error) => error.hint(),
+            Self::Pipeline(error) => error.hint(),
             Self::Bootstrap(error) => error.hint(),
             Self::Release(error) => error.hint(),
             Self::Dockerfile(error) => error.hint(),

@@ -57,7 +57,7 @@ network. The job's limits can only lower those of this machine's user, and its t
 one that the user demands.
 
 Exit codes: 0 built, 1 the build failed or the job is not valid, 2 usage, 75 this machine cannot
-carry it out (another one may), 130 interrupted.")]
+carry it out (another one may) or has a setting that is not valid, 130 interrupted.")]
 pub struct JobRunArgs {
     /// The job's folder. Of a file: mkdir DIR && tar -xf FILE -C DIR
     #[arg(value_name = "DIR")]

@@ -28,6 +28,7 @@ pub mod inspect_error;
 pub mod job_args;
 pub mod origins;
 mod parent;
+pub mod pipeline_args;
 pub mod release_args;
 pub mod schemas;
 pub mod settings;
@@ -53,6 +54,7 @@ use args::{Cli, Command, ProgressArg};
 use commands::Context;
 use environment::Environment;
 use error::CliError;
+use job_args::JobCommand;
 use parent::Parent;
 use settings_error::SettingsError;
 use ui::{Printer, Weight};
@@ -108,6 +110,8 @@ pub fn run(pkgpanda: fn() -> clap::Command) -> u8 {
     }
     let printer = Printer::new(cli.global.quiet, environment.get("NO_COLOR").is_some());
     if let Err(error) = check_variables(&environment, printer) {
+        let is_for_job = matches!(&cli.command, Some(Command::Job(JobCommand::Run(_))));
+        let error = if is_for_job { CliError::Unable(Box::new(error)) } else { error };
         error.show(printer);
         return error.exit_code();
     }
@@ -214,6 +218,7 @@ fn run_command(context: &Context<'_>, cli: &Cli) -> Result<u8, CliError> {
         Some(Command::Login(args)) => commands::login::login(context, args),
         Some(Command::Logout(args)) => commands::login::logout(context, args),
         Some(Command::Man(args)) => commands::man::run(context, args),
+        Some(Command::Pipeline(command)) => commands::pipeline::run(context, command),
         Some(Command::Rebuild(args)) => commands::rebuild::run(context, args),
         Some(Command::Release(args)) => commands::release::run(context, args),
         Some(Command::Schema(args)) => commands::schema::run(context, args),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::base::http::redact_text;
-use crate::base::suggestion::{did_you_mean, nearest};
+use crate::base::suggestion::among;
 use crate::base::text::steers_terminal;
 
 /// Problem in a text, at a byte offset.
@@ -39,11 +39,7 @@ impl Problem {
     /// Adds the keys that there are to the problem of an unknown key, and first the one that is most like it.
     #[must_use]
     pub(super) fn hint_of_keys(self, typed: &str, keys: &[&str]) -> Self {
-        let all = keys.join(", ");
-        match nearest(typed, keys.iter().copied()) {
-            Some(near) => self.hint(format!("{} The keys are {all}", did_you_mean(near))),
-            None => self.hint(format!("its keys are {all}")),
-        }
+        self.hint(among(typed, "keys", keys.iter().copied()))
     }
 
     /// Ties the problem to its file: the text is needed for line, column and the line itself.

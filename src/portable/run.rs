@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::budget::CopyBudget;
@@ -15,7 +14,6 @@ use super::unable::Unable;
 use crate::archive::ArchiveLimits;
 use crate::base::causes::with_causes;
 use crate::base::event::{Event, Observer, PackageOutcome, Phase};
-use crate::build::archive_sums::ArchiveSums;
 use crate::build::execute::demand;
 use crate::build::id::FileHasher;
 use crate::build::job::{BuildJob, BuildSettings};
@@ -27,7 +25,7 @@ use crate::build::supply::BuildError;
 use crate::container::helper::HelperSlot;
 use crate::container::namespace::Network;
 use crate::runner::command::CommandRoot;
-use crate::runner::home::{Home, give_folder};
+use crate::runner::home::Home;
 use crate::runner::job::JobFailure;
 use crate::runner::scratch::InputsFolder;
 use crate::runner::session::{
@@ -186,25 +184,12 @@ fn build(
         .map_err(Unable::file("use the builder's own folder"))?;
     let (session, helper) = Session::open(&settings, observer).map_err(no_session)?;
     check_layers(job, session.layers(), &budget)?;
-    give_folder(&home.packages(), &session.machine().map)
-        .map_err(Unable::file("use the builder's own folder"))?;
-    let sums = ArchiveSums::default();
-    for needed in &inputs.build.dependencies {
-        if let Some(sum) = &needed.sha256 {
-            // The helper checks that the archive has it.
-            sums.note(&needed.archive, sum.clone());
-        }
-    }
-    let jobserver =
-        Jobserver::start_if_useful(session.scratch(), options.cores, options.jobserver, observer);
-    let runner = PackageRunner {
-        home: home.clone(),
-        session,
-        interrupt: Arc::clone(&settings.interrupt),
-        registration: Arc::new(registration),
-        sums,
-        shows_output: options.shows_output,
-    };
+    let shows_output = options.shows_output;
+    let runner =
+        PackageRunner::of_one_build(&inputs.build, &settings, session, registration, shows_output)
+            .map_err(Unable::file("use the builder's own folder"))?;
+    let scratch = runner.session.scratch();
+    let jobserver = Jobserver::start_if_useful(scratch, options.cores, options.jobserver, observer);
     let carried_out = carry_out(
         &runner,
         helper,
@@ -333,6 +318,8 @@ fn unanswered(error: BuildError) -> PortableJobError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::runner::isolation::TierRequest;
 

@@ -1,7 +1,9 @@
 //! Runs of portable jobs: what the machine gives and refuses, limits, and the end.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -101,17 +103,51 @@ fn results_or_a_home_that_cannot_be_made_are_matters_of_the_machine() {
 }
 
 #[test]
+fn faulty_settings_are_matters_of_the_machine_unless_an_option_has_the_fault() {
+    let place = Place::new();
+    place.package("p", "{}", "true");
+    let job = export(&place, "p", "job");
+    let path = job.to_str().unwrap();
+    let file = place.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let faulty: [(&str, &OsStr, &str); 3] = [
+        ("MKPANDA_HOME", file.as_os_str(), "Not a directory"),
+        ("MKPANDA_LIMITS_TIME", OsStr::new("soon"), "\"soon\" is not a"),
+        ("MKPANDA_NETWORK", OsStr::from_bytes(b"\xff"), "not UTF-8"),
+    ];
+    for (name, value, words) in faulty {
+        let with = |arguments: &[&str]| {
+            let mut command = place.command("", arguments);
+            ran(&command.env(name, value).output().unwrap())
+        };
+        with(&["job", "run", path]).fails(75).says(words);
+        // Nothing that an option could mend.
+        with(&["job", "run", path, "--cache", "ftp://x"]).fails(75);
+        with(&["job", "export", "p", "other"]).fails(1).says(words);
+    }
+    place.run("", &["job", "run", path, "--cache", "ftp://x"]).fails(1).says("--cache");
+    place.run("", &["-C", "missing", "job", "run", path]).fails(1).says("missing");
+    place.user("jobs = 'many'\n");
+    place.run("", &["job", "run", path]).fails(75).says("config.toml").says("jobs");
+    assert!(!job.join("out").exists());
+}
+
+/// A run of a job under way.
+fn begun(place: &Place, job: &str) -> Child {
+    let mut command = place.command("", &["job", "run", job]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
 fn the_results_of_one_run_are_not_mixed_with_those_of_another() {
     let gate = Gate::new();
     let place = Place::new();
     place.package("p", "{}", &gate.script());
     let job = export(&place, "p", "job");
     let path = job.to_str().unwrap();
-    let mut command = place.command("", &["job", "run", path]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child = begun(&place, path);
     gate.wait(1);
-    let mut command = place.command("", &["job", "run", path]);
-    let mut second = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut second = begun(&place, path);
     // A run that is not refused would wait for the same gate.
     let ends = Instant::now() + END;
     while second.try_wait().unwrap().is_none() {
@@ -184,8 +220,7 @@ fn a_job_ends_with_its_parent_and_cleanly_by_a_signal() {
     place.package("p", "{}", &gate.script());
     let job = export(&place, "p", "job");
     let path = job.to_str().unwrap();
-    let mut command = place.command("", &["job", "run", path]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child = begun(&place, path);
     gate.wait(1);
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
     ran(&child.wait_with_output().unwrap()).fails(130);

@@ -56,6 +56,7 @@ mod outcome;
 mod output;
 mod owners;
 mod peers;
+mod pipelines;
 mod pkgpanda;
 mod providers;
 mod rebuilds;

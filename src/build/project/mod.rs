@@ -362,7 +362,7 @@ impl Project {
 
 /// Returns the needs of each package, as indices. The search stops at a package of the list, which
 /// waits for its own needs. (All transitive needs would be quadratic.)
-fn needs(
+pub fn needs(
     packages: &[&PackageKey],
     indices: &BTreeMap<&PackageKey, usize>,
     requires: impl Fn(&PackageKey) -> Vec<PackageKey>,

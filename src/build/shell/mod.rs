@@ -12,7 +12,6 @@ mod error;
 mod job;
 
 use std::io::{self, PipeReader};
-use std::sync::Arc;
 
 use crate::base::event::{Observer, Phase};
 use crate::base::regular::read_own;
@@ -20,12 +19,10 @@ use crate::container::console::{ConsoleSocket, TerminalSize};
 use crate::container::helper::HelperSlot;
 use crate::package::SourceName;
 use crate::runner::command::CommandRoot;
-use crate::runner::home::give_folder;
 use crate::runner::session::{RunnerSettings, Session};
 use crate::runner::uses::{self, Registration, Used};
 use crate::source::FetchedSource;
 
-use super::archive_sums::ArchiveSums;
 use super::execute::demand;
 use super::failed::BuildError;
 use super::job::PackageBuild;
@@ -111,25 +108,12 @@ impl Shell {
         {
             return Err(ShellError::OtherIds { id: build.id.clone(), tier: kept.build.tier });
         }
-        give_folder(&home.packages(), map).map_err(ShellError::Home)?;
-        let sums = ArchiveSums::default();
-        for needed in &build.dependencies {
-            if let Some(sum) = &needed.sha256 {
-                sums.note(&needed.archive, sum.clone());
-            }
-        }
-        let jobserver =
-            Jobserver::start_if_useful(session.scratch(), cores.cores, cores.jobserver, observer);
+        let runner = PackageRunner::of_one_build(&build, &settings, session, registration, false)
+            .map_err(ShellError::Home)?;
+        let scratch = runner.session.scratch();
+        let jobserver = Jobserver::start_if_useful(scratch, cores.cores, cores.jobserver, observer);
         let share = share(&build, cores.cores, jobserver.as_ref());
-        let place = session.inputs().map_err(ShellError::Home)?;
-        let runner = PackageRunner {
-            home: home.clone(),
-            session,
-            interrupt: Arc::clone(&settings.interrupt),
-            registration: Arc::new(registration),
-            sums,
-            shows_output: false,
-        };
+        let place = runner.session.inputs().map_err(ShellError::Home)?;
         let files = runner.files(&build.id, &place.join("unused"), place.join("kept"))?;
         let socket = ConsoleSocket::bind(&place).map_err(ShellError::Console)?;
         let job = ShellJob {

@@ -4,7 +4,6 @@
 //! read-only by every build that needs it; only the symlinks and files of an installation are made
 //! per build.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::jobserver::IdleCores;
@@ -15,6 +14,7 @@ use crate::base::digest::{Sha256, Sha256Sum};
 use crate::base::lock::FileLock;
 use crate::base::regular::open_regular;
 use crate::base::removal::{remove_all, remove_all_closed};
+use crate::base::tap::Tap;
 use crate::base::times::set_times;
 use crate::build::job::{BuildJob, Dependency};
 use crate::install::{InstallError, InstallOptions, PackageContents, plan_install};
@@ -82,16 +82,20 @@ fn unpacked(
     remove_all_closed(&fresh).map_err(|error| wrong(&error))?;
     let archive =
         open_regular(&workspace.in_view(&dependency.archive)).map_err(|error| wrong(&error))?;
-    let mut archive = HashingReader::new(archive);
+    let mut found = Sha256::new();
+    let mut archive = Tap::new(archive, |bytes: &[u8]| found.update(bytes));
     let cores = IdleCores::take(workspace, job);
     let limits = cores.limits(&workspace.folders().limits);
     let unpacked = unpack_package(&mut archive, &fresh, &limits);
     drop(cores);
     // The unpacked archive must match the digest in its name, which is over all bytes.
-    let checked = unpacked.map_err(|error| wrong(&error)).and_then(|_| match archive.finish() {
-        Ok(found) if found == *sum => Ok(()),
-        Ok(_) => Err(wrong(&std::io::Error::other("the archive was replaced meanwhile"))),
-        Err(error) => Err(wrong(&error)),
+    let read = unpacked.map_err(|error| wrong(&error)).and_then(|_| {
+        std::io::copy(&mut archive, &mut std::io::sink()).map_err(|error| wrong(&error))
+    });
+    let checked = read.and_then(|_| {
+        let is_whole = Sha256Sum::from_hasher(found) == *sum;
+        let other = || wrong(&std::io::Error::other("the archive was replaced meanwhile"));
+        is_whole.then_some(()).ok_or_else(other)
     });
     if let Err(failure) = checked {
         let message = format!("{} (unpacked into {})", failure.message, packages.display());
@@ -101,32 +105,6 @@ fn unpacked(
     }
     put_in_place(&fresh, &place).map_err(|error| wrong(&error))?;
     Ok(place)
-}
-
-/// Reader that hashes all bytes.
-struct HashingReader<R> {
-    inner: R,
-    sum: Sha256,
-}
-
-impl<R: Read> HashingReader<R> {
-    fn new(inner: R) -> Self {
-        Self { inner, sum: Sha256::new() }
-    }
-
-    /// Returns the digest of all bytes, including the unread rest.
-    fn finish(mut self) -> std::io::Result<Sha256Sum> {
-        std::io::copy(&mut self, &mut std::io::sink())?;
-        Ok(Sha256Sum::from_hasher(self.sum))
-    }
-}
-
-impl<R: Read> Read for HashingReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.sum.update(&buffer[..count]);
-        Ok(count)
-    }
 }
 
 /// True if an unpacked package belongs to this container's root: with another id map, its files

@@ -47,6 +47,29 @@ pub(super) fn packages(context: &Context<'_>, tree: Option<&Path>) -> Result<Pat
     })
 }
 
+/// Project of a command for some of its packages.
+pub(super) struct OpenedProject {
+    pub(super) settings: Settings,
+    pub(super) progress: ProgressDisplay,
+    /// Raised by the signals that end a run.
+    pub(super) interrupt: Arc<Interrupt>,
+    pub(super) project: Project,
+}
+
+/// Opens the project of the folder at hand; from here on, signals interrupt the run.
+pub(super) fn open_project(
+    context: &Context<'_>,
+    jobs: Option<u16>,
+) -> Result<OpenedProject, CliError> {
+    let packages = packages(context, None)?;
+    let settings = context.settings(jobs, Some(&packages))?;
+    let progress = context.progress(&settings);
+    let interrupt = Arc::<Interrupt>::default();
+    let project = super::open(context, &settings, packages, &interrupt, &progress)?;
+    super::interrupt_on_signals(&interrupt)?;
+    Ok(OpenedProject { settings, progress, interrupt, project })
+}
+
 /// The settings without a network.
 pub(super) fn offline(mut settings: Settings) -> Settings {
     settings.offline = true;

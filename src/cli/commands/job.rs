@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::super::args::{BuildArgs, FormatArg};
+use super::super::args::{BuildArgs, FormatArg, GlobalArgs};
 use super::super::error::CliError;
 use super::super::job_args::{JobCommand, JobExportArgs, JobRunArgs, JobShowArgs};
 use super::super::settings::{DEFAULT_TIME_LIMIT, Settings};
 use super::super::ui::columns::{Columns, stdout_width};
+use super::at_hand::OpenedProject;
 use super::{Context, at_hand, ending, requested};
 use crate::archive::ArchiveLimits;
 use crate::base::event::{Interruptible, Observer};
@@ -32,12 +33,8 @@ pub fn run(context: &Context<'_>, command: &JobCommand) -> Result<(), CliError> 
 fn export(context: &Context<'_>, args: &JobExportArgs) -> Result<(), CliError> {
     let folder = context.folder()?;
     let target = folder.join(&args.target);
-    let packages = at_hand::packages(context, None)?;
-    let settings = context.settings(args.jobs, Some(&packages))?;
-    let progress = context.progress(&settings);
-    let interrupt = Arc::<Interrupt>::default();
-    let project = super::open(context, &settings, packages, &interrupt, &progress)?;
-    super::interrupt_on_signals(&interrupt)?;
+    let OpenedProject { settings, progress, interrupt, project } =
+        at_hand::open_project(context, args.jobs)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
     let build_args = BuildArgs {
         dry_run: false,
@@ -99,13 +96,20 @@ fn carry_out(context: &Context<'_>, args: &JobRunArgs) -> Result<(), CliError> {
         parent: context.parent,
         pkgpanda: context.pkgpanda,
     };
-    context.parent.die_with().map_err(|errno| CliError::Signals(errno.into()))?;
-    let folder = context.folder()?;
+    let unable = |error| CliError::Unable(Box::new(error));
+    context.parent.die_with().map_err(|errno| unable(CliError::Signals(errno.into())))?;
+    let folder = match context.folder() {
+        Err(error) if context.global.directory.is_none() => return Err(unable(error)),
+        folder => folder?,
+    };
     let job = JobFolder::open(&folder.join(&args.folder))?;
-    let settings = context.settings(None, None)?;
+    let settings = match context.settings(None, None) {
+        Err(error) if is_of_machine(context, &error) => return Err(unable(error)),
+        settings => settings?,
+    };
     let progress = context.progress(&settings);
     let interrupt = Arc::<Interrupt>::default();
-    super::interrupt_on_signals(&interrupt)?;
+    super::interrupt_on_signals(&interrupt).map_err(unable)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
     let (cores, jobserver) = super::cores(&settings);
     let options = JobRunOptions {
@@ -119,6 +123,15 @@ fn carry_out(context: &Context<'_>, args: &JobRunArgs) -> Result<(), CliError> {
     progress.finish(ending(&result), 0);
     context.print_path(&result?);
     Ok(())
+}
+
+/// True if the settings fail without the options of the command line, too: then other options do not help.
+fn is_of_machine(context: &Context<'_>, error: &CliError) -> bool {
+    let is_option = || {
+        let untyped = GlobalArgs::default();
+        Settings::work_out(&untyped, None, context.environment, None).is_ok()
+    };
+    !(matches!(error, CliError::Settings(_)) && is_option())
 }
 
 /// Environment with a folder for the builder in the machine's folder for temporary files, if no variable

@@ -24,6 +24,7 @@ pub mod login;
 pub mod man;
 pub mod mirror;
 pub mod package;
+pub mod pipeline;
 pub mod rebuild;
 pub mod release;
 mod requested;

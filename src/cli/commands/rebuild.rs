@@ -3,19 +3,18 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use super::super::args::BuildArgs;
 use super::super::error::CliError;
 use super::super::job_args::RebuildArgs;
 use super::super::tool_error::ToolError;
+use super::at_hand::OpenedProject;
 use super::{Context, at_hand, ending, requested};
 use crate::base::atomic::{AtomicFile, TemporaryFolder};
 use crate::base::event::{Interruptible, Observer};
 use crate::build::project::{BuildOptions, IdentifiedPackages, Project};
 use crate::build::record::{self, Record};
 use crate::build::supply::BuildError;
-use crate::container::helper::Interrupt;
 use crate::package::PackageId;
 use crate::portable::{
     self, ArchiveComparison, BuildTimes, ExportOptions, JobFolder, JobLimits, JobRunOptions,
@@ -26,12 +25,8 @@ use crate::tree::PackageKey;
 
 /// Builds packages again, and compares them with those of the cache.
 pub fn run(context: &Context<'_>, args: &RebuildArgs) -> Result<(), CliError> {
-    let packages = at_hand::packages(context, None)?;
-    let settings = context.settings(None, Some(&packages))?;
-    let progress = context.progress(&settings);
-    let interrupt = Arc::<Interrupt>::default();
-    let project = super::open(context, &settings, packages, &interrupt, &progress)?;
-    super::interrupt_on_signals(&interrupt)?;
+    let OpenedProject { settings, progress, interrupt, project } =
+        at_hand::open_project(context, None)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
     let build_args = BuildArgs {
         dry_run: false,

@@ -8,6 +8,7 @@ use super::super::settings::Settings;
 use super::super::shell_args::ShellArgs;
 use super::super::shell_error::ShellCommandError;
 use super::super::ui::{RunEnding, Weight, attached};
+use super::at_hand::OpenedProject;
 use super::{Context, at_hand, ending, requested};
 use crate::base::escape::shell_word;
 use crate::base::event::{Interruptible, Observer};
@@ -23,12 +24,8 @@ pub fn run(context: &Context<'_>, args: &ShellArgs) -> Result<u8, CliError> {
     if args.command.is_empty() && !terminal && args.spec.is_none() {
         return Err(ShellCommandError::NoTerminal(args.package.clone()).into());
     }
-    let packages = at_hand::packages(context, None)?;
-    let settings = context.settings(args.jobs, Some(&packages))?;
-    let progress = context.progress(&settings);
-    let interrupt = Arc::<Interrupt>::default();
-    let project = super::open(context, &settings, packages, &interrupt, &progress)?;
-    super::interrupt_on_signals(&interrupt)?;
+    let OpenedProject { settings, progress, interrupt, project } =
+        at_hand::open_project(context, args.jobs)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
     let opened = open(context, args, &settings, &project, &interrupt, observer);
     if interrupt.is_raised() {

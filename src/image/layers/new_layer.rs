@@ -7,8 +7,6 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
-use flate2::write::GzEncoder;
-
 use super::error::LayerError;
 use super::implied;
 use super::look::look;
@@ -20,6 +18,7 @@ use crate::archive::{
 use crate::base::atomic::{self, TEMPORARY_PREFIX};
 use crate::base::lock::FileLock;
 use crate::base::regular::read_own;
+use crate::base::tap::Tap;
 use crate::base::threaded_hasher::ThreadedHasher;
 use crate::image::compression::LayerCompression;
 use crate::image::digest::DiffId;
@@ -48,13 +47,13 @@ pub fn write_layer(
     owners: Option<&KnownOwners>,
     limits: &ArchiveLimits,
 ) -> Result<NewLayer, PackError> {
-    let stored = StoredBlob {
-        out: BufWriter::with_capacity(1 << 18, blob),
-        sum: ThreadedHasher::new(),
-        size: 0,
-    };
-    let gzip = flate2::GzBuilder::new().write(stored, flate2::Compression::new(LEVEL));
-    let out = HashedContent { out: gzip, sum: ThreadedHasher::new() };
+    let (mut plain, mut stored, mut size) = (ThreadedHasher::new(), ThreadedHasher::new(), 0);
+    let out = Tap::new(BufWriter::with_capacity(1 << 18, blob), |bytes: &[u8]| {
+        stored.update(bytes);
+        size += bytes.len() as u64;
+    });
+    let gzip = flate2::GzBuilder::new().write(out, flate2::Compression::new(LEVEL));
+    let out = Tap::new(gzip, |bytes: &[u8]| plain.update(bytes));
     let (out, packed) = match owners {
         None => pack_layer(upper, out, times, LayerOwners::Disk, limits)?,
         Some(owners) => {
@@ -67,14 +66,13 @@ pub fn write_layer(
             packed
         }
     };
-    let HashedContent { out: gzip, sum: content } = out;
-    let StoredBlob { mut out, sum: blob, size } = gzip.finish().map_err(PackError::Output)?;
-    out.flush().map_err(PackError::Output)?;
+    let out = out.into_inner().finish().map_err(PackError::Output)?;
+    out.into_inner().flush().map_err(PackError::Output)?;
     let layer = BuiltLayer {
-        digest: blob.finish().into(),
+        digest: stored.finish().into(),
         size,
         compression: LayerCompression::Gzip,
-        diff_id: content.finish().into(),
+        diff_id: plain.finish().into(),
     };
     Ok(NewLayer { layer, packed })
 }
@@ -267,42 +265,4 @@ fn records(layer: &Path) -> io::Result<OwnerRecords> {
         Some((path.to_vec(), owner))
     };
     Ok(bytes.split(|byte| *byte == 0).filter_map(record).collect())
-}
-
-/// Tar stream whose digest is computed before compression.
-struct HashedContent {
-    out: GzEncoder<StoredBlob>,
-    sum: ThreadedHasher,
-}
-
-impl Write for HashedContent {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.out.write_all(buffer)?;
-        self.sum.update(buffer);
-        Ok(buffer.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
-}
-
-/// Blob whose digest is computed while the file is written.
-struct StoredBlob {
-    out: BufWriter<std::fs::File>,
-    sum: ThreadedHasher,
-    size: u64,
-}
-
-impl Write for StoredBlob {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.out.write_all(buffer)?;
-        self.sum.update(buffer);
-        self.size += buffer.len() as u64;
-        Ok(buffer.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
 }

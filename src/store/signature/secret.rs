@@ -21,6 +21,7 @@ use super::key::{KeyFormError, TrustedKey};
 use super::statement::Statement;
 use crate::base::atomic::{TEMPORARY_PREFIX, sync_folder};
 use crate::base::digest::{Sha256, Sha256Sum};
+use crate::base::tap::Tap;
 
 /// Upper limit of a secret key's text, in bytes. A key of minisign has about 270.
 const LONGEST: u64 = 4096;
@@ -277,7 +278,8 @@ impl Signer {
         let statement =
             Statement { id: id.parse::<ObjectKey>()?, sha256: sha256.clone() }.to_string();
         let comment = format!("signature from mkpanda key {}", self.key.id());
-        let mut artifact = HashingReader { inner: artifact, sum: Sha256::new() };
+        let mut found = Sha256::new();
+        let mut artifact = Tap::new(artifact, |bytes: &[u8]| found.update(bytes));
         let signature = minisign::sign(
             Some(&self.public),
             &self.secret,
@@ -286,25 +288,11 @@ impl Signer {
             Some(&comment),
         )
         .map_err(|error| SignError::Failed { id: id.to_owned(), reason: error.to_string() })?;
-        let found = Sha256Sum::from_hasher(artifact.sum);
+        let found = Sha256Sum::from_hasher(found);
         if found != *sha256 {
             return Err(SignError::OtherSum { id: id.to_owned(), found, stated: sha256.clone() });
         }
         Ok(signature.into_string())
-    }
-}
-
-/// Reader that hashes its output.
-struct HashingReader<R> {
-    inner: R,
-    sum: Sha256,
-}
-
-impl<R: Read> Read for HashingReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.sum.update(&buffer[..count]);
-        Ok(count)
     }
 }
 

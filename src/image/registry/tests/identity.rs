@@ -85,7 +85,7 @@ fn a_token_is_fetched_once_for_all_of_an_image() {
 fn token_servers_that_make_no_sense_are_named() {
     for (realm, message) in [
         ("nowhere", "names a token server that is not"),
-        ("ftp://x/token", "would send them unencrypted"),
+        ("ftp://x/token", "would have the credentials sent unencrypted"),
         ("http://HOST/html", "something else than a token"),
         ("http://HOST/token-less", "without a token"),
         ("http://HOST/busy", "wants none for 3600 s"),
