@@ -167,11 +167,18 @@ fn a_lost_job_is_submitted_again_and_not_for_ever() {
     let cluster = Cluster::new();
     cluster.place.package("p", "{}", "echo p > $PKG_PATH/p");
     // Slurm says that it is done, as it may of a lost node; then it knows nothing of it.
-    cluster.hook("case $id in 1) ;; 2) touch $job/forgotten ;; *) run ;; esac");
+    let held = "echo 'launch failed requeued held' > $job/reason; state PENDING";
+    cluster
+        .hook(&format!("case $id in 1) ;; 2) touch $job/forgotten ;; 4) {held} ;; *) run ;; esac"));
     let built = cluster.run("p", &[]).ok();
     let built = built.says("the job ended without a result: n1 (slurm 1) is COMPLETED");
     built.says("slurm 2 is unknown to Slurm").says("on n3 (slurm 3)");
     cluster.assert_clean();
+    // One that Slurm could not launch stays in the queue for ever.
+    cluster.place.package("held", "{}", "echo held > $PKG_PATH/held");
+    let built = cluster.run("held", &[]).ok();
+    built.says("is PENDING (launch failed requeued held)").says("on n5 (slurm 5)");
+    assert_eq!(cluster.state(4).trim(), "CANCELLED");
 
     cluster.place.package("q", "{}", "echo q > $PKG_PATH/q");
     cluster.hook("echo the machine is on fire; code=1");
@@ -183,7 +190,7 @@ fn a_lost_job_is_submitted_again_and_not_for_ever() {
     // A job that a person has cancelled is not submitted again.
     cluster.hook("state CANCELLED");
     cluster.run("q", &[]).fails(1).says("was stopped without a result").says("CANCELLED");
-    assert_eq!(cluster.submissions().len(), 7);
+    assert_eq!(cluster.submissions().len(), 9);
     // A machine that could do it is found in the end, in the job's own folder.
     std::fs::remove_file(cluster.folder.join("hook")).unwrap();
     cluster.run("q", &[]).ok();

@@ -37,6 +37,7 @@ impl JobStatus {
     /// Course of the job.
     pub(super) fn course(&self) -> JobCourse {
         match self.state.as_str() {
+            "PENDING" if self.is_given_up() => JobCourse::Ended,
             "PENDING" | "CONFIGURING" | "REQUEUED" | "REQUEUE_FED" | "REQUEUE_HOLD"
             | "RESV_DEL_HOLD" | "SPECIAL_EXIT" => JobCourse::Waits,
             "COMPLETED" | "FAILED" | "NODE_FAIL" | "BOOT_FAIL" | "PREEMPTED" | "REVOKED"
@@ -44,6 +45,14 @@ impl JobStatus {
             "CANCELLED" | "TIMEOUT" | "DEADLINE" | "OUT_OF_MEMORY" => JobCourse::Stopped,
             _ => JobCourse::Runs,
         }
+    }
+}
+
+impl JobStatus {
+    /// True if Slurm keeps the job in the queue and never begins it again: it could not be launched, or too often.
+    fn is_given_up(&self) -> bool {
+        let reason = self.reason.to_lowercase().replace('_', " ");
+        reason.contains("requeued held") || reason == "jobholdmaxrequeue"
     }
 }
 
@@ -141,6 +150,21 @@ mod tests {
             ("OUT_OF_MEMORY", JobCourse::Stopped),
         ] {
             assert_eq!(status(state, "", "").course(), course, "{state}");
+        }
+    }
+
+    #[test]
+    fn a_job_that_slurm_does_not_begin_again_has_ended() {
+        for (reason, course) in [
+            ("launch failed requeued held", JobCourse::Ended),
+            ("launch_failed_requeued_held", JobCourse::Ended),
+            ("job requeued in held state", JobCourse::Waits),
+            ("JobHoldMaxRequeue", JobCourse::Ended),
+            ("JobHeldUser", JobCourse::Waits),
+            ("BeginTime", JobCourse::Waits),
+            ("", JobCourse::Waits),
+        ] {
+            assert_eq!(status("PENDING", reason, "").course(), course, "{reason}");
         }
     }
 

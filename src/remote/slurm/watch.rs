@@ -186,6 +186,10 @@ impl JobWatch<'_> {
         }
         let known = status.cloned().or_else(|| self.show(id));
         let is_stopped = known.as_ref().is_some_and(|status| status.course() == JobCourse::Stopped);
+        if known.as_ref().is_some_and(|status| status.state == "PENDING") {
+            // It would stay in the queue for ever.
+            drop(self.slurm.client.run("scancel", &[id.to_owned()], || false));
+        }
         let mut place = self.place(Some(id.to_owned()));
         if let Some(status) = known.as_ref().filter(|status| !status.nodes.is_empty()) {
             place.node = Some(status.nodes.clone());
