@@ -8,7 +8,7 @@ use super::archive;
 use super::changes::{MirrorChanges, MirrorSummary};
 use super::contents::{MirrorContents, index_entries};
 use super::error::MirrorError;
-use super::existing::{ExistingMirror, FileStamps, SUBJECT, lock_path, stamp_of};
+use super::existing::{ExistingMirror, MirrorStamps, SUBJECT, lock_path, stamp_of};
 use crate::base::atomic::{self, AtomicFile, TemporaryFolder};
 use crate::base::event::Observer;
 use crate::image::registry::IMAGES;
@@ -51,7 +51,7 @@ impl MirrorChanges<'_> {
         self.sweep();
         let scratch = TemporaryFolder::create(place).map_err(|error| self.failed(error))?;
         let mut lock = LockFile { files: self.kept.clone() };
-        let mut stamps = FileStamps(
+        let mut stamps = MirrorStamps(
             self.existing
                 .stamps
                 .0
