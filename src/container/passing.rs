@@ -13,6 +13,7 @@ use super::sys;
 pub(super) fn pass(channel: &UnixStream, descriptor: impl AsFd) -> nix::Result<()> {
     let descriptors = [descriptor.as_fd().as_raw_fd()];
     let rights = [ControlMessage::ScmRights(&descriptors)];
+    // Through a stream, a descriptor needs at least one byte to go with (unix(7)).
     let text = [io::IoSlice::new(b"d")];
     sendmsg::<()>(channel.as_raw_fd(), &text, &rights, MsgFlags::empty(), None).map(drop)
 }

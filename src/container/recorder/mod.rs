@@ -117,6 +117,8 @@ impl Recorder {
                 let found = caller.as_ref().ok_or(FailedLookup::Unknown);
                 let found = found.and_then(|caller| Ok((caller.find(file)?, self.root(caller))));
                 let named_id = || caller.as_ref().and_then(Caller::named_id);
+                // The caller may have died before the lookup, which then was that of another thread with the
+                // number (seccomp_unotify(2)): nothing may be changed by it.
                 if !sys::is_still_asked(questions, asked.id) {
                     return Ok(());
                 }
