@@ -54,15 +54,15 @@
 //! | 6 | [`portable`] | the build of one package as a folder that any machine can carry out |
 //! | 6 | [`mirror`] | everything that builds take from elsewhere, in one folder or file |
 //! | 7 | [`inspect`] | looks at a tree without building: list, graph, check, explain |
+//! | 7 | [`pipeline`] | pipelines of CI engines with a job for each package that no store has |
 //! | 7 | [`scaffold`] | new trees and packages from templates |
 //! | 7 | [`exchange`] | shared caches outside of builds: push, pull, verify, an index |
 //! | 7 | [`tidy`] | a tree's cache without what no current id needs |
 //! | 7 | [`release`] | trees as files that people install, in stores: plan, stages, promotion |
+//! | 8 | [`remote`] | engines that build packages on other machines, as portable jobs |
 //! | 9 | [`cli`] | arguments, settings, output, errors as text, exit codes |
 //! | 9 | [`host_cli`] | the same for `pkgpanda` |
 //! | 10 | `fuzzing` | what the fuzz targets of `tests/fuzz` do; in tests and fuzzing only |
-//!
-//! The layer `remote` (8) is reserved in the table of `tests/layering.rs` for future features.
 //!
 //! # Two programs
 //!
@@ -109,10 +109,14 @@ pub mod installer;
 pub mod mirror;
 pub mod package;
 #[cfg(feature = "builder")]
+pub mod pipeline;
+#[cfg(feature = "builder")]
 pub mod portable;
 pub mod provider;
 #[cfg(feature = "builder")]
 pub mod release;
+#[cfg(feature = "builder")]
+pub mod remote;
 #[cfg(feature = "builder")]
 pub mod runner;
 #[cfg(feature = "builder")]

@@ -30,7 +30,7 @@ const LAYERS: &[(u32, &[&str])] = &[
     (4, &["dockerfile", "host"]),
     (5, &["build", "provider"]),
     (6, &["bootstrap", "installer", "mirror", "portable"]),
-    (7, &["exchange", "inspect", "release", "scaffold", "tidy"]),
+    (7, &["exchange", "inspect", "pipeline", "release", "scaffold", "tidy"]),
     (8, &["remote"]),
     (9, &["cli", "host_cli"]),
     (10, &["fuzzing"]),

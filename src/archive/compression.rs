@@ -1,5 +1,5 @@
-//! Compressions of archives and layers: told by content alone, and decompressed in one way for sources,
-//! `ADD`, build contexts, images and their layers.
+//! Compressions of archives and layers: detected by content alone, and decompressed in the same way for
+//! sources, `ADD`, build contexts, images and their layers.
 //!
 //! | compression | what is read |
 //! | --- | --- |
@@ -40,10 +40,10 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// Number of bytes at the beginning of a stream that tell every compression.
+    /// Number of bytes at the beginning of a stream that suffice to detect any compression.
     pub const START: usize = 10;
 
-    /// Tells the compression of a stream that begins so.
+    /// Detects the compression of a stream by its first bytes.
     pub fn of(start: &[u8]) -> Self {
         match start {
             [0x1f, 0x8b, ..] => Self::Gzip,
@@ -147,12 +147,12 @@ fn next_bzip2<R: BufRead>(
     let mut input = stream.into_inner();
     let mut start = Vec::with_capacity(BZIP2_MAGIC);
     input.by_ref().take(BZIP2_MAGIC as u64).read_to_end(&mut start)?;
-    // The stream is longer than the peeked start.
+    // The peeked start is used up: the stream was longer.
     let (_, mut input) = input.into_inner();
     if matches!(start.as_slice(), [b'B', b'Z', b'h', b'1'..=b'9']) {
         return Ok(DecoderState::Within(BzDecoder::new(Cursor::new(start).chain(input))));
     }
-    // To the end, so that whatever takes a sum of the stream sees all of it.
+    // Read to the end, so that a digest of the stream covers all of it.
     io::copy(&mut input, &mut io::sink())?;
     Ok(DecoderState::Ended)
 }

@@ -56,7 +56,7 @@ pub(super) struct UnpackFolder {
     pub(super) attributes_lost: u64,
 }
 
-/// Folders of a destination that is full.
+/// Folders of a complete destination that need attention by the caller.
 #[derive(Debug)]
 pub(super) struct Finished {
     /// Folders without an entry.
@@ -106,7 +106,7 @@ impl UnpackFolder {
         Ok(())
     }
 
-    /// A folder where there is something: another entry's folder stays as it is.
+    /// Makes a folder where something exists: a folder stays, anything else is an error or is replaced.
     fn directory_again(
         &mut self,
         path: &EntryPath,
@@ -152,6 +152,7 @@ impl UnpackFolder {
         futimens(&file, &mtime, &mtime).map_err(fail(path, "setting its time"))
     }
 
+    /// Copies the content, which must have the stated size.
     fn fill(
         &mut self,
         path: &EntryPath,
@@ -280,7 +281,7 @@ impl UnpackFolder {
         Ok(Finished { implied_folders: self.folders.finish()?, whiteout_folders })
     }
 
-    /// The place of an entry that can't be the root.
+    /// Returns the location of an entry, which must not be the root.
     pub(super) fn place<'p>(
         &mut self,
         path: &'p EntryPath,
@@ -335,6 +336,7 @@ impl UnpackFolder {
     }
 }
 
+/// Sets owner, mode and time of a symlink or FIFO, which is not opened.
 fn finish_by_name(
     path: &EntryPath,
     (above, name): &EntryLocation<'_>,
@@ -347,7 +349,7 @@ fn finish_by_name(
             .map_err(|error| owner_error(path, (uid, gid), error))?;
     }
     if let Some(mode) = mode {
-        // It was made just now under a name that was free: there is no symlink to follow.
+        // The entry was made just now, so it is not a symlink that could be followed.
         fchmodat(above, *name, mode, FchmodatFlags::FollowSymlink)
             .map_err(fail(path, "setting its mode"))?;
     }

@@ -51,14 +51,15 @@ impl Hiding {
         }
     }
 
-    /// Removes whiteouts below folders that hide everything; returns the folders of the others.
+    /// Removes whiteouts in opaque folders and below, where nothing is left to hide; returns the folders that
+    /// have other whiteouts.
     pub(super) fn settle(&self, folders: &Folders) -> Result<Vec<EntryPath>, UnpackError> {
         let mut last: Option<(&[u8], bool)> = None;
         let mut kept: Vec<EntryPath> = Vec::new();
         for path in &self.made {
             let Some((above, name)) = path.split() else { continue };
             let folder = match folders.find(above) {
-                // Something took the folder's place.
+                // A later entry has replaced the folder.
                 Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => continue,
                 found => found.map_err(fail(path, "opening its folder"))?,
             };

@@ -3,7 +3,7 @@
 use super::layer_owners::OWNER_ATTRIBUTE;
 use super::pax::CAPABILITY;
 
-/// Prefix of the attributes of overlayfs, which say what a folder on disk is, and not what a layer has.
+/// Prefix of the attributes of overlayfs, which describe a folder on disk and are not part of a layer.
 const OVERLAY: &[u8] = b"user.overlay.";
 
 /// True if layers keep an extended attribute of that name: those of users, and file capabilities. The notes of

@@ -146,28 +146,32 @@ struct Unpacking<'a> {
     summary: LayerSummary,
     /// Left out devices, and hard links to them.
     devices: HashSet<EntryPath>,
-    /// What the last record of a path says.
+    /// Last record of each path.
     recorded: HashMap<EntryPath, OwnerRecord>,
-    /// True if there are files of AUFS's that go in the end.
+    /// True if the folder of AUFS exists, which is removed in the end.
     has_linked: bool,
 }
 
-/// A record of an owner.
+/// Owner of an entry, for the record in the single-id tier.
 #[derive(Debug, Clone, Copy)]
 struct OwnerRecord {
     mode: u32,
     ids: (u64, u64),
-    /// True if the entry can say itself whom it belongs to: symlinks and FIFOs have no attributes.
+    /// True if the entry can have the owner as an attribute: symlinks and FIFOs cannot.
     can_say: bool,
 }
 
-/// What the name of an entry means.
+/// Meaning of an entry's name.
 enum NameMeaning {
+    /// An ordinary path.
     Entry(EntryPath),
+    /// A whiteout of this path.
     Whiteout(EntryPath),
+    /// The mark that this folder is opaque.
     Opaque(EntryPath),
-    /// One of AUFS's files with several names, or their folder.
+    /// AUFS's folder of files with several hard links, or a file in there.
     Linked(EntryPath),
+    /// Any other name of AUFS's own.
     Ignored,
 }
 
@@ -262,7 +266,8 @@ impl Unpacking<'_> {
         if self.is_plain { Ok(()) } else { self.destination.hide(path, with) }
     }
 
-    /// Records an owner who can't be given; also root where somebody else was recorded before.
+    /// Records an owner that cannot be set on disk. Root is recorded only in place of an earlier owner of the
+    /// same path.
     fn record(&mut self, path: &EntryPath, recorded: OwnerRecord) -> Result<(), UnpackError> {
         let UnpackedOwners::Single(record) = &mut self.owners else { return Ok(()) };
         let OwnerRecord { mode, ids, .. } = recorded;
@@ -276,8 +281,8 @@ impl Unpacking<'_> {
             .map_err(UnpackError::Record)
     }
 
-    /// Records the owner of another name of something. A file says itself whom it belongs to, so its other
-    /// names need a record only in the place of an earlier one.
+    /// Records the owner of a hard link. A file has its owner as an attribute, so its further names need a
+    /// record only in place of an earlier one.
     fn record_again(&mut self, path: &EntryPath, target: &EntryPath) -> Result<(), UnpackError> {
         let of_root = OwnerRecord { mode: 0o644, ids: (0, 0), can_say: true };
         let recorded = self.recorded.get(target).copied().unwrap_or(of_root);
@@ -287,7 +292,7 @@ impl Unpacking<'_> {
         self.record(path, recorded)
     }
 
-    /// What a file or folder is to say of its owner, who can't be given it.
+    /// Returns the attribute with the owner of a file or folder, in the single-id tier.
     fn note(&self, kind: MemberKind, uid: u64, gid: u64) -> Option<ExtendedAttribute> {
         let may_say = matches!(kind, MemberKind::File | MemberKind::Directory);
         let is_told = matches!(self.owners, UnpackedOwners::Single(_)) && (uid, gid) != (0, 0);
@@ -296,7 +301,8 @@ impl Unpacking<'_> {
         (may_say && is_told).then(|| (name, OwnerNote::of(ids).to_string().into_bytes()))
     }
 
-    /// The attributes that are kept, of files and folders; capabilities of files alone.
+    /// Returns the attributes that layers keep, and counts the dropped ones: those of files and folders, and
+    /// capabilities of files only.
     fn kept(
         &mut self,
         kind: MemberKind,
@@ -341,6 +347,7 @@ fn is_of_linked(path: &EntryPath) -> bool {
         && path.parts().skip(1).all(|part| !part.starts_with(WHITEOUT))
 }
 
+/// Interprets a name. Names below a whiteout, and whiteouts of nothing, are errors.
 fn meaning(name: &[u8]) -> Result<NameMeaning, ReadError> {
     let path = cleaned(name)?;
     if is_of_linked(&path) {

@@ -71,28 +71,28 @@ pub struct OwnerNote {
 }
 
 impl OwnerNote {
-    /// A note of numbers.
+    /// Makes a note of two numbers.
     pub fn of((user, group): (u32, u32)) -> Self {
         Self { user: NotedId::Is(user), group: NotedId::Is(group) }
     }
 
-    /// Reads a note; an invalid one counts as missing.
+    /// Parses the attribute's value; `None` if not valid, which counts as missing.
     pub fn parse(value: &[u8]) -> Option<Self> {
         let (user, group) = std::str::from_utf8(value).ok()?.split_once(':')?;
         Some(Self { user: NotedId::parse(user)?, group: NotedId::parse(group)? })
     }
 
-    /// The note that a file or folder has.
+    /// Reads the note of a file or folder.
     pub fn read(path: &Path) -> io::Result<Option<Self>> {
         Ok(xattr::get(path, OWNER_ATTRIBUTE)?.and_then(|value| Self::parse(&value)))
     }
 
-    /// The note of the file that a link of `/proc` leads to.
+    /// Reads the note of the file to which a link in `/proc/self/fd` leads.
     pub fn read_through(link: &Path) -> io::Result<Option<Self>> {
         Ok(xattr::get_deref(link, OWNER_ATTRIBUTE)?.and_then(|value| Self::parse(&value)))
     }
 
-    /// Writes a note of the file that a link of `/proc` leads to.
+    /// Writes a note of the file to which a link in `/proc/self/fd` leads.
     pub fn write_through(self, link: &Path) -> io::Result<()> {
         xattr::set_deref(link, OWNER_ATTRIBUTE, self.to_string().as_bytes())
     }
@@ -121,8 +121,8 @@ pub fn tell_owner(path: &Path, owner: (u32, u32)) -> io::Result<()> {
     OwnerNote::of(owner).write(path)
 }
 
-/// Sets or removes the attribute of a file in a complete layer, so that the attribute matches the
-/// owner: root needs none.
+/// Sets or removes the attribute of a file in a complete layer, so that the attribute matches `owner`;
+/// `said` is the present one. Files of root have none.
 pub(super) fn settle(path: &Path, said: Option<OwnerNote>, owner: (u32, u32)) -> io::Result<()> {
     let due = Some(owner).filter(|owner| *owner != (0, 0)).map(OwnerNote::of);
     if said == due {
@@ -133,7 +133,7 @@ pub(super) fn settle(path: &Path, said: Option<OwnerNote>, owner: (u32, u32)) ->
         None => xattr::remove(path, OWNER_ATTRIBUTE),
     };
     match settled {
-        // The list beside the layer has it all the same.
+        // The filesystem has no such attributes, but the list beside the layer has the owner, too.
         Err(error) if error.raw_os_error() == Some(libc::ENOTSUP) => Ok(()),
         settled => settled,
     }
@@ -149,7 +149,7 @@ pub struct FileIdentity {
 }
 
 impl FileIdentity {
-    /// A file's.
+    /// Returns the identity of a file.
     pub fn of(data: &Metadata) -> Self {
         Self { device: data.dev(), inode: data.ino(), created: data.created().ok() }
     }
@@ -162,7 +162,7 @@ pub struct Ownable<'a> {
     pub path: &'a EntryPath,
     /// Owner in the file's attribute.
     pub note: Option<OwnerNote>,
-    /// True if it is a changed one of a layer below: overlayfs says so of files and folders.
+    /// True if overlayfs has copied the entry up from a layer below: files and folders have a mark then.
     pub is_copied_up: bool,
     /// Group of the parent folder, if the folder passes its group to new files (set-group-id).
     pub group_of_folder: Option<u32>,

@@ -1,4 +1,4 @@
-//! Paths of an archive so far, and conflicts with the next path.
+//! Paths of an archive's entries so far, and conflicts of the next path with them.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -6,8 +6,8 @@ use std::hash::{BuildHasher, RandomState};
 use super::limits::{ArchiveLimits, LimitExceeded};
 use super::path::EntryPath;
 
-/// Paths so far. Only 128-bit keyed hashes are kept, so that long and short names have the same
-/// cost; a collision is as unlikely as a broken digest.
+/// Paths so far. Only keyed hashes of 128 bits are kept, so that memory does not depend on the length of
+/// paths; the random keys leave an archive's maker no way to prepare a collision.
 #[derive(Debug)]
 pub(super) struct SeenPaths {
     seen: HashMap<u128, SeenEntry>,
@@ -18,7 +18,7 @@ pub(super) struct SeenPaths {
 /// Type of the entry at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SeenEntry {
-    /// A folder that only the names of others imply.
+    /// A folder without an entry so far: only paths below imply it.
     Implied,
     Directory,
     File,
@@ -28,8 +28,11 @@ pub(super) enum SeenEntry {
 /// Reason why a path conflicts with earlier ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Conflict {
+    /// An earlier entry has the path.
     Duplicate,
+    /// The path leads through an earlier entry that is not a folder.
     Below(EntryPath),
+    /// The archive has too many entries.
     Limit(LimitExceeded),
 }
 
@@ -56,6 +59,7 @@ impl SeenPaths {
         new: SeenEntry,
         merge: bool,
     ) -> Result<(), Conflict> {
+        // Nearest first: all folders above a known one are known.
         for ancestor in path.ancestors() {
             match self.seen.get(&self.key(ancestor)) {
                 Some(SeenEntry::Directory | SeenEntry::Implied) => break,

@@ -32,15 +32,16 @@ pub(super) struct Pax {
     pub(super) sparse: Option<Sparse>,
 }
 
-/// A value that an extended header gives or takes back.
+/// Value of a key in an extended header, or its revocation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum PaxField<T> {
     /// The header says nothing.
     #[default]
     Unsaid,
-    /// The key stands there with an empty value, which takes back what headers before it say: the field
-    /// of the entry's own header counts (POSIX pax, "pax Extended Header").
+    /// The key is present with an empty value, which revokes the values of earlier headers: the field of the
+    /// entry's own header counts (POSIX pax, "pax Extended Header").
     TakenBack,
+    /// The header has this value.
     Is(T),
 }
 
@@ -49,7 +50,7 @@ impl<T: Copy> PaxField<T> {
         given.map_or(Some(Self::TakenBack), |value| read(value).map(Self::Is))
     }
 
-    /// What both say, this one first.
+    /// Returns the field of two headers together, of which `earlier` counts if this one has no such key.
     pub(super) fn over(self, earlier: Self) -> Self {
         if matches!(self, Self::Unsaid) { earlier } else { self }
     }
@@ -79,6 +80,7 @@ pub(super) struct Sparse {
 }
 
 impl Sparse {
+    /// Adds a record, whose key is given without `GNU.sparse.`; `None` if not valid.
     fn take(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
         match key {
             b"major" => self.is_in_content = number::<u64>(value).filter(|it| *it <= 1)? == 1,
@@ -119,8 +121,9 @@ impl Pax {
         Some(pax)
     }
 
+    /// Adds a record; `None` if not valid. Unknown keys are ignored.
     fn take(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
-        // An empty value takes the key back (POSIX pax, "pax Extended Header").
+        // An empty value revokes the key (POSIX pax, "pax Extended Header").
         let given = Some(value).filter(|value| !value.is_empty());
         match key {
             b"path" => self.path = given.map(<[u8]>::to_vec),
@@ -148,14 +151,14 @@ impl Pax {
         Some(())
     }
 
-    /// Overrides values by those of a later header.
+    /// Overrides values by those of a later header: the fields that a global header may set.
     pub(super) fn override_with(&mut self, later: &Self) {
         self.uid = later.uid.over(self.uid);
         self.gid = later.gid.over(self.gid);
         self.mtime = later.mtime.over(self.mtime);
     }
 
-    /// True if a value makes sense for a single entry only.
+    /// True if a value makes sense for a single entry only, which a global header must not have.
     pub(super) fn is_for_one_entry(&self) -> bool {
         self.path.is_some() || self.link.is_some() || self.size.is_some() || self.sparse.is_some()
     }
@@ -193,7 +196,7 @@ pub(super) fn attribute_record(name: &[u8], value: &[u8]) -> Vec<u8> {
     [length.to_string().as_bytes(), b" ", ATTRIBUTE, name, b"=", value, b"\n"].concat()
 }
 
-/// Name with a given length, without trailing NULs.
+/// Removes trailing NULs from a name of fixed length; another NUL is an error.
 pub(super) fn terminated(mut name: Vec<u8>) -> Result<Vec<u8>, NameProblem> {
     while name.last() == Some(&0) {
         name.pop();

@@ -1,4 +1,4 @@
-//! A package's entries, checked, without anything being written.
+//! Checked entries of a package; nothing is written.
 //!
 //! Entries are named `./…` and are folders, files, symlinks, FIFOs and hard links to earlier files;
 //! paths are unique, and only folders have entries below. [`PackageReader::next_entry`] reports the
@@ -53,7 +53,7 @@ pub enum EntryKind {
 /// Gives a package's entries one after another, and is the reader of the current file's content.
 #[derive(Debug)]
 pub struct PackageReader<'r> {
-    /// Nothing once the end was reached.
+    /// `None` after the end.
     tar: Option<TarReader<Decompressed<'r>>>,
     names: SeenPaths,
 }
@@ -133,7 +133,7 @@ impl<'r> PackageReader<'r> {
         if !capability.as_deref().is_none_or(can_be_capability) {
             return Err(ReadError::Kind {
                 path,
-                kind: "a file with capabilities that can't be any",
+                kind: "a file with capabilities that are not valid",
             });
         }
         let attributes = Attributes { mode: member.mode, mtime: member.mtime, capability };
@@ -163,7 +163,7 @@ impl Read for PackageReader<'_> {
 }
 
 impl Conflict {
-    /// The error that a conflict at a path is.
+    /// Converts a conflict at a path into an error.
     pub(super) fn of(self, path: &EntryPath) -> ReadError {
         let path = path.clone();
         match self {
@@ -182,7 +182,7 @@ fn package_path(name: &[u8]) -> Result<EntryPath, ReadError> {
     Ok(path)
 }
 
-/// A symlink's target, which can be anything but nothing.
+/// Checks a symlink's target: any bytes except NUL, and not empty.
 pub(super) fn symlink_target(target: Vec<u8>) -> Result<Vec<u8>, ReadError> {
     match target.as_slice() {
         b"" => Err(ReadError::name(&target, NameProblem::Empty)),

@@ -1,7 +1,7 @@
 //! The map of a sparse file in POSIX form 1.0: decimal numbers before the data, each with a line feed, filled
 //! up to a whole block (GNU tar's manual, "Storing Sparse Files").
 
-/// More pieces than a file on a real filesystem has.
+/// Upper limit of pieces, as the list is in memory.
 pub(super) const MOST_PIECES: usize = 1 << 20;
 
 /// Numbers of the map of a sparse file in form 1.0, read block by block.
@@ -9,7 +9,7 @@ pub(super) const MOST_PIECES: usize = 1 << 20;
 pub(super) struct MapNumbers {
     /// The number of pieces, then their offsets and lengths.
     numbers: Vec<u64>,
-    /// Digits of a number that the next block goes on with.
+    /// Value of the digits so far of a number that continues in the next block.
     digits: Option<u64>,
 }
 

@@ -19,7 +19,7 @@ use super::pax::{ExtendedAttribute, Pax, terminated};
 use super::tar_block::{BLOCK, is_header};
 use super::tar_content::TarContent;
 
-/// An extended header may have a name and some attributes of 64 KiB at the most.
+/// Upper limit of an extended header: room for a name, and for some attributes of at most 64 KiB each.
 const LARGEST_EXTENSION: u64 = 1 << 20;
 
 const LONE_BLOCK: &str = "a block of zeros with something else behind it, where an archive ends for some programs, and goes on for others";
@@ -76,13 +76,13 @@ impl MemberKind {
 /// End of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ArchiveEnd {
-    /// There was a block of zeros after the last entry.
+    /// True if a block of zeros followed the last entry.
     pub(super) marked: bool,
     /// True if other bytes than zeros followed.
     pub(super) trailing: bool,
 }
 
-/// Gives the entries of a tar stream one after another; as a reader, the current one's content.
+/// Iterates over the entries of a tar stream; as a reader, returns the content of the current one.
 #[derive(Debug)]
 pub(crate) struct TarReader<R> {
     input: BufReader<MeteredReader<R>>,
@@ -166,7 +166,7 @@ impl<R: Read> TarReader<R> {
         }
     }
 
-    /// An error at the place that was read last.
+    /// Returns an error at the current offset.
     pub(super) fn damaged(&self, problem: &'static str) -> ReadError {
         ReadError::Damaged { offset: self.offset, problem }
     }
@@ -203,7 +203,7 @@ impl<R: Read> TarReader<R> {
             return Ok(None);
         }
         if header.as_bytes().iter().all(|byte| *byte == 0) {
-            // The end are two such blocks; some writers have but one, and nothing behind it.
+            // Two such blocks end an archive; some writers write only one, and nothing behind it.
             let mut second = [0; BLOCK];
             if self.fill(&mut second)? && second.iter().any(|byte| *byte != 0) {
                 return Err(self.damaged(LONE_BLOCK));
@@ -349,7 +349,7 @@ impl<R: Read> Read for TarReader<R> {
     }
 }
 
-/// A numeric field of which old writers left all bytes empty counts as 0.
+/// Returns the value of a numeric field; 0 for an empty one, as old writers left it.
 fn optional(field: &[u8], value: io::Result<u64>) -> Option<u64> {
     if field.iter().all(|byte| matches!(byte, 0 | b' ')) { Some(0) } else { value.ok() }
 }

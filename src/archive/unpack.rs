@@ -1,4 +1,4 @@
-//! Unpacks packages.
+//! Unpacking of packages.
 
 use std::io::Read;
 use std::path::Path;
@@ -19,8 +19,8 @@ pub struct UnpackSummary {
     pub entries: u64,
     /// Number of bytes in all files; hard links count once.
     pub file_bytes: u64,
-    /// Number of file capabilities that could not be set: the filesystem does not support them, or
-    /// the caller lacks the privilege.
+    /// Number of file capabilities (the only attributes of packages) that could not be set: the filesystem
+    /// does not support them, or the caller lacks the privilege.
     pub attributes_lost: u64,
 }
 

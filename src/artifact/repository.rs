@@ -18,6 +18,9 @@
 //! For a build, a file without a trusted signature counts as missing, with a warning; a signature
 //! that claims to be of a trusted key and is not right ends the build of the package.
 
+#[cfg(feature = "builder")]
+mod presence;
+
 use std::io::{self, Read, Seek};
 use std::path::Path;
 use std::str::FromStr;

@@ -35,7 +35,7 @@ pub fn naming_file(file: &std::fs::File, error: io::Error) -> io::Error {
 /// Upper limit of attempts to make a folder that another process keeps removing as empty.
 const ATTEMPTS: u32 = 100;
 
-/// A file under construction. Dropped without [`AtomicFile::commit`], it is gone.
+/// File under construction, removed on drop unless committed ([`AtomicFile::commit`]).
 #[derive(Debug)]
 pub struct AtomicFile {
     file: tempfile::NamedTempFile,
@@ -202,7 +202,7 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Files and folders of a folder that are under construction, or were; a folder that is missing has
+/// Lists files and folders with the prefix of those under construction, in use or left; a missing folder has
 /// none.
 pub fn temporaries(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs_err::read_dir(folder) {
@@ -281,14 +281,14 @@ impl Drop for TemporaryFolder {
     }
 }
 
-/// Removes the temporary files of a folder that processes left which died. Each is locked while it is
-/// written, so no other lock is needed; folders are left to [`sweep_under_lock`].
+/// Removes temporary files that dead processes left in a folder. A file is locked while it is written, so no
+/// other lock is needed; folders are left to [`sweep_under_lock`].
 pub fn sweep_temporaries(folder: &Path) -> Unswept {
     sweep_older(folder, Duration::ZERO)
 }
 
-/// Does the same with files of a certain age alone: in a folder that machines share, a lock of another
-/// machine may not be seen.
+/// Like [`sweep_temporaries`], for files older than `age` only: in a folder that machines share, the lock of
+/// another machine may be invisible.
 pub fn sweep_older(folder: &Path, age: Duration) -> Unswept {
     sweep(folder, |path| {
         let Ok(data) = fs_err::symlink_metadata(path) else { return Ok(()) };
@@ -297,7 +297,7 @@ pub fn sweep_older(folder: &Path, age: Duration) -> Unswept {
         if !data.is_file() || (!age.is_zero() && is_young()) {
             return Ok(());
         }
-        // What can't be opened is another user's, who sweeps it.
+        // A file that cannot be opened belongs to another user, who sweeps it.
         let mut options = fs_err::OpenOptions::new();
         let opened =
             options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
@@ -306,8 +306,8 @@ pub fn sweep_older(folder: &Path, age: Duration) -> Unswept {
     })
 }
 
-/// Removes all temporary files and folders of a folder, which processes left that died. The caller
-/// holds the lock under which alone any are made there.
+/// Removes all temporary files and folders that dead processes left in a folder. The caller holds the lock
+/// under which they are made.
 pub fn sweep_under_lock(folder: &Path) -> Unswept {
     sweep(folder, remove_all_closed)
 }

@@ -12,7 +12,7 @@ use std::str::FromStr;
 
 use sha1::Digest as _;
 
-use crate::base::regular::{check_length, open_regular};
+use crate::base::regular::{check_length, open_measured, open_regular};
 use crate::base::text::written_as_text;
 
 /// The text is not a digest of the expected kind.
@@ -58,8 +58,8 @@ macro_rules! digest_type {
                 longest: u64,
                 ends: impl Fn() -> bool,
             ) -> io::Result<Self> {
-                let file = open_regular(path)?;
-                check_length(path, file.metadata()?.len(), longest)?;
+                let (file, length) = open_measured(path)?;
+                check_length(path, length, longest)?;
                 Self::of_reader(Until::new(file.take(longest), ends))
             }
 
@@ -174,16 +174,44 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-/// A reader or writer that keeps the SHA-1, the SHA-256 and the number of the bytes that went by.
+/// A reader or writer that keeps digests and the number of the bytes that went by: the SHA-256, and with
+/// [`Both`] the SHA-1, which costs as much again.
 #[derive(Debug, Clone)]
-pub struct Tee<T> {
+pub struct Tee<T, D = Sha256> {
     inner: T,
-    sha1: sha1::Sha1,
-    sha256: Sha256,
+    digests: D,
     bytes: u64,
 }
 
-/// Digests computed by a [`Tee`].
+/// Digests that a [`Tee`] keeps.
+pub trait Digests: Default {
+    /// Their values, with the number of bytes.
+    type Sums;
+
+    /// Adds bytes.
+    fn add(&mut self, bytes: &[u8]);
+
+    /// The values for all bytes, of which there were so many.
+    fn sums(self, bytes: u64) -> Self::Sums;
+}
+
+/// SHA-1 and SHA-256.
+#[derive(Debug, Clone, Default)]
+pub struct Both {
+    sha1: sha1::Sha1,
+    sha256: Sha256,
+}
+
+/// Digest computed by a [`Tee`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sum {
+    /// The SHA-256 of all bytes.
+    pub sha256: Sha256Sum,
+    /// Number of bytes.
+    pub bytes: u64,
+}
+
+/// Digests computed by a [`Tee`] with [`Both`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sums {
     /// The SHA-1 of all bytes.
@@ -194,20 +222,55 @@ pub struct Sums {
     pub bytes: u64,
 }
 
+impl Digests for Sha256 {
+    type Sums = Sum;
+
+    fn add(&mut self, bytes: &[u8]) {
+        self.update(bytes);
+    }
+
+    fn sums(self, bytes: u64) -> Sum {
+        Sum { sha256: Sha256Sum::from_hasher(self), bytes }
+    }
+}
+
+impl Digests for Both {
+    type Sums = Sums;
+
+    fn add(&mut self, bytes: &[u8]) {
+        self.sha1.update(bytes);
+        self.sha256.update(bytes);
+    }
+
+    fn sums(self, bytes: u64) -> Sums {
+        let (sha1, sha256) = (Sha1Sum::from_hasher(self.sha1), Sha256Sum::from_hasher(self.sha256));
+        Sums { sha1, sha256, bytes }
+    }
+}
+
 impl<T> Tee<T> {
-    /// Wraps a reader or writer.
+    /// Wraps a reader or writer, of which the SHA-256 is kept.
     pub fn new(inner: T) -> Self {
-        Self { inner, sha1: sha1::Sha1::new(), sha256: Sha256::new(), bytes: 0 }
+        Self { inner, digests: Sha256::new(), bytes: 0 }
+    }
+}
+
+impl<T> Tee<T, Both> {
+    /// Wraps a reader or writer, of which the SHA-1 is kept, too.
+    pub fn with_sha1(inner: T) -> Self {
+        Self { inner, digests: Both::default(), bytes: 0 }
+    }
+}
+
+impl<T, D: Digests> Tee<T, D> {
+    /// Wraps a reader or writer, with digests that may have been given bytes before.
+    pub fn with(inner: T, digests: D) -> Self {
+        Self { inner, digests, bytes: 0 }
     }
 
     /// Returns the inner value, with the digests.
-    pub fn finish(self) -> (T, Sums) {
-        let sums = Sums {
-            sha1: Sha1Sum::from_hasher(self.sha1),
-            sha256: Sha256Sum::from_hasher(self.sha256),
-            bytes: self.bytes,
-        };
-        (self.inner, sums)
+    pub fn finish(self) -> (T, D::Sums) {
+        (self.inner, self.digests.sums(self.bytes))
     }
 
     /// The bytes that went by so far.
@@ -216,13 +279,12 @@ impl<T> Tee<T> {
     }
 
     fn saw(&mut self, bytes: &[u8]) {
-        self.sha1.update(bytes);
-        self.sha256.update(bytes);
+        self.digests.add(bytes);
         self.bytes += bytes.len() as u64;
     }
 }
 
-impl<W: Write> Write for Tee<W> {
+impl<W: Write, D: Digests> Write for Tee<W, D> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         let count = self.inner.write(buffer)?;
         self.saw(&buffer[..count]);
@@ -234,7 +296,7 @@ impl<W: Write> Write for Tee<W> {
     }
 }
 
-impl<R: Read> Read for Tee<R> {
+impl<R: Read, D: Digests> Read for Tee<R, D> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.saw(&buffer[..count]);

@@ -108,6 +108,13 @@ pub enum Event {
         /// Duration.
         took: Duration,
     },
+    /// A build came to its end on another machine; the event that says how follows.
+    RanOn {
+        /// The package's id.
+        package: String,
+        /// Place of the build in words.
+        place: String,
+    },
     /// A package's build failed; the error itself is returned, not sent.
     Failed {
         /// The package's id.

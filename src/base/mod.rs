@@ -46,6 +46,8 @@ pub mod supervisor;
 pub(crate) mod tap;
 pub(crate) mod text;
 #[cfg(feature = "builder")]
+pub(crate) mod threaded_hasher;
+#[cfg(feature = "builder")]
 pub mod times;
 #[cfg(feature = "builder")]
 pub mod total;

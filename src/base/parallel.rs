@@ -1,7 +1,7 @@
 //! Several items at once.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::event::Observer;
 
@@ -35,6 +35,21 @@ pub fn try_each<T: Sync, R: Send, E: Send>(
         },
     );
     results.into_iter().flatten().collect()
+}
+
+/// Number of short works that take longer than the start of a thread.
+const WORTH_A_THREAD: usize = 32;
+
+/// Does the short work of each item, such as the reading of a small file, on all cores if there are enough
+/// items, and returns the results in the order of the items.
+pub fn each_short<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    // The kernel is asked by some ten calls, with the files of control groups.
+    static CORES: OnceLock<usize> = OnceLock::new();
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    match CORES.get_or_init(cores).min(&(items.len() / WORTH_A_THREAD)) {
+        0 | 1 => items.iter().map(work).collect(),
+        threads => until(items, *threads, || false, work).into_iter().flatten().collect(),
+    }
 }
 
 /// Does the work of each item that is begun before `is_over`.
@@ -80,6 +95,10 @@ mod tests {
         let doubled = each(&items, 7, &Silent, |item| item * 2);
         assert_eq!(doubled, items.iter().map(|item| Some(item * 2)).collect::<Vec<_>>());
         assert!(each(&[] as &[u32], 7, &Silent, |item| *item).is_empty());
+        for items in [0, 1, WORTH_A_THREAD, 20 * WORTH_A_THREAD + 1] {
+            let items: Vec<usize> = (0..items).collect();
+            assert_eq!(each_short(&items, |item| *item), items);
+        }
     }
 
     #[test]

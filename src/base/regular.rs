@@ -8,13 +8,20 @@ use fs_err::os::unix::fs::OpenOptionsExt;
 
 /// Opens a regular file to be read; for anything else, fails at once with [`io::ErrorKind::InvalidInput`].
 pub fn open_regular(path: &Path) -> io::Result<fs_err::File> {
+    open_measured(path).map(|(file, _)| file)
+}
+
+/// Opens a regular file as [`open_regular`] does; returns it with its length.
+pub fn open_measured(path: &Path) -> io::Result<(fs_err::File, u64)> {
     let other = || {
         let message = format!("{} is not a regular file", path.display());
         io::Error::new(io::ErrorKind::InvalidInput, message)
     };
     match fs_err::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
-        Ok(file) if file.metadata()?.is_file() => Ok(file),
-        Ok(_) => Err(other()),
+        Ok(file) => {
+            let data = file.metadata()?;
+            if data.is_file() { Ok((file, data.len())) } else { Err(other()) }
+        }
         // A socket, or a device without permission.
         Err(_) if fs_err::metadata(path).is_ok_and(|data| !data.is_file()) => Err(other()),
         Err(error) => Err(error),
@@ -27,8 +34,8 @@ const LONGEST_OWN: u64 = 1 << 30;
 
 /// Reads a regular file of at most `longest` bytes; a longer one is an error of the kind `FileTooLarge`.
 pub fn read_regular(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
-    let file = open_regular(path)?;
-    check_length(path, file.metadata()?.len(), longest)?;
+    let (file, length) = open_measured(path)?;
+    check_length(path, length, longest)?;
     let mut bytes = Vec::new();
     file.take(longest.saturating_add(1)).read_to_end(&mut bytes)?;
     check_length(path, bytes.len() as u64, longest)?;

@@ -27,7 +27,7 @@ pub(crate) fn with_hint(message: impl Display, hint: Option<&str>) -> String {
 }
 
 /// Tells how to raise a limit: its key in `[limits]`, and the end of its variable's name. A tree's
-/// `mkpanda.toml` may only lower the user's limits, so the tree is not mentioned.
+/// `mkpanda.toml` may only lower the user's limits, so it is no place to raise one.
 macro_rules! raise_limit {
     ($key:literal, $variable:literal) => {
         concat!(

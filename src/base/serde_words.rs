@@ -22,7 +22,7 @@ fn read(message: &str) -> Option<(String, Option<String>)> {
             format!("the key {} is missing", quoted(rest)?)
         }
         ("duplicate", rest) if rest.starts_with("field `") => {
-            format!("the key {} is there twice", quoted(rest)?)
+            format!("the key {} is given twice", quoted(rest)?)
         }
         ("invalid", rest) => mistaken(rest.split_once(": ")?.1)?,
         _ => return None,

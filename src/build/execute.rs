@@ -55,15 +55,6 @@ pub struct Failures {
     pub not_begun: Vec<PackageId>,
 }
 
-/// Helpers of a run.
-#[derive(Debug)]
-pub struct Helpers {
-    /// True if helpers can prepare the next build during a build.
-    pub look_ahead: bool,
-    /// First helper, started by the calling thread.
-    pub first: HelperSlot,
-}
-
 struct ExecutionState {
     schedule: Schedule,
     cores: Cores,
@@ -71,14 +62,15 @@ struct ExecutionState {
 }
 
 /// Builds packages. `needs[n]` are the indices of the packages that number `n` needs and that are
-/// missing; indirect needs may be left out; `took[n]` is the duration of its last build, if known.
+/// missing; indirect needs may be left out; `took[n]` is the duration of its last build, if known. `first` is
+/// a helper that the calling thread has started.
 pub fn execute(
     builder: &PackageBuilder,
     requests: &Requests<'_>,
     needs: Vec<BTreeSet<usize>>,
     took: &[Option<Duration>],
     pace: Pace,
-    helpers: Helpers,
+    first: Option<HelperSlot>,
     observer: &dyn Observer,
 ) -> Result<(), Failures> {
     let state = Mutex::new(ExecutionState {
@@ -90,9 +82,7 @@ pub fn execute(
     let workers = pace.jobs.min(requests.ids.len()).max(1);
     std::thread::scope(|scope| {
         // A helper dies with the thread that started it, so each thread stays until all is over.
-        let more = (1..workers).map(|_| builder.runner.session.helper());
-        let slots = std::iter::once(helpers.first).chain(more);
-        let slots: Vec<_> = slots.map(|slot| slot.look_ahead(helpers.look_ahead)).collect();
+        let slots = std::iter::once(first).chain((1..workers).map(|_| None));
         let (state, changed) = (&state, &changed);
         let uploads = &builder.uploads;
         for lane in uploads.lanes() {
@@ -101,7 +91,7 @@ pub fn execute(
         let run = |slot| {
             scope.spawn(move || work(builder, requests, pace, slot, state, changed, observer))
         };
-        let running: Vec<_> = slots.into_iter().map(run).collect();
+        let running: Vec<_> = slots.map(run).collect();
         let ended: Vec<_> = running.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
         uploads.close();
         for end in ended {
@@ -123,7 +113,7 @@ fn work(
     builder: &PackageBuilder,
     requests: &Requests<'_>,
     pace: Pace,
-    mut slot: HelperSlot,
+    mut slot: Option<HelperSlot>,
     state: &Mutex<ExecutionState>,
     changed: &Condvar,
     observer: &dyn Observer,
@@ -132,7 +122,7 @@ fn work(
     let mut leftovers = None;
     let mut guard = state.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        if builder.runner.interrupt.is_raised() {
+        if builder.interrupt().is_raised() {
             guard.schedule.stop();
         }
         // A build with all cores runs alone, whatever becomes ready meanwhile.
@@ -148,14 +138,19 @@ fn work(
         let idle = pace.jobs - guard.schedule.running().min(pace.jobs);
         let others = guard.schedule.ready().min(idle);
         let request = (requests.make)(package);
-        let demand = demand(builder.jobserver.as_ref(), &request.package);
+        let jobserver = builder.local.running_jobserver();
+        let demand = match builder.elsewhere {
+            // As many as there may be jobs: the machine's own cores have nothing to do.
+            Some(_) => Demand::Shared,
+            None => demand(jobserver, &request.package),
+        };
         let share = guard.cores.take(others, demand);
-        let cores = CoreShare::new(&share, builder.jobserver.as_ref());
+        let cores = CoreShare::new(&share, jobserver);
         drop(guard);
         let result = builder.supply(&request, &cores, &mut slot, &mut leftovers, observer);
         guard = state.lock().unwrap_or_else(PoisonError::into_inner);
         guard.cores.give_back(share);
-        if let Some(jobserver) = &builder.jobserver {
+        if let Some(jobserver) = jobserver {
             jobserver.end(share.own, guard.schedule.running() - 1, result.is_err());
         }
         match result {

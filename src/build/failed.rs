@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use super::elsewhere::{ElsewhereError, ElsewhereFailure};
 use crate::artifact::repository::RepositoryError;
 use crate::base::event::Phase;
 use crate::base::remedy::for_size;
 use crate::package::{PackageId, SourceName};
 use crate::runner::job::JobFailure;
-use crate::runner::session::JobError;
+use crate::runner::session::{JobError, SessionError};
 use crate::source::SourceError;
 
 /// A package could not be built.
@@ -45,6 +46,24 @@ pub enum BuildError {
         #[source]
         source: JobError,
     },
+    /// No containers can be run here.
+    #[error("{id}")]
+    Containers {
+        /// Package.
+        id: PackageId,
+        /// Cause.
+        #[source]
+        source: Box<OpenError>,
+    },
+    /// An engine did not build it.
+    #[error("{id}")]
+    Elsewhere {
+        /// Package.
+        id: PackageId,
+        /// Cause.
+        #[source]
+        source: Box<ElsewhereError>,
+    },
     /// A file can't be written or read.
     #[error("{id}: can't {what}")]
     File {
@@ -61,7 +80,11 @@ pub enum BuildError {
 impl BuildError {
     /// True if the run was interrupted, so that the package is not at fault.
     pub fn is_interruption(&self) -> bool {
-        matches!(self, Self::Job { source, .. } if source.is_interruption())
+        match self {
+            Self::Job { source, .. } => source.is_interruption(),
+            Self::Elsewhere { source, .. } => source.kind == ElsewhereFailure::Interrupted,
+            _ => false,
+        }
     }
 
     /// The package.
@@ -71,6 +94,8 @@ impl BuildError {
             Self::Source { id, .. }
             | Self::Repository { id, .. }
             | Self::Job { id, .. }
+            | Self::Containers { id, .. }
+            | Self::Elsewhere { id, .. }
             | Self::File { id, .. } => id,
         }
     }
@@ -86,6 +111,8 @@ impl BuildError {
                 Some(hints.collect::<Vec<_>>().join("\n"))
             }
             Self::Job { source, .. } => source.hint(),
+            Self::Containers { source, .. } => source.hint(),
+            Self::Elsewhere { source, .. } => source.hint.clone(),
             Self::File { source, .. } => for_size(source).map(str::to_owned),
         }
     }
@@ -95,6 +122,27 @@ impl BuildError {
         match self {
             Self::Failed(failed) => failed.log.as_deref(),
             _ => None,
+        }
+    }
+}
+
+/// Failure to open the containers.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// No containers can be run.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The builder's own folder can't be used.
+    #[error("can't use the builder's own folder")]
+    Home(#[source] std::io::Error),
+}
+
+impl OpenError {
+    /// Remedy, if one is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Session(error) => error.hint(),
+            Self::Home(_) => None,
         }
     }
 }

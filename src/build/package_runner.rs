@@ -39,7 +39,7 @@ pub struct PackageRunner {
     /// Interruption of the run.
     pub interrupt: Arc<Interrupt>,
     /// Registration of the run, extended by the unpacked packages that a build uses.
-    pub registration: Registration,
+    pub registration: Arc<Registration>,
     /// Sums of archives, each found out once.
     pub sums: ArchiveSums,
     /// True if the output of build scripts is shown while they run.
@@ -131,7 +131,7 @@ impl PackageRunner {
             home: settings.home.clone(),
             session,
             interrupt: Arc::clone(&settings.interrupt),
-            registration,
+            registration: Arc::new(registration),
             sums: ArchiveSums::of(&build.dependencies),
             shows_output,
         })
@@ -234,7 +234,7 @@ impl PackageRunner {
 
 /// Empties the log, which may be shown meanwhile. A symlink or a FIFO in its place is removed: the one may lead anywhere,
 /// and the other would be waited for.
-fn start_log(log: &Path) -> io::Result<()> {
+pub(super) fn start_log(log: &Path) -> io::Result<()> {
     if fs_err::symlink_metadata(log).is_ok_and(|data| !data.is_file()) {
         fs_err::remove_file(log)?;
     }

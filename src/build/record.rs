@@ -1,6 +1,7 @@
 //! Record of a build: `builds/<name>/<id>/record.json`, beside the log.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,6 +9,8 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use super::job::{BuildJob, Built};
+use super::place::Place;
+use crate::base::atomic;
 use crate::base::event::Phase;
 use crate::base::regular::read_regular;
 use crate::container::idmap::Tier;
@@ -66,8 +69,27 @@ pub struct Record {
     pub began: u64,
     /// Duration of each phase, in milliseconds.
     pub phases: BTreeMap<String, u64>,
+    /// Place of the build, if an engine carried it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ran_on: Option<Place>,
     /// Ending.
     pub ending: BuildEnding,
+}
+
+impl Record {
+    /// Writes the record into the folder of a build.
+    pub(super) fn write(&self, folder: &Path) -> io::Result<()> {
+        let text = serde_json::to_string_pretty(self)?;
+        // Not synced: a record that is lost with the power is no loss.
+        let temporary = folder.join(format!("{}{FILE}", atomic::TEMPORARY_PREFIX));
+        let written =
+            fs_err::write(&temporary, text).and_then(|()| fs_err::rename(&temporary, path(folder)));
+        if written.is_err() {
+            // On a full disk, the rest would only be in the way.
+            drop(fs_err::remove_file(temporary));
+        }
+        written
+    }
 }
 
 /// Declarations of a package that its id has in another form.
@@ -177,6 +199,7 @@ impl Stopwatch {
             cores: job.threads,
             began: self.began.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs(),
             phases: self.phases,
+            ran_on: None,
             ending,
         }
     }

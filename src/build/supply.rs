@@ -1,6 +1,7 @@
 //! Making one package be in the cache: from there already, from a repository, or by a build in a helper.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::artifact::repository::Repository;
@@ -8,19 +9,22 @@ use crate::base::atomic::{self, PreparedFile};
 use crate::base::event::{Event, Observer, PackageOutcome, Phase};
 use crate::base::lock::FileLock;
 use crate::container::helper::HelperSlot;
+use crate::container::helper::Interrupt;
 use crate::package::{PackageSource, SourceName};
 use crate::runner::scratch::{Leftovers, ScratchDir};
-use crate::source::{self, LocalScope, SourceId, SourceRequest};
+use crate::source::{self, SourceId, SourceRequest};
 
 use super::cache::Cache;
-use super::job::{BuildJob, PackageBuild};
-use super::jobserver::Jobserver;
+use super::delegate::Delegation;
+use super::elsewhere::Elsewhere;
+use super::job::{BuildJob, Built};
 use super::kept::{self, Keeping};
+use super::local::LocalBuilds;
 use super::package_runner::{BuildFiles, CoreShare, PackageRunner, Phases, failed, interrupted};
-use super::record::{self, BuildEnding, RecordedDeclarations, Stopwatch};
 use super::upload::{PackageUpload, Uploads};
 
-pub use super::failed::{BuildError, FailedBuild};
+pub use super::failed::{BuildError, FailedBuild, OpenError};
+pub use super::request::PackageRequest;
 
 /// Builder of a run's packages.
 #[derive(Debug)]
@@ -31,30 +35,14 @@ pub struct PackageBuilder {
     pub fetch: source::FetchOptions,
     /// Repository of prebuilt packages.
     pub repository: Option<Repository>,
-    /// Jobserver of the run; without one, builds have fixed shares of the cores.
-    // Declared before the session, whose scratch folder contains the fifo.
-    pub jobserver: Option<Jobserver>,
-    /// Runner of the builds.
-    pub runner: PackageRunner,
+    /// Builds on this machine.
+    pub local: LocalBuilds,
+    /// Engine that builds the packages elsewhere.
+    pub elsewhere: Option<Elsewhere>,
     /// Time for which what failed builds leave is kept; `None` to keep nothing.
     pub keep_failed: Option<Duration>,
     /// Uploads to shared caches.
     pub uploads: Uploads,
-}
-
-/// A package to be built, as the plan knows it.
-#[derive(Debug, Clone)]
-pub struct PackageRequest {
-    /// Name and variant.
-    pub key: crate::package::Requirement,
-    /// Inputs of the build.
-    pub package: PackageBuild,
-    /// Declarations for the record.
-    pub declared: RecordedDeclarations,
-    /// Declared sources.
-    pub sources: Vec<(SourceName, PackageSource, SourceId)>,
-    /// Folders in which `git_local` sources may lie.
-    pub local: LocalScope,
 }
 
 impl PackageBuilder {
@@ -64,7 +52,7 @@ impl PackageBuilder {
         &self,
         request: &PackageRequest,
         share: &CoreShare,
-        helper: &mut HelperSlot,
+        helper: &mut Option<HelperSlot>,
         before: &mut Option<Leftovers>,
         observer: &dyn Observer,
     ) -> Result<(), BuildError> {
@@ -77,7 +65,7 @@ impl PackageBuilder {
         observer.event(match &result {
             Ok(how) => Event::Finished { package, how: *how, took },
             // Whatever the error says then, its cause is that the run is over.
-            Err(_) if self.runner.interrupt.is_raised() => {
+            Err(_) if self.interrupt().is_raised() => {
                 Event::Interrupted { package, phase: watch.phase(), took }
             }
             Err(error) => {
@@ -88,20 +76,25 @@ impl PackageBuilder {
         result.map(drop)
     }
 
+    /// Interruption of the run.
+    pub fn interrupt(&self) -> &Arc<Interrupt> {
+        &self.local.settings.interrupt
+    }
+
     fn supply_timed(
         &self,
         request: &PackageRequest,
         share: &CoreShare,
-        helper: &mut HelperSlot,
+        helper: &mut Option<HelperSlot>,
         before: &mut Option<Leftovers>,
         phases: &mut Phases<'_>,
     ) -> Result<PackageOutcome, BuildError> {
         let id = &request.package.id;
         let variant = &request.key.variant;
         let file = |what| move |source| BuildError::File { id: id.clone(), what, source };
-        let lock = self.runner.home.package_lock(self.cache.root(), id);
+        let lock = self.local.settings.home.package_lock(self.cache.root(), id);
         let waiting = || phases.enter(Phase::Wait);
-        let _lock = FileLock::acquire_unless(&lock, waiting, || self.runner.interrupt.is_raised())
+        let _lock = FileLock::acquire_unless(&lock, waiting, || self.interrupt().is_raised())
             .map_err(file("take the package's lock"))?
             .ok_or_else(|| interrupted(id))?;
         if self.cache.has(id) {
@@ -117,10 +110,32 @@ impl PackageBuilder {
             return Ok(PackageOutcome::Fetched);
         }
         let sources = self.fetch_sources(request, phases.observer)?;
-        let kept = self.runner.home.build(id);
-        let files = self.runner.files(id, &self.cache.archive(id), kept)?;
-        let job = self.runner.job(&request.package, share, &sources, &files)?;
-        let leftovers = self.build(request, &job, files, helper, before, phases)?;
+        if let Some(elsewhere) = &self.elsewhere {
+            let delegation = Delegation {
+                elsewhere,
+                cache: &self.cache,
+                settings: &self.local.settings,
+                shows_output: self.local.shows_output,
+                request,
+                sources: &sources,
+            };
+            if let Some(built) = delegation.build(phases)? {
+                self.upload(request, &built);
+                self.cache.write_latest(id, variant).map_err(file("write latest"))?;
+                return Ok(PackageOutcome::Built);
+            }
+        }
+        let opened = self.local.enter(helper, phases.observer);
+        let opened = opened.map_err(|source| match source {
+            _ if self.interrupt().is_raised() => interrupted(id),
+            source => BuildError::Containers { id: id.clone(), source: Box::new(source) },
+        })?;
+        let Some(helper) = helper else { unreachable!("an opened run has a helper") };
+        let runner = &opened.runner;
+        let kept = runner.home.build(id);
+        let files = runner.files(id, &self.cache.archive(id), kept)?;
+        let job = runner.job(&request.package, share, &sources, &files)?;
+        let leftovers = self.build(request, runner, &job, files, helper, before, phases)?;
         *before = Some(leftovers);
         Ok(PackageOutcome::Built)
     }
@@ -132,7 +147,7 @@ impl PackageBuilder {
     ) -> Result<bool, BuildError> {
         let Some(repository) = &self.repository else { return Ok(false) };
         let id = &request.package.id;
-        let (archive, limits) = (self.cache.archive(id), self.runner.session.archive_limits());
+        let (archive, limits) = (self.cache.archive(id), &self.local.settings.archives);
         repository
             .fetch_package(id, &archive, limits, &crate::package::contents::check, observer)
             .map_err(|source| BuildError::Repository { id: id.clone(), source: Box::new(source) })
@@ -165,9 +180,18 @@ impl PackageBuilder {
         request.sources.iter().map(fetch).collect()
     }
 
+    /// Sends a package to the shared caches.
+    fn upload(&self, request: &PackageRequest, built: &Built) {
+        let id = &request.package.id;
+        let (archive, text) = (self.cache.archive(id), &request.package.buildinfo_full);
+        self.uploads.add_package(PackageUpload::new(id, archive, built, text));
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a build in a helper, and what it leaves")]
     fn build(
         &self,
         request: &PackageRequest,
+        runner: &PackageRunner,
         job: &BuildJob,
         files: BuildFiles,
         helper: &mut HelperSlot,
@@ -179,7 +203,7 @@ impl PackageBuilder {
         let BuildFiles { scratch, output, kept } = files;
         let mut latest = None;
         let observer = phases.observer;
-        let ran = self.runner.run(job, scratch, helper, observer, |phase| {
+        let ran = runner.run(job, scratch, helper, observer, |phase| {
             phases.enter(phase);
             // The thread is idle until the next message.
             if before.as_ref().is_some_and(Leftovers::are_cleared) {
@@ -191,8 +215,8 @@ impl PackageBuilder {
         })?;
         let (phase, ending) = (phases.watch.phase(), phases.ending(&ran.result));
         let watch = phases.watch.clone();
-        write_record(&kept, &request.declared, job, watch, ending)
-            .map_err(file("write the record"))?;
+        let record = watch.record(&request.declared, job, ending);
+        record.write(&kept).map_err(file("write the record"))?;
         match ran.result {
             Ok(built) => {
                 tracing::info!(package = %id, notes = ?built.notes, "a helper is done");
@@ -202,10 +226,8 @@ impl PackageBuilder {
                     kept.map_err(file("keep src and result"))?;
                 }
                 output.commit().map_err(file("put the archive in place"))?;
-                let archive = self.cache.archive(id);
-                self.runner.sums.note(&archive, built.sha256.clone());
-                let text = &request.package.buildinfo_full;
-                self.uploads.add_package(PackageUpload::new(id, archive, &built, text));
+                runner.sums.note(&self.cache.archive(id), built.sha256.clone());
+                self.upload(request, &built);
                 let latest = latest.unwrap_or_else(|| self.cache.prepare_latest(id, variant));
                 latest
                     .and_then(|latest| latest.map_or(Ok(()), PreparedFile::put_in_place))
@@ -232,7 +254,7 @@ impl PackageBuilder {
         observer: &dyn Observer,
     ) -> bool {
         let Some(age) = self.keep_failed else { return false };
-        let (home, cache) = (&self.runner.home, self.cache.root());
+        let (home, cache) = (&self.local.settings.home, self.cache.root());
         let keeping = Keeping { home, cache, variant: &request.key.variant, age };
         kept::keep(&keeping, &request.package, job, scratch).unwrap_or_else(|error| {
             let message = format!("what the failed build left is not kept: {error}");
@@ -241,23 +263,4 @@ impl PackageBuilder {
             false
         })
     }
-}
-
-fn write_record(
-    kept: &Path,
-    declared: &RecordedDeclarations,
-    job: &BuildJob,
-    watch: Stopwatch,
-    ending: BuildEnding,
-) -> std::io::Result<()> {
-    let text = serde_json::to_string_pretty(&watch.record(declared, job, ending))?;
-    // Not synced: a record that is lost with the power is no loss.
-    let temporary = kept.join(format!("{}record.json", atomic::TEMPORARY_PREFIX));
-    let written = fs_err::write(&temporary, text)
-        .and_then(|()| fs_err::rename(&temporary, record::path(kept)));
-    if written.is_err() {
-        // On a full disk, the rest would only be in the way.
-        drop(fs_err::remove_file(temporary));
-    }
-    written
 }

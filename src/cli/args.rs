@@ -6,12 +6,14 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub use super::cache_args::{CacheCommand, CleanArgs, ExchangeArgs, StoreArgs};
 use super::candidates;
+pub use super::executor_args::ExecutorArgs;
 pub use super::format_arg::FormatArg;
 pub use super::global_args::{GlobalArgs, IsolationArg, JobserverArg, NetworkArg, ProgressArg};
 use super::help;
 pub use super::image_args::{ImageBuildArgs, ImageCommand};
 pub use super::inspect_args::{CheckArgs, ExplainArgs, GraphArgs, GraphFormat, InitArgs, ListArgs};
 use super::job_args::{JobCommand, RebuildArgs};
+use super::pipeline_args::PipelineCommand;
 use super::release_args::ReleaseArgs;
 use super::shell_args::ShellArgs;
 use super::tool_args::{
@@ -52,6 +54,9 @@ impl Cli {
             ("--jobs", build.jobs.is_some()),
             ("--keep-going", build.keep_going),
             ("--dont-clean-after-build", build.dont_clean_after_build),
+            ("--executor", build.executor.executor.is_some()),
+            ("--executor-folder", build.executor.executor_folder.is_some()),
+            ("--executor-program", build.executor.executor_program.is_some()),
         ];
         let misplaced = given.iter().find(|(_, is_given)| *is_given);
         match (&self.command, misplaced) {
@@ -116,6 +121,9 @@ pub enum Command {
     Logout(LogoutArgs),
     /// Print mkpanda's manual page, or write all pages to a folder.
     Man(ManArgs),
+    /// Write pipelines of CI engines with a job for each package that no store has, and carry out their jobs.
+    #[command(subcommand)]
+    Pipeline(PipelineCommand),
     /// Build packages again, and compare them with those of the cache.
     Rebuild(RebuildArgs),
     /// Store built trees where people get them, with what sets machines up.
@@ -175,6 +183,9 @@ pub struct BuildArgs {
     /// as 12h.
     #[arg(long, value_name = "AGE", num_args = 0..=1, require_equals = true, default_missing_value = "7d")]
     pub keep_failed: Option<String>,
+    /// Options of builds on other machines.
+    #[command(flatten)]
+    pub executor: ExecutorArgs,
 }
 
 /// Options of building the package in this folder.

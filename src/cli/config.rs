@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::args::{IsolationArg, JobserverArg, NetworkArg, ProgressArg};
 use super::config_fault;
+use super::executor_file::ExecutorFile;
 use super::grant::TrustFile;
 use super::settings_error::SettingsError;
 use crate::base::confinement;
@@ -66,6 +67,9 @@ pub struct ConfigFile {
     /// Limits.
     #[serde(default)]
     pub limits: LimitsFile,
+    /// Builds on other machines: counts in the user's own file alone.
+    #[serde(default)]
+    pub executor: ExecutorFile,
     /// Credentials by servers' names, for downloads over HTTP: counts in the user's own file alone.
     #[serde(default)]
     pub credentials: BTreeMap<String, CredentialsFile>,

@@ -8,8 +8,11 @@ use std::ffi::OsString;
 use crate::base::suggestion::nearest;
 
 /// Variables of mkpanda.
-const OWN: [&str; 21] = [
+const OWN: [&str; 24] = [
     "MKPANDA_DIE_WITH_PARENT",
+    "MKPANDA_EXECUTOR_FOLDER",
+    "MKPANDA_EXECUTOR_KIND",
+    "MKPANDA_EXECUTOR_PROGRAM",
     "MKPANDA_HOME",
     "MKPANDA_ISOLATION",
     "MKPANDA_JOBS",

@@ -19,6 +19,7 @@ use crate::image::save::SaveError;
 use crate::image::store::ImageStoreError;
 use crate::mirror::{MirrorError, MirrorFault};
 use crate::package::{NameError, VariantError};
+use crate::pipeline::PipelineError;
 use crate::portable::PortableJobError;
 use crate::release::ReleaseError;
 use crate::runner::isolation::IsolationError;
@@ -201,6 +202,9 @@ pub enum CliError {
     /// A shell cannot be started.
     #[error(transparent)]
     Shell(#[from] ShellCommandError),
+    /// A pipeline cannot be made, or a job of one failed.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
     /// A portable job cannot be made or carried out.
     #[error(transparent)]
     Job(Box<PortableJobError>),
@@ -314,6 +318,7 @@ impl CliError {
             Self::Project(error) => error.hint(),
             Self::Job(error) => error.hint(),
             Self::Unable(error) => error.hint(),
+            Self::Pipeline(error) => error.hint(),
             Self::Bootstrap(error) => error.hint(),
             Self::Release(error) => error.hint(),
             Self::Dockerfile(error) => error.hint(),

@@ -93,6 +93,10 @@ impl<'a> GivenValues<'a> {
             if near.says.keep_failed.is_some() {
                 return Err(alone("keep_failed"));
             }
+            // A tree could have its packages built wherever it wants.
+            if !near.says.executor.is_empty() {
+                return Err(alone("[executor]"));
+            }
             if !near.says.revoked_keys.is_empty() {
                 return Err(alone("revoked_keys"));
             }
@@ -346,6 +350,26 @@ impl<'a> GivenValues<'a> {
     pub(super) fn keep_failed(&self) -> Result<Option<Duration>, SettingsError> {
         let text = self.text("KEEP_FAILED", |file| file.keep_failed.clone());
         text.map(|text| text.duration()).transpose()
+    }
+
+    /// A text that the user's own file alone can have; the key is for messages.
+    pub(super) fn users_text(
+        &self,
+        key: &str,
+        pick: impl Fn(&ConfigFile) -> Option<String>,
+    ) -> Option<Text> {
+        let user = self.files.iter().find(|file| !file.is_trees)?;
+        let origin = format!("{}: {key}", user.path.display());
+        Some(Text { origin, value: pick(&user.says)? })
+    }
+
+    /// A path that the user's own file alone can have.
+    pub(super) fn users_path(
+        &self,
+        pick: impl Fn(&ConfigFile) -> Option<PathBuf>,
+    ) -> Option<PathBuf> {
+        let user = self.files.iter().find(|file| !file.is_trees)?;
+        Some(user.base().join(pick(&user.says)?))
     }
 
     pub(super) fn scratch(&self, args: &GlobalArgs) -> Result<Option<PathBuf>, SettingsError> {

@@ -59,7 +59,7 @@ pub enum InspectError {
     #[error(transparent)]
     Scaffold(#[from] ScaffoldError),
     /// A source for a tree, which has none.
-    #[error("--from declares the source of a package, and a tree would be made here")]
+    #[error("--from is for a package, and without a name this makes a tree")]
     SourceWithoutPackage,
     /// A sum that would have to be fetched.
     #[error("--from {0}: without a network, its sum is not known")]

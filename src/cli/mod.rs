@@ -12,6 +12,9 @@ pub mod config;
 mod config_fault;
 pub mod environment;
 pub mod error;
+pub mod executor;
+pub mod executor_args;
+pub mod executor_file;
 mod format_arg;
 mod given;
 mod global_args;
@@ -25,6 +28,7 @@ pub mod inspect_error;
 pub mod job_args;
 pub mod origins;
 mod parent;
+pub mod pipeline_args;
 pub mod release_args;
 pub mod schemas;
 pub mod settings;
@@ -214,6 +218,7 @@ fn run_command(context: &Context<'_>, cli: &Cli) -> Result<u8, CliError> {
         Some(Command::Login(args)) => commands::login::login(context, args),
         Some(Command::Logout(args)) => commands::login::logout(context, args),
         Some(Command::Man(args)) => commands::man::run(context, args),
+        Some(Command::Pipeline(command)) => commands::pipeline::run(context, command),
         Some(Command::Rebuild(args)) => commands::rebuild::run(context, args),
         Some(Command::Release(args)) => commands::release::run(context, args),
         Some(Command::Schema(args)) => commands::schema::run(context, args),

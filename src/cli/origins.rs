@@ -126,6 +126,7 @@ fn setting_specs(args: &GlobalArgs, settings: &Settings) -> Vec<SettingSpec> {
         value,
     };
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let path_of = |path: Option<&PathBuf>| json!(path.map(|path| path.display().to_string()));
     let scratch = settings.scratch.as_ref().map(|path| path.display().to_string());
     let seconds = settings.time_limit.as_secs();
     vec![
@@ -188,6 +189,9 @@ fn setting_specs(args: &GlobalArgs, settings: &Settings) -> Vec<SettingSpec> {
             json!(settings.builders.registry.as_ref().map(ToString::to_string)),
         ),
         plain("builders.push", SettingForm::Flag, settings.builders.push.into()),
+        plain("executor.kind", SettingForm::Text, name(Some(settings.executor.kind))),
+        plain("executor.folder", SettingForm::Path, path_of(settings.executor.folder.as_ref())),
+        plain("executor.program", SettingForm::Path, path_of(settings.executor.program.as_ref())),
     ]
 }
 

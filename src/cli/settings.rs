@@ -10,6 +10,7 @@ use super::args::{GlobalArgs, IsolationArg, JobserverArg, NetworkArg, ProgressAr
 use super::caches::shared_caches;
 use super::clouds::cloud_settings;
 use super::environment::Environment;
+use super::executor::ExecutorSettings;
 use super::given::{GivenValues, Mirrors};
 use super::settings_error::SettingsError;
 use super::user_paths::{credential_sources, home};
@@ -91,6 +92,8 @@ pub struct Settings {
     pub entry_limit: Option<u64>,
     /// Folders in which `git_local` sources may lie.
     pub local_sources: LocalPermission,
+    /// Builds on other machines.
+    pub executor: ExecutorSettings,
 }
 
 /// 1980-01-01, the earliest time that all archive formats know.
@@ -257,6 +260,7 @@ impl Settings {
             log_limit: log.unwrap_or(LOG_LIMIT),
             unpacked_limit: unpacked,
             entry_limit: entries,
+            executor: given.executor(environment)?,
         })
     }
 }

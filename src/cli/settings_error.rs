@@ -44,6 +44,17 @@ pub enum SettingsError {
     /// A tree's file has a table or a key that is the user's.
     #[error("{path}: {key} counts in your own configuration alone", path = .0.display(), key = .1)]
     UsersAlone(PathBuf, &'static str),
+    /// There is no folder for the jobs of other machines.
+    #[error("packages are to be built on other machines, and no folder is named that they share")]
+    NoExecutorFolder,
+    /// Builds on other machines have no network.
+    #[error("packages are to be built on other machines, and with the network of the machine")]
+    ExecutorNetwork,
+    /// Builds on other machines leave nothing here.
+    #[error(
+        "packages are to be built on other machines, and --dont-clean-after-build keeps folders of this one"
+    )]
+    ExecutorKeep,
     /// A key cannot be used.
     #[error("{origin}")]
     Key {
@@ -151,6 +162,14 @@ impl SettingsError {
                 "to ask the mirrors and nothing else, use --only-mirrors instead of --offline"
                     .to_owned(),
             ),
+            Self::NoExecutorFolder => Some(
+                "name it: --executor-folder DIR, or below [executor] in your config.toml: folder = \"DIR\""
+                    .to_owned(),
+            ),
+            Self::ExecutorNetwork => Some(
+                "build without it (--network none), or on this machine (--executor local)".to_owned(),
+            ),
+            Self::ExecutorKeep => Some("build on this machine: --executor local".to_owned()),
             Self::LeadsOut(_) => Some("put the file itself there".to_owned()),
             _ => None,
         }

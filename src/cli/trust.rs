@@ -111,6 +111,7 @@ pub(super) fn asked(file: &ConfigFile, base: &Path, packages: &Path) -> Vec<(Gra
         cache: _,
         revoked_keys: _,
         trust: _,
+        executor: _,
     } = file;
     ask(
         Grant::Network,

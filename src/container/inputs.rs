@@ -1,10 +1,10 @@
-//! Caller's folders that a helper's job needs, and their paths in the helper's view.
+//! Folders of the caller that a helper's job needs, and their paths in the helper's view.
 
 use std::path::{Path, PathBuf};
 
 use super::view::View;
 
-/// Folders to be bound, each once.
+/// Folders to be bind-mounted into the view, each once.
 #[derive(Debug, Default)]
 pub struct BoundFolders {
     folders: Vec<PathBuf>,
@@ -28,12 +28,13 @@ impl BoundFolders {
         &self.folders
     }
 
-    /// A text with the caller's paths in place of the view's: those mean nothing outside.
+    /// Replaces paths of the view in a message by the caller's: the view's mean nothing outside.
     pub fn named_outside(&self, view: &View, text: &str) -> String {
         let mut text = text.to_owned();
         for (index, folder) in self.folders.iter().enumerate() {
             let inside = view.input(index).display().to_string();
             let outside = folder.display().to_string();
+            // Characters that end a path in a message, so that `/1` is not replaced within `/10`.
             for end in ["/", "`", ":", ")", " ", ","] {
                 text = text.replace(&format!("{inside}{end}"), &format!("{outside}{end}"));
             }

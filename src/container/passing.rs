@@ -1,4 +1,4 @@
-//! Passing a descriptor to another process, through a socket that both have.
+//! Passing a file descriptor to another process, through a Unix socket between the two.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -9,16 +9,16 @@ use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, s
 
 use super::sys;
 
-/// Passes a descriptor on.
+/// Sends a descriptor.
 pub(super) fn pass(channel: &UnixStream, descriptor: impl AsFd) -> nix::Result<()> {
     let descriptors = [descriptor.as_fd().as_raw_fd()];
     let rights = [ControlMessage::ScmRights(&descriptors)];
-    // Through a stream, a descriptor needs at least one byte to go with (unix(7)).
+    // A stream socket carries control messages only along with data, a byte at least (unix(7)).
     let text = [io::IoSlice::new(b"d")];
     sendmsg::<()>(channel.as_raw_fd(), &text, &rights, MsgFlags::empty(), None).map(drop)
 }
 
-/// Waits for a descriptor; nothing if the other side ends without having passed one.
+/// Waits for a descriptor; `None` if the other side closes the socket without having sent one.
 pub(super) fn receive(channel: &UnixStream) -> io::Result<Option<OwnedFd>> {
     let mut byte = [0];
     let mut buffers = [io::IoSliceMut::new(&mut byte)];

@@ -1,4 +1,4 @@
-//! Processes watched by descriptors, so that a reused number is never mistaken for them.
+//! Processes watched by pidfds, so that a process with a reused id is never mistaken for them.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -8,11 +8,11 @@ use nix::unistd::Pid;
 
 use super::poll;
 
-/// Time limit for a job's cleanup after its last answer. A stopped job would take forever; the
-/// sweep of a later job removes the rest.
+/// Time limit for a job's cleanup after its last answer: the cleanup of a stopped process would never
+/// end. The sweep of a later job removes the rest.
 const CLEARING: Duration = Duration::from_secs(60);
 
-/// Process that may have ended, so that its number may have been reused.
+/// Process that may have ended, and whose id may have been reused since.
 #[derive(Debug)]
 pub(super) struct Process {
     number: Pid,
@@ -25,6 +25,7 @@ impl Process {
         Ok(Self { number, watch: poll::pidfd_open(number)? })
     }
 
+    /// Waits for the end, up to a limit; returns true if the process has ended.
     pub(super) fn ends_within(&self, limit: Duration) -> bool {
         let until = Instant::now().checked_add(limit);
         poll::wait_readable(&[self.watch.as_fd()], until).unwrap_or(true)
@@ -38,7 +39,8 @@ impl AsFd for Process {
 }
 
 /// Process of a job that has given its last answer, and may still be clearing up. Dropping this
-/// value waits for the end of the process and its descendants.
+/// value waits for the end of the process, which takes its pid namespace with it, and kills a process
+/// that does not end in time.
 #[derive(Debug)]
 pub struct Finishing {
     process: Option<Process>,
@@ -54,7 +56,7 @@ impl Finishing {
         self.process.is_some()
     }
 
-    /// True if waiting for it would be no waiting.
+    /// True if dropping the value would not wait.
     pub fn is_done(&self) -> bool {
         self.process.as_ref().is_none_or(|process| process.ends_within(Duration::ZERO))
     }
@@ -64,7 +66,7 @@ impl Drop for Finishing {
     fn drop(&mut self) {
         let Some(process) = &self.process else { return };
         if !process.ends_within(CLEARING) {
-            // It is its number still, as it has not ended.
+            // A process that has not ended keeps its id, so the signal reaches no other process.
             _ = kill(process.number, Signal::SIGKILL);
             process.ends_within(CLEARING);
         }

@@ -14,11 +14,11 @@ use crate::archive::tell_owner;
 /// Upper limit of symlinks in a lookup, as in the kernel.
 const MOST_LINKS: u32 = 40;
 
-/// The most that `/etc/passwd` and the like may have, in bytes.
+/// Upper limit of bytes read of `/etc/passwd` and the like.
 const LARGEST_DATABASE: u64 = 4 << 20;
 
-/// Resolves a path to a path below `root` without symlinks. Missing parts are taken as future
-/// folders. A symlink as the last part is followed, unless `keep_last` is set.
+/// Resolves a path to a path below `root` without symlinks. Missing parts count as folders
+/// yet to be made. A symlink as the last part is followed, unless `keep_last` is set.
 pub fn locate(root: &Path, path: &Path, keep_last: bool) -> io::Result<PathBuf> {
     let mut left: Vec<OsString> = parts(path);
     left.reverse();
@@ -59,7 +59,8 @@ fn parts(path: &Path) -> Vec<OsString> {
         .collect()
 }
 
-/// Reads a small text file of the root, if there is one.
+/// Reads a small text file of the root: 4 MiB at most, the rest is ignored. `None` if there is no regular
+/// file.
 pub fn read_text(root: &Path, path: &str) -> io::Result<Option<String>> {
     use io::Read;
     let place = locate(root, Path::new(path), false)?;
@@ -91,7 +92,7 @@ impl Ownership {
         }
         let data = fs_err::symlink_metadata(path)?;
         if self.ids == (0, 0) && !data.is_dir() {
-            // It is new, and so root's.
+            // A new file without the attribute belongs to root already.
             return Ok(true);
         }
         if data.is_file() || data.is_dir() {

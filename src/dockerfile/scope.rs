@@ -210,7 +210,8 @@ impl Scope {
         position: &Position,
     ) -> Result<CopyOrigin, Problem> {
         if from.contains('$') {
-            let message = format!("the source {from} is a variable, which from can't have");
+            let message =
+                format!("the source {from} is a variable, which --from and from= do not allow");
             return Err(position
                 .problem(message)
                 .hint("name a stage for it: ARG before the first FROM, then FROM $… AS name"));

@@ -63,6 +63,11 @@ pub struct WantedArtifacts {
 }
 
 impl WantedArtifacts {
+    /// Packages alone, without their requirements.
+    pub fn of_packages(packages: Vec<(PackageKey, PackageId)>) -> Self {
+        Self { packages, ..Self::default() }
+    }
+
     /// Number of packages that a tree's cache lacks.
     pub fn not_built(&self, cache: &Cache) -> usize {
         self.packages.iter().filter(|(_, id)| !cache.has(id)).count() + self.unknown.len()

@@ -1,5 +1,5 @@
-//! Dockerfiles and the patterns of `.dockerignore`: what is taken leads nowhere out of an image or a
-//! context, and means the same when it is read again.
+//! Dockerfiles and the patterns of `.dockerignore`: no accepted path leads out of an image or a context,
+//! and an image configuration is the same after writing and reading.
 
 use std::path::Path;
 
@@ -10,6 +10,7 @@ use crate::dockerfile::options::DockerfileSurroundings;
 use crate::dockerfile::step::{CopySource, LayerStep, RunMount};
 use crate::package::Problem;
 
+/// Target of a whole Dockerfile.
 pub(super) fn dockerfile(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else { return false };
     let around = DockerfileSurroundings::default();
@@ -75,6 +76,7 @@ fn stays_inside(step: &LayerStep) {
     }
 }
 
+/// Checks that a path is absolute and has no part `.` or `..`.
 fn normal(path: &str) {
     let plain = |part: &str| !matches!(part, "" | "." | "..");
     assert!(
@@ -84,17 +86,19 @@ fn normal(path: &str) {
     );
 }
 
+/// Checks that a path is relative and has no part `..`.
 fn below(path: &str) {
     assert!(!path.starts_with('/') && !path.split('/').any(|part| part == ".."), "{path:?}");
 }
 
+/// Checks that the report of a problem has no control characters; returns false, as the input was refused.
 fn shown(problem: Problem, text: &str) -> bool {
     let report = problem.in_file(Path::new("Dockerfile"), text).to_string();
     assert!(!report.contains(|letter: char| letter.is_control() && letter != '\n'), "{report:?}");
     false
 }
 
-/// The first line is a path, the others are patterns.
+/// Target of `.dockerignore`: the first line of the input is a path, the others are patterns.
 pub(super) fn dockerignore(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else { return false };
     let (path, text) = text.split_once('\n').unwrap_or(("a/b", text));

@@ -42,7 +42,7 @@ pub enum ActivateError {
         near: Option<String>,
     },
     /// The name of a unit is not valid.
-    #[error("package {package} has the unit {unit:?}, which can't be the name of one")]
+    #[error("package {package} has the unit {unit:?}, which is not a valid unit name")]
     UnitName {
         /// The package.
         package: PackageId,

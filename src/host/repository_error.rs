@@ -1,4 +1,4 @@
-//! Errors of the packages on a machine, and what to do.
+//! Errors of the packages on a machine, and their remedies.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::install::InstallError;
 use crate::package::PackageId;
 use crate::package::paths::package_path;
 
-/// Something is wrong with the packages on the machine, or with one that should be added.
+/// Error of the packages on the machine, or of one that should be added.
 #[derive(Debug, thiserror::Error)]
 pub enum HostRepositoryError {
     /// There is no such package.
@@ -30,7 +30,7 @@ pub enum HostRepositoryError {
     /// The package is broken.
     #[error(transparent)]
     Broken(Box<InstallError>),
-    /// The file's name isn't a package's.
+    /// The file's name is not that of a package.
     #[error("{} is not a package: it must be called <name>--<version>.tar.xz", .0.display())]
     FileName(PathBuf),
     /// The package's archive can't be read.
@@ -65,7 +65,7 @@ pub enum HostRepositoryError {
     /// The run was interrupted.
     #[error("interrupted: package {0} was not added")]
     Interrupted(PackageId),
-    /// The package is not the one that its name says.
+    /// The archive has another package than its name says.
     #[error("package {id} is another package: {reason}")]
     Other {
         /// The package.
@@ -73,10 +73,10 @@ pub enum HostRepositoryError {
         /// The difference.
         reason: String,
     },
-    /// The repository does not have the package.
+    /// The repository that packages are fetched from does not have the package.
     #[error("the repository has no package {0}: there is no {path}", path = package_path(.0))]
     NotOffered(PackageId),
-    /// A signature is required, and does not count.
+    /// A required signature is missing, or not valid.
     #[error(transparent)]
     Untrusted(Box<UntrustedFile>),
     /// The package cannot be fetched.

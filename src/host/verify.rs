@@ -20,7 +20,7 @@ pub enum VerifyError {
     #[error(transparent)]
     Repository(Box<HostRepositoryError>),
     /// The package has no record.
-    #[error("what package {0} had when it came was not recorded")]
+    #[error("there is no record of the files that package {0} had when it was added")]
     NotRecorded(PackageId),
     /// The package's files or records cannot be read.
     #[error("can't read package {id}")]

@@ -131,7 +131,7 @@ impl CommandError {
             Self::Unknown { near, .. } => {
                 Some(meant_or(near.as_deref(), "list what is here: pkgpanda list"))
             }
-            Self::Ambiguous { .. } => Some("type one of these, or more of it".to_owned()),
+            Self::Ambiguous { .. } => Some("type one of these, or more of the id".to_owned()),
             _ => None,
         }
     }

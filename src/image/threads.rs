@@ -1,4 +1,4 @@
-//! Digests and decompression in separate threads, beside the thread that reads or writes files.
+//! Decompression in a thread of its own, beside the thread that reads or writes files.
 //!
 //! Data passes between two threads in chunks of 256 KiB, a few at the most, so that memory does not
 //! grow with the data. Where a thread cannot be started, the caller's thread does the work.
@@ -6,102 +6,16 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::{Builder, JoinHandle};
+use std::thread::Builder;
 
 use crate::archive::compression::decompressed_with;
-use crate::base::digest::{Sha256, Sha256Sum};
-use crate::base::tap::Tap;
+use crate::base::digest::{Sha256Sum, Tee};
+use crate::base::threaded_hasher::ThreadedHasher;
 
 const CHUNK: usize = 256 * 1024;
 
-/// Number of chunks that may wait for the hashing thread.
+/// Number of chunks that may wait for the reading thread.
 const WAITING: usize = 4;
-
-/// SHA-256 of bytes that arrive in pieces, computed in a thread if they exceed a chunk.
-#[derive(Debug)]
-pub(super) struct ThreadedHasher {
-    chunk: Vec<u8>,
-    full: Full,
-}
-
-/// Destination of full chunks.
-#[derive(Debug)]
-enum Full {
-    /// There was none yet.
-    None,
-    Thread {
-        chunks: SyncSender<Vec<u8>>,
-        empty: Receiver<Vec<u8>>,
-        handle: JoinHandle<Sha256>,
-    },
-    Here(Sha256),
-}
-
-impl ThreadedHasher {
-    pub(super) fn new() -> Self {
-        Self { chunk: Vec::new(), full: Full::None }
-    }
-
-    /// Adds bytes.
-    pub(super) fn update(&mut self, mut bytes: &[u8]) {
-        while self.chunk.len() + bytes.len() >= CHUNK {
-            let (now, later) = bytes.split_at(CHUNK - self.chunk.len());
-            self.chunk.extend_from_slice(now);
-            bytes = later;
-            self.pass();
-        }
-        self.chunk.extend_from_slice(bytes);
-    }
-
-    /// The digest of all.
-    pub(super) fn finish(self) -> Sha256Sum {
-        let mut sum = match self.full {
-            Full::None => Sha256::new(),
-            Full::Here(sum) => sum,
-            Full::Thread { chunks, handle, .. } => {
-                drop(chunks);
-                joined(handle.join())
-            }
-        };
-        sum.update(&self.chunk);
-        Sha256Sum::from_hasher(sum)
-    }
-
-    /// Hands a full chunk over.
-    fn pass(&mut self) {
-        if matches!(self.full, Full::None) {
-            self.full = Full::start().unwrap_or_else(|_error| Full::Here(Sha256::new()));
-        }
-        match &mut self.full {
-            Full::Thread { chunks, empty, .. } => {
-                let empty = empty.try_recv().unwrap_or_default();
-                // It ends before only if it panics, which shows when it is waited for.
-                drop(chunks.send(std::mem::replace(&mut self.chunk, empty)));
-            }
-            Full::Here(sum) => sum.update(&self.chunk),
-            Full::None => {}
-        }
-        self.chunk.clear();
-    }
-}
-
-impl Full {
-    fn start() -> io::Result<Self> {
-        let (chunks, full) = sync_channel::<Vec<u8>>(WAITING);
-        let (used, empty) = sync_channel(WAITING);
-        let take_sum = move || {
-            let mut sum = Sha256::new();
-            for chunk in full {
-                sum.update(&chunk);
-                // There may be enough empty ones already.
-                drop(used.try_send(chunk));
-            }
-            sum
-        };
-        let handle = Builder::new().name("sha256".to_owned()).spawn(take_sum)?;
-        Ok(Self::Thread { chunks, empty, handle })
-    }
-}
 
 /// Passes a blob's uncompressed content, of whatever compression, to `consume`, while a thread
 /// reads ahead, and at most `threads` decompress. Returns the result of `consume`, and the digest of
@@ -154,9 +68,9 @@ fn read_here<T>(
     consume: impl FnOnce(&mut dyn Read) -> T,
 ) -> io::Result<(T, Sha256Sum)> {
     let content = decompressed_with(BufReader::with_capacity(CHUNK, blob), threads)?;
-    let mut sum = ThreadedHasher::new();
-    let outcome = consume(&mut Tap::new(content, |bytes: &[u8]| sum.update(bytes)));
-    Ok((outcome, sum.finish()))
+    let mut summed = Tee::with(content, ThreadedHasher::new());
+    let outcome = consume(&mut summed);
+    Ok((outcome, summed.finish().1.sha256))
 }
 
 /// The content that a thread has read ahead.
@@ -193,18 +107,6 @@ mod tests {
 
     fn content(length: usize) -> Vec<u8> {
         (0..length).map(|at| (at * at / 7).to_le_bytes()[0]).collect()
-    }
-
-    #[test]
-    fn sums_of_any_pieces_are_those_of_the_whole() {
-        for length in [0, 1, CHUNK - 1, CHUNK, 3 * CHUNK + 5] {
-            let bytes = content(length);
-            for piece in [1000, CHUNK, 2 * CHUNK + 1] {
-                let mut sum = ThreadedHasher::new();
-                bytes.chunks(piece).for_each(|piece| sum.update(piece));
-                assert_eq!(sum.finish(), Sha256Sum::of(&bytes), "{length} by {piece}");
-            }
-        }
     }
 
     #[test]

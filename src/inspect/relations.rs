@@ -14,9 +14,10 @@ pub const MOST_CHAINS: usize = 1000;
 /// Packages and their requirements.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Relations {
-    /// Packages from which the others are reached; for a whole tree, packages without users.
+    /// Packages from which the others are reached; for a whole tree, those that nothing requires, or with
+    /// `reverse`, those without requirements.
     pub roots: Vec<Requirement>,
-    /// True if the graph has the users of the roots instead of their requirements.
+    /// True if the graph has the packages that require the roots, instead of the roots' requirements.
     pub reverse: bool,
     /// The packages, in the order of their names.
     pub packages: Vec<Relation>,
@@ -60,8 +61,8 @@ impl Relation {
 }
 
 impl Relations {
-    /// Creates the graph of the roots and their requirements or, with `reverse`, of the roots and their users.
-    /// Without roots, the graph has all packages.
+    /// Creates the graph of the roots and their direct and indirect requirements or, with `reverse`, of the
+    /// roots and all packages that require them. Without roots, the graph has all packages.
     pub fn of(
         tree: &PackageTree,
         packages: &BTreeSet<PackageKey>,
@@ -96,8 +97,8 @@ impl Relations {
     }
 }
 
-/// Packages without users or, with `reverse`, without requirements, and one package of each cycle that is not
-/// reached from the others.
+/// Returns packages that nothing requires or, with `reverse`, packages without requirements; and a package
+/// of each cycle that cannot be reached from those.
 fn ends(packages: &[Relation], reverse: bool) -> Vec<PackageKey> {
     let by_key: BTreeMap<PackageKey, &Relation> =
         packages.iter().map(|package| (package.key(), package)).collect();

@@ -9,7 +9,7 @@ use crate::package::{PackageId, Report, Requirement};
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// A description of a package is not valid.
-    #[error("package {package} is broken\n{report}")]
+    #[error("package {package} cannot be installed\n{report}")]
     Description {
         /// The package.
         package: PackageId,
@@ -17,7 +17,7 @@ pub enum InstallError {
         report: Box<Report>,
     },
     /// There is no `pkginfo.json`.
-    #[error("package {0} is broken: it has no file pkginfo.json")]
+    #[error("package {0} cannot be installed: it has no file pkginfo.json")]
     NoDescription(PackageId),
     /// A package's folder can't be read.
     #[error("can't read package {package}")]
@@ -85,7 +85,7 @@ pub enum InstallError {
         other: PackageId,
     },
     /// A unit whose name belongs to the host side.
-    #[error("package {package} has the unit {unit}, a name that is reserved")]
+    #[error("package {package} has the unit {unit}, whose name is reserved for the host side")]
     ReservedUnit {
         /// The package.
         package: PackageId,

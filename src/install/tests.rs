@@ -231,7 +231,7 @@ fn what_does_not_fit_is_refused_by_name() {
     type Case<'a> = (&'a str, &'a [&'a str], Option<(&'a str, &'a str, &'a [&'a str])>, &'a str);
     let e = "{}";
     let cases: &[Case<'_>] = &[
-        ("{", &[], None, "package q--1 is broken\nq--1/pkginfo.json:1:"),
+        ("{", &[], None, "package q--1 cannot be installed\nq--1/pkginfo.json:1:"),
         ("[]", &[], None, "pkginfo.json must be an object"),
         (r#"{"environment": {"PATH": "x"}}"#, &[], None, "\"PATH\": no package may set"),
         (r#"{"environment": {"A": ["x"]}}"#, &[], None, "the value of A must be"),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::error::InstallerError;
 use super::manifest::{FORMAT, InstallerManifest, MANIFEST, PROVIDER};
 use crate::archive::EntryPath;
-use crate::base::regular::open_regular;
+use crate::base::regular::open_measured;
 use crate::provider::{Provider, ProviderError};
 
 /// Largest manifest and largest file of a provider, in bytes.
@@ -62,8 +62,7 @@ impl InstallerFile {
     /// Opens an installer whose archive begins at an offset.
     pub fn open(path: &Path, offset: u64) -> Result<Self, InstallerError> {
         let damaged = |reason: String| InstallerError::Damaged { path: path.to_owned(), reason };
-        let file = open_regular(path).map_err(|error| damaged(error.to_string()))?;
-        let size = file.metadata().map_err(|error| damaged(error.to_string()))?.len();
+        let (file, size) = open_measured(path).map_err(|error| damaged(error.to_string()))?;
         let members = members(&file, offset, size).map_err(|error| damaged(error.to_string()))?;
         let mut text = Vec::new();
         read_member(&file, &members, MANIFEST)

@@ -8,11 +8,11 @@ use super::head::ScriptHead;
 use super::manifest::{FORMAT, InstallerManifest, MANIFEST, OWN_TREE, PROGRAM, PROVIDER, SERVE};
 use crate::archive::{Attributes, EntryPath, PackError, TarWriter};
 use crate::base::atomic::AtomicFile;
-use crate::base::digest::{Sha256, Sha256Sum};
+use crate::base::digest::{Sha256Sum, Tee};
 use crate::base::elf::{ElfError, static_machine};
 use crate::base::event::Observer;
-use crate::base::regular::open_regular;
-use crate::base::tap::Tap;
+use crate::base::regular::open_measured;
+use crate::base::threaded_hasher::ThreadedHasher;
 use crate::package::paths::{
     active_name, active_path, bootstrap_name, bootstrap_path, package_path,
 };
@@ -89,18 +89,17 @@ pub fn write(
     let mut file = AtomicFile::create(target).map_err(failed)?;
     let text = head.text(None);
     file.file().write_all(text.as_bytes()).map_err(failed)?;
-    let mut sum = Sha256::new();
+    let mut sum = ThreadedHasher::new();
     sum.update(head.summed().as_bytes());
     let members = Members { parts, path: target, observer };
-    let mut size = text.len() as u64;
-    let out = BufWriter::with_capacity(BUFFER, file.file());
-    let out = Tap::new(out, |bytes: &[u8]| {
-        sum.update(bytes);
-        size += bytes.len() as u64;
-    });
-    let out = members.write(program, out)?.into_inner();
-    out.into_inner().map_err(|error| failed(error.into_error()))?;
-    let checked = head.text(Some((&Sha256Sum::from_hasher(sum), size)));
+    let (sum, bytes) = {
+        let inner = BufWriter::with_capacity(BUFFER, file.file());
+        let (inner, sum) = members.write(program, Tee::with(inner, sum))?.finish();
+        inner.into_inner().map_err(|error| failed(error.into_error()))?;
+        (sum.sha256, sum.bytes)
+    };
+    let size = text.len() as u64 + bytes;
+    let checked = head.text(Some((&sum, size)));
     debug_assert_eq!(checked.len(), text.len());
     file.rewound().and_then(|file| file.write_all(checked.as_bytes())).map_err(failed)?;
     file.with_mode(0o755).commit().map_err(failed)
@@ -108,11 +107,7 @@ pub fn write(
 
 /// Opens a part and tells its size.
 fn part(what: &str, path: &Path) -> Result<(fs_err::File, u64), InstallerError> {
-    let opened = open_regular(path).and_then(|file| {
-        let size = file.metadata()?.len();
-        Ok((file, size))
-    });
-    opened.map_err(|source| InstallerError::Part { what: what.to_owned(), source })
+    open_measured(path).map_err(|source| InstallerError::Part { what: what.to_owned(), source })
 }
 
 /// The machine type of a static executable, as `uname -m` has it.

@@ -17,7 +17,8 @@ use super::existing::{MirrorStamps, SUBJECT, stamp_of};
 use crate::base::atomic::{self, TemporaryFolder};
 use crate::base::digest::Tee;
 use crate::base::event::Observer;
-use crate::base::regular::open_regular;
+use crate::base::regular::open_measured;
+use crate::base::threaded_hasher::ThreadedHasher;
 use crate::store::{LockFile, LockedFile, ObjectKey, StoreTransfer};
 
 /// Archive under construction, removed unless committed.
@@ -114,14 +115,14 @@ impl MirrorChanges<'_> {
         let staged = scratch.join("staged");
         let Some(MirrorContent::File(path)) = &item.content else {
             let mut file = fs_err::File::create(&staged).map_err(|error| self.failed(error))?;
-            let locked = self.fill(item, scratch, &mut file)?;
+            let locked = self.fill(item, &scratch.join("made.bundle"), &mut file)?;
             let file = fs_err::File::open(&staged).map_err(|error| self.failed(error))?;
             append(tar, key, locked.size, file).map_err(|error| self.failed(error))?;
             return Ok(locked);
         };
-        let file = open_regular(path).map_err(|error| self.failed(error))?;
-        let size = file.metadata().map_err(|error| self.failed(error))?.len();
-        let mut tee = Tee::new(WatchedReader { from: file, observer: self.observer });
+        let (file, size) = open_measured(path).map_err(|error| self.failed(error))?;
+        let watched = WatchedReader { from: file, observer: self.observer };
+        let mut tee = Tee::with(watched, ThreadedHasher::new());
         let appended = append(tar, key, size, &mut tee);
         if self.observer.is_interrupted() {
             return Err(MirrorError::Interrupted);

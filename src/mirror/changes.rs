@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::contents::{MirrorContent, MirrorContents, MirrorFile};
 use super::error::MirrorError;
@@ -97,15 +97,15 @@ impl<'w> MirrorChanges<'w> {
         }
     }
 
-    /// Writes a new file's content to `to`; returns its entry.
+    /// Writes a new file's content to `to`; returns its entry. A bundle is made at a path of its own.
     pub(super) fn fill(
         &self,
         item: &MirrorFile,
-        scratch: &Path,
+        bundle: &Path,
         to: &mut dyn Write,
     ) -> Result<LockedFile, MirrorError> {
         let mut refs = BTreeMap::new();
-        let mut bundle = PathBuf::new();
+        let mut is_bundle = false;
         let (mut bytes, mut file);
         let from: &mut dyn Read = match item.content.as_ref() {
             Some(MirrorContent::Bytes(content)) => {
@@ -117,7 +117,7 @@ impl<'w> MirrorChanges<'w> {
                 &mut file
             }
             Some(MirrorContent::Bundle(wanted)) => {
-                bundle = scratch.join("made.bundle");
+                is_bundle = true;
                 let request = BundleRequest {
                     subject: SUBJECT,
                     url: item.origin.as_deref().unwrap_or_default(),
@@ -125,7 +125,7 @@ impl<'w> MirrorChanges<'w> {
                     commit: &wanted.commit,
                     ref_origins: &item.ref_origins,
                 };
-                refs = request.write(&bundle, self.fetch, self.observer).map_err(|source| {
+                refs = request.write(bundle, self.fetch, self.observer).map_err(|source| {
                     let commit = wanted.commit.to_string();
                     MirrorError::Bundle { commit, source: Box::new(source) }
                 })?;
@@ -136,7 +136,7 @@ impl<'w> MirrorChanges<'w> {
                         .map(|name| (name.clone(), wanted.commit.to_string()))
                         .filter(|(name, _)| name == "HEAD" || *name == wanted.commit.to_string()),
                 );
-                file = fs_err::File::open(&bundle).map_err(|error| self.failed(error))?;
+                file = fs_err::File::open(bundle).map_err(|error| self.failed(error))?;
                 &mut file
             }
             None => unreachable!("a new file has a content"),
@@ -152,7 +152,7 @@ impl<'w> MirrorChanges<'w> {
                 count => tee.write_all(&buffer[..count]).map_err(|error| self.failed(error))?,
             }
         }
-        if !bundle.as_os_str().is_empty() {
+        if is_bundle {
             fs_err::remove_file(bundle).map_err(|error| self.failed(error))?;
         }
         let sums = tee.finish().1;

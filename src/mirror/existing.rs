@@ -211,7 +211,7 @@ pub(super) fn sums(
     key: &ObjectKey,
     observer: &dyn Observer,
 ) -> Result<Sums, StoreError> {
-    let mut tee = Tee::new(io::sink());
+    let mut tee = Tee::with_sha1(io::sink());
     let transfer = StoreTransfer { subject: SUBJECT, observer };
     place.get_range(key, 0..u64::MAX, &mut tee as &mut dyn Write, &transfer)?;
     Ok(tee.finish().1)

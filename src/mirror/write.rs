@@ -6,14 +6,15 @@ use std::path::Path;
 
 use super::archive;
 use super::changes::{MirrorChanges, MirrorSummary};
-use super::contents::{MirrorContents, index_entries};
+use super::contents::{MirrorContents, MirrorFile, index_entries};
 use super::error::MirrorError;
-use super::existing::{ExistingMirror, MirrorStamps, SUBJECT, lock_path, stamp_of};
+use super::existing::{ExistingMirror, MirrorStamp, MirrorStamps, SUBJECT, lock_path, stamp_of};
 use crate::base::atomic::{self, AtomicFile, TemporaryFolder};
 use crate::base::event::Observer;
+use crate::base::parallel;
 use crate::image::registry::IMAGES;
 use crate::source::FetchOptions;
-use crate::store::{LockFile, ObjectKey, StoreTransfer};
+use crate::store::{LockFile, LockedFile, ObjectKey, StoreTransfer};
 
 /// Makes a mirror hold its contents, and nothing else if `prune` is set.
 pub fn write(
@@ -65,14 +66,17 @@ impl MirrorChanges<'_> {
         // The index of images follows its targets.
         let (documents, blobs): (Vec<_>, Vec<_>) =
             self.new.iter().partition(|(key, _)| is_document(key));
-        for (key, item) in blobs.into_iter().chain(documents) {
-            let path = place.join(key.as_str());
-            check_folders(place, &path).map_err(|error| self.failed(error))?;
-            let mut file = AtomicFile::create(&path).map_err(|error| self.failed(error))?;
-            let locked = self.fill(item, scratch.path(), file.file())?;
-            file.commit_unsynced().map_err(|error| self.failed(error))?;
-            stamps.0.extend(stamp_of(&path).map(|stamp| (key.to_string(), stamp)));
-            lock.files.insert(key.clone(), locked);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let blobs: Vec<_> = blobs.into_iter().enumerate().collect();
+        let mut written = parallel::try_each(&blobs, cores, |(number, (key, item))| {
+            self.write_file(key, item, &scratch.path().join(format!("{number}.bundle")))
+        })?;
+        for (key, item) in documents {
+            written.push(self.write_file(key, item, &scratch.path().join("document.bundle"))?);
+        }
+        for (key, locked, stamp) in written {
+            stamps.0.extend(stamp.map(|stamp| (key.to_string(), stamp)));
+            lock.files.insert(key, locked);
         }
         // The names are on the disk before the lock file says so.
         if !self.new.is_empty() {
@@ -86,6 +90,22 @@ impl MirrorChanges<'_> {
         }
         self.existing.note(&stamps).map_err(|error| self.failed(error))?;
         Ok(self.written(&lock))
+    }
+
+    /// Writes a new file; returns its entry and its stamp.
+    fn write_file(
+        &self,
+        key: &ObjectKey,
+        item: &MirrorFile,
+        bundle: &Path,
+    ) -> Result<(ObjectKey, LockedFile, Option<MirrorStamp>), MirrorError> {
+        let place = &self.existing.place;
+        let path = place.join(key.as_str());
+        check_folders(place, &path).map_err(|error| self.failed(error))?;
+        let mut file = AtomicFile::create(&path).map_err(|error| self.failed(error))?;
+        let locked = self.fill(item, bundle, file.file())?;
+        file.commit_unsynced().map_err(|error| self.failed(error))?;
+        Ok((key.clone(), locked, stamp_of(&path)))
     }
 
     /// Removes a dropped file, and folders that are empty then.

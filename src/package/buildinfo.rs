@@ -248,7 +248,7 @@ fn check_variable(entry: &JsonEntry, warnings: &mut Vec<Problem>) -> Result<(), 
         JsonKind::Number(_) => {
             return Err(Problem::at(
                 entry.value.offset,
-                format!("{what} must be {expected}: fractions have no hash"),
+                format!("{what} must be {expected}: fractions are not allowed"),
             )
             .hint("write it as a string"));
         }

@@ -19,7 +19,7 @@ pub enum HashError {
     #[error("{0} is null, which has no hash")]
     Null(String),
     /// A number that isn't an integer has none.
-    #[error("{path} is {number}: fractions have no hash")]
+    #[error("{path} is {number}: fractions are not allowed")]
     Fraction {
         /// Path of the number in the document.
         path: String,
@@ -270,7 +270,7 @@ mod tests {
         for (text, message) in [
             ("null", "the value is null, which has no hash"),
             (r#"{"a": [1, {"b": 1.5}]}"#, "the items of a have no order"),
-            (r#"{"a": [{"b": 1.5}]}"#, "a[0].b is 1.5: fractions have no hash"),
+            (r#"{"a": [{"b": 1.5}]}"#, "a[0].b is 1.5: fractions are not allowed"),
             ("1e2", "fractions"),
             ("[1, \"a\"]", "the items of the value have no order"),
             (r#"[{"a": 1}, {"b": 1}]"#, "no order"),

@@ -15,7 +15,7 @@ use crate::base::text::written_as_text;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommitId(Sha1Sum);
 
-/// The text names no commit.
+/// Text that is not a commit id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a commit: expected 40 lower-case hex digits, not all zero")]
 pub struct CommitIdError(String);
@@ -115,7 +115,7 @@ pub enum SourceSpec {
     },
     /// HEAD of a repository on this machine.
     GitLocal {
-        /// Its path, relative to the package's folder.
+        /// Path of the repository, relative to the package's folder.
         rel_path: String,
     },
     /// A file.
@@ -261,6 +261,7 @@ fn git(node: &JsonNode, object: &Object) -> Result<SourceSpec, Problem> {
         }
     };
     let url_text = url.string("the URL of a git source")?.trim();
+    // An argument with a leading `-` would be an option for git.
     if url_text.is_empty() || url_text.starts_with('-') {
         return Err(Problem::at(
             url.offset,
@@ -365,11 +366,13 @@ fn hint_of_sum(key: &str, text: &str) -> Option<String> {
     }
 }
 
+/// Problem of a source without a required key; `what` is the key's meaning.
 fn missing(node: &JsonNode, kind: &str, key: &str, what: &str) -> Problem {
-    Problem::at(node.offset, format!("the {kind} source has no {key}: {what}"))
+    Problem::at(node.offset, format!("the {kind} source lacks the key {key}: {what}"))
         .hint(format!("add \"{key}\" to the source"))
 }
 
+/// Checks that a source has no other keys.
 fn only(object: &Object, kind: &str, keys: &[&str]) -> Result<(), Problem> {
     match object.entries().iter().find(|entry| !keys.contains(&entry.key.as_str())) {
         None => Ok(()),

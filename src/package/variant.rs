@@ -11,9 +11,7 @@ pub struct Variant(Option<String>);
 
 /// The text can't be a variant's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} can't be the name of a variant: it is a file's prefix, so neither empty nor with a / inside, and doesn't begin with a dot"
-)]
+#[error("{0:?} is not a valid variant name: it must not be empty, contain a / or begin with a dot")]
 pub struct VariantError(String);
 
 impl Variant {

@@ -21,6 +21,10 @@ pub struct YamlNode {
     pub offset: usize,
     /// The value.
     pub value: Yaml,
+    /// True for a scalar without quotes, which other readers may take for a number or a truth value.
+    pub is_plain: bool,
+    /// True if a tag is before the value.
+    pub is_tagged: bool,
 }
 
 /// A value.
@@ -56,7 +60,7 @@ impl YamlNode {
             match reader.next()? {
                 Some((Event::StreamStart | Event::DocumentStart(_) | Event::Nothing, _)) => {}
                 None | Some((Event::StreamEnd | Event::DocumentEnd, _)) => {
-                    return Ok(Self { offset: 0, value: Yaml::Nothing });
+                    return Ok(Self::of(0, Yaml::Nothing, true, false));
                 }
                 Some(event) => {
                     let node = reader.value(event, 0)?;
@@ -64,6 +68,10 @@ impl YamlNode {
                 }
             }
         }
+    }
+
+    fn of(offset: usize, value: Yaml, is_plain: bool, is_tagged: bool) -> Self {
+        Self { offset, value, is_plain, is_tagged }
     }
 
     /// The value of a mapping's key.
@@ -139,31 +147,39 @@ impl<'a> YamlReader<'a> {
         depth: usize,
     ) -> Result<YamlNode, Problem> {
         let wrong = |message: &str| Err(Problem::at(offset, message));
-        let node = |value| Ok(YamlNode { offset, value });
         if depth > DEEPEST {
             return wrong("this is nested too deep");
         }
         match event {
-            Event::Scalar(text, style, ..) => node(match (style, text.as_ref()) {
-                (ScalarStyle::Plain, "" | "~" | "null" | "Null" | "NULL") => Yaml::Nothing,
-                _ => Yaml::Text(text.into_owned()),
-            }),
-            Event::SequenceStart(..) => {
+            Event::Scalar(text, style, _, tag) => {
+                let is_plain = style == ScalarStyle::Plain;
+                let value = match text.as_ref() {
+                    "" | "~" | "null" | "Null" | "NULL" if is_plain => Yaml::Nothing,
+                    _ => Yaml::Text(text.into_owned()),
+                };
+                Ok(YamlNode::of(offset, value, is_plain, tag.is_some()))
+            }
+            Event::SequenceStart(_, tag) => {
                 let mut items = Vec::new();
                 while let Some(event) = self.next()? {
                     if matches!(event.0, Event::SequenceEnd) {
-                        return node(Yaml::List(items));
+                        return Ok(YamlNode::of(offset, Yaml::List(items), false, tag.is_some()));
                     }
                     items.push(self.value(event, depth + 1)?);
                 }
                 wrong("this list has no end")
             }
-            Event::MappingStart(..) => {
+            Event::MappingStart(_, tag) => {
                 let (mut entries, mut keys) = (Vec::new(), BTreeSet::new());
                 while let Some((event, key_offset)) = self.next()? {
                     let Event::Scalar(key, ..) = event else {
                         if matches!(event, Event::MappingEnd) {
-                            return node(Yaml::Map(entries));
+                            return Ok(YamlNode::of(
+                                offset,
+                                Yaml::Map(entries),
+                                false,
+                                tag.is_some(),
+                            ));
                         }
                         return Err(Problem::at(key_offset, "a key must be plain text"));
                     };
@@ -209,6 +225,9 @@ mod tests {
         assert_eq!(bound.get("d").unwrap().value, Yaml::Nothing);
         let list = yaml.get("list").unwrap();
         assert_eq!(list.to_json(), serde_json::json!(["1.10", "x"]));
+        let Yaml::List(items) = &list.value else { panic!("{list:?}") };
+        assert!(items[0].is_plain && !items[1].is_plain && !list.is_plain && !list.is_tagged);
+        assert!(YamlNode::parse("!reference [a, b]").unwrap().is_tagged);
         assert!(YamlNode::parse("{\"a\": [\"b\"]}").unwrap().get("a").is_some());
         assert_eq!(YamlNode::parse("# nothing\n").unwrap().value, Yaml::Nothing);
     }

@@ -11,6 +11,7 @@ use super::budget::CopyBudget;
 use super::document::{JobDependency, JobDocument, JobImage, JobLimits, JobSource, NAME, VERSION};
 use super::error::PortableJobError;
 use super::folder::{PACKAGE, archive_name, image_name, layer_name, source_name};
+use super::pool::Pool;
 use super::tarball::write_folder;
 use crate::archive::ArchiveLimits;
 use crate::archive::compression::decompressed;
@@ -20,11 +21,13 @@ use crate::base::digest::{Sha256Sum, Tee};
 use crate::base::regular::open_regular;
 use crate::build::history::{self, BuildOutcome};
 use crate::build::project::{PackageInputs, Project};
+use crate::build::request::PackageRequest;
 use crate::container::helper::Interrupt;
 use crate::container::idmap::Tier;
 use crate::image::store::{ImageStore, LayerBlob};
 use crate::package::{CommitId, PackageId, SourceName, SourceSpec};
 use crate::runner::command::CommandRoot;
+use crate::runner::home::Home;
 use crate::source::{BundleRequest, FetchedSource, SourceId};
 
 /// Name of a failed build's log.
@@ -49,6 +52,23 @@ pub struct ExportOptions<'a> {
     pub program: Option<&'a Path>,
 }
 
+/// Inputs of a job, all of them at hand: the archives of required packages are in the tree's cache.
+#[derive(Debug, Clone, Copy)]
+pub struct ExportInputs<'a> {
+    /// Folder of the builder itself, with the image and logs.
+    pub home: &'a Home,
+    /// Limits of archives.
+    pub archives: ArchiveLimits,
+    /// Interruption of the run.
+    pub interrupt: &'a Interrupt,
+    /// Package.
+    pub request: &'a PackageRequest,
+    /// Fetched sources.
+    pub sources: &'a [(SourceName, FetchedSource)],
+    /// Files that the job may share with others.
+    pub pool: Option<&'a Pool>,
+}
+
 /// Makes the job of a package at a path that does not exist: a folder or, where the name ends in `.tar`, a
 /// file. Required packages have to be in the tree's cache.
 pub fn export(
@@ -57,20 +77,35 @@ pub fn export(
     target: &Path,
     options: &ExportOptions<'_>,
 ) -> Result<(), PortableJobError> {
-    let interrupt = project.interrupt();
-    match export_all(project, inputs, target, options, interrupt) {
-        Err(_) if interrupt.is_raised() => Err(PortableJobError::Interrupted),
+    let inputs = ExportInputs {
+        home: project.home(),
+        archives: project.archive_limits(),
+        interrupt: project.interrupt(),
+        request: &inputs.request,
+        sources: &inputs.sources,
+        pool: None,
+    };
+    export_inputs(inputs, target, options)
+}
+
+/// Makes a job of inputs; otherwise as [`export`].
+pub fn export_inputs(
+    inputs: ExportInputs<'_>,
+    target: &Path,
+    options: &ExportOptions<'_>,
+) -> Result<(), PortableJobError> {
+    match export_all(inputs, target, options) {
+        Err(_) if inputs.interrupt.is_raised() => Err(PortableJobError::Interrupted),
         made => made,
     }
 }
 
 fn export_all(
-    project: &Project,
-    inputs: &PackageInputs,
+    inputs: ExportInputs<'_>,
     target: &Path,
     options: &ExportOptions<'_>,
-    interrupt: &Interrupt,
 ) -> Result<(), PortableJobError> {
+    let interrupt = inputs.interrupt;
     let file = PortableJobError::file;
     if fs_err::symlink_metadata(target).is_ok() {
         return Err(PortableJobError::Taken(target.to_owned()));
@@ -79,8 +114,8 @@ fn export_all(
     let temporary = TemporaryFolder::create(above).map_err(file("make a folder for the job"))?;
     let folder = temporary.path().join("job");
     fs_err::create_dir(&folder).map_err(file("make a folder for the job"))?;
-    let budget = CopyBudget::new(project.archive_limits(), interrupt);
-    let export = Export { project, inputs, folder: &folder, budget };
+    let budget = CopyBudget::new(inputs.archives, interrupt);
+    let export = Export { inputs, folder: &folder, budget };
     export.write(options)?;
     if target.extension().is_some_and(|extension| extension == "tar") {
         let mut archive = AtomicFile::create(target).map_err(file("write the job"))?;
@@ -97,8 +132,7 @@ fn export_all(
 
 /// A job that is being written.
 struct Export<'a> {
-    project: &'a Project,
-    inputs: &'a PackageInputs,
+    inputs: ExportInputs<'a>,
     folder: &'a Path,
     budget: CopyBudget<'a>,
 }
@@ -145,6 +179,38 @@ impl Export<'_> {
         fs_err::OpenOptions::new().write(true).create_new(true).open(path)
     }
 
+    /// Takes a file that other jobs have, too; false if there is none.
+    fn shared(&self, sum: &Sha256Sum, name: &str) -> io::Result<bool> {
+        let path = self.folder.join(name);
+        fs_err::create_dir_all(path.parent().unwrap_or(self.folder))?;
+        if !self.inputs.pool.is_some_and(|pool| pool.link(sum, &path)) {
+            return Ok(false);
+        }
+        self.budget.take(fs_err::symlink_metadata(path)?.len())?;
+        Ok(true)
+    }
+
+    /// Lets other jobs have a file, too.
+    fn share(&self, sum: &Sha256Sum, name: &str) {
+        if let Some(pool) = self.inputs.pool {
+            pool.add(sum, &self.folder.join(name));
+        }
+    }
+
+    /// Copies or shares the archive of a required package.
+    fn archive(&self, from: &Path, name: &str) -> io::Result<Sha256Sum> {
+        if self.inputs.pool.is_some() {
+            let ends = || self.budget.is_interrupted();
+            let sum = Sha256Sum::of_file_within(from, self.inputs.archives.max_bytes, ends)?;
+            if self.shared(&sum, name)? {
+                return Ok(sum);
+            }
+        }
+        let sum = self.copy(from, name)?;
+        self.share(&sum, name);
+        Ok(sum)
+    }
+
     /// Copies a file under a name.
     fn copy(&self, from: &Path, name: &str) -> io::Result<Sha256Sum> {
         self.copy_open(open_regular(from)?.into_parts().0, name)
@@ -158,10 +224,12 @@ impl Export<'_> {
 
     fn image(&self) -> Result<JobImage, PortableJobError> {
         let read = PortableJobError::file("copy the builder image");
-        let image = &self.inputs.image;
-        let id = image.id.clone();
-        let CommandRoot::Layers(layers) = &image.root else { return Ok(JobImage::Host { id }) };
-        let opened = ImageStore::open(self.project.home().root());
+        let request = self.inputs.request;
+        let id = request.image.clone();
+        let CommandRoot::Layers(layers) = &request.package.root else {
+            return Ok(JobImage::Host { id });
+        };
+        let opened = ImageStore::open(self.inputs.home.root());
         let store = opened.map_err(|error| read(io::Error::other(error)))?;
         self.copy(&store.blob_path(&id.clone().into()), &image_name(&id)).map_err(read)?;
         let mut seen = BTreeSet::new();
@@ -177,10 +245,15 @@ impl Export<'_> {
     }
 
     fn layer(&self, layer: &LayerBlob) -> io::Result<()> {
+        let name = layer_name(&layer.diff_id);
+        if self.shared(layer.diff_id.sum(), &name)? {
+            return Ok(());
+        }
         let blob = open_regular(&layer.path)?;
         let mut tee = Tee::new(self.budget.stream(decompressed(blob)?));
-        io::copy(&mut tee, &mut self.create(&layer_name(&layer.diff_id))?)?;
+        io::copy(&mut tee, &mut self.create(&name)?)?;
         if tee.finish().1.sha256 == *layer.diff_id.sum() {
+            self.share(layer.diff_id.sum(), &name);
             return Ok(());
         }
         Err(io::Error::other(format!("{} is damaged: {}", layer.diff_id, layer.path.display())))
@@ -201,7 +274,7 @@ impl Export<'_> {
 
     fn sources(&self) -> Result<Vec<JobSource>, PortableJobError> {
         let declared = &self.inputs.request.sources;
-        let pairs = declared.iter().zip(&self.inputs.sources);
+        let pairs = declared.iter().zip(self.inputs.sources);
         pairs
             .map(|((name, source, id), (_, fetched))| self.source(name, &source.spec, id, fetched))
             .collect()
@@ -278,7 +351,7 @@ impl Export<'_> {
     fn dependencies(&self) -> Result<Vec<JobDependency>, PortableJobError> {
         let build = &self.inputs.request.package;
         let copy = |needed: &crate::build::job::Dependency| {
-            let copied = self.copy(&needed.archive, &archive_name(&needed.id));
+            let copied = self.archive(&needed.archive, &archive_name(&needed.id));
             let sha256 = copied.map_err(|source| match source.kind() {
                 io::ErrorKind::NotFound => {
                     PortableJobError::NotBuilt { id: build.id.clone(), needed: needed.id.clone() }
@@ -292,7 +365,7 @@ impl Export<'_> {
 
     /// Adds the log of the last build, which has to have failed.
     fn add_log(&self, id: &PackageId) -> Result<(), PortableJobError> {
-        let home = self.project.home();
+        let home = self.inputs.home;
         let last = history::of_id(home, id.clone());
         if !matches!(last.map(|build| build.outcome), Some(BuildOutcome::Failed { .. })) {
             return Err(PortableJobError::NotFailed(id.clone()));

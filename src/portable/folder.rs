@@ -91,7 +91,7 @@ impl JobFolder {
     ) -> Result<(), PortableJobError> {
         let mut tee = Tee::new(self.counted(name, budget)?);
         io::copy(&mut tee, &mut io::sink()).map_err(|error| unreadable(name, error))?;
-        compare(name, said, &tee.finish().1)
+        compare(name, said, &tee.finish().1.sha256)
     }
 
     /// Copies a file that has a sum to a new file; returns all its sums. The copy stays as it was checked,
@@ -103,7 +103,7 @@ impl JobFolder {
         target: &Path,
         budget: &CopyBudget<'_>,
     ) -> Result<Sums, PortableJobError> {
-        let mut tee = Tee::new(self.counted(name, budget)?);
+        let mut tee = Tee::with_sha1(self.counted(name, budget)?);
         let copied = fs_err::OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -114,7 +114,7 @@ impl JobFolder {
             None => Unable::file("copy the job's files")(source).into(),
         })?;
         let (_, sums) = tee.finish();
-        compare(name, said, &sums)?;
+        compare(name, said, &sums.sha256)?;
         Ok(sums)
     }
 
@@ -133,11 +133,11 @@ impl JobFolder {
     }
 }
 
-fn compare(name: &str, said: &Sha256Sum, sums: &Sums) -> Result<(), PortableJobError> {
-    if sums.sha256 == *said {
+fn compare(name: &str, said: &Sha256Sum, found: &Sha256Sum) -> Result<(), PortableJobError> {
+    if found == said {
         return Ok(());
     }
-    let problem = EntryProblem::OtherSum { said: said.clone(), found: sums.sha256.clone() };
+    let problem = EntryProblem::OtherSum { said: said.clone(), found: found.clone() };
     Err(PortableJobError::Entry { name: name.to_owned(), problem })
 }
 

@@ -17,6 +17,7 @@
 //! document  job.json: typed and checked
 //! export    from a package of a tree to a folder
 //! folder    files of a job, opened without links and checked by their sums
+//! pool      files that jobs in one folder share
 //! inputs    from a folder to the inputs of a build, whose id is computed again
 //! run       the build, in containers of this machine
 //! results   what a job leaves in out/
@@ -40,6 +41,7 @@ mod error;
 mod export;
 mod folder;
 mod inputs;
+mod pool;
 mod results;
 mod run;
 mod tarball;
@@ -49,8 +51,9 @@ pub use budget::TooLarge;
 pub use compare::{ArchiveComparison, BuildTimes, Cause, CompareError, EntryDifference, compare};
 pub use document::{JobDependency, JobDocument, JobImage, JobLimits, JobSource};
 pub use error::{EntryProblem, PortableJobError};
-pub use export::{ExportOptions, export};
+pub use export::{ExportInputs, ExportOptions, export, export_inputs};
 pub use folder::JobFolder;
-pub use results::{JobOutcome, JobRecord, PackageSums};
+pub use pool::Pool;
+pub use results::{JobOutcome, JobRecord, LOG, PACKAGE, PackageSums};
 pub use run::{JobRunOptions, run};
 pub use unable::Unable;

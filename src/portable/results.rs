@@ -25,10 +25,10 @@ use crate::build::record::Record;
 use crate::package::PackageId;
 
 /// Name of the package.
-pub(super) const PACKAGE: &str = "package.tar.xz";
+pub const PACKAGE: &str = "package.tar.xz";
 
 /// Name of the log.
-pub(super) const LOG: &str = "log";
+pub const LOG: &str = "log";
 
 /// Name of the record.
 const RECORD: &str = "record.json";

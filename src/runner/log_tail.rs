@@ -3,7 +3,7 @@
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use crate::base::regular::open_regular;
+use crate::base::regular::open_measured;
 
 /// Number of lines shown.
 const LINES: usize = 30;
@@ -15,8 +15,7 @@ const BYTES: u64 = 64 << 10;
 /// terminal would obey it. An unreadable log has no lines.
 pub fn last_lines(log: &Path) -> Vec<String> {
     let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = open_regular(log)?;
-        let length = file.metadata()?.len();
+        let (mut file, length) = open_measured(log)?;
         file.seek(SeekFrom::Start(length.saturating_sub(BYTES)))?;
         let mut bytes = Vec::new();
         file.take(BYTES).read_to_end(&mut bytes)?;

@@ -114,7 +114,7 @@ impl NewSource {
 
     fn of_reader(url: &str, reader: impl io::Read) -> Result<Self, DeclareError> {
         let failed = |source| DeclareError::Read { url: redact(url), source };
-        let mut tee = Tee::new(reader);
+        let mut tee = Tee::with_sha1(reader);
         io::copy(&mut tee, &mut io::sink()).map_err(failed)?;
         let sums = tee.finish().1;
         Self { url: url.to_owned(), sha1: sums.sha1, sha256: Some(sums.sha256) }.checked()

@@ -1,5 +1,5 @@
-//! Folder of a source in the cache: locked during a fetch, swept before, and removed if empty
-//! afterwards.
+//! Folder of a source in the cache: locked and swept for a fetch, and removed again if the fetch fails and
+//! leaves the folder empty.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::base::digest::Sha1Sum;
 use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
 
-/// Runs `work` with the folder there and locked.
+/// Makes and locks the folder, and runs `work`.
 pub(super) fn with_folder<T>(
     request: &SourceRequest,
     options: &FetchOptions,

@@ -1,4 +1,5 @@
-//! `url` and `url_extract`: a file comes from the cache, a mirror or its URL, and has its sums.
+//! Sources of the kinds `url` and `url_extract`: a file from the cache, a mirror or its URL, checked by its
+//! sums.
 
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -39,7 +40,7 @@ pub(super) fn is_right(
     }
 }
 
-/// Mismatch of a digest.
+/// Mismatch of a digest or of the size.
 struct WrongSum {
     kind: &'static str,
     expected: String,
@@ -72,6 +73,7 @@ impl WrongSum {
     }
 }
 
+/// Returns the first mismatch of a file, if any. SHA-256 and size count only if declared or locked.
 fn wrong_sum(
     path: &Path,
     file: &FileSource,
@@ -83,7 +85,7 @@ fn wrong_sum(
         let sha1 = Sha1Sum::of_file_within(path, u64::MAX, ends)?;
         return Ok(WrongSum::of("sha1", &file.sha1, &sha1, true));
     }
-    let mut tee = Tee::new(Until::new(open_regular(path)?, ends));
+    let mut tee = Tee::with_sha1(Until::new(open_regular(path)?, ends));
     io::copy(&mut tee, &mut io::sink())?;
     let (_, sums) = tee.finish();
     let declared = file.sha256.as_ref();
@@ -93,12 +95,12 @@ fn wrong_sum(
         .or_else(|| WrongSum::of("size", &pin?.size, &sums.bytes, false)))
 }
 
-/// Says that a file's name may tell a secret.
+/// Warns if the file's name contains the query of its URL, which may be a secret.
 fn warn_of_query(request: &SourceRequest, file: &FileSource, observer: &dyn Observer) {
     if file.is_named_by_query() {
         let (subject, url) = (request.subject(), redact(&file.url));
         let message = format!(
-            "the file's name has the query of {url} in it, as that is the end of the URL; the source's key filename names it otherwise"
+            "the file's name has the query of {url} in it, which may be a secret; the source's key filename gives it another name"
         );
         observer.event(Event::Warning { subject, message });
     }
@@ -181,7 +183,8 @@ fn wrong(
         .map_err(unless_interrupted("read what was fetched", observer))
 }
 
-/// Makes the problem of an error, which the end of the run may have caused.
+/// Converts an I/O error into a problem: `Interrupted` if the run is over by now, which ends reads with an
+/// error.
 fn unless_interrupted(
     doing: &'static str,
     observer: &dyn Observer,
@@ -199,24 +202,24 @@ fn begins_as_page(new: &mut AtomicFile) -> bool {
     read.is_ok() && is_html(&start)
 }
 
-/// Keeps a download under another name. The mode is that of the open file: the folder is a tree's, and its owner could
-/// put a link to a private file of root's under the temporary name.
+/// Keeps a download under another name. The mode is set by descriptor, not by path: the folder belongs to a
+/// tree, whose owner could replace the temporary file by a link to a private file of root.
 fn keep(new: &mut AtomicFile, corrupt: &Path) -> io::Result<()> {
     new.file().set_permissions(PermissionsExt::from_mode(0o644))?;
     fs_err::rename(new.temporary_path(), corrupt)
 }
 
-/// Copies a local file; anything but a plain file might have no end.
+/// Copies a local file, which must be a regular one: a device or FIFO might have no end.
 fn copy(path: &Path, to: &mut AtomicFile, shown: &str) -> Result<(), SourceProblem> {
     let no_file =
         |reason| SourceProblem::NoFile { url: shown.to_owned(), path: path.to_owned(), reason };
     let from = open_regular(path).map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidInput => no_file("is not a plain file"),
+        io::ErrorKind::InvalidInput => no_file("is not a regular file"),
         io::ErrorKind::NotFound => no_file("does not exist"),
         _ => SourceProblem::Io { doing: "read a source", error },
     })?;
     let copy = || {
-        // Two plain files: the kernel copies, or shares the blocks where it can.
+        // Between regular files, std uses `copy_file_range`: the filesystem may share the blocks.
         io::copy(&mut from.into_parts().0, to.file())
             .map_err(|error| naming_file(to.file(), error))?;
         to.file().flush()?;
@@ -231,7 +234,8 @@ pub(super) fn file_key(file: &FileSource) -> ObjectKey {
     name.parse().unwrap_or_else(|_| unreachable!("hex digits are valid in a name"))
 }
 
-/// Asks one mirror. All faults of a mirror are warnings: there are other places to ask.
+/// Gets the file from one mirror; returns true if the cache has the file now. Faults of the mirror are
+/// warnings, as there are other places to ask.
 fn from_mirror(
     request: &SourceRequest,
     file: &FileSource,

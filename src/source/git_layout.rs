@@ -216,7 +216,7 @@ fn copy_file(from: &Path, folder: &Path) -> io::Result<()> {
         return Ok(());
     }
     if !fs_err::symlink_metadata(from)?.is_file() {
-        let problem = format!("{} is not a plain file", from.display());
+        let problem = format!("{} is not a regular file", from.display());
         return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
     }
     fs_err::copy(from, to).map(drop)
@@ -269,7 +269,7 @@ fn too_long(path: &Path, longest: u64) -> io::Error {
 
 fn not_followed(path: &Path) -> io::Error {
     let problem =
-        format!("{} is a symbolic link or no plain file, which is not read", path.display());
+        format!("{} is a symlink or not a regular file, so it is not read", path.display());
     io::Error::new(io::ErrorKind::InvalidData, problem)
 }
 

@@ -10,7 +10,7 @@ use super::error::StoreError;
 use super::key::ObjectKey;
 use crate::base::event::Observer;
 
-/// Name of a transfer in events, and the observer that gets the events and may interrupt it.
+/// Name of a transfer, and the observer that receives its events and may interrupt it.
 #[derive(Clone, Copy)]
 #[expect(missing_debug_implementations, reason = "an observer is not shown")]
 pub struct StoreTransfer<'t> {
@@ -25,7 +25,7 @@ pub struct StoreTransfer<'t> {
 pub enum ObjectContent<'c> {
     /// Bytes in memory.
     Bytes(&'c [u8]),
-    /// A local file, of which the store takes so many bytes; another attempt reads the file again.
+    /// A local file and the number of bytes to send of it; each attempt reads the file again.
     File(&'c Path, u64),
 }
 
@@ -39,7 +39,7 @@ impl ObjectContent<'_> {
     }
 }
 
-/// Description of an object, for people and other programs: nothing is decided by it.
+/// Description of an object, for people and other programs: mkpanda does not read it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct About<'a> {
     /// Name of the package.
@@ -75,7 +75,7 @@ pub enum Put {
 pub struct GotObject {
     /// Number of bytes.
     pub bytes: u64,
-    /// True if more than one answer was put together. A server may have got them from two objects.
+    /// True if the content was put together from several answers, which may be of two different objects.
     pub is_pieced: bool,
 }
 
@@ -95,7 +95,7 @@ pub struct Listed {
     pub size: u64,
 }
 
-/// Gets an object into a temporary file of this machine, and has `put` store the file of so many bytes.
+/// Gets an object into a temporary file of this machine, and calls `put` with its path and length.
 pub(super) fn through_file<B: Backend + ?Sized, T>(
     backend: &B,
     from: &ObjectKey,
@@ -167,8 +167,8 @@ pub trait Backend: Debug + Send + Sync {
     fn head(&self, key: &ObjectKey, transfer: &StoreTransfer<'_>)
     -> Result<ObjectHead, StoreError>;
 
-    /// Puts an object with a description, unless there is one of that name, also where several do so at
-    /// once. Only a store that has a place for descriptions keeps it; an object that was there keeps its own.
+    /// Puts an object with a description, unless there is one of that name; of several concurrent writers,
+    /// one succeeds. Only a store with a place for descriptions keeps it; an existing object keeps its own.
     fn put_described(
         &self,
         key: &ObjectKey,
@@ -215,8 +215,8 @@ pub trait Backend: Debug + Send + Sync {
         through_file(self, from, transfer, copy)
     }
 
-    /// Copies an object within the store as [`Backend::copy`] does, unless there is one of the new name,
-    /// also where several do so at once.
+    /// Copies an object within the store as [`Backend::copy`] does, unless there is one of the new name; of
+    /// several concurrent writers, one succeeds.
     fn copy_new(
         &self,
         from: &ObjectKey,

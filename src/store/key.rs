@@ -11,9 +11,9 @@ const LONGEST: usize = 1024;
 /// Upper limit of a part's length in bytes: that of most filesystems.
 const LONGEST_PART: usize = 255;
 
-/// Name of an object: a relative path with `/` between its parts, without `.`, `..` and empty parts,
-/// in letters that neither a URL nor a shell escapes. A part does not begin with `.tmp-`, the prefix of
-/// files under construction.
+/// Name of an object: a relative path with `/` between its parts, without `.`, `..` and empty parts, in
+/// ASCII characters that the path of a URL has without escapes. A part does not begin with `.tmp-`, the
+/// prefix of files under construction.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey(String);
 
@@ -56,6 +56,7 @@ impl fmt::Display for ObjectKey {
 
 written_as_text!(ObjectKey);
 
+/// Returns the rule that a text breaks as a key, if any.
 fn broken_rule(text: &str) -> Option<&'static str> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._+@:=,~!".contains(&byte);
     if text.is_empty() {
@@ -70,7 +71,7 @@ fn broken_rule(text: &str) -> Option<&'static str> {
         part if part.len() > LONGEST_PART => Some("a part of it is longer than 255 bytes"),
         part if part.starts_with(TEMPORARY_PREFIX) => Some("a part of it begins with .tmp-"),
         part if !part.bytes().all(is_plain) => {
-            Some("it has other letters than a-z, A-Z, 0-9 and - . _ + @ : = , ~ !")
+            Some("it has characters other than a-z, A-Z, 0-9 and - . _ + @ : = , ~ !")
         }
         _ => None,
     })

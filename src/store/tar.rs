@@ -30,7 +30,7 @@ use super::backend::{
 use super::error::StoreError;
 use super::key::ObjectKey;
 use crate::base::atomic::naming_file;
-use crate::base::regular::open_regular;
+use crate::base::regular::open_measured;
 
 /// Number of bytes copied between two checks for an interruption.
 const COPIED_AT_ONCE: usize = 256 << 10;
@@ -132,8 +132,8 @@ impl TarBackend {
 
 impl MemberIndex {
     fn read(path: &Path) -> Result<Self, ArchiveFault> {
-        let file = open_regular(path)?.into_file();
-        let length = file.metadata()?.len();
+        let (file, length) = open_measured(path)?;
+        let file = file.into_file();
         let mut archive = Archive::new(&file);
         let mut members = BTreeMap::new();
         let mut next = Extension::default();

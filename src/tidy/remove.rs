@@ -51,9 +51,9 @@ pub fn clean(
     dry_run: bool,
     observer: &dyn Observer,
 ) -> Result<Cleaned, TidyError> {
-    // What takes time, such as fetching an image, does not keep builds from beginning.
+    // Once before the lock: fetching an image takes time, and would keep builds from beginning.
     Needs::of(project, observer)?;
-    // No run begins meanwhile.
+    // While this lock is held, no run begins.
     let waiting = || {
         let message = "waiting for a collection, or for a build that begins".to_owned();
         observer.event(Event::Note { message });

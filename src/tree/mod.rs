@@ -16,6 +16,7 @@
 mod check;
 mod docker;
 mod error;
+mod found;
 pub mod lock;
 mod position;
 mod read;

@@ -6,14 +6,15 @@ use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use super::docker::latest_image;
+use super::found::FoundFolder;
 use super::{Package, PackageFolder, PackageKey, PackageTree, TreeError, TreeFile, position};
-use crate::base::confinement;
+use crate::base::{confinement, parallel};
 use crate::package::{
     BuildInfo, NameError, PackageName, Problem, Report, TreeInfo, Variant, VariantError,
     variant_of_file,
 };
 
-const BUILD_INFO: &str = "buildinfo.json";
+pub(super) const BUILD_INFO: &str = "buildinfo.json";
 const TREE_INFO: &str = "treeinfo.json";
 const BUILD_SCRIPT: &str = "build";
 /// Name of the folder in which packages directories have their cache; no package can have it.
@@ -51,72 +52,25 @@ impl PackageTree {
     }
 
     fn add_packages(&mut self, root: &Path) -> Result<(), TreeError> {
-        let mut folders = BTreeMap::new();
-        let mut docker_folders = BTreeMap::new();
-        for entry in fs_err::read_dir(root).map_err(TreeError::Unreadable)? {
-            let entry = entry.map_err(TreeError::Unreadable)?;
-            let file_name = entry.file_name();
-            if file_name.as_encoded_bytes().starts_with(b".") {
-                continue;
-            }
-            let path = entry.path();
-            if file_name == CACHE {
-                if files_of_kind(&path, BUILD_INFO).is_ok_and(|files| !files.is_empty()) {
-                    let problem = Problem::whole(format!(
-                        "the folder has a {BUILD_INFO}, but is the cache of the packages, so it is not a package"
-                    ))
-                    .hint("give the package another name");
-                    self.warnings.push(problem.in_file(&path, ""));
-                }
-                continue;
-            }
-            // A link to a folder is a folder, as it was in the original. What lies in it stays in it.
-            let is_link = entry.file_type().map_or(true, |kind| kind.is_symlink());
-            let is_folder = if is_link {
-                path.is_dir()
-            } else {
-                entry.file_type().is_ok_and(|kind| kind.is_dir())
-            };
-            if !is_folder {
-                continue;
-            }
-            let base = if is_link { path.as_path() } else { root };
-            let files = files_of_kind(&path, BUILD_INFO);
-            match package_name(&file_name) {
-                Ok(name) => {
-                    if self.folders.contains_key(&name) {
-                        continue;
+        let entries = fs_err::read_dir(root).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let entries = entries.map_err(TreeError::Unreadable)?;
+        // Mostly waiting for system calls, each of which is short.
+        let found =
+            parallel::each_short(&entries, |entry| FoundFolder::read(root, entry, &self.folders));
+        for found in found {
+            match found {
+                FoundFolder::Nothing => {}
+                FoundFolder::Package { name, folder, docker } => {
+                    if let Some(docker) = docker {
+                        self.docker_folders.entry(name.clone()).or_insert(docker);
                     }
-                    let docker = path.join("docker");
-                    // Most packages have none, which is cheaper to find out.
-                    let is_there = fs_err::symlink_metadata(&docker).is_ok();
-                    let stays = if is_there { stays_in(base, &docker) } else { Ok(()) };
-                    let has_docker = is_there && docker.is_dir() && stays.is_ok();
-                    if has_docker {
-                        docker_folders.insert(name.clone(), docker);
-                    }
-                    if files.as_ref().map_or(true, |files| !files.is_empty()) {
-                        let mut folder =
-                            PackageFolder::read(&name, base, path.clone(), has_docker, files);
-                        folder.problems.extend(stays.err());
-                        folders.insert(name.clone(), folder);
-                    }
+                    self.folders.extend(folder.map(|folder| (name, folder)));
                 }
-                Err(error) if files.is_ok_and(|files| !files.is_empty()) => {
-                    let problem = Problem::whole(format!(
-                        "the folder has a {BUILD_INFO}, but can't be a package: {error}"
-                    ))
-                    .hint("rename the folder, or begin its name with a dot to have it ignored");
-                    self.misnamed_folders.push(problem.in_file(&path, ""));
-                }
-                Err(_) => {}
+                FoundFolder::Misnamed(report) => self.misnamed_folders.push(report),
+                FoundFolder::PackageCalledCache(report) => self.warnings.push(report),
             }
         }
         self.misnamed_folders.sort_by(|a, b| a.path().cmp(b.path()));
-        self.folders.append(&mut folders);
-        for (name, path) in docker_folders {
-            self.docker_folders.entry(name).or_insert(path);
-        }
         Ok(())
     }
 
@@ -175,7 +129,7 @@ impl TreeFile {
 }
 
 impl PackageFolder {
-    fn read(
+    pub(super) fn read(
         name: &PackageName,
         base: &Path,
         path: PathBuf,
@@ -229,7 +183,8 @@ impl Package {
         let has_extra = match fs_err::symlink_metadata(&extra) {
             Ok(found) if found.is_symlink() => {
                 if !extra.exists() {
-                    let problem = Problem::whole("extra is a link that leads nowhere");
+                    let problem =
+                        Problem::whole("extra is a symlink to something that does not exist");
                     return Err(vec![report(problem)]);
                 }
                 stays_in(base, &extra).map_err(|report| vec![report])?;
@@ -285,7 +240,7 @@ fn check_build_script(folder: &Path, info: &BuildInfo, text: &str) -> Result<(),
     }
 }
 
-fn package_name(name: &OsStr) -> Result<PackageName, NameError> {
+pub(super) fn package_name(name: &OsStr) -> Result<PackageName, NameError> {
     match name.to_str() {
         Some(name) => name.parse(),
         None => Err(NameError {
@@ -300,7 +255,7 @@ fn package_name(name: &OsStr) -> Result<PackageName, NameError> {
 type NamedFile = (PathBuf, Result<Variant, Report>);
 
 /// The files of a folder whose names end in `suffix`, sorted by name.
-fn files_of_kind(folder: &Path, suffix: &str) -> std::io::Result<Vec<NamedFile>> {
+pub(super) fn files_of_kind(folder: &Path, suffix: &str) -> std::io::Result<Vec<NamedFile>> {
     let mut files = Vec::new();
     for entry in fs_err::read_dir(folder)? {
         let entry = entry?;
@@ -327,7 +282,7 @@ fn files_of_kind(folder: &Path, suffix: &str) -> std::io::Result<Vec<NamedFile>>
 }
 
 /// Refuses a path through a symlink that leads out of the folder `base`.
-fn stays_in(base: &Path, path: &Path) -> Result<(), Report> {
+pub(super) fn stays_in(base: &Path, path: &Path) -> Result<(), Report> {
     match confinement::locate_below(base, path.strip_prefix(base).unwrap_or(path)) {
         Err(error) if confinement::leads_out(&error) => Err(leads_out(base, path)),
         // Whatever else is wrong is said where it is used.

@@ -7,7 +7,7 @@ use super::{PackageKey, PackageTree, TreeError, TreeFile, position};
 use crate::graph;
 use crate::package::{PackageName, Problem, Report, Variant};
 
-/// A tree variant: its packages, all there and fitting together.
+/// Packages of a tree variant, all present and compatible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeSet {
     /// Variant of the tree.
@@ -137,6 +137,7 @@ impl PackageTree {
         graph::closure(self.requires(key), |key| self.requires(key))
     }
 
+    /// Lists questionable but accepted contents of a tree's description.
     pub(super) fn odd_tree(&self, file: &TreeFile, packages: &[PackageKey]) -> Vec<Report> {
         let unknown = file.info.variants.keys().filter(|name| !self.folders.contains_key(name));
         let mut warnings: Vec<Report> = unknown

@@ -347,6 +347,6 @@ fn an_image_for_another_machine_is_refused_by_name() {
     place
         .run(".", &["image", "load", path.to_str().unwrap()])
         .fails(1)
-        .says("it has nothing for linux/")
+        .says("it has no image for linux/")
         .says("only for linux/sparc64");
 }

@@ -370,7 +370,7 @@ fn offline_everything_that_is_missing_is_listed_before_anything_is_built() {
           file/file  sha1 0e24de2a654535665d4cfab1675ed252371f863a  <server>/note
           commit/commit  commit <commit>  <server>/repository/.git
           hint: make a mirror where there is a network (mkpanda mirror create DIR) and name it here (--mirror DIR), or run once without --offline
-          hint: an image alone: mkpanda image pull dcos/dcos-builder:dcos-builder_dockerdir-latest, where there is a network
+          hint: to get this image alone, where there is a network: mkpanda image pull dcos/dcos-builder:dcos-builder_dockerdir-latest
           hint: or load it: mkpanda image load --name dcos/dcos-builder:dcos-builder_dockerdir-latest FILE   (docker save, podman save or skopeo copy write such a FILE)
         ");
         }

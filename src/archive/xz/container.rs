@@ -1,4 +1,4 @@
-//! Frame of a stream's blocks: header, index and footer.
+//! Frame of a stream's blocks: header, index and footer ("The .xz File Format", sections 2 and 4).
 
 use std::convert::Infallible;
 use std::io::{self, Write};
@@ -6,11 +6,13 @@ use std::io::{self, Write};
 use super::block::{Block, BlockRecord, crc32, number};
 use super::encoder::BlockSink;
 
+/// First bytes of a stream.
 pub(super) const MAGIC: [u8; 6] = *b"\xfd7zXZ\0";
 
-/// The kind of check: CRC-64.
+/// Stream flags: a null byte, and the kind of the blocks' check, CRC-64.
 pub(super) const FLAGS: [u8; 2] = [0, 4];
 
+/// Last bytes of a stream.
 pub(super) const END_MAGIC: [u8; 2] = *b"YZ";
 
 /// Writes blocks of any origin as a single stream.
@@ -34,7 +36,7 @@ impl<W: Write> StreamWriter<W> {
         Ok(())
     }
 
-    /// Copies consecutive blocks from a reader.
+    /// Copies encoded blocks from a reader, which has them one after another.
     pub fn copy(&mut self, blocks: &[BlockRecord], from: impl io::Read) -> io::Result<()> {
         let wanted: u64 = blocks.iter().map(BlockRecord::padded).sum();
         if io::copy(&mut from.take(wanted), &mut self.out)? != wanted {
@@ -51,6 +53,7 @@ impl<W: Write> StreamWriter<W> {
 
     /// Ends the stream; returns the inner writer.
     pub fn finish(mut self) -> io::Result<W> {
+        // The index begins with a null byte, where a block has the size of its header.
         let mut index = vec![0];
         number(self.records.len() as u64, &mut index);
         for record in &self.records {
@@ -59,6 +62,7 @@ impl<W: Write> StreamWriter<W> {
         }
         index.resize(index.len().next_multiple_of(4), 0);
         index.extend_from_slice(&crc32(&index));
+        // The footer's "Backward Size": the index's length in units of four bytes, less one.
         let size = u32::try_from(index.len() / 4 - 1)
             .map_err(|_too_many| io::Error::other("too many blocks for one stream"))?;
         let footer = [&size.to_le_bytes()[..], &FLAGS].concat();

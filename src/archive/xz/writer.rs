@@ -10,8 +10,8 @@ use super::{BlockEncoder, StreamWriter};
 pub struct XzWriter<W: Write>(BlockEncoder<StreamWriter<W>>);
 
 impl<W: Write> XzWriter<W> {
-    /// Starts a stream. `data_size` is how many bytes will be written, if that is known: see
-    /// [`BlockEncoder::part`]. The number of threads doesn't change the bytes.
+    /// Starts a stream. `data_size` is the number of bytes that will be written, if known: see
+    /// [`BlockEncoder::part`]. The number of threads does not change the output.
     pub fn new(out: W, threads: u32, data_size: Option<u64>) -> io::Result<Self> {
         Ok(Self(BlockEncoder::new(StreamWriter::new(out)?, threads, data_size)))
     }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use crate::base::digest::{Sha1Sum, Sha256, Sha256Sum};
-use crate::base::regular::open_regular;
+use crate::base::regular::open_measured;
 use crate::base::remedy::RAISE_UNPACKED;
 use crate::container::helper::Interrupt;
 use crate::package::hash::hash_entries;
@@ -25,7 +25,7 @@ pub enum FolderError {
     #[error("can't read what is part of a package's id")]
     Unreadable(#[source] io::Error),
     /// A symlink has no target.
-    #[error("{0} is a link that leads nowhere")]
+    #[error("{0} is a symlink to something that does not exist")]
     Dangling(PathBuf),
     /// A link to a file that isn't part of the folder, so neither of the id.
     #[error("{link} is a link to {target}, which lies outside of {folder}")]
@@ -123,8 +123,7 @@ impl ByteTally<'_> {
         path: &Path,
         read: impl FnOnce(&mut dyn Read) -> io::Result<T>,
     ) -> Result<T, FolderError> {
-        let file = open_regular(path).map_err(FolderError::Unreadable)?;
-        let bytes = file.metadata().map_err(FolderError::Unreadable)?.len();
+        let (file, bytes) = open_measured(path).map_err(FolderError::Unreadable)?;
         let too_large = |bytes, most| FolderError::TooLarge { path: path.to_owned(), bytes, most };
         // Before anything is read: a hole of a terabyte takes no space, but minutes.
         if bytes > self.left {

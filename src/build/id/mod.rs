@@ -18,6 +18,7 @@ use std::error::Error;
 use serde_json::{Map, Value};
 
 use crate::base::digest::{Sha1Sum, Sha256Sum};
+use crate::base::parallel;
 use crate::package::hash::{self, HashError};
 use crate::package::{CommitId, NameError, PackageId, SourceName, SourceSpec};
 use crate::tree::{Package, PackageKey, PackageTree};
@@ -119,6 +120,11 @@ pub fn identify<E: Error + 'static>(
     mut image: impl FnMut(&Package) -> Result<Sha256Sum, E>,
     mut head: impl FnMut(&Package, &SourceName, &str) -> Result<CommitId, E>,
 ) -> Result<Identities, IdentityError<E>> {
+    let packages: Vec<&Package> =
+        distinct(order).into_iter().filter_map(|key| tree.package(key)).collect();
+    let sums = parallel::each_short(&packages, |package| sums_of_files(package, hasher));
+    let keys = packages.iter().map(|package| &package.key);
+    let mut sums: HashMap<&PackageKey, _> = keys.zip(sums).collect();
     identify_with(tree, order, |package| {
         let key = || package.key.clone();
         let outside = |source| IdentityError::Outside { package: key(), source };
@@ -130,7 +136,8 @@ pub fn identify<E: Error + 'static>(
             }
         }
         let image = image(package).map_err(outside)?;
-        let (build, extra) = sums_of_files(package, hasher).map_err(files)?;
+        let sums = sums.remove(&package.key).unwrap_or_else(|| sums_of_files(package, hasher));
+        let (build, extra) = sums.map_err(files)?;
         Ok(Inputs { image, build, extra, heads })
     })
 }

@@ -15,7 +15,8 @@ use crate::image::reference::ImageRef;
 use crate::image::store::{Image, ImageStoreError};
 
 impl ImageFinder<'_> {
-    /// Lists images of a folder's Dockerfile that are neither here nor in a mirror.
+    /// Lists images of a folder's Dockerfile that are neither in the store nor in a mirror. Except for a
+    /// preview, images of mirrors are pulled, as their ONBUILD triggers may name further images.
     pub(super) fn missing_bases(
         &self,
         folder: &Path,
@@ -35,7 +36,7 @@ impl ImageFinder<'_> {
             if self.building.is_preview {
                 return Ok(None);
             }
-            // Its triggers may need others.
+            // A failure comes again, and is reported, when the image is built.
             let options = self.pull_options(platform.clone());
             let pulled = self.registry.pull_mirrored(self.store, &named, &options, observer);
             let Ok(Some(pulled)) = pulled else { return Ok(None) };
@@ -45,8 +46,8 @@ impl ImageFinder<'_> {
     }
 
     /// Walks all images of a folder's Dockerfile, those included that triggers of its base images
-    /// name. `get` is asked once for each, and gives the image if it is here then. Returns the
-    /// images that are here, and all inputs from elsewhere.
+    /// name. `get` is called once for each, and returns the image if the store has it then. Returns
+    /// the images in the store, and all inputs from outside of the folder.
     pub(super) fn walk_bases(
         &self,
         folder: &Path,
@@ -58,6 +59,7 @@ impl ImageFinder<'_> {
         };
         let mut found: BTreeMap<ImageKey, Option<Image>> = BTreeMap::new();
         loop {
+            // A name that is not a reference is the id of an image in the store.
             let mut known = |name: &str, platform: &Platform| {
                 if let Ok(name) = name.parse() {
                     let key = ImageKey { name, platform: platform.clone() };
@@ -97,6 +99,7 @@ impl ImageFinder<'_> {
         self.building.pins.base(&key).map_err(|error| base_error(base, error))
     }
 
+    /// Returns a base image if the store has it: the pinned one, if the lock file pins the name.
     pub(super) fn stored_base(
         &self,
         base: &ImageRef,
@@ -108,6 +111,7 @@ impl ImageFinder<'_> {
         self.store.find(base).map_err(|source| store_error(base, source))
     }
 
+    /// Pulls a base image: the pinned one, if the lock file pins the name.
     pub(super) fn pulled_base(
         &self,
         base: &ImageRef,
@@ -149,7 +153,7 @@ fn base_error(base: &ImageRef, error: PinError) -> ImageError {
     ImageError::Pin { name: base.familiar(), source: Box::new(error) }
 }
 
-/// Images that a folder's Dockerfile itself names.
+/// Lists images that a folder's Dockerfile itself names, without those of ONBUILD triggers.
 pub(super) fn named_bases(folder: &Path) -> Result<Vec<(ImageRef, Platform)>, ImageError> {
     let inputs = outside_inputs(&ImageBuildOptions::of_folder(folder), &mut |_, _| None);
     let inputs = inputs.map_err(|source| ImageError::Build {

@@ -15,7 +15,8 @@ use crate::image::store::{Image, ImageStoreError};
 use crate::package::ImageName;
 use crate::tree::{DOCKER_FOLDER_IMAGES, DockerFolderTag, PackageTree};
 
-/// Repository of images that are made of a folder which has no package's name, by the folder's sum.
+/// Beginning of the names of images that are made from a folder of the configuration (`dockerfile:DIR`); the
+/// folder's sum follows.
 const FOLDER_IMAGES: &str = "localhost/mkpanda/dockerfile:";
 
 /// Presence of an image on this machine and in mirrors.
@@ -53,7 +54,7 @@ pub struct MirrorImages {
 }
 
 impl ImageFinder<'_> {
-    /// The image of a name that a mirror has.
+    /// Pulls the image of a name from a mirror, except in a preview; `None` if no mirror has the image.
     pub(super) fn mirrored(
         &self,
         name: &ImageName,
@@ -74,7 +75,7 @@ impl ImageFinder<'_> {
         found.map_err(|source| ImageError::Store { name: text(), source: Box::new(source) })
     }
 
-    /// Name of the image of a folder that has no package's name, with the folder's sum.
+    /// Returns the name for mirrors of the image of a configured folder, and the folder's sum.
     fn image_of_folder(
         &self,
         name: &ImageName,
@@ -92,7 +93,7 @@ impl ImageFinder<'_> {
         Ok((name, sum))
     }
 
-    /// The image of any other folder that a mirror has.
+    /// Pulls the image of a configured folder from a mirror.
     pub(super) fn mirrored_of_folder(
         &self,
         name: &ImageName,
@@ -104,13 +105,14 @@ impl ImageFinder<'_> {
         }
         let (named, sum) = self.image_of_folder(name, folder)?;
         let Some(image) = self.mirrored(name, &named, observer)? else { return Ok(None) };
-        // Made from the bases that the lock has, if there is one.
+        // If the tree has a lock, the image must be made from the bases that the lock pins.
         let has_pins = self.building.pins.is_complete;
         Ok(Some(image)
             .filter(|image| !has_pins || self.is_still_of(name, image, &sum).unwrap_or(false)))
     }
 
-    /// The image of a `docker/` folder that a mirror has, under its names if the mirror is the user's.
+    /// Pulls the image of a `docker/` folder from a mirror, and gives the image its names if the mirror is the
+    /// user's.
     pub(super) fn mirrored_builder(
         &self,
         name: &ImageName,
@@ -180,7 +182,7 @@ impl ImageFinder<'_> {
     }
 
     /// Images that a mirror holds for a name: the image itself, unless a build is needed first, and
-    /// the bases of its Dockerfile. An image of the machine itself needs none.
+    /// the bases of its Dockerfile. The embedded builder needs none.
     pub fn for_mirror(
         &mut self,
         name: &ImageName,

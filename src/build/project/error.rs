@@ -7,6 +7,7 @@ use crate::build::execute::Failures;
 use crate::build::id::IdentityError;
 use crate::build::images::ImageError;
 use crate::build::missing::MissingList;
+use crate::build::supply::OpenError;
 use crate::build::upstream::UpstreamError;
 use crate::image::store::ImageStoreError;
 use crate::package::PackageId;
@@ -29,6 +30,15 @@ pub enum OutsideError {
 impl From<IdentityError<OutsideError>> for ProjectError {
     fn from(error: IdentityError<OutsideError>) -> Self {
         Self::Identity(Box::new(error))
+    }
+}
+
+impl From<OpenError> for ProjectError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Session(error) => Self::Session(error),
+            OpenError::Home(error) => Self::Home(error),
+        }
     }
 }
 
@@ -125,7 +135,7 @@ fn hint_of_missing(list: &MissingList) -> String {
     let mut hint = "make a mirror where there is a network (mkpanda mirror create DIR) and name it here (--mirror DIR), or run once without --offline".to_owned();
     if let Some(name) = list.first_image() {
         let ways = format!(
-            "\nan image alone: mkpanda image pull {name}, where there is a network\nor load it: mkpanda image load --name {name} FILE   (docker save, podman save or skopeo copy write such a FILE)"
+            "\nto get this image alone, where there is a network: mkpanda image pull {name}\nor load it: mkpanda image load --name {name} FILE   (docker save, podman save or skopeo copy write such a FILE)"
         );
         hint.push_str(&ways);
     }

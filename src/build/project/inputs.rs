@@ -2,8 +2,7 @@
 
 use super::{BuildOptions, IdentifiedPackages, Project, ProjectError};
 use crate::base::event::Observer;
-use crate::build::images::FoundImage;
-use crate::build::supply::PackageRequest;
+use crate::build::request::PackageRequest;
 use crate::container::helper::Interrupt;
 use crate::package::SourceName;
 use crate::runner::uses::Registration;
@@ -15,8 +14,6 @@ use crate::tree::PackageKey;
 pub struct PackageInputs {
     /// Package, as its builder gets it.
     pub request: PackageRequest,
-    /// Builder image.
-    pub image: FoundImage,
     /// Fetched sources.
     pub sources: Vec<(SourceName, FetchedSource)>,
     /// Registration of the image.
@@ -40,9 +37,8 @@ impl Project {
     ) -> Result<PackageInputs, ProjectError> {
         let registration = self.register(identified, &[key], observer)?;
         let request = self.request_of(identified, key, options);
-        let (Some(package), Some(image)) = (self.tree.package(key), identified.images.get(key))
-        else {
-            unreachable!("a package with an id has an image")
+        let Some(package) = self.tree.package(key) else {
+            unreachable!("a package with an id is in the tree")
         };
         let fetch = |(name, declared, id): &(SourceName, _, source::SourceId)| {
             let wanted = self.request(package, name, declared);
@@ -54,6 +50,6 @@ impl Project {
             Err(_) if observer.is_interrupted() => return Err(ProjectError::Interrupted),
             sources => sources.map_err(|source| ProjectError::Source(Box::new(source)))?,
         };
-        Ok(PackageInputs { request, image: image.clone(), sources, registration })
+        Ok(PackageInputs { request, sources, registration })
     }
 }

@@ -5,6 +5,7 @@
 //! package has to be built.
 
 mod at_hand;
+mod builder;
 mod error;
 mod identify;
 mod inputs;
@@ -26,18 +27,16 @@ use crate::archive::ArchiveLimits;
 use crate::artifact::repository::Repository;
 use crate::artifact::shared_cache::SharedCaches;
 use crate::base::event::{Event, Observer};
+use crate::base::parallel;
 use crate::base::remedy::with_hint;
-use crate::build::archive_sums::ArchiveSums;
 use crate::build::cache::Cache;
-use crate::build::execute::{self, Helpers, Pace, Requests};
+use crate::build::elsewhere::Elsewhere;
+use crate::build::execute::{self, Pace, Requests};
 use crate::build::id::Identities;
 use crate::build::images::{FoundImage, ImageLocations, SharedBuilders};
-use crate::build::jobserver::{self, Jobserver};
-use crate::build::package_runner::PackageRunner;
-use crate::build::plan::{Action, BuildPlan, CacheState, plan};
+use crate::build::jobserver;
+use crate::build::plan::{Action, BuildPlan, CacheState, PlanStep, plan};
 use crate::build::record::{self, Record};
-use crate::build::supply::PackageBuilder;
-use crate::build::upload::Uploads;
 use crate::build::upstream;
 use crate::container::namespace::Network;
 use crate::dockerfile::step::RunNetwork;
@@ -45,8 +44,8 @@ use crate::graph;
 use crate::image::pins::ImagePins;
 use crate::image::registry::Client;
 use crate::package::{CommitId, PackageSource, Report, SourceName, SourceSpec};
-use crate::runner::home::{Home, give_folder};
-use crate::runner::session::{self, RunnerSettings, Session};
+use crate::runner::home::Home;
+use crate::runner::session::{self, RunnerSettings};
 use crate::source::{
     self, FetchOptions, LocalPermission, LocalScope, SourceError, SourceId, SourceRequest,
 };
@@ -108,6 +107,8 @@ pub struct BuildOptions {
     pub keep_failed: Option<Duration>,
     /// Way of announcing the jobserver by which builds share the cores; `None` for fixed shares.
     pub jobserver: Option<jobserver::Style>,
+    /// Engine that builds packages on other machines.
+    pub elsewhere: Option<Elsewhere>,
 }
 
 /// Opened packages directory: its tree, cache, settings and image pins.
@@ -185,11 +186,13 @@ impl Project {
         pins: ImagePins,
         tree: PackageTree,
     ) -> Result<Self, ProjectError> {
-        for key in tree.keys() {
-            let sources = tree.package(&key).into_iter().flat_map(|package| &package.info.sources);
-            if let Some(link) = cache.linked_folder(&key.name, sources.map(|(name, _)| name)) {
-                return Err(ProjectError::CacheLink(link));
-            }
+        let keys: Vec<PackageKey> = tree.keys().collect();
+        let links = parallel::each_short(&keys, |key| {
+            let sources = tree.package(key).into_iter().flat_map(|package| &package.info.sources);
+            cache.linked_folder(&key.name, sources.map(|(name, _)| name))
+        });
+        if let Some(link) = links.into_iter().flatten().next() {
+            return Err(ProjectError::CacheLink(link));
         }
         Ok(Self { tree, cache, options, pins, local: OnceLock::new() })
     }
@@ -288,8 +291,12 @@ impl Project {
 
     /// Plans the actions for packages.
     pub fn plan(&self, identified: &IdentifiedPackages) -> BuildPlan {
-        plan(&self.tree, &identified.identities, |key, id| {
-            let archive = self.cache.has(id);
+        // In the order of the identities, as the plan asks.
+        let all: Vec<_> = identified.identities.iter().collect();
+        let mut states =
+            parallel::each_short(&all, |identity| self.cache.has(&identity.id)).into_iter();
+        plan(&self.tree, &identified.identities, |key, _| {
+            let archive = states.next().unwrap_or_default();
             // `latest` gives a reason only, so it isn't read where nothing is to be done.
             let latest = if archive { None } else { self.last_build(key) };
             let record = latest.as_ref().and_then(|id| {
@@ -314,9 +321,12 @@ impl Project {
         observer: &dyn Observer,
     ) -> Result<(), ProjectError> {
         let interrupt = &self.options.runner.interrupt;
-        for step in plan.steps.iter().filter(|step| step.action == Action::Cached) {
-            self.cache.write_latest(&step.id, &step.key.variant).map_err(ProjectError::Cache)?;
-        }
+        let cached: Vec<&PlanStep> =
+            plan.steps.iter().filter(|step| step.action == Action::Cached).collect();
+        let written = parallel::each_short(&cached, |step| {
+            self.cache.write_latest(&step.id, &step.key.variant).map_err(ProjectError::Cache)
+        });
+        written.into_iter().collect::<Result<(), _>>()?;
         let caches = self.reachable_caches(&options.shared_caches);
         let fetched = self.fetch_cached(plan, &caches, observer)?;
         let plan = &plan.without(&fetched);
@@ -326,34 +336,7 @@ impl Project {
             return Ok(());
         }
         let registration = self.register(identified, &keys, observer)?;
-        let (session, helper) = match Session::open(&self.options.runner, observer) {
-            Err(_) if interrupt.is_raised() => return Err(ProjectError::Interrupted),
-            other => other?,
-        };
-        let home = &self.options.runner.home;
-        give_folder(&home.packages(), &session.machine().map).map_err(ProjectError::Home)?;
-        let scratch = session.scratch().to_owned();
-        let builder = PackageBuilder {
-            cache: self.cache.clone(),
-            fetch: self.options.fetch.clone(),
-            repository: self.reachable(options.repository.as_ref()).cloned(),
-            jobserver: Jobserver::start_if_useful(
-                session.scratch(),
-                options.pace.cores,
-                options.jobserver,
-                observer,
-            ),
-            runner: PackageRunner {
-                home: home.clone(),
-                session,
-                interrupt: Arc::clone(interrupt),
-                registration,
-                sums: ArchiveSums::default(),
-                shows_output: self.options.shows_output,
-            },
-            keep_failed: options.keep_failed,
-            uploads: Uploads::new(caches, interrupt, self.options.fetch.clone(), scratch),
-        };
+        let (builder, first, inputs) = self.builder(registration, caches, options, observer)?;
         let requests = Requests {
             ids: plan.to_build().map(|step| &step.id).collect(),
             make: &|place| self.request_of(identified, keys[place], options),
@@ -364,9 +347,9 @@ impl Project {
         let planned = self.planned(plan, &indices, &options.pace);
         let took: Vec<_> = planned.packages.iter().map(|package| package.expected).collect();
         observer.event(Event::Planned(Arc::new(planned)));
-        let helpers = Helpers { look_ahead: options.network == Network::None, first: helper };
         let result =
-            execute::execute(&builder, &requests, needs, &took, options.pace, helpers, observer);
+            execute::execute(&builder, &requests, needs, &took, options.pace, first, observer);
+        drop((builder, inputs));
         if result.is_err() {
             self.cache.remove_empty_folders(keys.iter().map(|key| &key.name));
         }
@@ -379,7 +362,7 @@ impl Project {
 
 /// Returns the needs of each package, as indices. The search stops at a package of the list, which
 /// waits for its own needs. (All transitive needs would be quadratic.)
-fn needs(
+pub fn needs(
     packages: &[&PackageKey],
     indices: &BTreeMap<&PackageKey, usize>,
     requires: impl Fn(&PackageKey) -> Vec<PackageKey>,

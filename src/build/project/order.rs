@@ -5,7 +5,7 @@ use crate::build::id::PackageIdentity;
 use crate::build::job::{BuildSettings, Dependency, PackageBuild};
 use crate::build::plan::{BuildPlan, PlanStep};
 use crate::build::record::RecordedDeclarations;
-use crate::build::supply::PackageRequest;
+use crate::build::request::PackageRequest;
 use crate::package::{SourceName, SourceSpec};
 use crate::runner::command::Described;
 use crate::runner::isolation;
@@ -58,7 +58,7 @@ impl Project {
             image: package.info.image(),
         };
         let (key, sources) = (key.clone(), sources.collect());
-        PackageRequest { key, package: build, declared, sources, local }
+        PackageRequest { key, package: build, declared, image: image.id.clone(), sources, local }
     }
 }
 

@@ -281,7 +281,7 @@ impl<'a> RunningBuild<'a> {
             threads: cores.threads,
             limits: self.job.folders.limits,
         };
-        let mut tee = Tee::new(self.output.try_clone().map_err(JobFailure::of)?);
+        let mut tee = Tee::with_sha1(self.output.try_clone().map_err(JobFailure::of)?);
         let packed = archive::pack_package(&self.workspace.scratch("result"), &mut tee, &options);
         let (summary, tar_sha256) = packed.map_err(|error| match error {
             PackError::Output(source) => {

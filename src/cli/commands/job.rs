@@ -41,7 +41,7 @@ fn export(context: &Context<'_>, args: &JobExportArgs) -> Result<(), CliError> {
         jobs: args.jobs,
         keep_going: false,
         dont_clean_after_build: false,
-        keep_failed: None,
+        ..BuildArgs::default()
     };
     let build = super::build_options(&settings, &build_args)?;
     let program = args.program.as_ref().map(|program| folder.join(program));
@@ -74,7 +74,7 @@ fn make(
 }
 
 /// Limits of the settings that differ from the defaults.
-fn limits(settings: &Settings) -> JobLimits {
+pub(super) fn limits(settings: &Settings) -> JobLimits {
     let archives = ArchiveLimits::default();
     let unless = |limit: Option<u64>, default: u64| limit.filter(|limit| *limit != default);
     JobLimits {

@@ -24,6 +24,7 @@ pub mod login;
 pub mod man;
 pub mod mirror;
 pub mod package;
+pub mod pipeline;
 pub mod rebuild;
 pub mod release;
 mod requested;
@@ -37,6 +38,7 @@ use std::time::{Duration, Instant};
 use super::args::{BuildArgs, GlobalArgs, IsolationArg, JobserverArg, NetworkArg};
 use super::environment::Environment;
 use super::error::CliError;
+use super::executor::{self, Wanted};
 use super::parent::Parent;
 use super::settings::Settings;
 use super::ui::{Printer, ProgressDisplay, RunEnding, Weight};
@@ -277,6 +279,15 @@ fn build_options(settings: &Settings, args: &BuildArgs) -> Result<BuildOptions, 
         keep: args.dont_clean_after_build,
         keep_failed: keep_failed.or(settings.keep_failed),
         jobserver,
+        elsewhere: executor::elsewhere(
+            &settings.executor,
+            &args.executor,
+            (job::limits(settings), tier(settings)),
+            Wanted {
+                network: settings.network == NetworkArg::Host,
+                keep: args.dont_clean_after_build,
+            },
+        )?,
     })
 }
 

@@ -33,7 +33,7 @@ pub fn run(context: &Context<'_>, args: &RebuildArgs) -> Result<(), CliError> {
         jobs: None,
         keep_going: false,
         dont_clean_after_build: false,
-        keep_failed: None,
+        ..BuildArgs::default()
     };
     let (cores, jobserver) = super::cores(&settings);
     let again = Again {

@@ -207,7 +207,7 @@ pub(super) fn keys(
 }
 
 /// The tree variants that are asked for, each once.
-fn wanted(project: &Project, names: &[&String]) -> Result<Vec<Variant>, CliError> {
+pub(super) fn wanted(project: &Project, names: &[&String]) -> Result<Vec<Variant>, CliError> {
     let mut wanted: Vec<Variant> =
         names.iter().map(|name| typed_variant(name)).collect::<Result<_, _>>()?;
     if wanted.is_empty() {
@@ -218,7 +218,8 @@ fn wanted(project: &Project, names: &[&String]) -> Result<Vec<Variant>, CliError
     Ok(wanted)
 }
 
-fn resolve(project: &Project, wanted: &[Variant]) -> Result<Vec<TreeSet>, CliError> {
+/// Resolves tree variants.
+pub(super) fn resolve(project: &Project, wanted: &[Variant]) -> Result<Vec<TreeSet>, CliError> {
     let sets = wanted.iter().map(|variant| project.tree.resolve(variant));
     Ok(sets.collect::<Result<_, _>>().map_err(ProjectError::Tree)?)
 }

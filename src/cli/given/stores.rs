@@ -60,7 +60,7 @@ impl GivenValues<'_> {
             texts.collect()
         };
         let parse = |text: &Text| {
-            let expected = "mirror: that is a folder, a tar archive, or a URL with http://, https:// or file:///";
+            let expected = "mirror, which is a folder, a tar archive, or a URL with http://, https:// or file:///";
             Store::mirror(&text.value, http).map_err(|_reason: StoreUrlError| text.wrong(expected))
         };
         let stores = texts.iter().map(parse).collect::<Result<Vec<_>, _>>()?;

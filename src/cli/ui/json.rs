@@ -170,6 +170,7 @@ impl JsonStatus {
                     }),
                 )
             }
+            Event::RanOn { package, place } => ("ran_on", json!({ "id": package, "place": place })),
             Event::Failed { package, phase, took, log } => (
                 "failed",
                 json!({

@@ -28,8 +28,9 @@ struct Screen {
     widths: Vec<usize>,
     /// Width of the terminal at the time of drawing.
     columns: usize,
+    /// True if the terminal wraps lines anew when it becomes narrower; false if it truncates them.
     rewraps: bool,
-    /// Raised when the process goes on after it was stopped: a shell has written since.
+    /// Set on SIGCONT: while the process was stopped, a shell has written to the terminal.
     continued: Option<Arc<AtomicBool>>,
 }
 
@@ -48,7 +49,7 @@ pub(super) fn size() -> (usize, usize) {
     size.filter(|(columns, rows)| *columns > 0 && *rows > 0).unwrap_or((80, 24))
 }
 
-/// Time since the program's start, or rather since the first call.
+/// Time since the first call, which is made at the program's start.
 pub(super) fn since_start() -> Duration {
     static START: OnceLock<Instant> = OnceLock::new();
     START.get_or_init(Instant::now).elapsed()
@@ -85,12 +86,12 @@ pub(super) fn write(text: &str) {
     let mut frame = screen.erase(columns, rows);
     frame.push_str(text);
     frame.push_str(&paint(&screen.drawn));
-    // A narrower terminal has truncated the lines.
+    // The lines were written again without wrapping: none is wider than the terminal.
     screen.widths.iter_mut().for_each(|width| *width = columns.min(*width));
     emit(&frame);
 }
 
-/// Writes text above the live lines, and other live lines in place of those that stand there.
+/// Writes text above the live lines, and replaces these by `lines`; by none in the background.
 pub(super) fn draw(text: &str, lines: &[SpanLine], colour: bool) {
     let (columns, rows) = size();
     let mut screen = lock();
@@ -112,7 +113,7 @@ pub(super) fn draw(text: &str, lines: &[SpanLine], colour: bool) {
     emit(&frame);
 }
 
-/// Takes the live lines away.
+/// Removes the live lines.
 pub(super) fn clear() {
     draw("", &[], false);
 }
@@ -158,8 +159,8 @@ fn erase_rows(count: usize) -> String {
     if count == 0 { String::new() } else { format!("\r{}", "\u{1b}[A\u{1b}[2K".repeat(count)) }
 }
 
-/// Lines, on a terminal that doesn't wrap meanwhile: should it take a character for wider than we
-/// do, the line is cut off and the rows are still counted right.
+/// Returns the text that writes lines with wrapping off: if the terminal takes a character for wider than
+/// computed here, the line is truncated, and the count of rows stays right.
 fn paint(lines: &[String]) -> String {
     let mut painted = String::new();
     if !lines.is_empty() {

@@ -26,6 +26,8 @@ pub(super) struct RunState {
     pub(super) tally: ResultTally,
     /// The longest builds and tasks, the longest first.
     pub(super) longest: Vec<(Duration, String)>,
+    /// Places of builds on other machines, by packages.
+    pub(super) ran_on: HashMap<String, String>,
     count: u64,
     by_name: HashMap<String, u64>,
     places: HashMap<String, usize>,
@@ -42,6 +44,8 @@ pub(super) struct ResultTally {
     pub(super) planned: usize,
     pub(super) cached: usize,
     pub(super) built: usize,
+    /// Packages among them that were built on other machines.
+    pub(super) elsewhere: usize,
     pub(super) fetched: usize,
     /// Planned packages that another process has built.
     pub(super) appeared: usize,
@@ -101,6 +105,7 @@ impl RunState {
             downloads: BTreeMap::new(),
             tally: ResultTally::default(),
             longest: Vec::new(),
+            ran_on: HashMap::new(),
             count: 0,
             by_name: HashMap::new(),
             places: HashMap::new(),
@@ -123,6 +128,9 @@ impl RunState {
                 }
             }
             Event::Finished { package, how, took } => self.finish(package, *how, *took),
+            Event::RanOn { package, place } => {
+                self.ran_on.insert(package.clone(), place.clone());
+            }
             Event::Failed { package, took, .. } => {
                 self.tally.failed += 1;
                 self.took(package, *took);
@@ -211,6 +219,7 @@ impl RunState {
         match how {
             PackageOutcome::Built => {
                 self.tally.built += 1;
+                self.tally.elsewhere += usize::from(self.ran_on.contains_key(package));
                 self.took(package, took);
             }
             PackageOutcome::Fetched => self.tally.fetched += 1,

@@ -49,7 +49,10 @@ pub(super) fn lines(
     }
     let some = |count: usize, text: &str| (count > 0).then(|| format!("{count} {text}"));
     let packages = [
-        some(tally.built, "built"),
+        match tally.elsewhere {
+            0 => some(tally.built, "built"),
+            count => Some(format!("{} built ({count} on other machines)", tally.built)),
+        },
         some(tally.fetched, "fetched"),
         some(tally.cached + tally.appeared, "in the cache"),
         some(tally.failed, "failed"),
@@ -166,6 +169,23 @@ mod tests {
         let events = [fetched("y--1"), fetched("z--1"), planned(&["a--1", "b--2"])];
         let summary = summary(&events, RunEnding::Failed, 67).join("\n");
         assert!(summary.contains(" 2 fetched, 63 in the cache, 2 not built in "), "{summary}");
+    }
+
+    #[test]
+    fn builds_on_other_machines_are_counted() {
+        let ran_on = |package: &str| Event::RanOn {
+            package: package.to_owned(),
+            place: "n1 (slurm 12)".to_owned(),
+        };
+        let finished = |package: &str| Event::Finished {
+            package: package.to_owned(),
+            how: PackageOutcome::Built,
+            took: Duration::from_secs(1),
+        };
+        let events =
+            [planned(&["a--1", "b--2"]), ran_on("a--1"), finished("a--1"), finished("b--2")];
+        let summary = summary(&events, RunEnding::Done, 0).join("\n");
+        assert!(summary.contains(" 2 built (1 on other machines), "), "{summary}");
     }
 
     #[test]

@@ -44,8 +44,11 @@ pub(super) fn line(event: &Event, state: &RunState, names: NameForm) -> Option<(
         }
         Event::Finished { package, how, took } if *how != PackageOutcome::Cached => {
             let word = if *how == PackageOutcome::Fetched { "fetched" } else { "built" };
+            let ran_on = state.ran_on.get(package);
+            let ran_on = ran_on.map(|place| format!(" on {place}")).unwrap_or_default();
             let (package, place) = (name(package), place(&state.tally));
-            progress(format!("{} {package}{place} in {}", label(word), seconds(*took)))
+            let took = seconds(*took);
+            progress(format!("{} {package}{place}{ran_on} in {took}", label(word)))
         }
         Event::Failed { package, phase, took, log } => {
             let (package, phase, took) = (name(package), phase.as_str(), seconds(*took));
@@ -65,6 +68,7 @@ pub(super) fn line(event: &Event, state: &RunState, names: NameForm) -> Option<(
         | Event::Source { .. }
         | Event::Finished { .. }
         | Event::Interrupted { .. }
+        | Event::RanOn { .. }
         | Event::Phase { .. }
         | Event::Download { .. }
         | Event::Upload { .. }

@@ -1,4 +1,4 @@
-//! Something that is done again and again until the run ends.
+//! An action that a thread repeats until the end of the run.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -13,8 +13,8 @@ pub(super) struct Ticker {
 }
 
 impl Ticker {
-    /// Does something every so often, for the first time after one interval. Where no thread can be
-    /// had, it is never done.
+    /// Starts the thread; `tick` runs for the first time after one interval. If the thread cannot be
+    /// started, `tick` never runs: progress is not worth an error.
     pub(super) fn start(every: Duration, mut tick: impl FnMut() + Send + 'static) -> Self {
         let over = Arc::new((Mutex::new(false), Condvar::new()));
         let its = Arc::clone(&over);
@@ -42,7 +42,7 @@ impl Drop for Ticker {
         *over.lock().unwrap_or_else(PoisonError::into_inner) = true;
         changed.notify_all();
         if let Some(thread) = self.thread.take() {
-            // A tick that panicked has said so.
+            // The panic hook has already reported a panic of `tick`.
             drop(thread.join());
         }
     }

@@ -1,11 +1,12 @@
 //! Command lines of `chown` and `chgrp`.
 //!
-//! Busybox's programs set the unnamed id to the file's visible id. Since the visible id differs
-//! from the recorded one, the command line shows which id was named.
+//! `chown USER` changes the user alone, but Busybox passes the file's visible group to the kernel, too,
+//! and likewise for `chgrp`. The visible id is not the recorded one, which such a call must not replace,
+//! so the command line has to show which id was named.
 
 use std::path::Path;
 
-/// Named kind of id.
+/// The only id that a command line names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NamedId {
     /// The user alone.
@@ -28,6 +29,7 @@ pub(super) fn named_id(command_line: &[u8]) -> Option<NamedId> {
         return Some(NamedId::Group);
     }
     let whom = words.find(|word| !word.starts_with('-'))?;
+    // `.` is an old form of the separator `:`.
     let is_user = program == "chown" && !whom.contains([':', '.']);
     is_user.then_some(NamedId::User)
 }

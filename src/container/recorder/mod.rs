@@ -52,10 +52,12 @@ pub struct RecordedOwners {
     pub is_incomplete: bool,
 }
 
-/// Recorder of file owners.
+/// Recipient of a container's notifications, and the owners recorded so far.
 #[derive(Debug)]
 pub struct Recorder {
+    /// Upper directory of the container's root.
     upper: PathBuf,
+    /// User of the command.
     user: User,
     /// Recorded system calls.
     calls: Vec<PolicyRow>,
@@ -65,14 +67,14 @@ pub struct Recorder {
 #[derive(Debug, Default)]
 struct RecorderState {
     recorded: RecordedOwners,
-    /// True if the container's programs can ask.
+    /// True if notifications can arrive: the container's filter holds.
     has_begun: bool,
     /// Mount id of the container's root.
     root: Option<u64>,
 }
 
 impl Recorder {
-    /// Creates a recorder for a container with a user's command, and an upper directory.
+    /// Creates a recorder for a container with this upper directory, whose command runs as `user`.
     pub fn new(upper: &Path, user: User) -> Self {
         let calls = table::recorded();
         Self { upper: upper.to_owned(), user, calls, state: RefCell::default() }
@@ -81,12 +83,13 @@ impl Recorder {
     /// Returns the recorded owners.
     pub fn finish(self) -> RecordedOwners {
         let RecorderState { mut recorded, has_begun, .. } = self.state.into_inner();
-        // Users other than root cannot change owners: the kernel refuses, if this filter does not.
+        // Without the filter, calls of root are not recorded; those of other users are refused by the
+        // kernel, so nothing is lost.
         recorded.is_incomplete |= !has_begun && self.user.uid == 0;
         recorded
     }
 
-    /// Gets ready for the questions of a container.
+    /// Prepares for the notifications of a container.
     pub(super) fn begin(&self, questions: BorrowedFd<'_>) {
         if let Err(errno) = sys::answer_on_the_same_processor(questions) {
             tracing::debug!(%errno, "chown takes longer");
@@ -94,8 +97,8 @@ impl Recorder {
         self.state.borrow_mut().has_begun = true;
     }
 
-    /// Mount id of the container's root, seen from a notifying process. The first process, which
-    /// executes nothing, may not be inspected.
+    /// Mount id of the container's root, looked up through a notifying process: the container's first
+    /// process is not dumpable, so its folder in `/proc` is closed.
     fn root(&self, caller: &Caller) -> Option<u64> {
         let mut state = self.state.borrow_mut();
         if state.root.is_none() {
@@ -117,8 +120,8 @@ impl Recorder {
                 let found = caller.as_ref().ok_or(FailedLookup::Unknown);
                 let found = found.and_then(|caller| Ok((caller.find(file)?, self.root(caller))));
                 let named_id = || caller.as_ref().and_then(Caller::named_id);
-                // The caller may have died before the lookup, which then was that of another thread with the
-                // number (seccomp_unotify(2)): nothing may be changed by it.
+                // After all that was read of the caller: the thread's id may have been reused before
+                // (seccomp_unotify(2)).
                 if !sys::is_still_asked(questions, asked.id) {
                     return Ok(());
                 }
@@ -150,12 +153,13 @@ impl Recorder {
         }
     }
 
+    /// Notes that owners may be lost.
     fn is_lost(&self, why: &str) {
         tracing::debug!("owners may be lost: {why}");
         self.state.borrow_mut().recorded.is_incomplete = true;
     }
 
-    /// Changes the owner of a file.
+    /// Changes the owner of a file, and records the owner if the file is on the container's root.
     fn give(
         &self,
         file: &OwnedFd,
@@ -169,8 +173,8 @@ impl Recorder {
         if self.user.uid != 0 {
             self.may_give(is_ours.then_some(&mut root_file), user, group)?;
         }
-        // After the copy-up by the following call, a new file can no longer be told from a copied
-        // one.
+        // Determined now, as the following call copies the file up: afterwards, without an attribute, a
+        // new file and a copied one look the same.
         if is_ours && !root_file.says_itself() {
             root_file.is_copied_up();
         }
@@ -214,6 +218,8 @@ impl Recorder {
         let listed = |of: &FileIdentity| self.state.borrow().recorded.notes.get(of).copied();
         let before = root_file.note().or_else(|| identity.as_ref().and_then(listed));
         let before = before.unwrap_or_default();
+        // An id equal to the visible one may be Busybox's filler for the id that the command line does
+        // not name (see `chown_command`); then the recorded one stays.
         let seems = |given, before, shown| given == Some(shown) && matches!(before, NotedId::Is(_));
         if seems(user, before.user, self.user.uid) && named_id() == Some(NamedId::Group) {
             user = None;
@@ -260,6 +266,7 @@ impl RootFile<'_> {
         namespace::fd_path(self.file).into()
     }
 
+    /// Owner in the file's attribute.
     fn note(&self) -> Option<OwnerNote> {
         if self.says_itself() { OwnerNote::read_through(&self.path()).ok()? } else { None }
     }
@@ -271,7 +278,7 @@ impl RootFile<'_> {
         fs_err::symlink_metadata(&upper).is_ok().then_some(upper)
     }
 
-    /// True if it is a layer's below, changed or not.
+    /// True if the file comes from a layer below, whether copied up or not.
     fn is_copied_up(&mut self) -> bool {
         if let Some(known) = self.is_copied_up {
             return known;
@@ -283,6 +290,7 @@ impl RootFile<'_> {
         *self.is_copied_up.insert(found)
     }
 
+    /// Identity in the upper directory, if the file is there.
     fn identity(&self) -> Option<FileIdentity> {
         fs_err::symlink_metadata(self.upper()?).ok().map(|data| FileIdentity::of(&data))
     }

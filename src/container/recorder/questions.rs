@@ -11,9 +11,9 @@ use crate::container::passing;
 /// Notifications of a container.
 #[derive(Debug)]
 pub(in crate::container) enum Questions<'a> {
-    /// Nothing, or nothing any more.
+    /// None: the container has no filter, or no notifying process is left.
     None,
-    /// Its first process is about to say where.
+    /// The container's first process will send the descriptor.
     Expected {
         /// Socket on which the descriptor will arrive.
         channel: UnixStream,

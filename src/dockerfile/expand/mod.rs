@@ -180,7 +180,7 @@ impl<'t, 'e> Lexer<'t, 'e> {
         text.extend(quote);
         loop {
             match self.rest.next() {
-                None => return Err(ExpandError("a ' has no second one".to_owned())),
+                None => return Err(ExpandError("a ' is not closed".to_owned())),
                 Some('\'') => {
                     text.extend(quote);
                     return Ok(text);
@@ -196,7 +196,7 @@ impl<'t, 'e> Lexer<'t, 'e> {
         text.extend(quote);
         loop {
             match self.peek() {
-                None => return Err(ExpandError("a \" has no second one".to_owned())),
+                None => return Err(ExpandError("a \" is not closed".to_owned())),
                 Some('"') => {
                     self.rest.next();
                     text.extend(quote);

@@ -98,8 +98,8 @@ fn what_cannot_be_expanded_is_named() {
         ("${empty:?}", "empty must not be empty"),
         ("${x/a}", "a / is missing at the end"),
         (r"${x#\a}", r"\a means nothing in a pattern"),
-        ("'x", "a ' has no second one"),
-        ("\"x", "a \" has no second one"),
+        ("'x", "a ' is not closed"),
+        ("\"x", "a \" is not closed"),
     ] {
         assert_eq!(word(text), Err(message.to_owned()), "{text}");
     }

@@ -1,9 +1,10 @@
 //! Durations of HEALTHCHECK, in Go's format: `1m30s`, `1.5h`, `500ms`.
 
-/// The shortest time that a check may have: a millisecond, in nanoseconds.
+/// Lower limit of a duration other than 0, as in Docker: a millisecond, in nanoseconds.
 const SHORTEST: u64 = 1_000_000;
 
-/// Parses a duration to nanoseconds; 0 means the value of the base or the runtime.
+/// Parses a duration to nanoseconds; `None` if not valid. 0 means the value of the base image, or else of
+/// the runtime.
 pub(super) fn parse(text: &str) -> Option<u64> {
     if text == "0" {
         return Some(0);
@@ -29,6 +30,7 @@ pub(super) fn parse(text: &str) -> Option<u64> {
 fn nanoseconds(unit: &str) -> Option<u64> {
     Some(match unit {
         "ns" => 1,
+        // With the micro sign (U+00B5), or the Greek letter (U+03BC).
         "us" | "µs" | "μs" => 1_000,
         "ms" => 1_000_000,
         "s" => 1_000_000_000,
@@ -44,7 +46,7 @@ fn part(number: &str, unit: u64) -> Option<u64> {
         return None;
     }
     let digits = |text: &str| if text.is_empty() { Some(0) } else { text.parse::<u64>().ok() };
-    // More digits than nanoseconds have say nothing.
+    // Further digits count less than 4 µs, even of an hour, and could overflow.
     let fraction: String = fraction.chars().take(9).collect();
     let scale = 10_u64.pow(u32::try_from(fraction.len()).ok()?);
     let small = u128::from(digits(&fraction)?) * u128::from(unit) / u128::from(scale);

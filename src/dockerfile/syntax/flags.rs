@@ -48,7 +48,7 @@ impl InstructionFlags {
                 return Err(FlagError { hint: Some(hint), ..error(message) });
             }
             if once.contains(&&*name) && given.iter().any(|(known, _)| *known == name) {
-                return Err(error(format!("--{name} is there twice")));
+                return Err(error(format!("--{name} is given twice")));
             }
             given.push((name, value));
         }

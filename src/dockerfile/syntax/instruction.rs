@@ -130,7 +130,7 @@ pub(super) fn parse(
 
 fn without_flags(keyword: &str, rest: &str, escape: char) -> Result<Instruction, LineError> {
     if rest.is_empty() {
-        return Err(LineError::from(format!("{keyword} says nothing: something must follow it")));
+        return Err(LineError::from(format!("{keyword} has no arguments")));
     }
     Ok(match keyword {
         "ARG" => Instruction::Arg(arguments(rest, escape)?),
@@ -165,7 +165,7 @@ fn without_flags(keyword: &str, rest: &str, escape: char) -> Result<Instruction,
 }
 
 fn mixed() -> LineError {
-    LineError::from("the list has something else than texts in it".to_owned())
+    LineError::from("the list must have strings only".to_owned())
 }
 
 fn command(rest: &str) -> Result<CommandForm, LineError> {
@@ -221,7 +221,7 @@ fn onbuild(rest: &str) -> Result<String, LineError> {
     }
     let keyword = word.to_ascii_uppercase();
     if matches!(&*keyword, "ONBUILD" | "FROM" | "MAINTAINER") {
-        return Err(LineError::from(format!("ONBUILD can't keep {keyword}")));
+        return Err(LineError::from(format!("{keyword} is not allowed in ONBUILD")));
     }
     Ok(rest.to_owned())
 }
@@ -323,7 +323,7 @@ fn healthcheck(mut flags: InstructionFlags, rest: &str) -> Result<Healthcheck, L
     let (kind, rest) = words::first_word(rest);
     if kind.eq_ignore_ascii_case("NONE") {
         if !rest.is_empty() {
-            return Err(LineError::from("HEALTHCHECK NONE has nothing behind it".to_owned()));
+            return Err(LineError::from("HEALTHCHECK NONE takes no arguments".to_owned()));
         }
         return Ok(Healthcheck::None);
     }

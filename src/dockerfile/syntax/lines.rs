@@ -34,7 +34,7 @@ impl<'t> LineReader<'t> {
         for line in text[start..].split_inclusive('\n') {
             let Some((key, value)) = directive(line) else { break };
             if seen.contains(&key) {
-                let message = format!("the directive {key} is there twice");
+                let message = format!("the directive {key} is given twice");
                 return Err(Problem::at(position, message));
             }
             match &*key {

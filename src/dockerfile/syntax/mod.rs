@@ -111,7 +111,7 @@ fn onbuild(
 ) -> Result<Instruction, LineError> {
     let parsed = instruction::parse(inner, documents.to_vec(), escape)?;
     let Parsed::Other(instruction) = parsed else {
-        return Err(LineError::from("ONBUILD can't keep this".to_owned()));
+        return Err(LineError::from("this is not allowed in ONBUILD".to_owned()));
     };
     let text = documents.iter().fold(inner.to_owned(), |text, document| {
         format!("{text}\n{}{}", document.content, document.name)

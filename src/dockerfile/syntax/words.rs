@@ -108,7 +108,7 @@ pub(super) fn pairs(
         .map(|word| match word.split_once('=') {
             Some(("", _)) => Err(format!("{keyword} has a value without a name: {word}")),
             Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
-            None => Err(format!("{keyword} has {word}, which is not name=value")),
+            None => Err(format!("{keyword} has {word:?}, which is not name=value")),
         })
         .collect()
 }

@@ -36,7 +36,7 @@ pub(super) fn by_sum(
 ) -> (u64, Vec<ArtifactFault>) {
     let named = listed.key.as_str().rsplit('/').next().unwrap_or_default().to_owned();
     let check = move |from: &mut dyn io::Read| {
-        let mut tee = Tee::new(from);
+        let mut tee = Tee::with_sha1(from);
         if let Err(error) = io::copy(&mut tee, &mut io::sink()) {
             return Some(error.to_string());
         }

@@ -19,10 +19,10 @@ use crate::base::atomic::{self, TEMPORARY_PREFIX};
 use crate::base::lock::FileLock;
 use crate::base::regular::read_own;
 use crate::base::tap::Tap;
+use crate::base::threaded_hasher::ThreadedHasher;
 use crate::image::compression::LayerCompression;
 use crate::image::digest::DiffId;
 use crate::image::store::BuiltLayer;
-use crate::image::threads::ThreadedHasher;
 
 /// Compression level of layers: the fastest, as most layers never leave the machine. Level 1 takes
 /// a third of the time of 6 for a tenth more bytes.

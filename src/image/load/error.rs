@@ -45,7 +45,7 @@ pub enum LoadProblem {
         path: PathBuf,
     },
     /// A folder where an archive was asked for.
-    #[error("it is a folder, not a file as {} names one", form.as_str())]
+    #[error("it is a folder, and {} names a file", form.as_str())]
     Folder {
         /// Requested form.
         form: ImageForm,
@@ -139,7 +139,7 @@ pub enum LoadProblem {
     #[error(transparent)]
     Config(#[from] ImageConfigError),
     /// The input has images for other platforms only.
-    #[error("it has nothing for {wanted}, only for {}", found.join(", "))]
+    #[error("it has no image for {wanted}, only for {}", found.join(", "))]
     Platform {
         /// Wanted platform.
         wanted: Platform,

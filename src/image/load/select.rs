@@ -3,14 +3,14 @@
 use super::{ImageSelection, LoadProblem};
 use crate::image::reference::ImageRef;
 
-/// Something that an input gives names to.
+/// Item of an input, with the names that the input gives to the item.
 pub(super) trait Called {
-    /// All names in the input.
+    /// Returns the names.
     fn called(&self) -> Vec<String>;
 }
 
-/// Keeps the items whose name matches the selection. A selection with an optional name keeps all
-/// items if none matches.
+/// Keeps the items that match the selection. [`ImageSelection::OneFor`] keeps all items if none
+/// matches: the only image of an input may have any name.
 pub(super) fn by_name<T: Called>(
     items: Vec<T>,
     selection: &ImageSelection,
@@ -37,7 +37,7 @@ pub(super) fn by_name<T: Called>(
     }
 }
 
-/// Fails if the selection means one image and several are left.
+/// Fails if no item is left, or several for a selection of one image.
 pub(super) fn check_count<T: Called>(
     items: &[T],
     selection: &ImageSelection,

@@ -16,10 +16,10 @@ use super::LoadProblem;
 use super::limit::{Limited, exceeded};
 use crate::archive::compression::read_start;
 use crate::archive::{ArchiveLimits, Compression as ArchiveCompression, LimitExceeded, ReadError};
+use crate::base::threaded_hasher::ThreadedHasher;
 use crate::image::compression::LayerCompression;
 use crate::image::digest::{BlobDigest, DiffId};
 use crate::image::document::LONGEST_DOCUMENT;
-use crate::image::threads::ThreadedHasher;
 
 const BUFFER: usize = 128 * 1024;
 

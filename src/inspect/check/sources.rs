@@ -127,7 +127,7 @@ fn check_file(
 }
 
 fn sums_of(path: &Path) -> io::Result<Sums> {
-    let mut tee = Tee::new(open_regular(path)?.take(LARGEST_SUMMED));
+    let mut tee = Tee::with_sha1(open_regular(path)?.take(LARGEST_SUMMED));
     io::copy(&mut tee, &mut io::sink())?;
     Ok(tee.finish().1)
 }

@@ -82,7 +82,7 @@ fn parse(text: &str) -> Result<OciUrl, &'static str> {
     }
     if !repository.split('/').all(is_component) {
         return Err(
-            "the repository's parts have a-z and 0-9, parted by one . or one or two _ or any -",
+            "each part of the repository has a-z and 0-9, with one dot, one or two underscores or any hyphens between them",
         );
     }
     if host.as_str().len() + 1 + repository.len() > LONGEST {

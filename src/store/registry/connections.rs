@@ -19,7 +19,7 @@ use crate::base::http::{self, HttpOptions};
 use crate::store::failure::FailureKind;
 use crate::store::reach::{Consequence, Reach};
 
-/// Upper limit of the time to connect, for questions with another way out.
+/// Upper limit of the time to connect, for requests that the caller can do without.
 const HASTY: Duration = Duration::from_secs(5);
 /// Upper limit of redirects of one request.
 const MOST_REDIRECTS: usize = 10;
@@ -40,14 +40,14 @@ pub struct RegistryOptions {
 /// Connections to registries. Nothing is opened or read before the first request.
 pub struct Connections {
     options: RegistryOptions,
-    /// Options of requests that soon give up.
+    /// Options of requests that give up early.
     hasty_http: HttpOptions,
-    /// True if all requests soon give up.
+    /// True if all requests give up early.
     is_hasty: bool,
     shared: Arc<SharedConnections>,
 }
 
-/// The file with the trusted CAs, the haste, and the servers to which redirects may lead.
+/// CA file, early giving up, and permitted redirects: all that distinguishes HTTP clients.
 type ClientKey = (Option<PathBuf>, bool, Leads);
 
 /// Servers to which redirects may lead.
@@ -55,7 +55,7 @@ type ClientKey = (Option<PathBuf>, bool, Leads);
 enum Leads {
     /// Any.
     Anywhere,
-    /// The first one alone, as the body of a request is secret.
+    /// The server of the first request only, as the body is secret.
     Nowhere,
 }
 
@@ -93,8 +93,8 @@ impl Connections {
         Self { options, hasty_http, is_hasty: false, shared: Arc::default() }
     }
 
-    /// Returns connections with the same configuration and state that soon give up, for questions with
-    /// another way out. A registry that could not be reached before is not asked at all.
+    /// Returns connections with the same configuration and state that give up early, for requests that
+    /// the caller can do without. A registry that could not be reached before is not asked at all.
     #[must_use]
     pub fn hasty(&self) -> Self {
         Self {
@@ -111,7 +111,7 @@ impl Connections {
         let reach = self.reach(&endpoint.host);
         match failure {
             Some(FailureKind::Local) => Consequence::Continue,
-            // The haste may be at fault, and the next question may have no other way out.
+            // The short time limit may be at fault, and the next request may be one that is needed.
             Some(FailureKind::Unreachable | FailureKind::Refused)
                 if self.is_hasty && !endpoint.is_mirror =>
             {
@@ -128,8 +128,8 @@ impl Connections {
         }
     }
 
-    /// Returns the options and the HTTP client for requests to a registry or mirror; an error if it is
-    /// not asked any more.
+    /// Returns the options and the HTTP client for requests to a registry or mirror; an error offline, or
+    /// if the registry or mirror is skipped.
     ///
     /// A mirror is skipped after three failed items in a row, or a refused connection. A registry
     /// itself is asked for each item, but gets a single short attempt as long as the last item
@@ -254,7 +254,7 @@ fn redirects(leads: Leads) -> Policy {
         } else if from.as_deref() == Some("https") && attempt.url().scheme() != "https" {
             attempt.error("it redirects to plain HTTP")
         } else if leads == Leads::Nowhere && first != Some(attempt.url().origin()) {
-            attempt.error("it redirects to another server, which is not told a token")
+            attempt.error("it redirects to another server, which must not get the token")
         } else {
             attempt.follow()
         }

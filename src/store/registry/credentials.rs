@@ -182,7 +182,9 @@ pub(crate) fn look_up(
 fn checked_helper(name: &str) -> Result<CredentialEntry, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if name.is_empty() || !name.bytes().all(plain) {
-        return Err("a credential helper's name has other letters than a-z, 0-9, - _ .".to_owned());
+        return Err(
+            "a credential helper's name has characters other than a-z, 0-9, - _ .".to_owned()
+        );
     }
     Ok(CredentialEntry::Ask(name.to_owned()))
 }

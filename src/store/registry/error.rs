@@ -41,7 +41,7 @@ pub enum RegistryExchangeError {
         message: String,
     },
     /// The registry asks for credentials in an unusable way.
-    #[error("{host} asks for credentials in a way that {reason}")]
+    #[error("{host} {reason}")]
     Challenge {
         /// The registry.
         host: String,

@@ -125,7 +125,9 @@ fn parse(text: &str) -> Result<ImageRef, &'static str> {
         return Err("the name is empty");
     }
     if !path.split('/').all(is_component) {
-        return Err("the path's parts have a-z and 0-9, parted by one . or one or two _ or any -");
+        return Err(
+            "each part of the path has a-z and 0-9, with one dot, one or two underscores or any hyphens between them",
+        );
     }
     let official = registry == DEFAULT_REGISTRY && !path.contains('/');
     let repository = if official { format!("{OFFICIAL_PREFIX}{path}") } else { path.to_owned() };
@@ -161,7 +163,8 @@ fn check_tag(tag: &str) -> Result<&str, &'static str> {
     let good = tag.len() <= LONGEST_TAG
         && tag.bytes().next().is_some_and(word)
         && tag.bytes().all(|byte| word(byte) || b".-".contains(&byte));
-    good.then_some(tag).ok_or("the tag has up to 128 letters, digits, _ . -, the first no . or -")
+    good.then_some(tag)
+        .ok_or("the tag has up to 128 letters, digits, _ . -, and does not begin with . or -")
 }
 
 pub(super) fn check_registry(registry: &str) -> Result<(), &'static str> {

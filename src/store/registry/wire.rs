@@ -1,9 +1,9 @@
 //! Requests to one repository of a registry or mirror: credentials, attempts, the meaning of an answer.
 //!
-//! The first request has no credentials, unless the demand of the registry is known; a 401 states the
-//! demand (`challenge`). Credentials go to the registry itself and to the token server that the registry
-//! names, over TLS if the registry is spoken to over TLS, and never along with a redirect to another
-//! host; a 401 of a redirect's target is not answered.
+//! The first request has no credentials, unless an earlier one has got a token for the same access. A 401
+//! states which credentials the registry demands (`challenge`). Credentials go to the registry itself and
+//! to the token server that the registry names, over TLS unless the registry is configured as insecure, and
+//! never along with a redirect to another host; a 401 of a redirect's target is not answered.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -39,7 +39,8 @@ pub(crate) struct RegistryWire<'a> {
 }
 
 impl<'a> RegistryWire<'a> {
-    /// Prepares a connection, unless the place is not asked any more; nothing is opened yet.
+    /// Prepares a connection; nothing is opened yet. Fails offline, and for a registry or mirror that the run
+    /// has given up ([`Connections::prepare`]).
     pub(crate) fn new(
         connections: &'a Connections,
         endpoint: &'a Endpoint,
@@ -50,12 +51,13 @@ impl<'a> RegistryWire<'a> {
         Ok(Self { connections, endpoint, client, transport, credential: OnceLock::new() })
     }
 
-    /// Returns the connection with credentials in the place of those in files.
+    /// Returns the connection with these credentials, instead of those in the user's files.
     pub(super) fn with_credential(self, credential: Credential) -> Self {
         Self { credential: OnceLock::from(Some(credential)), ..self }
     }
 
-    /// True if the place is one that a tree names: its word must not give an image the plain name.
+    /// True if a tree has a part in the choice of this registry or mirror: images from there get no name in
+    /// the store, where other trees would take them for the real ones.
     pub(crate) fn is_of_tree(&self) -> bool {
         self.endpoint.of_tree
     }
@@ -126,8 +128,8 @@ impl<'a> RegistryWire<'a> {
         waits(self.transport.options)
     }
 
-    /// Makes a request once, and once more where credentials are demanded. An answer without success
-    /// is a failure.
+    /// Makes one attempt: the request, and again with credentials if the answer demands them. An answer
+    /// without success is a failure.
     pub(super) fn once(
         &self,
         ask: &Ask<'_>,
@@ -141,7 +143,7 @@ impl<'a> RegistryWire<'a> {
         };
         tokens.forget(&key);
         let mut scopes = self.scopes(ask);
-        // The second time with what the registry says that the token of the first lacks.
+        // The second round adds the scopes that, by the registry's answer, the token of the first lacks.
         for _ in 0..2 {
             let proof = self.prove(&demand, &scopes)?;
             (head, answer) = self.send(ask, Some(&proof))?;
@@ -162,10 +164,12 @@ impl<'a> RegistryWire<'a> {
         self.checked(ask, head, answer)
     }
 
-    /// Returns the challenges of an answer that wants credentials, or other ones; `None` if it does not.
+    /// Returns the challenges if an answer demands credentials, or more than those that were sent; else
+    /// `None`.
     ///
-    /// Some registries ask for credentials at `/v2/` alone, and hide all else from who comes without
-    /// (distribution specification, "Authentication"; docker asks there first).
+    /// Some registries state their demand at `/v2/` alone, which docker asks first, and answer other requests
+    /// with a 401 without a challenge, or with 403 or 404. So `/v2/` is asked then, after 403 and 404 only if
+    /// the user has credentials.
     fn demand(
         &self,
         ask: &Ask<'_>,
@@ -201,7 +205,8 @@ impl<'a> RegistryWire<'a> {
         if greeting.status.is_success() {
             self.connections.tokens().keep_open(base);
         }
-        // A challenge that is not understood is named; without any there is nothing to answer.
+        // With a challenge that is not understood, the list is empty: then the error says so. A 401 without
+        // any challenge is an ordinary refusal.
         let has_challenge = head.headers.contains_key(WWW_AUTHENTICATE);
         Ok(has_challenge.then_some(asked).filter(|_| head.status == StatusCode::UNAUTHORIZED))
     }
@@ -210,6 +215,7 @@ impl<'a> RegistryWire<'a> {
         (self.endpoint.url(""), self.scopes(ask).join(" "))
     }
 
+    /// Returns the scopes that a token for the request needs.
     fn scopes(&self, ask: &Ask<'_>) -> Vec<String> {
         let actions = match ask.access {
             RegistryAccess::Pull => "pull",
@@ -242,7 +248,7 @@ impl<'a> RegistryWire<'a> {
             .request(ask.method.clone(), ask.url)
             .headers(ask.headers.clone())
             .header(ACCEPT_ENCODING, "identity");
-        // An upload may have to go elsewhere.
+        // The registry may send an upload to another host, which must not get the credentials.
         let own = Url::parse(ask.url).is_ok_and(|url| self.is_ours(ask.url, &url));
         if let Some(proof) = proof.filter(|_| own) {
             request = request.header(AUTHORIZATION, proof.clone());
@@ -271,8 +277,8 @@ impl<'a> RegistryWire<'a> {
         file: File,
         size: u64,
     ) -> Result<(AnswerHead, HttpAnswer<'a>), RegistryFailure> {
-        // The client's timeout would be one for the whole of it. A connection that doesn't take
-        // bytes any more ends by the slowest rate that is any good.
+        // The client's timeout includes sending the whole body. Here the timeout grows with the size: an
+        // upload may be as slow as `SLOWEST_RATE`, and a stuck connection still ends.
         let slowest = Duration::from_secs(size / SLOWEST_RATE);
         let timeout = self.transport.options.stall_timeout + slowest;
         self.transport.exchange(request.timeout(timeout).body(Body::sized(file.take(size), size)))
@@ -338,7 +344,8 @@ impl<'a> RegistryWire<'a> {
         Ok(self.credential.get_or_init(|| found).as_ref())
     }
 
-    /// Obtains the credentials for the challenges.
+    /// Returns the `Authorization` header that answers the challenges: a token of the token server, or user
+    /// and password.
     fn prove(
         &self,
         asked: &[Challenge],
@@ -348,11 +355,12 @@ impl<'a> RegistryWire<'a> {
         let challenge = |reason| RegistryExchangeError::Challenge { host: host(), reason };
         let bearer = asked.iter().find(|asked| matches!(asked, Challenge::Bearer { .. }));
         if let Some(Challenge::Bearer { realm, service, .. }) = bearer {
-            let url = Url::parse(realm).map_err(|_error| challenge("names no URL of a server"))?;
+            let url = Url::parse(realm)
+                .map_err(|_error| challenge("names a token server that is not a valid URL"))?;
             let fits =
                 url.scheme() == "https" || (self.endpoint.insecure && url.scheme() == "http");
             if !fits {
-                return Err(challenge("would send them unencrypted").into());
+                return Err(challenge("would have the credentials sent unencrypted").into());
             }
             let request = TokenRequest {
                 url,
@@ -369,16 +377,16 @@ impl<'a> RegistryWire<'a> {
         }
         match (asked.contains(&Challenge::Basic), self.credential()?) {
             (true, Some(Credential::Password { user, password })) => {
-                Ok(basic(user, password).ok_or_else(|| challenge("their letters don't allow"))?)
+                Ok(basic(user, password).ok_or_else(|| challenge("takes a name and a password, and theirs have characters that HTTP cannot send so"))?)
             }
             (true, Some(Credential::Identity(_))) => {
-                Err(challenge("takes no token, which is all that there is").into())
+                Err(challenge("takes a name and a password, and there is only a token for it").into())
             }
             (true, None) => Err(self.unauthorized(String::new())?.into()),
-            (false, _) => Err(challenge("this client doesn't know").into()),
+            (false, _) => Err(challenge("asks for credentials of a kind that mkpanda does not support").into()),
         }
     }
 }
 
-/// Slowest rate of an upload that is waited for, in bytes per second.
+/// Lower limit of an upload's rate, in bytes per second.
 const SLOWEST_RATE: u64 = 8 << 10;

@@ -74,7 +74,7 @@ pub enum SignatureError {
         expected: String,
     },
     /// The trusted comment has another sum than the signed file.
-    #[error("key {key} states SHA-256 {signed} of it, and it has {found}")]
+    #[error("key {key} signed the SHA-256 {signed}, and the file has {found}")]
     OtherSum {
         /// Key of the signature.
         key: KeyId,

@@ -100,7 +100,7 @@ fn a_signature_that_does_not_count_says_why() {
             &other_sum,
             &a,
             format!(
-                "states SHA-256 d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa of it, and it has {SUM}"
+                "signed the SHA-256 d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa, and the file has {SUM}"
             ),
         ),
         (&no_statement, &a, "with the trusted comment \"timestamp:1\\tfile:f\"".to_owned()),

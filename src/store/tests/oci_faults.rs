@@ -95,7 +95,13 @@ fn answers_without_a_manifest_are_told_apart() {
     for (head, body, kind, said, requests) in [
         ("200 OK\r\nContent-Type: text/html", HTML, Denied, "something else than a manifest", 1),
         ("401 x", b"", Denied, "wants credentials: there are none", 2),
-        ("401 x\r\nWWW-Authenticate: Negotiate", b"", Denied, "this client doesn't know", 2),
+        (
+            "401 x\r\nWWW-Authenticate: Negotiate",
+            b"",
+            Denied,
+            "a kind that mkpanda does not support",
+            2,
+        ),
         ("401 x\r\nWWW-Authenticate: Basic realm=\"x\"", b"", Denied, "credentials", 1),
         ("403 x", b"", Denied, "doesn't allow it", 1),
         ("429 x\r\nRetry-After: 3600", b"", Denied, "too many requests", 1),

@@ -116,7 +116,7 @@ impl TreeLock {
         if *version.as_ref() != VERSION {
             let message = format!("this is version {} of the format", version.as_ref());
             return Err(Problem::at(version.span().start, message).hint(format!(
-                "this mkpanda reads version {VERSION}: take the one that wrote it"
+                "this mkpanda reads version {VERSION}: use the mkpanda that wrote the file"
             )));
         }
         let document: LockDocument = from_toml(text)?;
@@ -200,7 +200,7 @@ pub fn added_line(key: &AddedKey, pin: &AddedPin) -> String {
 fn from_toml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Problem> {
     toml::from_str(text).map_err(|error| {
         let offset = error.span().map(|span| span.start);
-        let hint = "write it anew: mkpanda lock, once this file is removed".to_owned();
+        let hint = "remove this file, and write it anew: mkpanda lock".to_owned();
         Problem { offset, message: serde_words::plain(error.message()).0, hint: Some(hint) }
     })
 }
@@ -210,7 +210,8 @@ fn sources(lines: Vec<Spanned<SourceLine>>) -> Result<Sources, Problem> {
     for line in lines {
         let at = line.span().start;
         let Some((key, pin)) = line.into_inner().read() else {
-            let message = "a source has git or git_local and commit, or url, sha1, sha256 and size";
+            let message =
+                "a source needs git or git_local and commit, or url, sha1, sha256 and size";
             return Err(Problem::at(at, message));
         };
         if key.place().1.chars().any(char::is_control) {
@@ -261,8 +262,8 @@ fn insert<K: Ord + Clone, V: PartialEq>(
 ) -> Result<(), Problem> {
     match found.get(&key) {
         Some(known) if *known != value => {
-            Err(Problem::at(at, "a line before pins the same to something else")
-                .hint("remove one of the two lines, or both: mkpanda lock"))
+            Err(Problem::at(at, "an earlier line pins the same to another value")
+                .hint("remove one of the two lines, or remove both and run: mkpanda lock"))
         }
         _ => {
             found.insert(key, value);

@@ -109,6 +109,7 @@ fn the_page_of_the_configuration_has_every_key() {
     for (table, text) in [
         ("limits.", "[limits]\nzzz = 1"),
         ("builders.", "[builders]\nzzz = 1"),
+        ("executor.", "[executor]\nzzz = 1"),
         ("registries.HOST.", "[registries.\"a\"]\nzzz = 1"),
         ("credentials.HOST.", "[credentials.\"a\"]\nzzz = 1"),
         ("cache.", "[[cache]]\nzzz = 1"),
@@ -116,7 +117,9 @@ fn the_page_of_the_configuration_has_every_key() {
     ] {
         wanted.extend(keys(text).into_iter().map(|key| format!("{table}{key}")));
     }
-    for table in ["limits", "builders", "registries", "credentials", "cache", "trust", "images"] {
+    let tables =
+        ["limits", "builders", "executor", "registries", "credentials", "cache", "trust", "images"];
+    for table in tables {
         wanted.remove(table);
     }
     let is_there = |key: &String| {

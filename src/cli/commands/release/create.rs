@@ -201,7 +201,7 @@ impl ReleaseRun<'_> {
             jobs: args.jobs,
             keep_going: false,
             dont_clean_after_build: false,
-            keep_failed: None,
+            ..BuildArgs::default()
         };
         let (settings, packages) = (&desk.settings, desk.packages.clone());
         let project = open(context, settings, packages, self.interrupt, self.observer)?;

@@ -21,7 +21,7 @@ use crate::image::store::LayerBlob;
 use crate::runner::command::{Mount, MountSource};
 use crate::runner::job::JobFailure;
 
-/// Mounts of a command, prepared.
+/// Prepared mounts of a command, and the variables of its secrets and ssh agents.
 #[derive(Debug, Default)]
 pub(super) struct Mounts {
     pub(super) all: Vec<Mount>,
@@ -118,6 +118,8 @@ impl LayerMaker<'_> {
                     // The view is in memory, and is gone with the step.
                     write_file(home, content, *mode)?;
                     let owner = Ownership { ids: *owner, single: self.workspace.is_single() };
+                    // With a single id, root is the only user, and a file in memory has user attributes only
+                    // since Linux 6.6.
                     if !owner.single {
                         owner.give(home).map(drop).map_err(JobFailure::of)?;
                     }
@@ -139,7 +141,7 @@ impl LayerMaker<'_> {
                 owner.give(&place).map(drop).map_err(JobFailure::of)?;
                 mounts.add(place, target, true);
             }
-            // An optional secret is missing.
+            // An optional secret or agent is missing.
             (RunMount::Secret { .. }, MountInput::Secret(None))
             | (RunMount::Ssh { .. }, MountInput::Socket(None)) => {}
             _ => {
@@ -164,7 +166,7 @@ impl LayerMaker<'_> {
         Ok(place)
     }
 
-    /// Makes a cache of a folder's files.
+    /// Fills a new cache with copies of a folder's files.
     fn begin_cache(
         &self,
         place: &Path,
@@ -172,7 +174,7 @@ impl LayerMaker<'_> {
         source: &str,
         home: &Path,
     ) -> Result<(), JobFailure> {
-        // Of a step that was cut off.
+        // Left by a step that was killed.
         let new = place.with_file_name("files.new");
         remove_all(&new).map_err(JobFailure::of)?;
         fs_err::create_dir(&new).map_err(JobFailure::of)?;
@@ -272,7 +274,7 @@ impl LayerMaker<'_> {
     }
 }
 
-/// Path of a source's only match, the target of symlinks that are not copied.
+/// Path of a source's only match. Symlinks on the way are resolved there, as they are not copied.
 fn only(matches: &[Match]) -> Option<PathBuf> {
     match matches {
         [one] => one.entries.first().map(|entry| entry.path.clone()),

@@ -84,8 +84,8 @@ fn a_token_is_fetched_once_for_all_of_an_image() {
 #[test]
 fn token_servers_that_make_no_sense_are_named() {
     for (realm, message) in [
-        ("nowhere", "names no URL"),
-        ("ftp://x/token", "would send them unencrypted"),
+        ("nowhere", "names a token server that is not"),
+        ("ftp://x/token", "would have the credentials sent unencrypted"),
         ("http://HOST/html", "something else than a token"),
         ("http://HOST/token-less", "without a token"),
         ("http://HOST/busy", "wants none for 3600 s"),

@@ -1,0 +1,15 @@
+//! Engines that build packages on other machines: each package as a portable job (docs/many-machines.md).
+//!
+//! ```text
+//! shared   folder that this machine and those of the engine share: jobs, files of several jobs, the program
+//! checked  results of a job, copied and compared with what was asked for
+//! slurm    the queue of a cluster
+//! ```
+//!
+//! An engine is an [`Executor`](crate::build::elsewhere::Executor). Whatever an engine says of a job serves
+//! to wait and to explain; the verdict comes from the files of the result alone, which are copied before they
+//! are checked.
+
+mod checked;
+mod shared;
+pub mod slurm;

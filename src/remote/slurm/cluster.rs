@@ -1,0 +1,86 @@
+//! Settings of builds by Slurm, and what all packages of a run share.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use super::client::Client;
+use super::error::SlurmError;
+use super::queue::Queue;
+use crate::container::idmap::Tier;
+use crate::portable::JobLimits;
+use crate::remote::shared::SharedFolder;
+
+/// Word for Slurm in records and messages.
+pub(super) const ENGINE: &str = "slurm";
+
+/// Settings of builds by Slurm.
+#[derive(Debug, Clone)]
+pub struct SlurmSettings {
+    /// Folder that all machines see, absolute.
+    pub folder: PathBuf,
+    /// Options for `sbatch`.
+    pub options: Vec<String>,
+    /// Time limit of a job; the build script's limit and half an hour by default.
+    pub time: Option<Duration>,
+    /// Program that carries jobs out, as the machines see it; a copy of this one in the folder by default.
+    pub program: Option<PathBuf>,
+    /// The builder's own folder on the machines.
+    pub home: Option<PathBuf>,
+    /// Longest interval between two looks at a job.
+    pub poll: Duration,
+    /// Limits of builds.
+    pub limits: JobLimits,
+    /// Tier that builds have to have.
+    pub tier: Option<Tier>,
+    /// Search path for Slurm's programs.
+    pub search_path: String,
+    /// Configuration of Slurm, if a variable names one.
+    pub configuration: Option<PathBuf>,
+}
+
+/// Builds by Slurm.
+#[derive(Debug)]
+pub struct Slurm {
+    pub(super) settings: SlurmSettings,
+    pub(super) client: Client,
+    pub(super) queue: Queue,
+    /// The shared folder, once a job needs it, with the program.
+    opened: OnceLock<Result<Opened, (std::io::ErrorKind, String)>>,
+}
+
+/// Folder and program of the jobs.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) folder: SharedFolder,
+    pub(super) program: PathBuf,
+}
+
+impl Slurm {
+    /// Prepares builds; nothing is read or written before the first one.
+    pub fn new(settings: SlurmSettings) -> Self {
+        let client = Client {
+            search_path: settings.search_path.clone(),
+            configuration: settings.configuration.clone(),
+        };
+        Self { settings, client, queue: Queue::default(), opened: OnceLock::new() }
+    }
+
+    /// The shared folder and the program, made on the first call.
+    pub(super) fn opened(&self) -> Result<&Opened, SlurmError> {
+        let open = || {
+            let folder = SharedFolder::open(self.settings.folder.clone())?;
+            let program = match &self.settings.program {
+                Some(program) => program.clone(),
+                None => folder.program(&fs_err::read_link("/proc/self/exe")?)?,
+            };
+            Ok(Opened { folder, program })
+        };
+        let opened = self.opened.get_or_init(|| {
+            open().map_err(|error: std::io::Error| (error.kind(), error.to_string()))
+        });
+        opened
+            .as_ref()
+            .map_err(|(kind, text)| SlurmError::Folder(std::io::Error::new(*kind, text.clone())))
+    }
+}

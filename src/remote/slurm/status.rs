@@ -1,0 +1,180 @@
+//! What `squeue` and `scontrol` print. Both are foreign: a line that is not understood is passed over, and a word
+//! that is not known is taken for a job that goes on.
+
+use std::collections::BTreeMap;
+
+/// Format of `squeue`: number, state, reason, machines, and the name, which may have any letter.
+pub(super) const FORMAT: &str = "%i|%T|%r|%N|%j";
+
+/// Longest word that is kept.
+const LONGEST: usize = 200;
+
+/// State of a job in the queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Status {
+    /// Word of Slurm.
+    pub(super) state: String,
+    /// Reason that the job waits, or has ended; empty if there is none.
+    pub(super) reason: String,
+    /// Machines; empty while the job waits.
+    pub(super) nodes: String,
+}
+
+/// Course of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Course {
+    /// It waits for machines.
+    Waits,
+    /// It runs, or goes on after an interruption.
+    Runs,
+    /// It has ended; Slurm may begin it anew after the loss of a machine.
+    Ended,
+    /// It was ended for a reason that another attempt has, too.
+    Stopped,
+}
+
+impl Status {
+    /// Course of the job.
+    pub(super) fn course(&self) -> Course {
+        match self.state.as_str() {
+            "PENDING" | "CONFIGURING" | "REQUEUED" | "REQUEUE_FED" | "REQUEUE_HOLD"
+            | "RESV_DEL_HOLD" | "SPECIAL_EXIT" => Course::Waits,
+            "COMPLETED" | "FAILED" | "NODE_FAIL" | "BOOT_FAIL" | "PREEMPTED" | "REVOKED"
+            | "LAUNCH_FAILED" => Course::Ended,
+            "CANCELLED" | "TIMEOUT" | "DEADLINE" | "OUT_OF_MEMORY" => Course::Stopped,
+            _ => Course::Runs,
+        }
+    }
+}
+
+/// Jobs of `squeue`, by number, with their names.
+pub(super) type Listing = BTreeMap<String, (String, Status)>;
+
+/// Reads the lines of `squeue` in [`FORMAT`].
+pub(super) fn parse_listing(text: &str) -> Listing {
+    let line = |line: &str| {
+        let mut fields = line.splitn(5, '|').map(word);
+        let id = fields.next().filter(|id| is_id(id))?;
+        let (state, reason, nodes) = (fields.next()?, fields.next()?, fields.next()?);
+        let reason = if reason == "None" { String::new() } else { reason };
+        Some((id, (fields.next()?, Status { state, reason, nodes })))
+    };
+    text.lines().filter_map(line).collect()
+}
+
+/// Reads the line of `scontrol show job --oneliner`: keys with values, the first of each key. A value with blanks is
+/// cut off at the first one.
+pub(super) fn parse_job(text: &str) -> Option<Status> {
+    let value = |key: &str| {
+        let mut words = text.lines().next()?.split_ascii_whitespace();
+        words.find_map(|word| word.strip_prefix(key)?.strip_prefix('=')).map(word)
+    };
+    let plain = |text: Option<String>| {
+        text.filter(|text| text != "None" && text != "(null)").unwrap_or_default()
+    };
+    Some(Status {
+        state: value("JobState")?,
+        reason: plain(value("Reason")),
+        nodes: plain(value("NodeList")),
+    })
+}
+
+/// Reads what `sbatch --parsable` prints: a number, and with several clusters the name of one.
+pub(super) fn parse_submitted(text: &str) -> Option<String> {
+    let last = text.lines().rfind(|line| !line.trim().is_empty())?;
+    let id = last.split(';').next()?.trim();
+    is_id(id).then(|| id.to_owned())
+}
+
+/// True for the number of a job.
+fn is_id(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 20 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// A word that can be shown.
+fn word(text: &str) -> String {
+    let shown = text.trim().chars().take(LONGEST);
+    shown.map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn status(state: &str, reason: &str, nodes: &str) -> Status {
+        let [state, reason, nodes] = [state, reason, nodes].map(str::to_owned);
+        Status { state, reason, nodes }
+    }
+
+    #[test]
+    fn jobs_of_a_listing_are_found_whatever_stands_between() {
+        let text = "12|RUNNING|None|n1|mkpanda-a-0\n\
+            slurm_load_jobs error: x\n\
+            13|PENDING|Resources||mkpanda-b|c\n\
+            14_2|PENDING|Priority||array\n\
+            ../15|RUNNING|None|n1|x\n\
+            16|\u{1b}[31mRUNNING|None|n1|x\n\
+            17|COMPLETED|None\n\n";
+        let found = parse_listing(text);
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["12", "13", "16"]);
+        assert_eq!(found["12"], ("mkpanda-a-0".to_owned(), status("RUNNING", "", "n1")));
+        assert_eq!(found["13"], ("mkpanda-b|c".to_owned(), status("PENDING", "Resources", "")));
+        assert_eq!(found["16"].1.state, " [31mRUNNING");
+    }
+
+    #[test]
+    fn words_of_slurm_decide_what_is_waited_for() {
+        for (state, course) in [
+            ("PENDING", Course::Waits),
+            ("REQUEUED", Course::Waits),
+            ("RUNNING", Course::Runs),
+            ("COMPLETING", Course::Runs),
+            ("SUSPENDED", Course::Runs),
+            ("A_WORD_OF_TOMORROW", Course::Runs),
+            ("COMPLETED", Course::Ended),
+            ("FAILED", Course::Ended),
+            ("NODE_FAIL", Course::Ended),
+            ("CANCELLED", Course::Stopped),
+            ("TIMEOUT", Course::Stopped),
+            ("OUT_OF_MEMORY", Course::Stopped),
+        ] {
+            assert_eq!(status(state, "", "").course(), course, "{state}");
+        }
+    }
+
+    #[test]
+    fn a_job_is_read_from_one_line() {
+        let text = "JobId=12 JobName=mkpanda a JobState=NODE_FAIL Reason=NodeDown Restarts=1 \
+            ExitCode=0:0 ReqNodeList=(null) ExcNodeList=(null) NodeList=n[1-2] BatchHost=n1\n";
+        assert_eq!(parse_job(text), Some(status("NODE_FAIL", "NodeDown", "n[1-2]")));
+        let waits = "JobId=12 JobState=PENDING Reason=None NodeList=(null)";
+        assert_eq!(parse_job(waits), Some(status("PENDING", "", "")));
+        assert_eq!(parse_job("slurm_load_jobs error: Invalid job id specified"), None);
+        assert_eq!(parse_job(""), None);
+    }
+
+    #[test]
+    fn a_submitted_job_has_a_number() {
+        for (text, id) in [
+            ("12\n", Some("12")),
+            ("12;cluster\n", Some("12")),
+            ("sbatch: a remark of the site\n12\n\n", Some("12")),
+            ("Submitted batch job 12\n", None),
+            ("-1\n", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_submitted(text).as_deref(), id, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_a_panic(text in ".*\\PC*\n.*\\|.*\\|.*\\|.*\\|.*") {
+            parse_listing(&text);
+            parse_job(&text);
+            parse_submitted(&text);
+        }
+    }
+}
