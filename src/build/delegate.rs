@@ -4,11 +4,13 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 
 use super::cache::Cache;
-use super::elsewhere::{Answer, Elsewhere, ElsewhereFailure, FailedElsewhere, Task};
+use super::elsewhere::{
+    Elsewhere, ElsewhereAnswer, ElsewhereFailure, ElsewhereTask, FailedElsewhere,
+};
 use super::failed::{BuildError, FailedBuild};
 use super::job::Built;
 use super::package_runner::{Phases, interrupted, start_log};
-use super::place::Place;
+use super::place::BuildPlace;
 use super::request::PackageRequest;
 use crate::base::atomic::AtomicFile;
 use crate::base::causes::with_causes;
@@ -21,7 +23,7 @@ use crate::runner::session::RunnerSettings;
 use crate::source::FetchedSource;
 
 /// A package that an engine is asked for.
-pub(super) struct Delegation<'a> {
+pub(super) struct DelegatedBuild<'a> {
     pub(super) elsewhere: &'a Elsewhere,
     pub(super) cache: &'a Cache,
     pub(super) settings: &'a RunnerSettings,
@@ -30,7 +32,7 @@ pub(super) struct Delegation<'a> {
     pub(super) sources: &'a [(SourceName, FetchedSource)],
 }
 
-impl Delegation<'_> {
+impl DelegatedBuild<'_> {
     /// Has the engine build the package, and puts it into the cache. `None` if it is to be built here.
     pub(super) fn build(&self, phases: &mut Phases<'_>) -> Result<Option<Built>, BuildError> {
         let id = &self.request.package.id;
@@ -44,7 +46,7 @@ impl Delegation<'_> {
             AtomicFile::create(&self.cache.archive(id)).map_err(file("start the archive"))?;
         let entered = RefCell::new(&mut *phases);
         let on_phase = |phase: Phase| entered.borrow_mut().enter(phase);
-        let answer = self.elsewhere.executor.build(&Task {
+        let answer = self.elsewhere.executor.build(&ElsewhereTask {
             request: self.request,
             sources: self.sources,
             output: output.temporary_path(),
@@ -75,7 +77,7 @@ impl Delegation<'_> {
             }
             Ok(answer) => answer,
         };
-        let Answer { place, result, record, clear_up } = answer;
+        let ElsewhereAnswer { place, result, record, clear_up } = answer;
         if let Some(record) = record {
             record.write(&kept).map_err(file("write the record"))?;
         }
@@ -91,7 +93,7 @@ impl Delegation<'_> {
         result
     }
 
-    fn failed(&self, failed: FailedElsewhere, place: &Place, log: PathBuf) -> BuildError {
+    fn failed(&self, failed: FailedElsewhere, place: &BuildPlace, log: PathBuf) -> BuildError {
         let FailedElsewhere { phase, message, hint } = failed;
         let tail = last_lines(&log);
         let (see_log, message) = (!tail.is_empty(), format!("{message}, on {place}"));

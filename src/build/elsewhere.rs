@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::job::Built;
-use super::place::Place;
+use super::place::BuildPlace;
 use super::record::Record;
 use super::request::PackageRequest;
 use crate::archive::ArchiveLimits;
@@ -23,7 +23,7 @@ use crate::source::FetchedSource;
 /// Engine that builds packages on other machines. Several threads call it at once.
 pub trait Executor: fmt::Debug + Send + Sync {
     /// Builds a package, and waits for its end.
-    fn build(&self, task: &Task<'_>) -> Result<Answer, ElsewhereError>;
+    fn build(&self, task: &ElsewhereTask<'_>) -> Result<ElsewhereAnswer, ElsewhereError>;
 }
 
 /// Engine of a run.
@@ -36,7 +36,7 @@ pub struct Elsewhere {
 }
 
 /// Build of one package that an engine is to carry out.
-pub struct Task<'a> {
+pub struct ElsewhereTask<'a> {
     /// Inputs that the plan knows.
     pub request: &'a PackageRequest,
     /// Fetched sources.
@@ -59,16 +59,18 @@ pub struct Task<'a> {
     pub on_phase: &'a dyn Fn(Phase),
 }
 
-impl fmt::Debug for Task<'_> {
+impl fmt::Debug for ElsewhereTask<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Task").field("id", &self.request.package.id).finish_non_exhaustive()
+        f.debug_struct("ElsewhereTask")
+            .field("id", &self.request.package.id)
+            .finish_non_exhaustive()
     }
 }
 
 /// Build that came to an end on an engine.
-pub struct Answer {
+pub struct ElsewhereAnswer {
     /// Place of the build.
-    pub place: Place,
+    pub place: BuildPlace,
     /// Sums of the package, or the failure of the build.
     pub result: Result<Built, FailedElsewhere>,
     /// Checked record of the build, unless it ended without one.
@@ -77,9 +79,9 @@ pub struct Answer {
     pub clear_up: Box<dyn FnOnce()>,
 }
 
-impl fmt::Debug for Answer {
+impl fmt::Debug for ElsewhereAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answer").field("place", &self.place).finish_non_exhaustive()
+        f.debug_struct("ElsewhereAnswer").field("place", &self.place).finish_non_exhaustive()
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Place of a build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct BuildPlace {
     /// Kind of the engine, such as `slurm`.
     pub engine: String,
     /// Machine, if the engine names it.
@@ -17,7 +17,7 @@ pub struct Place {
     pub job: Option<String>,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for BuildPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { engine, node, job } = self;
         let job = job.as_ref().map_or_else(|| engine.clone(), |job| format!("{engine} {job}"));
@@ -36,7 +36,7 @@ mod tests {
     fn a_place_names_what_is_known_of_it() {
         let place = |node: Option<&str>, job: Option<&str>| {
             let (node, job) = (node.map(str::to_owned), job.map(str::to_owned));
-            Place { engine: "slurm".to_owned(), node, job }.to_string()
+            BuildPlace { engine: "slurm".to_owned(), node, job }.to_string()
         };
         assert_eq!(place(Some("n1"), Some("12")), "n1 (slurm 12)");
         assert_eq!(place(Some("n1"), None), "n1 (slurm)");

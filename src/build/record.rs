@@ -9,7 +9,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use super::job::{BuildJob, Built};
-use super::place::Place;
+use super::place::BuildPlace;
 use crate::base::atomic;
 use crate::base::event::Phase;
 use crate::base::regular::read_regular;
@@ -71,7 +71,7 @@ pub struct Record {
     pub phases: BTreeMap<String, u64>,
     /// Place of the build, if an engine carried it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ran_on: Option<Place>,
+    pub ran_on: Option<BuildPlace>,
     /// Ending.
     pub ending: BuildEnding,
 }

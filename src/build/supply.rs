@@ -15,7 +15,7 @@ use crate::runner::scratch::{Leftovers, ScratchDir};
 use crate::source::{self, SourceId, SourceRequest};
 
 use super::cache::Cache;
-use super::delegate::Delegation;
+use super::delegate::DelegatedBuild;
 use super::elsewhere::Elsewhere;
 use super::job::{BuildJob, Built};
 use super::kept::{self, Keeping};
@@ -111,7 +111,7 @@ impl PackageBuilder {
         }
         let sources = self.fetch_sources(request, phases.observer)?;
         if let Some(elsewhere) = &self.elsewhere {
-            let delegation = Delegation {
+            let delegation = DelegatedBuild {
                 elsewhere,
                 cache: &self.cache,
                 settings: &self.local.settings,

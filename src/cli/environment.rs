@@ -134,6 +134,7 @@ mod tests {
     #[test]
     fn all_variables_that_are_read_are_known() {
         let sources = [
+            include_str!("executor.rs"),
             include_str!("given.rs"),
             include_str!("given/stores.rs"),
             include_str!("user_paths.rs"),
@@ -142,7 +143,8 @@ mod tests {
         ];
         let mut read = BTreeSet::new();
         for text in sources {
-            for call in ["variable(", "text(", "choice(", "number(", "boolean(", "limit("] {
+            for call in ["variable(", "text(", "choice(", "number(", "boolean(", "limit(", "path("]
+            {
                 for rest in text.split(call).skip(1) {
                     let key =
                         rest.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next());

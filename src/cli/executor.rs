@@ -18,6 +18,9 @@ use crate::remote::slurm::{Slurm, SlurmSettings};
 /// Longest interval between two looks at a job, by default.
 const POLL: Duration = Duration::from_secs(5);
 
+/// Upper limit of that interval.
+const LONGEST_POLL: Duration = Duration::from_secs(60 * 60);
+
 /// Settings of builds on other machines, without options.
 #[derive(Debug, Clone)]
 pub struct ExecutorSettings {
@@ -70,7 +73,9 @@ impl GivenValues<'_> {
             home: self.file(|file| file.executor.home.clone()),
             options,
             time: duration("executor.time", |file| file.time.clone())?,
-            poll: duration("executor.poll", |file| file.poll.clone())?.unwrap_or(POLL),
+            poll: duration("executor.poll", |file| file.poll.clone())?
+                .unwrap_or(POLL)
+                .min(LONGEST_POLL),
             fallback: self.file(|file| file.executor.fallback).unwrap_or(false),
             search_path: environment.get("PATH").unwrap_or_default().to_owned(),
             configuration: environment.get("SLURM_CONF").map(PathBuf::from),

@@ -11,7 +11,7 @@ use super::budget::CopyBudget;
 use super::document::{JobDependency, JobDocument, JobImage, JobLimits, JobSource, NAME, VERSION};
 use super::error::PortableJobError;
 use super::folder::{PACKAGE, archive_name, image_name, layer_name, source_name};
-use super::pool::Pool;
+use super::pool::JobFilePool;
 use super::tarball::write_folder;
 use crate::archive::ArchiveLimits;
 use crate::archive::compression::decompressed;
@@ -66,7 +66,7 @@ pub struct ExportInputs<'a> {
     /// Fetched sources.
     pub sources: &'a [(SourceName, FetchedSource)],
     /// Files that the job may share with others.
-    pub pool: Option<&'a Pool>,
+    pub pool: Option<&'a JobFilePool>,
 }
 
 /// Makes the job of a package at a path that does not exist: a folder or, where the name ends in `.tar`, a

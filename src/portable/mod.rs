@@ -53,7 +53,7 @@ pub use document::{JobDependency, JobDocument, JobImage, JobLimits, JobSource};
 pub use error::{EntryProblem, PortableJobError};
 pub use export::{ExportInputs, ExportOptions, export, export_inputs};
 pub use folder::JobFolder;
-pub use pool::Pool;
+pub use pool::JobFilePool;
 pub use results::{JobOutcome, JobRecord, LOG, PACKAGE, PackageSums};
 pub use run::{JobRunOptions, run};
 pub use unable::Unable;

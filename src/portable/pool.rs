@@ -8,9 +8,9 @@ use crate::base::digest::Sha256Sum;
 
 /// Folder of shared files.
 #[derive(Debug)]
-pub struct Pool(PathBuf);
+pub struct JobFilePool(PathBuf);
 
-impl Pool {
+impl JobFilePool {
     /// Pool in an existing folder, on the filesystem of the jobs.
     pub fn new(folder: PathBuf) -> Self {
         Self(folder)
@@ -34,7 +34,7 @@ mod tests {
     #[test]
     fn a_file_is_shared_once_and_one_that_is_missing_is_not() {
         let place = tempfile::tempdir().unwrap();
-        let pool = Pool::new(place.path().to_owned());
+        let pool = JobFilePool::new(place.path().to_owned());
         let [file, other] = ["file", "other"].map(|name| place.path().join(name));
         let sum = Sha256Sum::of(b"text");
         assert!(!pool.link(&sum, &other));

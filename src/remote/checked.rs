@@ -11,7 +11,7 @@ use crate::artifact::record::PackageRecord;
 use crate::base::confinement::open_plain;
 use crate::base::digest::{Sha256Sum, Tee, Until};
 use crate::base::event::Phase;
-use crate::build::elsewhere::{FailedElsewhere, Task};
+use crate::build::elsewhere::{ElsewhereTask, FailedElsewhere};
 use crate::build::job::Built;
 use crate::build::record::{BuildEnding, Record};
 use crate::container::idmap::Tier;
@@ -59,7 +59,7 @@ pub(super) enum ResultError {
 
 /// Checked result of a job.
 #[derive(Debug)]
-pub(super) struct Checked {
+pub(super) struct CheckedResult {
     /// Sums of the package, or the failure of the build.
     pub(super) result: Result<Built, FailedElsewhere>,
     /// Record of the build, unless it ended without one.
@@ -110,9 +110,9 @@ pub(super) fn read_record(
 pub(super) fn take(
     record: JobRecord,
     out: &Path,
-    task: &Task<'_>,
+    task: &ElsewhereTask<'_>,
     tier: Option<Tier>,
-) -> Result<Checked, ResultError> {
+) -> Result<CheckedResult, ResultError> {
     copy_log(out, task).map_err(ResultError::Copy)?;
     let JobRecord { outcome, package, message, hint, build, .. } = record;
     if let Some(record) = &build {
@@ -127,7 +127,7 @@ pub(super) fn take(
         };
         check_sums(&built, &package)?;
         copy_package(&built, out, task)?;
-        return Ok(Checked { result: Ok(built), record: Some(record) });
+        return Ok(CheckedResult { result: Ok(built), record: Some(record) });
     }
     let phase = match build.as_ref().map(|record| &record.ending) {
         Some(BuildEnding::Built(_)) => {
@@ -141,11 +141,15 @@ pub(super) fn take(
         Some(BuildEnding::Failed { message, .. }) => message,
         _ => message.unwrap_or_else(|| "the build came to no answer".to_owned()),
     };
-    Ok(Checked { result: Err(FailedElsewhere { phase, message, hint }), record: build })
+    Ok(CheckedResult { result: Err(FailedElsewhere { phase, message, hint }), record: build })
 }
 
 /// Compares the record of the build with the package that was asked for.
-fn check_record(record: &Record, task: &Task<'_>, tier: Option<Tier>) -> Result<(), ResultError> {
+fn check_record(
+    record: &Record,
+    task: &ElsewhereTask<'_>,
+    tier: Option<Tier>,
+) -> Result<(), ResultError> {
     let wanted = &task.request.package;
     same("the built package", &record.id, &wanted.id)?;
     let buildinfo: Value = serde_json::from_str(&wanted.buildinfo_full).unwrap_or_default();
@@ -181,7 +185,7 @@ fn check_sums(built: &Built, package: &PackageSums) -> Result<(), ResultError> {
 }
 
 /// Copies the package to this machine, and checks the copy.
-fn copy_package(built: &Built, out: &Path, task: &Task<'_>) -> Result<(), ResultError> {
+fn copy_package(built: &Built, out: &Path, task: &ElsewhereTask<'_>) -> Result<(), ResultError> {
     let ends = || task.interrupt.is_raised();
     let (id, limits) = (&task.request.package.id, &task.archives);
     if built.bytes > limits.max_bytes {
@@ -228,7 +232,7 @@ fn copy_package(built: &Built, out: &Path, task: &Task<'_>) -> Result<(), Result
 }
 
 /// Copies the log. A build that came to an end before its script has none.
-fn copy_log(out: &Path, task: &Task<'_>) -> io::Result<()> {
+fn copy_log(out: &Path, task: &ElsewhereTask<'_>) -> io::Result<()> {
     let log = match open_plain(out, Path::new(LOG)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         log => log?,

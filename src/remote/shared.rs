@@ -21,9 +21,9 @@ use crate::base::atomic::{self, AtomicFile, TemporaryFolder};
 use crate::base::confinement::read_text;
 use crate::base::digest::Sha256Sum;
 use crate::base::removal::remove_all;
-use crate::build::elsewhere::Task;
+use crate::build::elsewhere::ElsewhereTask;
 use crate::portable::{
-    ExportInputs, ExportOptions, JobFolder, Pool, PortableJobError, export_inputs,
+    ExportInputs, ExportOptions, JobFilePool, JobFolder, PortableJobError, export_inputs,
 };
 
 /// Age at which an abandoned job, and a file that no job shares, is removed.
@@ -39,7 +39,7 @@ const LONGEST_NAME: usize = 64;
 #[derive(Debug)]
 pub(super) struct SharedFolder {
     root: PathBuf,
-    pool: Pool,
+    pool: JobFilePool,
 }
 
 /// Job in a shared folder.
@@ -57,7 +57,7 @@ impl SharedFolder {
         for name in ["jobs", "pool", "programs"] {
             fs_err::create_dir_all(root.join(name))?;
         }
-        let folder = Self { pool: Pool::new(root.join("pool")), root };
+        let folder = Self { pool: JobFilePool::new(root.join("pool")), root };
         folder.sweep(SystemTime::now());
         Ok(folder)
     }
@@ -65,7 +65,7 @@ impl SharedFolder {
     /// Makes the job of a package, unless it is there.
     pub(super) fn make(
         &self,
-        task: &Task<'_>,
+        task: &ElsewhereTask<'_>,
         options: &ExportOptions<'_>,
     ) -> Result<SharedJob, PortableJobError> {
         let file = |source| PortableJobError::File { doing: "make a folder for the job", source };

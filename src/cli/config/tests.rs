@@ -8,7 +8,8 @@ fn settings_are_all_keys_that_are_not_tables() {
     let error = toml::from_str::<ConfigFile>("unknown = 1").unwrap_err();
     let (_, expected) = error.message().split_once("expected one of").unwrap();
     let mut expected: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
-    let tables = ["images", "registries", "builders", "cache", "limits", "credentials", "trust"];
+    let tables =
+        ["images", "registries", "builders", "cache", "limits", "credentials", "trust", "executor"];
     expected.retain(|key| !tables.contains(key));
     expected.sort_unstable();
     assert_eq!(expected, SETTINGS);
@@ -100,7 +101,7 @@ fn literal(rest: &str) -> String {
 fn lines_in_remedies_are_configuration() {
     let mut files = Vec::new();
     sources(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut files);
-    let tables = ["images", "registries", "credentials", "cache", "limits", "trust"];
+    let tables = ["images", "registries", "credentials", "cache", "limits", "trust", "executor"];
     let mut pasted = 0;
     for path in files {
         let source = fs_err::read_to_string(&path).unwrap();

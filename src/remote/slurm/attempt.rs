@@ -2,15 +2,15 @@
 
 use std::time::Instant;
 
-use super::cluster::{Opened, Slurm};
+use super::cluster::{OpenedFolder, Slurm};
 use super::error::{ClientError, SlurmError};
 use super::queue::of_name;
 use super::script::{Script, Submission};
 use super::status::parse_submitted;
-use super::watch::{End, Watch};
+use super::watch::{JobEnd, JobWatch};
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Phase;
-use crate::build::elsewhere::{Answer, Task};
+use crate::build::elsewhere::{ElsewhereAnswer, ElsewhereTask};
 use crate::portable::{ExportOptions, JobOutcome, JobRecord, PortableJobError};
 use crate::remote::checked;
 use crate::remote::shared::SharedJob;
@@ -19,10 +19,10 @@ use crate::remote::shared::SharedJob;
 const ATTEMPTS: u32 = 3;
 
 /// Build of one package.
-pub(super) struct Build<'a> {
+pub(super) struct SlurmBuild<'a> {
     slurm: &'a Slurm,
-    task: &'a Task<'a>,
-    opened: &'a Opened,
+    task: &'a ElsewhereTask<'a>,
+    opened: &'a OpenedFolder,
     job: SharedJob,
     /// Name of the job in the queue.
     name: String,
@@ -30,9 +30,9 @@ pub(super) struct Build<'a> {
     excluded: Vec<String>,
 }
 
-impl<'a> Build<'a> {
+impl<'a> SlurmBuild<'a> {
     /// Makes the job, unless an earlier run has.
-    pub(super) fn new(slurm: &'a Slurm, task: &'a Task<'a>) -> Result<Self, SlurmError> {
+    pub(super) fn new(slurm: &'a Slurm, task: &'a ElsewhereTask<'a>) -> Result<Self, SlurmError> {
         (task.on_phase)(Phase::Prepare);
         let opened = slurm.opened()?;
         let job = make(slurm, opened, task)?;
@@ -43,7 +43,7 @@ impl<'a> Build<'a> {
     }
 
     /// Builds the package, with the result of an earlier run if there is one.
-    pub(super) fn carry_out(mut self) -> Result<Answer, SlurmError> {
+    pub(super) fn carry_out(mut self) -> Result<ElsewhereAnswer, SlurmError> {
         let mut queued = self.queued()?;
         if queued.is_none() {
             match self.watch().record() {
@@ -62,10 +62,10 @@ impl<'a> Build<'a> {
             };
             attempts += 1;
             match self.watch().watched(&id)? {
-                End::Recorded(record) if record.outcome != JobOutcome::Unable => {
+                JobEnd::Recorded(record) if record.outcome != JobOutcome::Unable => {
                     return self.answer(*record, Some(id));
                 }
-                End::Recorded(record) => {
+                JobEnd::Recorded(record) => {
                     let place = self.watch().place(Some(id));
                     let message = record.message.unwrap_or_default();
                     if attempts >= ATTEMPTS {
@@ -77,10 +77,10 @@ impl<'a> Build<'a> {
                     ));
                     self.excluded.extend(place.node);
                 }
-                End::Lost(last) if attempts >= ATTEMPTS => {
+                JobEnd::Lost(last) if attempts >= ATTEMPTS => {
                     return Err(SlurmError::Gone { attempts, last });
                 }
-                End::Lost(last) => {
+                JobEnd::Lost(last) => {
                     self.watch().warn(format!(
                         "the job ended without a result: {last}; it is submitted again"
                     ));
@@ -91,8 +91,8 @@ impl<'a> Build<'a> {
         }
     }
 
-    fn watch(&self) -> Watch<'_> {
-        Watch { slurm: self.slurm, task: self.task, job: &self.job }
+    fn watch(&self) -> JobWatch<'_> {
+        JobWatch { slurm: self.slurm, task: self.task, job: &self.job }
     }
 
     /// The job of an earlier run, if it is still in the queue.
@@ -155,7 +155,7 @@ impl<'a> Build<'a> {
     }
 
     /// Brings the result to this machine.
-    fn answer(&self, record: JobRecord, id: Option<String>) -> Result<Answer, SlurmError> {
+    fn answer(&self, record: JobRecord, id: Option<String>) -> Result<ElsewhereAnswer, SlurmError> {
         (self.task.on_phase)(Phase::Pack);
         let place = self.watch().place(id.clone());
         let tier = self.slurm.settings.tier;
@@ -171,11 +171,15 @@ impl<'a> Build<'a> {
                 tracing::warn!(%error, "a job that is done cannot be removed");
             }
         });
-        Ok(Answer { place, result: taken.result, record, clear_up })
+        Ok(ElsewhereAnswer { place, result: taken.result, record, clear_up })
     }
 }
 
-fn make(slurm: &Slurm, opened: &Opened, task: &Task<'_>) -> Result<SharedJob, SlurmError> {
+fn make(
+    slurm: &Slurm,
+    opened: &OpenedFolder,
+    task: &ElsewhereTask<'_>,
+) -> Result<SharedJob, SlurmError> {
     let settings = &slurm.settings;
     let options = ExportOptions {
         limits: settings.limits,

@@ -20,14 +20,14 @@ const LONGEST_SAID: usize = 500;
 
 /// Caller of Slurm's programs.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(super) struct SlurmClient {
     /// Search path of the caller.
     pub(super) search_path: String,
     /// Configuration of Slurm, if the caller names one.
     pub(super) configuration: Option<PathBuf>,
 }
 
-impl Client {
+impl SlurmClient {
     /// Runs a program, and returns its output. A condition may end it before.
     pub(super) fn run(
         &self,
@@ -95,14 +95,14 @@ mod tests {
 
     use super::*;
 
-    fn client(script: &str) -> (tempfile::TempDir, Client) {
+    fn client(script: &str) -> (tempfile::TempDir, SlurmClient) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("squeue");
         fs_err::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs_err::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
         let search_path = format!("{}:/usr/bin:/bin", folder.path().display());
         let configuration = Some("/c/slurm.conf".into());
-        (folder, Client { search_path, configuration })
+        (folder, SlurmClient { search_path, configuration })
     }
 
     #[test]
@@ -120,10 +120,12 @@ mod tests {
         let (_folder, one) = client("printf 'squeue: error:\\tx\\n\\n y\\n' >&2; exit 1");
         let error = one.run("squeue", &[], || false).unwrap_err().to_string();
         assert!(error.ends_with("squeue: error: x; y"), "{error}");
-        let (_folder, two) = client("sleep 1000");
+        let (folder, two) = client("sleep 1000");
         let error = two.run("squeue", &[], || true).unwrap_err();
         assert!(matches!(error, ClientError::NoAnswer { name: "squeue" }));
-        let error = two.run("sbatch", &[], || false).unwrap_err();
+        let search_path = folder.path().display().to_string();
+        let three = SlurmClient { search_path, configuration: None };
+        let error = three.run("sbatch", &[], || false).unwrap_err();
         assert!(matches!(error, ClientError::Missing { name: "sbatch" }));
     }
 }

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::client::Client;
+use super::client::SlurmClient;
 use super::error::SlurmError;
-use super::queue::Queue;
+use super::queue::JobQueue;
 use crate::container::idmap::Tier;
 use crate::portable::JobLimits;
 use crate::remote::shared::SharedFolder;
@@ -43,15 +43,15 @@ pub struct SlurmSettings {
 #[derive(Debug)]
 pub struct Slurm {
     pub(super) settings: SlurmSettings,
-    pub(super) client: Client,
-    pub(super) queue: Queue,
+    pub(super) client: SlurmClient,
+    pub(super) queue: JobQueue,
     /// The shared folder, once a job needs it, with the program.
-    opened: OnceLock<Result<Opened, (std::io::ErrorKind, String)>>,
+    opened: OnceLock<Result<OpenedFolder, (std::io::ErrorKind, String)>>,
 }
 
 /// Folder and program of the jobs.
 #[derive(Debug)]
-pub(super) struct Opened {
+pub(super) struct OpenedFolder {
     pub(super) folder: SharedFolder,
     pub(super) program: PathBuf,
 }
@@ -59,22 +59,22 @@ pub(super) struct Opened {
 impl Slurm {
     /// Prepares builds; nothing is read or written before the first one.
     pub fn new(settings: SlurmSettings) -> Self {
-        let client = Client {
+        let client = SlurmClient {
             search_path: settings.search_path.clone(),
             configuration: settings.configuration.clone(),
         };
-        Self { settings, client, queue: Queue::default(), opened: OnceLock::new() }
+        Self { settings, client, queue: JobQueue::default(), opened: OnceLock::new() }
     }
 
     /// The shared folder and the program, made on the first call.
-    pub(super) fn opened(&self) -> Result<&Opened, SlurmError> {
+    pub(super) fn opened(&self) -> Result<&OpenedFolder, SlurmError> {
         let open = || {
             let folder = SharedFolder::open(self.settings.folder.clone())?;
             let program = match &self.settings.program {
                 Some(program) => program.clone(),
                 None => folder.program(&fs_err::read_link("/proc/self/exe")?)?,
             };
-            Ok(Opened { folder, program })
+            Ok(OpenedFolder { folder, program })
         };
         let opened = self.opened.get_or_init(|| {
             open().map_err(|error: std::io::Error| (error.kind(), error.to_string()))

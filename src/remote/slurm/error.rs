@@ -4,10 +4,10 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::status::Status;
+use super::status::JobStatus;
 use crate::base::escape::path_argument;
 use crate::build::elsewhere::{ElsewhereError, ElsewhereFailure};
-use crate::build::place::Place;
+use crate::build::place::BuildPlace;
 use crate::portable::PortableJobError;
 use crate::remote::checked::ResultError;
 
@@ -68,22 +68,22 @@ impl ClientError {
 
 /// A job of Slurm, for messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Ended {
+pub(super) struct EndedJob {
     /// Place of the last run.
-    pub(super) place: Place,
+    pub(super) place: BuildPlace,
     /// Last known state.
-    pub(super) status: Option<Status>,
+    pub(super) status: Option<JobStatus>,
     /// File with the output of all runs.
     pub(super) output: PathBuf,
 }
 
-impl std::fmt::Display for Ended {
+impl std::fmt::Display for EndedJob {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { place, status, output } = self;
         write!(f, "{place}")?;
         match status {
-            Some(Status { state, reason, .. }) if reason.is_empty() => write!(f, " is {state}")?,
-            Some(Status { state, reason, .. }) => write!(f, " is {state} ({reason})")?,
+            Some(JobStatus { state, reason, .. }) if reason.is_empty() => write!(f, " is {state}")?,
+            Some(JobStatus { state, reason, .. }) => write!(f, " is {state} ({reason})")?,
             None => f.write_str(" is unknown to Slurm")?,
         }
         write!(f, "; its output is in {}", output.display())
@@ -120,16 +120,16 @@ pub(super) enum SlurmError {
         /// Number of submissions.
         attempts: u32,
         /// Last one.
-        last: Box<Ended>,
+        last: Box<EndedJob>,
     },
     /// The job was stopped.
     #[error("the job was stopped without a result: {0}")]
-    Stopped(Box<Ended>),
+    Stopped(Box<EndedJob>),
     /// No machine could carry the job out.
     #[error("no machine could carry the job out; the last one was {place}: {message}")]
     Unable {
         /// Place of the last attempt.
-        place: Place,
+        place: BuildPlace,
         /// Message of the last attempt.
         message: String,
         /// Remedy of the last attempt.
@@ -139,7 +139,7 @@ pub(super) enum SlurmError {
     #[error("the result of {place} is refused")]
     Result {
         /// Place of the build.
-        place: Place,
+        place: BuildPlace,
         /// Fault.
         #[source]
         source: Box<ResultError>,

@@ -12,14 +12,14 @@ mod script;
 mod status;
 mod watch;
 
-use crate::build::elsewhere::{Answer, ElsewhereError, Executor, Task};
+use crate::build::elsewhere::{ElsewhereAnswer, ElsewhereError, ElsewhereTask, Executor};
 
-use attempt::Build;
+use attempt::SlurmBuild;
 
 pub use cluster::{Slurm, SlurmSettings};
 
 impl Executor for Slurm {
-    fn build(&self, task: &Task<'_>) -> Result<Answer, ElsewhereError> {
-        Build::new(self, task).and_then(Build::carry_out).map_err(ElsewhereError::from)
+    fn build(&self, task: &ElsewhereTask<'_>) -> Result<ElsewhereAnswer, ElsewhereError> {
+        SlurmBuild::new(self, task).and_then(SlurmBuild::carry_out).map_err(ElsewhereError::from)
     }
 }

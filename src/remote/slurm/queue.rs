@@ -4,13 +4,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::client::Client;
+use super::client::SlurmClient;
 use super::error::ClientError;
-use super::status::{FORMAT, Listing, Status, parse_listing};
+use super::status::{FORMAT, JobStatus, Listing, parse_listing};
 
 /// Looks at the queue.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
+pub(super) struct JobQueue {
     last: Mutex<Option<(Instant, Arc<Listing>)>>,
     away: Mutex<Away>,
 }
@@ -22,11 +22,11 @@ struct Away {
     is_told: bool,
 }
 
-impl Queue {
+impl JobQueue {
     /// The jobs as they were at a time, or later.
     pub(super) fn listing(
         &self,
-        client: &Client,
+        client: &SlurmClient,
         not_before: Instant,
         ends: impl Fn() -> bool,
     ) -> Result<Arc<Listing>, ClientError> {
@@ -69,8 +69,8 @@ impl Queue {
 
 /// Last job of a name, if there is one that has not ended.
 pub(super) fn of_name(listing: &Listing, name: &str) -> Option<String> {
-    use super::status::Course::{Runs, Waits};
-    let is_wanted = |(other, status): &(String, Status)| {
+    use super::status::JobCourse::{Runs, Waits};
+    let is_wanted = |(other, status): &(String, JobStatus)| {
         other == name && matches!(status.course(), Waits | Runs)
     };
     let ids = listing.iter().filter(|(_, job)| is_wanted(job)).map(|(id, _)| id.clone());

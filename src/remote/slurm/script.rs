@@ -35,10 +35,11 @@ impl Script<'_> {
         format!(
             "#!/bin/sh\n\
              # Carries a portable job of mkpanda out.\n\
+             PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n\
              here={here}\n\
              printf '%s %s\\n' \"$SLURM_JOB_ID\" \"$SLURMD_NODENAME\" > \"$here/ran-on\"\n\
              user=$(getent passwd \"$(id -u)\" | cut -d: -f6)\n\
-             exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \\\n  \
+             exec env -i PATH=\"$PATH\" \\\n  \
              TMPDIR=\"${{TMPDIR:-/tmp}}\" XDG_CONFIG_HOME=\"$user/.config\"{home} \\\n  \
              {program} job run --progress plain{verbose} \"$here/job\"\n"
         )

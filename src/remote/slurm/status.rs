@@ -11,7 +11,7 @@ const LONGEST: usize = 200;
 
 /// State of a job in the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Status {
+pub(super) struct JobStatus {
     /// Word of Slurm.
     pub(super) state: String,
     /// Reason that the job waits, or has ended; empty if there is none.
@@ -22,7 +22,7 @@ pub(super) struct Status {
 
 /// Course of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Course {
+pub(super) enum JobCourse {
     /// It waits for machines.
     Waits,
     /// It runs, or goes on after an interruption.
@@ -33,22 +33,22 @@ pub(super) enum Course {
     Stopped,
 }
 
-impl Status {
+impl JobStatus {
     /// Course of the job.
-    pub(super) fn course(&self) -> Course {
+    pub(super) fn course(&self) -> JobCourse {
         match self.state.as_str() {
             "PENDING" | "CONFIGURING" | "REQUEUED" | "REQUEUE_FED" | "REQUEUE_HOLD"
-            | "RESV_DEL_HOLD" | "SPECIAL_EXIT" => Course::Waits,
+            | "RESV_DEL_HOLD" | "SPECIAL_EXIT" => JobCourse::Waits,
             "COMPLETED" | "FAILED" | "NODE_FAIL" | "BOOT_FAIL" | "PREEMPTED" | "REVOKED"
-            | "LAUNCH_FAILED" => Course::Ended,
-            "CANCELLED" | "TIMEOUT" | "DEADLINE" | "OUT_OF_MEMORY" => Course::Stopped,
-            _ => Course::Runs,
+            | "LAUNCH_FAILED" => JobCourse::Ended,
+            "CANCELLED" | "TIMEOUT" | "DEADLINE" | "OUT_OF_MEMORY" => JobCourse::Stopped,
+            _ => JobCourse::Runs,
         }
     }
 }
 
 /// Jobs of `squeue`, by number, with their names.
-pub(super) type Listing = BTreeMap<String, (String, Status)>;
+pub(super) type Listing = BTreeMap<String, (String, JobStatus)>;
 
 /// Reads the lines of `squeue` in [`FORMAT`].
 pub(super) fn parse_listing(text: &str) -> Listing {
@@ -57,14 +57,14 @@ pub(super) fn parse_listing(text: &str) -> Listing {
         let id = fields.next().filter(|id| is_id(id))?;
         let (state, reason, nodes) = (fields.next()?, fields.next()?, fields.next()?);
         let reason = if reason == "None" { String::new() } else { reason };
-        Some((id, (fields.next()?, Status { state, reason, nodes })))
+        Some((id, (fields.next()?, JobStatus { state, reason, nodes })))
     };
     text.lines().filter_map(line).collect()
 }
 
 /// Reads the line of `scontrol show job --oneliner`: keys with values, the first of each key. A value with blanks is
 /// cut off at the first one.
-pub(super) fn parse_job(text: &str) -> Option<Status> {
+pub(super) fn parse_job(text: &str) -> Option<JobStatus> {
     let value = |key: &str| {
         let mut words = text.lines().next()?.split_ascii_whitespace();
         words.find_map(|word| word.strip_prefix(key)?.strip_prefix('=')).map(word)
@@ -72,7 +72,7 @@ pub(super) fn parse_job(text: &str) -> Option<Status> {
     let plain = |text: Option<String>| {
         text.filter(|text| text != "None" && text != "(null)").unwrap_or_default()
     };
-    Some(Status {
+    Some(JobStatus {
         state: value("JobState")?,
         reason: plain(value("Reason")),
         nodes: plain(value("NodeList")),
@@ -103,9 +103,9 @@ mod tests {
 
     use super::*;
 
-    fn status(state: &str, reason: &str, nodes: &str) -> Status {
+    fn status(state: &str, reason: &str, nodes: &str) -> JobStatus {
         let [state, reason, nodes] = [state, reason, nodes].map(str::to_owned);
-        Status { state, reason, nodes }
+        JobStatus { state, reason, nodes }
     }
 
     #[test]
@@ -127,18 +127,18 @@ mod tests {
     #[test]
     fn words_of_slurm_decide_what_is_waited_for() {
         for (state, course) in [
-            ("PENDING", Course::Waits),
-            ("REQUEUED", Course::Waits),
-            ("RUNNING", Course::Runs),
-            ("COMPLETING", Course::Runs),
-            ("SUSPENDED", Course::Runs),
-            ("A_WORD_OF_TOMORROW", Course::Runs),
-            ("COMPLETED", Course::Ended),
-            ("FAILED", Course::Ended),
-            ("NODE_FAIL", Course::Ended),
-            ("CANCELLED", Course::Stopped),
-            ("TIMEOUT", Course::Stopped),
-            ("OUT_OF_MEMORY", Course::Stopped),
+            ("PENDING", JobCourse::Waits),
+            ("REQUEUED", JobCourse::Waits),
+            ("RUNNING", JobCourse::Runs),
+            ("COMPLETING", JobCourse::Runs),
+            ("SUSPENDED", JobCourse::Runs),
+            ("A_WORD_OF_TOMORROW", JobCourse::Runs),
+            ("COMPLETED", JobCourse::Ended),
+            ("FAILED", JobCourse::Ended),
+            ("NODE_FAIL", JobCourse::Ended),
+            ("CANCELLED", JobCourse::Stopped),
+            ("TIMEOUT", JobCourse::Stopped),
+            ("OUT_OF_MEMORY", JobCourse::Stopped),
         ] {
             assert_eq!(status(state, "", "").course(), course, "{state}");
         }

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::cluster::{ENGINE, Slurm};
-use super::error::{ClientError, Ended, SlurmError};
-use super::status::{Course, Status, parse_job};
+use super::error::{ClientError, EndedJob, SlurmError};
+use super::status::{JobCourse, JobStatus, parse_job};
 use crate::base::event::{Event, Phase};
-use crate::build::elsewhere::Task;
-use crate::build::place::Place;
+use crate::build::elsewhere::ElsewhereTask;
+use crate::build::place::BuildPlace;
 use crate::portable::JobRecord;
 use crate::remote::checked::{self, ResultError};
 use crate::remote::shared::SharedJob;
@@ -27,21 +27,21 @@ const PATIENCE: u32 = 36;
 const GIVES_UP: u32 = 360;
 
 /// End of a submitted job.
-pub(super) enum End {
+pub(super) enum JobEnd {
     /// There is a record.
     Recorded(Box<JobRecord>),
     /// The job is no more, and there is no record.
-    Lost(Box<Ended>),
+    Lost(Box<EndedJob>),
 }
 
 /// Watch of one package's job.
-pub(super) struct Watch<'a> {
+pub(super) struct JobWatch<'a> {
     pub(super) slurm: &'a Slurm,
-    pub(super) task: &'a Task<'a>,
+    pub(super) task: &'a ElsewhereTask<'a>,
     pub(super) job: &'a SharedJob,
 }
 
-impl Watch<'_> {
+impl JobWatch<'_> {
     /// Reports a warning on the package.
     pub(super) fn warn(&self, message: String) {
         let subject = self.task.request.package.id.to_string();
@@ -100,7 +100,7 @@ impl Watch<'_> {
     }
 
     /// Watches a job to its end, with its output where that is shown.
-    pub(super) fn watched(&self, id: &str) -> Result<End, SlurmError> {
+    pub(super) fn watched(&self, id: &str) -> Result<JobEnd, SlurmError> {
         let watch = || self.watch(id);
         let ended = if self.task.shows_output {
             let subject = self.task.request.package.id.to_string();
@@ -115,7 +115,7 @@ impl Watch<'_> {
         ended
     }
 
-    fn watch(&self, id: &str) -> Result<End, SlurmError> {
+    fn watch(&self, id: &str) -> Result<JobEnd, SlurmError> {
         let poll = self.slurm.settings.poll;
         let (began, mut interval) = (Instant::now(), self.first_pause());
         let (mut lost_since, mut runs, mut is_told) = (None::<Instant>, false, false);
@@ -140,8 +140,8 @@ impl Watch<'_> {
                     continue;
                 }
             };
-            match status.map(Status::course) {
-                Some(Course::Waits) => {
+            match status.map(JobStatus::course) {
+                Some(JobCourse::Waits) => {
                     lost_since = None;
                     if !is_told && began.elapsed() > poll * PATIENCE {
                         is_told = true;
@@ -153,13 +153,13 @@ impl Watch<'_> {
                         ));
                     }
                 }
-                Some(Course::Runs) => {
+                Some(JobCourse::Runs) => {
                     lost_since = None;
                     if !std::mem::replace(&mut runs, true) {
                         (self.task.on_phase)(Phase::Build);
                     }
                 }
-                Some(Course::Ended | Course::Stopped) | None => {
+                Some(JobCourse::Ended | JobCourse::Stopped) | None => {
                     let since = *lost_since.get_or_insert(looked);
                     if since.elapsed() > poll * SETTLES {
                         return self.lost(id, status);
@@ -172,30 +172,30 @@ impl Watch<'_> {
     }
 
     /// The end of a job that has left a record.
-    fn recorded(&self, id: &str) -> Result<Option<End>, SlurmError> {
+    fn recorded(&self, id: &str) -> Result<Option<JobEnd>, SlurmError> {
         match self.record() {
-            Ok(record) => Ok(record.map(|record| End::Recorded(Box::new(record)))),
+            Ok(record) => Ok(record.map(|record| JobEnd::Recorded(Box::new(record)))),
             Err(fault) => Err(self.refused(fault, Some(id.to_owned()))),
         }
     }
 
     /// The end of a job that is no more; a record that is seen at last counts.
-    fn lost(&self, id: &str, status: Option<&Status>) -> Result<End, SlurmError> {
+    fn lost(&self, id: &str, status: Option<&JobStatus>) -> Result<JobEnd, SlurmError> {
         if let Some(end) = self.recorded(id)? {
             return Ok(end);
         }
         let known = status.cloned().or_else(|| self.show(id));
-        let is_stopped = known.as_ref().is_some_and(|status| status.course() == Course::Stopped);
+        let is_stopped = known.as_ref().is_some_and(|status| status.course() == JobCourse::Stopped);
         let mut place = self.place(Some(id.to_owned()));
         if let Some(status) = known.as_ref().filter(|status| !status.nodes.is_empty()) {
             place.node = Some(status.nodes.clone());
         }
-        let ended = Box::new(Ended { place, status: known, output: self.job.output() });
-        if is_stopped { Err(SlurmError::Stopped(ended)) } else { Ok(End::Lost(ended)) }
+        let ended = Box::new(EndedJob { place, status: known, output: self.job.output() });
+        if is_stopped { Err(SlurmError::Stopped(ended)) } else { Ok(JobEnd::Lost(ended)) }
     }
 
     /// State of a job that is no longer in the queue.
-    fn show(&self, id: &str) -> Option<Status> {
+    fn show(&self, id: &str) -> Option<JobStatus> {
         let arguments = ["show", "job", "--oneliner", id].map(str::to_owned);
         let text = self.slurm.client.run("scontrol", &arguments, || self.is_over()).ok()?;
         parse_job(&text)
@@ -212,9 +212,9 @@ impl Watch<'_> {
         while Instant::now() < until {
             let listing = queue.listing(client, Instant::now(), || false);
             let status = listing.as_ref().ok().and_then(|listing| listing.get(id));
-            if !status
-                .is_some_and(|(_, status)| matches!(status.course(), Course::Waits | Course::Runs))
-            {
+            if !status.is_some_and(|(_, status)| {
+                matches!(status.course(), JobCourse::Waits | JobCourse::Runs)
+            }) {
                 return;
             }
             std::thread::sleep(self.first_pause());
@@ -228,11 +228,11 @@ impl Watch<'_> {
     }
 
     /// Place of the last run; `id` is the job that this run has watched.
-    pub(super) fn place(&self, id: Option<String>) -> Place {
+    pub(super) fn place(&self, id: Option<String>) -> BuildPlace {
         let (job, node) = self.job.ran_on();
         // The file is that of an earlier job if this one has not begun.
         let node = node.filter(|_| id.is_none() || id == job);
-        Place { engine: ENGINE.to_owned(), node, job: id.or(job) }
+        BuildPlace { engine: ENGINE.to_owned(), node, job: id.or(job) }
     }
 
     /// Error of a refused result, which is put aside.
