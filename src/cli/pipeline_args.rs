@@ -14,7 +14,7 @@ pub enum PipelineCommand {
     /// Write steps for `buildkite-agent pipeline upload`.
     Buildkite(PipelineArgs),
     /// Write a workflow of GitHub, in which each level of packages waits for all of the level before.
-    Github(PipelineArgs),
+    Github(GithubArgs),
     /// Carry out a job of a pipeline: build packages, and see that the next jobs find them in the store.
     Build(PipelineBuildArgs),
 }
@@ -25,7 +25,7 @@ pub enum PipelineCommand {
 Examples:
   mkpanda -C packages --cache s3://builds/mkpanda pipeline gitlab > child.yml
   mkpanda -C packages --cache s3://builds/mkpanda pipeline buildkite | buildkite-agent pipeline upload
-  mkpanda -C packages --cache s3://builds/mkpanda pipeline github --all > .github/workflows/packages.yml
+  mkpanda -C packages --cache s3://builds/mkpanda pipeline github --planned > .github/workflows/packages.yml
 
 Packages pass from job to job through a cache that all runners reach. docs/pipelines.md shows
 whole pipelines.")]
@@ -56,6 +56,21 @@ pub struct PipelineArgs {
     /// Keep a portable job of each failed build beside its log. It has all inputs of the build, with the image.
     #[arg(long)]
     pub export_failed: bool,
+}
+
+/// Options of writing a workflow.
+#[derive(Debug, Args)]
+pub struct GithubArgs {
+    /// Options of all engines.
+    #[command(flatten)]
+    pub pipeline: PipelineArgs,
+    /// Write a workflow whose first job asks the stores when it runs, and gives each wave its jobs.
+    #[arg(long, conflicts_with_all = ["all", "max_jobs"])]
+    pub planned: bool,
+    /// Do what that first job does: write the matrices of N waves as outputs, a line for each.
+    #[arg(long, value_name = "N", conflicts_with_all = ["planned", "all", "max_jobs", "tags", "template"],
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub waves: Option<u32>,
 }
 
 /// Options of carrying out a job.
