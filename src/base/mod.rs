@@ -45,7 +45,6 @@ pub(crate) mod suggestion;
 pub mod supervisor;
 pub(crate) mod tap;
 pub(crate) mod text;
-#[cfg(feature = "builder")]
 pub(crate) mod threaded_hasher;
 #[cfg(feature = "builder")]
 pub mod times;
