@@ -23,9 +23,9 @@ pub enum PipelineCommand {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  mkpanda -C packages --cache s3://builds/mkpanda pipeline gitlab > child.yml
-  mkpanda -C packages --cache s3://builds/mkpanda pipeline buildkite | buildkite-agent pipeline upload
-  mkpanda -C packages --cache s3://builds/mkpanda pipeline github --planned > .github/workflows/packages.yml
+  mkpanda -C packages --cache s3://builds pipeline gitlab > child.yml
+  mkpanda -C packages --cache s3://builds pipeline buildkite | buildkite-agent pipeline upload
+  mkpanda -C packages --cache s3://builds pipeline github --planned > .github/workflows/p.yml
 
 Packages pass from job to job through a cache that all runners reach. docs/pipelines.md shows
 whole pipelines.")]
@@ -77,7 +77,7 @@ pub struct GithubArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  mkpanda -C packages --cache s3://builds/mkpanda pipeline build --logs ../logs app:default
+  mkpanda -C packages --cache s3://builds pipeline build --logs ../logs app:default
 
 What the packages require is taken from the caches, and built where none has it. A package that
 is not in a cache afterwards is a failure, as the next jobs would build it again.

@@ -76,6 +76,14 @@ fn a_workflow_asks_the_stores_when_it_runs() {
         r#"wave-3=[{"name":"build app","packages":"app:default"}]"#,
     ];
     assert_eq!(plan(), wanted);
+    // Of a workflow that was written for a flatter tree.
+    let ran = pipeline(&place, &["github", "--waves", "2"]).ok();
+    assert!(
+        ran.stdout.contains(r#""packages":"low:default lib:default tool:default""#),
+        "{}",
+        ran.stdout
+    );
+    ran.says("warning: 2 waves for 3 levels, so neighbouring levels share jobs\n  hint: write the workflow again");
     place.run("lib", &[&store(&place)]).ok();
     let wanted = [
         r#"wave-1=[{"name":"build tool","packages":"tool:default"}]"#,

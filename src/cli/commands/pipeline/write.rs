@@ -61,7 +61,10 @@ pub(super) fn run(context: &Context<'_>, form: Form, args: &PipelineArgs) -> Res
                 (made.text, Some(made.pipeline))
             }
             Form::Planned => (planned(&pipeline, &jobs)?, None),
-            Form::Waves(waves) => (wave_lines(&pipeline, waves), Some(pipeline)),
+            Form::Waves(waves) => {
+                warn_of_levels(context, pipeline.levels().len(), waves);
+                (wave_lines(&pipeline, waves), Some(pipeline))
+            }
         })
     });
     progress.finish(ending(&made), 0);
@@ -73,6 +76,19 @@ pub(super) fn run(context: &Context<'_>, form: Form, args: &PipelineArgs) -> Res
     }
     context.printer.data(&text);
     Ok(())
+}
+
+/// Warns of a workflow that was written when the tree had fewer levels.
+fn warn_of_levels(context: &Context<'_>, levels: usize, waves: usize) {
+    if levels > waves {
+        let message = format!(
+            "{} for {}, so neighbouring levels share jobs",
+            counted(waves, "wave"),
+            counted(levels, "level")
+        );
+        let hint = "write the workflow again: mkpanda pipeline github --planned";
+        context.printer.warn(&message, Some(hint));
+    }
 }
 
 /// Reads a template.
