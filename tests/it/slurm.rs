@@ -316,12 +316,20 @@ fn a_controller_that_is_away_is_waited_for_with_one_warning() {
     let gate = Gate::new();
     cluster.place.package("p", "{}", &format!("{}; echo p > $PKG_PATH/p", gate.script()));
     cluster.away(true);
+    let refusals = |count: usize| {
+        let path = cluster.folder.join("refusals");
+        let refused = || std::fs::read_to_string(&path).unwrap_or_default().lines().count();
+        eventually(&format!("{count} refusals"), END, || refused() >= count);
+        std::fs::remove_file(&path).unwrap();
+    };
     let child = cluster.start("p");
-    std::thread::sleep(Duration::from_millis(500));
+    refusals(3);
     cluster.away(false);
     gate.wait(1);
+    // Once the queue has answered, another silence is another matter.
+    eventually("the job is seen", END, || cluster.folder.join("listed").exists());
     cluster.away(true);
-    std::thread::sleep(Duration::from_millis(200));
+    refusals(3);
     cluster.away(false);
     gate.open(1);
     let built = ran(&child.wait_with_output().unwrap()).ok().says("on n1 (slurm 1)");
@@ -374,7 +382,7 @@ fn a_machine_that_cannot_carry_a_job_out_is_left_out_and_this_one_helps_where_th
 fn a_job_that_waits_for_long_is_reported_with_slurms_reason() {
     let cluster = Cluster::new();
     cluster.place.package("p", "{}", "echo p > $PKG_PATH/p");
-    cluster.hook("state PENDING; sleep 1.5; state RUNNING; run");
+    cluster.hook("state PENDING; sleep 3; state RUNNING; run");
     let built = cluster.run("p", &[]).ok();
     assert_eq!(built.stderr.matches("Slurm's job 1 has been waiting for").count(), 1);
 }
