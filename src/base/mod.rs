@@ -14,6 +14,8 @@ pub mod event;
 #[cfg(test)]
 #[path = "tests/events.rs"]
 pub(crate) mod events;
+#[cfg(feature = "builder")]
+pub(crate) mod file_stamp;
 pub(crate) mod full_disk;
 #[cfg(feature = "builder")]
 pub mod go_json;
@@ -43,7 +45,6 @@ pub(crate) mod suggestion;
 pub mod supervisor;
 pub(crate) mod tap;
 pub(crate) mod text;
-#[cfg(feature = "builder")]
 pub(crate) mod threaded_hasher;
 #[cfg(feature = "builder")]
 pub mod times;

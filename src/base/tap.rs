@@ -16,6 +16,7 @@ impl<T, F: FnMut(&[u8])> Tap<T, F> {
     }
 
     /// Returns the inner value.
+    #[cfg(any(feature = "builder", test))]
     pub(crate) fn into_inner(self) -> T {
         self.inner
     }

@@ -14,29 +14,10 @@ use crate::archive::{
     verify_package,
 };
 use crate::base::digest::Sha256Sum;
+use crate::base::file_stamp::FileStamp;
 use crate::base::regular::open_regular;
 use crate::install::PackageContents;
 use crate::package::PackageId;
-
-/// Metadata of a file that differs after every write or replacement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct FileStamp {
-    file: (u64, u64),
-    size: u64,
-    changed: (i64, i64),
-}
-
-impl FileStamp {
-    fn of(file: &fs_err::File) -> io::Result<Self> {
-        use std::os::unix::fs::MetadataExt;
-        let data = file.metadata()?;
-        Ok(Self {
-            file: (data.dev(), data.ino()),
-            size: data.size(),
-            changed: (data.ctime(), data.ctime_nsec()),
-        })
-    }
-}
 
 /// A package that goes into a bootstrap.
 #[derive(Debug)]
@@ -68,7 +49,7 @@ impl<'a> BootstrapMember<'a> {
         let folder = entry_path(&format!("packages/{id}"));
         let open = |source| BootstrapError::Open { package: id.clone(), source };
         let mut file = open_regular(path).map_err(open)?;
-        let stamp = FileStamp::of(&file).map_err(open)?;
+        let stamp = file.metadata().map(|data| FileStamp::of(&data)).map_err(open)?;
         let identity = Sha256Sum::of_reader(&mut file).map_err(open)?;
         let key = PartKey::of_summary(id, &identity);
         let summary = if let Some(summary) = parts.summary(&key) {
@@ -164,7 +145,8 @@ impl BootstrapMember<'_> {
         let unopened = |source| BootstrapError::Open { package: self.id.clone(), source };
         let file = open_regular(self.path).map_err(unopened)?;
         // The result is kept under the digest.
-        if FileStamp::of(&file).map_err(unopened)? != self.stamp {
+        let found = file.metadata().map_err(unopened)?;
+        if FileStamp::of(&found) != self.stamp {
             return Err(BootstrapError::Replaced(self.id.clone()));
         }
         PackageReader::new(file, &options.limits).map_err(|error| self.damaged(error))

@@ -14,7 +14,7 @@ pub enum PipelineCommand {
     /// Write steps for `buildkite-agent pipeline upload`.
     Buildkite(PipelineArgs),
     /// Write a workflow of GitHub, in which each level of packages waits for all of the level before.
-    Github(PipelineArgs),
+    Github(GithubArgs),
     /// Carry out a job of a pipeline: build packages, and see that the next jobs find them in the store.
     Build(PipelineBuildArgs),
 }
@@ -23,9 +23,9 @@ pub enum PipelineCommand {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  mkpanda -C packages --cache s3://builds/mkpanda pipeline gitlab > child.yml
-  mkpanda -C packages --cache s3://builds/mkpanda pipeline buildkite | buildkite-agent pipeline upload
-  mkpanda -C packages --cache s3://builds/mkpanda pipeline github --all > .github/workflows/packages.yml
+  mkpanda -C packages --cache s3://builds pipeline gitlab > child.yml
+  mkpanda -C packages --cache s3://builds pipeline buildkite | buildkite-agent pipeline upload
+  mkpanda -C packages --cache s3://builds pipeline github --planned > .github/workflows/p.yml
 
 Packages pass from job to job through a cache that all runners reach. docs/pipelines.md shows
 whole pipelines.")]
@@ -58,11 +58,26 @@ pub struct PipelineArgs {
     pub export_failed: bool,
 }
 
+/// Options of writing a workflow.
+#[derive(Debug, Args)]
+pub struct GithubArgs {
+    /// Options of all engines.
+    #[command(flatten)]
+    pub pipeline: PipelineArgs,
+    /// Write a workflow whose first job asks the stores when it runs, and gives each wave its jobs.
+    #[arg(long, conflicts_with_all = ["all", "max_jobs"])]
+    pub planned: bool,
+    /// Do what that first job does: write the matrices of N waves as outputs, a line for each.
+    #[arg(long, value_name = "N", conflicts_with_all = ["planned", "all", "max_jobs", "tags", "template"],
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub waves: Option<u32>,
+}
+
 /// Options of carrying out a job.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  mkpanda -C packages --cache s3://builds/mkpanda pipeline build --logs ../logs app:default
+  mkpanda -C packages --cache s3://builds pipeline build --logs ../logs app:default
 
 What the packages require is taken from the caches, and built where none has it. A package that
 is not in a cache afterwards is a failure, as the next jobs would build it again.

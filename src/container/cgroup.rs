@@ -202,6 +202,7 @@ impl Delegation {
         match self {
             Self::V1 { memory, pids } => {
                 let mut cgroup = Cgroup { folders: vec![child(memory)?] };
+                // Memory alone, as in version 2: swap has a limit of its own, which stays as it is.
                 set(&cgroup.folders[0], "memory.limit_in_bytes", limits.memory)?;
                 let folder = child(pids)?;
                 cgroup.folders.push(folder.clone());
@@ -242,6 +243,7 @@ impl Cgroup {
     /// True if the kernel ended a process in it for want of memory.
     pub fn ran_out_of_memory(&self) -> bool {
         let said = self.folders.iter().flat_map(|folder| {
+            // The file of version 2, and that of version 1; both have the line `oom_kill <count>`.
             ["memory.events", "memory.oom_control"]
                 .map(|file| fs_err::read_to_string(folder.join(file)).unwrap_or_default())
         });

@@ -87,7 +87,7 @@ impl ContainerTerminal {
         let master = open(MULTIPLEXER, flags, Mode::empty())?;
         unlockpt(&master).map_err(errno)?;
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        // By the master, not by a path.
+        // By the master (Linux 4.13), not by a path: `/dev/pts` could be that of another instance.
         let terminal = ioctl_tiocgptpeer(&master, flags).map_err(errno)?;
         self.size.set(&terminal)?;
         let mut modes = tcgetattr(&terminal)?;

@@ -40,6 +40,7 @@ pub fn merge_layer(layer: &Path, target: &Path) -> io::Result<()> {
             copy_one(entry.path(), &place, &metadata)?;
         }
         own_like(&place, &metadata)?;
+        // After the owner: a change of owner takes the set-id bits from a file (chown(2)).
         if !kind.is_symlink() && !kind.is_dir() {
             fs_err::set_permissions(
                 &place,

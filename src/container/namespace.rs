@@ -98,6 +98,8 @@ pub fn enter(network: Network) -> Result<(), NamespaceError> {
     }
     nix::sched::unshare(flags).map_err(step("making namespaces"))?;
     let none: Option<&str> = None;
+    // The copies are slaves of the machine's mounts (mount_namespaces(7)), and would get what the machine
+    // mounts later.
     nix::mount::mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
         .map_err(step("making the mounts private"))?;
     if network == Network::None {
@@ -138,6 +140,7 @@ pub fn die_with_parent(parent: u32) -> nix::Result<()> {
 /// Becomes the container's root. Files that only the caller can reach must be bound before.
 pub fn become_root(map: &IdMap) -> Result<(), NamespaceError> {
     use nix::unistd::{setgroups, setresgid, setresuid};
+    // With a single id the kernel refuses the call: see `write_own_map`.
     if map.tier == Tier::Ranges {
         setgroups(&[]).map_err(step("giving up supplementary groups"))?;
     }
@@ -238,6 +241,8 @@ fn own_number() -> nix::Result<String> {
 }
 
 fn write_own_map(map: &IdMap) -> io::Result<()> {
+    // Without it, the kernel takes no group map of an unprivileged process (Linux 3.19, CVE-2014-8989):
+    // giving up a group could give access to files that are closed to that group.
     fs_err::write("/proc/self/setgroups", "deny")?;
     fs_err::write("/proc/self/uid_map", map_text(&map.uids))?;
     fs_err::write("/proc/self/gid_map", map_text(&map.gids))

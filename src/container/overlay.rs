@@ -71,6 +71,7 @@ pub fn mount_layers(
     let options = if let Some((upper, work)) = changes {
         link(upper, "u")?;
         link(work, "w")?;
+        // `userxattr` (Linux 5.11): attributes `trusted.*` need privileges outside of the user namespace.
         format!("lowerdir={},upperdir=u,workdir=w,userxattr,volatile", names.join(":"))
     } else {
         // Without an upper directory, the kernel wants two lower ones.

@@ -121,6 +121,7 @@ impl View {
             // The caller is the container's root, and reaches what the caller reaches.
             return if namespace::is_unmapped(map) { Err(ViewError::NoPlace) } else { Ok(()) };
         };
+        // The kernel moves no mount out of a shared one (EINVAL); since `namespace::enter` all are private.
         mount(Some(&self.path), &target, None::<&str>, MsFlags::MS_MOVE, None::<&str>).map_err(
             |errno| ViewError::Mount {
                 what: "the container's view".to_owned(),

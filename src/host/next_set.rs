@@ -319,9 +319,11 @@ fn links_to(folder: &OwnedFd, name: &CStr, target: &[u8]) -> bool {
 fn is_same(folder: BorrowedFd<'_>, name: &OsStr, node: &InstallNode) -> bool {
     let InstallNode::File(content) = node else { return false };
     let same = || {
+        // A FIFO in its place is opened at once, and is not waited for.
         let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
         let file = File::from(openat(folder, name, flags, Mode::empty())?);
         let there = file.metadata()?;
+        // A file with a second name could be changed by that name, wherever it is.
         let is_own = there.is_file()
             && there.permissions().mode() & 0o7777 == FILE.bits()
             && there.uid() == Uid::effective().as_raw()

@@ -113,6 +113,7 @@ fn write(path: &Path, new: &Path, text: &[u8]) -> io::Result<()> {
     // Under the original's name, which whoever cleans up knows.
     let mut file = fs_err::File::create(new)?;
     file.write_all(text)?;
+    // Before the rename: otherwise a power cut could leave the name with an empty file.
     file.sync_data()?;
     drop(file);
     fs_err::rename(new, path)?;

@@ -89,6 +89,7 @@ fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
             lchown(&to, Some(there.uid()), Some(there.gid()))?;
         }
     }
+    // Now that they are full: a folder that its owner may not write to takes no entries.
     for (folder, there) in folders.into_iter().rev() {
         fs_err::set_permissions(folder, PermissionsExt::from_mode(there.mode() & 0o7777))?;
     }

@@ -263,6 +263,7 @@ impl<'a> PackageRepository<'a> {
     fn put_in_place(&self, id: &PackageId, manifest: &PackageManifest) -> io::Result<()> {
         let folder = self.temporary(id);
         manifest.write(self.folder, id)?;
+        // On disk before it has its name: after a power cut, a package that is there is whole.
         super::sync::sync([folder.as_path()]).map_err(io::Error::other)?;
         fs_err::rename(folder, self.place(id))?;
         sync_folder(self.folder)
@@ -300,6 +301,7 @@ impl<'a> PackageRepository<'a> {
             |source| HostRepositoryError::Change { action: "remove", id: id.clone(), source };
         let gone = self.temporary(id);
         remove_all_closed(&gone).map_err(change)?;
+        // Under its name a package is whole or gone, whenever the removal ends.
         match fs_err::rename(self.place(id), &gone) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             other => other.map_err(change)?,

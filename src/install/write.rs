@@ -71,6 +71,7 @@ fn open_file(path: &Path) -> io::Result<fs_err::File> {
 }
 
 fn create(path: &Path) -> io::Result<fs_err::File> {
+    // Fails at whatever is there, also at a link that leads nowhere (O_EXCL): nothing is written through it.
     let file = fs_err::OpenOptions::new().write(true).create_new(true).open(path)?;
     set_mode(path, 0o644)?;
     Ok(file)

@@ -13,7 +13,7 @@ use tar::{Builder, EntryType, Header};
 use super::changes::{BUFFER, MirrorChanges, MirrorSummary};
 use super::contents::{MirrorContent, MirrorFile};
 use super::error::MirrorError;
-use super::existing::{FileStamps, SUBJECT, stamp_of};
+use super::existing::{MirrorStamps, SUBJECT, stamp_of};
 use crate::base::atomic::{self, TemporaryFolder};
 use crate::base::digest::Tee;
 use crate::base::event::Observer;
@@ -99,7 +99,7 @@ impl MirrorChanges<'_> {
         drop(scratch);
         drop(fs_err::remove_dir(own));
         let stamps =
-            FileStamps(stamp_of(place).map(|stamp| (String::new(), stamp)).into_iter().collect());
+            MirrorStamps(stamp_of(place).map(|stamp| (String::new(), stamp)).into_iter().collect());
         self.existing.note(&stamps).map_err(|error| self.failed(error))?;
         Ok(self.written(&lock))
     }

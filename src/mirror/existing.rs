@@ -25,10 +25,10 @@ use crate::store::{
 };
 
 /// Metadata of a file that differs after every change of its content.
-pub(super) type FileStamp = (u64, i64, i64, i64, i64, u64);
+pub(super) type MirrorStamp = (u64, i64, i64, i64, i64, u64);
 
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct FileStamps(pub(super) BTreeMap<String, FileStamp>);
+pub(super) struct MirrorStamps(pub(super) BTreeMap<String, MirrorStamp>);
 
 /// Existing mirror, locked for changes.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub struct ExistingMirror {
     pub(super) lock: LockFile,
     /// File with the noted states.
     pub(super) noted: PathBuf,
-    pub(super) stamps: FileStamps,
+    pub(super) stamps: MirrorStamps,
     _turn: FileLock,
 }
 
@@ -116,7 +116,7 @@ impl ExistingMirror {
     fn check(&mut self, observer: &dyn Observer) -> Result<(), MirrorError> {
         let whole = self.is_tar.then(|| stamp_of(&self.place)).flatten();
         let is_known = whole.is_some() && self.stamps.0.get("") == whole.as_ref();
-        let mut stamps = FileStamps::default();
+        let mut stamps = MirrorStamps::default();
         if let Some(whole) = whole {
             stamps.0.insert(String::new(), whole);
         }
@@ -179,7 +179,7 @@ impl ExistingMirror {
     }
 
     /// Records the states of the files, so that the next run does not read them.
-    pub(super) fn note(&self, stamps: &FileStamps) -> io::Result<()> {
+    pub(super) fn note(&self, stamps: &MirrorStamps) -> io::Result<()> {
         let text = serde_json::to_vec(stamps).map_err(io::Error::other)?;
         atomic::write_if_changed(&self.noted, &text)
     }
@@ -233,7 +233,7 @@ pub(super) fn named_otherwise<'s>(
 }
 
 /// Stamp of a plain file; `None` of anything else.
-pub(super) fn stamp_of(path: &Path) -> Option<FileStamp> {
+pub(super) fn stamp_of(path: &Path) -> Option<MirrorStamp> {
     let data = fs_err::symlink_metadata(path).ok().filter(std::fs::Metadata::is_file)?;
     let (modified, changed) =
         ((data.mtime(), data.mtime_nsec()), (data.ctime(), data.ctime_nsec()));

@@ -8,7 +8,7 @@ use super::archive;
 use super::changes::{MirrorChanges, MirrorSummary};
 use super::contents::{MirrorContents, MirrorFile, index_entries};
 use super::error::MirrorError;
-use super::existing::{ExistingMirror, FileStamp, FileStamps, SUBJECT, lock_path, stamp_of};
+use super::existing::{ExistingMirror, MirrorStamp, MirrorStamps, SUBJECT, lock_path, stamp_of};
 use crate::base::atomic::{self, AtomicFile, TemporaryFolder};
 use crate::base::event::Observer;
 use crate::base::parallel;
@@ -52,7 +52,7 @@ impl MirrorChanges<'_> {
         self.sweep();
         let scratch = TemporaryFolder::create(place).map_err(|error| self.failed(error))?;
         let mut lock = LockFile { files: self.kept.clone() };
-        let mut stamps = FileStamps(
+        let mut stamps = MirrorStamps(
             self.existing
                 .stamps
                 .0
@@ -98,7 +98,7 @@ impl MirrorChanges<'_> {
         key: &ObjectKey,
         item: &MirrorFile,
         bundle: &Path,
-    ) -> Result<(ObjectKey, LockedFile, Option<FileStamp>), MirrorError> {
+    ) -> Result<(ObjectKey, LockedFile, Option<MirrorStamp>), MirrorError> {
         let place = &self.existing.place;
         let path = place.join(key.as_str());
         check_folders(place, &path).map_err(|error| self.failed(error))?;

@@ -55,9 +55,9 @@ pub(super) fn render(pipeline: &Pipeline, settings: &JobSettings) -> Result<Stri
         let command = settings.command(&package_words(&job.packages));
         steps.push(step(settings, (&names[place], &keys[place]), &needs, &command)?);
     }
-    if let Some(variants) = &settings.bootstraps {
+    if settings.bootstraps {
         let needs: Vec<&String> = pipeline.ends().map(|place| &keys[place]).collect();
-        let command = settings.bootstrap_command(variants);
+        let command = settings.bootstrap_command();
         steps.push(step(settings, (BOOTSTRAPS, BOOTSTRAPS), &needs, &command)?);
     }
     if steps.is_empty() {

@@ -44,7 +44,9 @@ impl Engine {
             // Steps of an upload.
             Self::Buildkite => Limits { jobs: 500, most: 500, bytes: usize::MAX },
             // Size of a workflow's file. The limit of a matrix is that of a part of a wave.
-            Self::Github => Limits { jobs: usize::MAX, most: usize::MAX, bytes: 500_000 },
+            Self::Github => {
+                Limits { jobs: usize::MAX, most: usize::MAX, bytes: github::LARGEST_FILE }
+            }
         }
     }
 

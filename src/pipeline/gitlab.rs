@@ -57,9 +57,9 @@ pub(super) fn render(pipeline: &Pipeline, settings: &JobSettings) -> Result<Stri
         let command = settings.command(&package_words(&job.packages));
         jobs.push((name.clone(), entries(&stage(job.level + 1), &needs, &command)));
     }
-    if let Some(variants) = &settings.bootstraps {
+    if settings.bootstraps {
         let needs: Vec<&String> = pipeline.ends().map(|place| &names[place]).collect();
-        let command = settings.bootstrap_command(variants);
+        let command = settings.bootstrap_command();
         stages.push(BOOTSTRAPS.to_owned());
         jobs.push((BOOTSTRAPS.to_owned(), entries(BOOTSTRAPS, &needs, &command)));
     }

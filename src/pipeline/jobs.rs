@@ -65,7 +65,8 @@ impl Pipeline {
         (0..self.jobs.len()).filter(move |place| !needed.contains(place))
     }
 
-    /// The pipeline with at most so many jobs: jobs of a level are put together, no more than necessary. Where there are more levels than jobs, the smallest neighbours among the levels become one job.
+    /// The pipeline with at most so many jobs: jobs of a level are put together, no more than necessary. Where there are
+    /// more levels than jobs, the smallest neighbours among the levels become one job.
     #[must_use]
     pub fn within(&self, most: usize) -> Self {
         let most = most.max(1);
@@ -74,10 +75,23 @@ impl Pipeline {
         }
         let bands = merged(self.levels(), most);
         let lengths = lengths(&bands, most);
+        self.grouped(&bands, &lengths)
+    }
+
+    /// The pipeline with at most so many levels, and at most so many jobs in each of them.
+    #[must_use]
+    pub fn in_waves(&self, levels: usize, most: usize) -> Self {
+        let bands = merged(self.levels(), levels.max(1));
+        let length = |band: &Band| band.jobs.len().div_ceil(most.max(1)).max(1);
+        self.grouped(&bands, &bands.iter().map(length).collect::<Vec<_>>())
+    }
+
+    /// The pipeline with a level for each band, in which so many jobs become one.
+    fn grouped(&self, bands: &[Band], lengths: &[usize]) -> Self {
         let mut places = vec![0; self.jobs.len()];
         let mut groups: Vec<(usize, &[usize])> = Vec::new();
         for (level, (band, length)) in bands.iter().zip(lengths).enumerate() {
-            for part in band.parts(length) {
+            for part in band.parts(*length) {
                 for job in part {
                     places[*job] = groups.len();
                 }

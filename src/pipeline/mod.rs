@@ -6,7 +6,7 @@
 //! engine     the engines with their limits, and the text of a pipeline below these
 //! gitlab     a pipeline in the form of GitLab
 //! buildkite  a pipeline in the form of Buildkite
-//! github     a pipeline in the form of GitHub: waves
+//! github     a pipeline in the form of GitHub: waves, planned before or when it runs
 //! template   keys of the user's own in each job
 //! value      YAML as text
 //! stored     packages that stores have
@@ -30,6 +30,7 @@ mod value;
 
 pub use engine::{Engine, PipelineText, text};
 pub use error::PipelineError;
+pub use github::{planned, wave_lines};
 pub use jobs::{Pipeline, PipelineJob};
 pub use script::{JobSettings, folder_below};
 pub use stored::stored;

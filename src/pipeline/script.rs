@@ -33,8 +33,10 @@ pub struct JobSettings {
     pub tags: Vec<String>,
     /// The user's own keys of each job.
     pub template: Template,
-    /// Tree variants whose bootstraps a last job makes, none for all of them; `None` without such a job.
-    pub bootstraps: Option<Vec<String>>,
+    /// Tree variants as they were typed; none for all of them.
+    pub variants: Vec<String>,
+    /// True if a last job makes the bootstraps.
+    pub bootstraps: bool,
 }
 
 /// A folder's path relative to one above it, as text; `None` for other folders, and for paths that are not UTF-8.
@@ -55,10 +57,19 @@ impl JobSettings {
     }
 
     /// Command that makes bootstraps.
-    pub(super) fn bootstrap_command(&self, variants: &[String]) -> String {
-        let options = self.option_words();
-        let variants: String = variants.iter().map(|name| word_after(name)).collect();
+    pub(super) fn bootstrap_command(&self) -> String {
+        let (options, variants) = (self.option_words(), self.variant_words());
         format!("{} tree --mkbootstrap{options}{variants}", self.program())
+    }
+
+    /// Command that plans so many waves, for the outputs of a job of GitHub.
+    pub(super) fn plan_command(&self, waves: usize) -> String {
+        let (options, variants) = (self.option_words(), self.variant_words());
+        format!("{} pipeline github --waves {waves}{options}{variants}", self.program())
+    }
+
+    fn variant_words(&self) -> String {
+        self.variants.iter().map(|name| word_after(name)).collect()
     }
 
     fn program(&self) -> String {

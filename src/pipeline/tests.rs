@@ -114,7 +114,13 @@ proptest! {
         prop_assert!(fewer.jobs.len() <= most.max(1));
         prop_assert_eq!(hold(&fewer, &keys, &needs), Ok(()));
         if keys.len() <= most {
-            prop_assert_eq!(fewer, whole);
+            prop_assert_eq!(fewer, whole.clone());
+        }
+        for waves in [1, 3, most] {
+            let grouped = whole.in_waves(waves, 4);
+            let levels = grouped.levels();
+            prop_assert!(levels.len() <= waves && levels.iter().all(|level| level.len() <= 4));
+            prop_assert_eq!(hold(&grouped, &keys, &needs), Ok(()));
         }
     }
 }
@@ -203,6 +209,47 @@ fn deep_trees_become_fewer_waves_where_a_workflow_would_be_too_large() {
 }
 
 #[test]
+fn a_workflow_that_plans_itself_has_a_matrix_for_each_wave() {
+    let whole = pipeline(1000);
+    let settings = JobSettings { bootstraps: true, ..settings() };
+    let text = planned(&whole, &settings).unwrap();
+    let waves = whole.levels().len();
+    let read = YamlNode::parse(&text).unwrap().to_json();
+    let jobs = read["jobs"].as_object().unwrap();
+    assert_eq!(jobs.len(), waves + 2);
+    let command = jobs["plan"]["steps"][1]["run"].as_str().unwrap();
+    let wanted = format!(
+        "mkpanda -C packages pipeline github --waves {waves} --cache s3://builds/mkpanda >> \"$GITHUB_OUTPUT\""
+    );
+    assert_eq!(command, wanted);
+    let outputs = jobs["plan"]["outputs"].as_object().unwrap();
+    assert_eq!(outputs.len(), waves);
+    assert_eq!(jobs["wave-2"]["needs"], serde_json::json!(["plan", "wave-1"]));
+    assert!(jobs["wave-2"]["if"].as_str().unwrap().contains("needs.plan.outputs.wave-2 != '[]'"));
+    assert_eq!(jobs["bootstraps"]["needs"], serde_json::json!(["plan", format!("wave-{waves}")]));
+    // The plan of as many waves, and of fewer than the tree has levels.
+    for count in [waves, 5, waves + 1] {
+        let lines = wave_lines(&whole, count);
+        let lines: Vec<&str> = lines.lines().collect();
+        assert_eq!(lines.len(), count);
+        let mut built = 0;
+        for (number, line) in lines.iter().enumerate() {
+            let matrix = line.strip_prefix(&format!("wave-{}=", number + 1)).unwrap();
+            let matrix: Vec<BTreeMap<String, String>> = serde_json::from_str(matrix).unwrap();
+            assert!(matrix.len() <= 256);
+            built += matrix.iter().map(|entry| entry["packages"].split(' ').count()).sum::<usize>();
+        }
+        assert_eq!(built, 1000);
+        assert_eq!(lines.last().unwrap().ends_with("=[]"), count > waves);
+    }
+    let deep: Vec<PackageKey> = (0..700).map(|place| key(&format!("p{place}"))).collect();
+    let needs: Vec<BTreeSet<usize>> =
+        (0..700).map(|place| (0..place).rev().take(1).collect()).collect();
+    let deep = planned(&Pipeline::of(&deep, &needs), &settings).unwrap();
+    assert!((400_000..=500_000).contains(&deep.len()), "{}", deep.len());
+}
+
+#[test]
 fn jobs_with_too_many_needs_wait_for_all_stages_before() {
     let keys: Vec<PackageKey> = (0..53).map(|place| key(&format!("p{place:02}"))).collect();
     let mut needs = vec![BTreeSet::new(); 51];
@@ -257,4 +304,10 @@ fn odd_names_mean_nothing_to_shells_and_engines() {
     let run = run.replace("${{ matrix.packages }}", &evaluated(packages));
     assert_eq!(evaluated(&run), wanted);
     assert_eq!(packages.matches("${{").count(), 2 * packages.matches("${{ '${{' }}").count());
+    // The plan of a workflow is data that no expression is looked for in, on a line for each wave.
+    let lines = wave_lines(&whole, 1);
+    let matrix = lines.trim_end_matches('\n').strip_prefix("wave-1=").unwrap();
+    assert!(!matrix.contains('\n'));
+    let matrix: Vec<BTreeMap<String, String>> = serde_json::from_str(matrix).unwrap();
+    assert_eq!(matrix[0]["packages"], word(format!("p:{odd}")));
 }

@@ -42,6 +42,7 @@ pub fn make(folder: &Path) -> io::Result<()> {
         if !is_callers(&found.metadata()?) {
             return Err(foreign(folder));
         }
+        // By the descriptor: the name may be that of another folder by now.
         return found.set_permissions(std::fs::Permissions::from_mode(CLOSED));
     }
 }

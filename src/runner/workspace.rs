@@ -54,6 +54,7 @@ pub fn enter(
     network: Network,
 ) -> Result<View, JobFailure> {
     namespace::enter(network).map_err(JobFailure::of)?;
+    // Where the caller's is narrow, other users of the container could not read what is made for them.
     umask(Mode::from_bits_truncate(0o022));
     let view = View::create(view, folders, map).map_err(|error| {
         let hint = error.remedy().map(str::to_owned);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use fs_err::DirEntry;
 
 use super::PackageFolder;
-use super::read::{BUILD_INFO, CACHE, files_of_kind, package_name, stays_in};
+use super::files::{BUILD_INFO, CACHE, files_of_kind, package_name, stays_in};
 use crate::package::{PackageName, Problem, Report};
 
 /// Result of reading an entry of a packages directory.

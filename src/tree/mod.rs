@@ -16,6 +16,7 @@
 mod check;
 mod docker;
 mod error;
+mod files;
 mod found;
 pub mod lock;
 mod position;
@@ -36,7 +37,7 @@ use crate::package::{
 
 pub use docker::{DOCKER_FOLDER_IMAGES, DockerFolder, DockerFolderTag};
 pub use error::TreeError;
-pub use read::CACHE;
+pub use files::CACHE;
 pub use resolve::{BuildSet, TreeSet};
 #[cfg(any(test, fuzzing))]
 pub(crate) use upstream::parse_upstream;

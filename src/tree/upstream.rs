@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::TreeError;
-use super::read::read_text;
+use super::files::read_text;
 use crate::package::json::JsonNode;
 use crate::package::{PackageSource, Problem, SourceSpec};
 

@@ -59,6 +59,45 @@ fn each_engine_gets_its_form() {
 }
 
 #[test]
+fn a_workflow_asks_the_stores_when_it_runs() {
+    let place = checkout();
+    let made = pipeline(&place, &["github", "--planned", "--mkbootstrap", "default"]).ok();
+    snapshot("pipeline-planned", &place.generic(&made.stdout));
+    // The command of its first job, as the engine's shell runs it.
+    let run = made.stdout.lines().find(|line| line.contains("--waves 3")).unwrap();
+    let command = run.split_once("mkpanda ").unwrap().1.split_once(" >> ").unwrap().0;
+    let plan = || {
+        let ran = place.run("..", &command.split(' ').collect::<Vec<_>>()).ok();
+        ran.stdout.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let wanted = [
+        r#"wave-1=[{"name":"build low","packages":"low:default"}]"#,
+        r#"wave-2=[{"name":"build lib","packages":"lib:default"},{"name":"build tool","packages":"tool:default"}]"#,
+        r#"wave-3=[{"name":"build app","packages":"app:default"}]"#,
+    ];
+    assert_eq!(plan(), wanted);
+    // Of a workflow that was written for a flatter tree.
+    let ran = pipeline(&place, &["github", "--waves", "2"]).ok();
+    assert!(
+        ran.stdout.contains(r#""packages":"low:default lib:default tool:default""#),
+        "{}",
+        ran.stdout
+    );
+    ran.says("warning: 2 waves for 3 levels, so neighbouring levels share jobs\n  hint: write the workflow again");
+    place.run("lib", &[&store(&place)]).ok();
+    let wanted = [
+        r#"wave-1=[{"name":"build tool","packages":"tool:default"}]"#,
+        r#"wave-2=[{"name":"build app","packages":"app:default"}]"#,
+        "wave-3=[]",
+    ];
+    assert_eq!(plan(), wanted);
+    // The file is the same, whatever the store has.
+    let again = pipeline(&place, &["github", "--planned", "--mkbootstrap", "default"]).ok();
+    assert_eq!(again.stdout, made.stdout);
+    pipeline(&place, &["github", "--planned", "--all"]).fails(2);
+}
+
+#[test]
 fn packages_that_a_store_has_get_no_job() {
     let place = checkout();
     let (cache, path) = (store(&place), place.path().join("store"));

@@ -158,6 +158,7 @@ impl Caller {
     /// Reads a path from the caller's memory.
     fn path(&self, address: u64) -> Result<PathBuf, FailedLookup> {
         let unreadable = |error: io::Error| match error.raw_os_error() {
+            // Where nothing is mapped, `/proc/<pid>/mem` gives EIO, and the call itself would give EFAULT.
             Some(libc::EIO | libc::EFAULT) => FailedLookup::Errno(Errno::EFAULT),
             _ => FailedLookup::Unknown,
         };

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +12,7 @@ use crate::archive::ArchiveLimits;
 use crate::base::atomic;
 use crate::base::confinement::real_path;
 use crate::base::event::Observer;
+use crate::base::file_stamp::FileStamp;
 use crate::base::regular::read_own;
 use crate::image::digest::BlobDigest;
 use crate::image::load::{LoadError, LoadInput, LoadOptions, LoadProblem};
@@ -30,16 +30,6 @@ struct Located {
     manifest: BlobDigest,
 }
 
-/// Metadata that changes when a file is rewritten or replaced.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct FileStamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
 impl ImageStore {
     /// Returns the image at the location that the configuration gives for `name`. The image is
     /// loaded if the store lacks the current content; the store does not record `name`.
@@ -52,7 +42,7 @@ impl ImageStore {
     ) -> Result<Image, LoadError> {
         let fail = |problem| LoadError { input: place.to_string(), problem };
         let (file, stamp) = real_path(&changing_file(place))
-            .and_then(|file| FileStamp::read(&file).map(|stamp| (file, stamp)))
+            .and_then(|file| read_stamp(&file).map(|stamp| (file, stamp)))
             .map_err(|error| fail(LoadProblem::Read(error)))?;
         let key = key(place, &file, name);
         let known = self.locations().map_err(|error| fail(error.into()))?.remove(&key);
@@ -74,8 +64,9 @@ impl ImageStore {
     /// The manifests that configured places gave and still would; forgets the other places.
     pub fn located_manifests(&self) -> Result<BTreeSet<BlobDigest>, ImageStoreError> {
         let mut locations = self.locations()?;
-        locations
-            .retain(|_, located| FileStamp::of_file(&located.file).as_ref() == Ok(&located.stamp));
+        locations.retain(|_, located| {
+            read_stamp(&located.file).is_ok_and(|stamp| stamp == located.stamp)
+        });
         self.write_locations(&locations)?;
         Ok(locations.into_values().map(|located| located.manifest).collect())
     }
@@ -119,21 +110,8 @@ impl ImageStore {
     }
 }
 
-impl FileStamp {
-    fn of_file(path: &Path) -> Result<Self, io::ErrorKind> {
-        Self::read(path).map_err(|error| error.kind())
-    }
-
-    fn read(path: &Path) -> io::Result<Self> {
-        let data = fs_err::metadata(path)?;
-        Ok(Self {
-            device: data.dev(),
-            inode: data.ino(),
-            size: data.size(),
-            modified: (data.mtime(), data.mtime_nsec()),
-            changed: (data.ctime(), data.ctime_nsec()),
-        })
-    }
+fn read_stamp(path: &Path) -> io::Result<FileStamp> {
+    fs_err::metadata(path).map(|data| FileStamp::of(&data))
 }
 
 /// Path of the file that changes together with the location's content.

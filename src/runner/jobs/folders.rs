@@ -55,8 +55,9 @@ impl Job for RemoveJob {
             for name in &self.0.names {
                 let path = folder.join(name);
                 let doomed = folder.join(format!("{TEMPORARY_PREFIX}{name}"));
-                // A kill in the middle leaves nothing half-removed under a name that counts.
+                // Of an earlier removal that was killed: a rename replaces no folder with entries (ENOTEMPTY).
                 unswept.note(remove_all_closed(&doomed));
+                // A kill in the middle leaves nothing half-removed under a name that counts.
                 let doomed = if fs_err::rename(&path, &doomed).is_ok() { doomed } else { path };
                 unswept.note(remove_all_closed(&doomed));
             }

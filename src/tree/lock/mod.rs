@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::read::read_text;
+use super::files::read_text;
 use crate::base::digest::Sha1Sum;
 use crate::base::http::redact;
 use crate::image::pins::{ImagePins, PinnedImages};

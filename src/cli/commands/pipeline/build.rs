@@ -10,7 +10,7 @@ use super::super::super::pipeline_args::PipelineBuildArgs;
 use super::super::super::settings::Settings;
 use super::super::super::ui::Weight;
 use super::super::{Context, RunOutcome, at_hand, fetch, job, requested, vouching_keys};
-use super::sources;
+use super::sources::sources;
 use crate::base::causes::with_causes;
 use crate::base::escape::{path_argument, shell_argument};
 use crate::base::event::{Event, Interruptible, Observer};

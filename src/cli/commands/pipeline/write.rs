@@ -9,7 +9,7 @@ use super::super::super::pipeline_args::PipelineArgs;
 use super::super::super::settings::Settings;
 use super::super::super::ui::{Weight, counted};
 use super::super::{Context, ending, tree};
-use super::sources;
+use super::sources::sources;
 use crate::artifact::repository::Repository;
 use crate::base::confinement::real_path;
 use crate::base::event::{Interruptible, Observer};
@@ -20,18 +20,25 @@ use crate::build::project::{Project, ProjectError, needs};
 use crate::container::helper::Interrupt;
 use crate::package::PackageId;
 use crate::pipeline::{
-    Engine, JobSettings, LONGEST_TEMPLATE, Pipeline, PipelineError, Template, folder_below, stored,
-    text,
+    Engine, JobSettings, LONGEST_TEMPLATE, Pipeline, PipelineError, Template, folder_below,
+    planned, stored, text, wave_lines,
 };
 use crate::store::Store;
 use crate::tree::{PackageKey, TreeSet};
 
+/// Form of what is written.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Form {
+    /// A pipeline with all of its jobs.
+    Whole(Engine),
+    /// A workflow of GitHub that plans its jobs when it runs.
+    Planned,
+    /// The plan of such a workflow, for so many waves.
+    Waves(usize),
+}
+
 /// Writes a pipeline to stdout.
-pub(super) fn run(
-    context: &Context<'_>,
-    engine: Engine,
-    args: &PipelineArgs,
-) -> Result<(), CliError> {
+pub(super) fn run(context: &Context<'_>, form: Form, args: &PipelineArgs) -> Result<(), CliError> {
     let packages = context.folder()?;
     let mut jobs = JobSettings {
         tree: tree_below_top(&packages)?,
@@ -44,19 +51,44 @@ pub(super) fn run(
     let interrupt = Arc::<Interrupt>::default();
     super::super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
-    let made = super::super::open(context, &settings, packages, &interrupt, observer).and_then(
-        |project| {
-            let pipeline = plan(context, args, &settings, &project, &mut jobs, observer)?;
-            Ok(text(engine, &pipeline, &jobs, args.max_jobs.map(|most| most as usize))?)
-        },
-    );
+    let project = super::super::open(context, &settings, packages, &interrupt, observer);
+    let made = project.and_then(|project| {
+        let is_whole = args.all || matches!(form, Form::Planned);
+        let pipeline = plan(context, args, is_whole, (&settings, &project), &mut jobs, observer)?;
+        Ok(match form {
+            Form::Whole(engine) => {
+                let made = text(engine, &pipeline, &jobs, args.max_jobs.map(|most| most as usize))?;
+                (made.text, Some(made.pipeline))
+            }
+            Form::Planned => (planned(&pipeline, &jobs)?, None),
+            Form::Waves(waves) => {
+                warn_of_levels(context, pipeline.levels().len(), waves);
+                (wave_lines(&pipeline, waves), Some(pipeline))
+            }
+        })
+    });
     progress.finish(ending(&made), 0);
-    let made = made?;
-    let (packages, jobs) = (made.pipeline.packages(), made.pipeline.jobs.len());
-    let message = format!("{} in {}", counted(packages, "package"), counted(jobs, "job"));
-    context.printer.line(Weight::Progress, &message);
-    context.printer.data(&made.text);
+    let (text, pipeline) = made?;
+    if let Some(pipeline) = pipeline {
+        let (packages, jobs) = (pipeline.packages(), pipeline.jobs.len());
+        let message = format!("{} in {}", counted(packages, "package"), counted(jobs, "job"));
+        context.printer.line(Weight::Progress, &message);
+    }
+    context.printer.data(&text);
     Ok(())
+}
+
+/// Warns of a workflow that was written when the tree had fewer levels.
+fn warn_of_levels(context: &Context<'_>, levels: usize, waves: usize) {
+    if levels > waves {
+        let message = format!(
+            "{} for {}, so neighbouring levels share jobs",
+            counted(waves, "wave"),
+            counted(levels, "level")
+        );
+        let hint = "write the workflow again: mkpanda pipeline github --planned";
+        context.printer.warn(&message, Some(hint));
+    }
 }
 
 /// Reads a template.
@@ -83,8 +115,8 @@ fn tree_below_top(packages: &Path) -> Result<String, CliError> {
 fn plan(
     context: &Context<'_>,
     args: &PipelineArgs,
-    settings: &Settings,
-    project: &Project,
+    is_whole: bool,
+    (settings, project): (&Settings, &Project),
     jobs: &mut JobSettings,
     observer: &dyn Observer,
 ) -> Result<Pipeline, CliError> {
@@ -102,9 +134,9 @@ fn plan(
     let keys: BTreeSet<PackageKey> =
         sets.iter().flat_map(|set| set.packages.iter().cloned()).collect();
     let order = project.tree.order(&keys).map_err(ProjectError::Tree)?;
-    let bootstraps = || Some(names.iter().map(|name| (*name).clone()).collect());
-    if args.all {
-        jobs.bootstraps = bootstraps().filter(|_| args.mkbootstrap);
+    jobs.variants = names.into_iter().cloned().collect();
+    jobs.bootstraps = args.mkbootstrap;
+    if is_whole {
         return Ok(pipeline(project, &order.iter().collect::<Vec<_>>()));
     }
     project.check_lock(&order)?;
@@ -126,7 +158,7 @@ fn plan(
         };
         args.mkbootstrap && sets.iter().map(lacks).collect::<Result<Vec<_>, _>>()?.contains(&true)
     };
-    jobs.bootstraps = bootstraps().filter(|_| args.mkbootstrap && is_made);
+    jobs.bootstraps = args.mkbootstrap && is_made;
     Ok(pipeline)
 }
 
