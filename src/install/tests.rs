@@ -262,7 +262,7 @@ fn what_does_not_fit_is_refused_by_name() {
             e,
             &["dcos.target.wants/dcos-setup.service"],
             None,
-            "unit dcos-setup.service, a name that",
+            "unit dcos-setup.service, whose name is reserved",
         ),
         (e, &["dcos.target.wants/a.service/x"], None, "dcos.target.wants/a.service is not a file"),
         (e, &["dcos.target.wants/a.service -> /etc/passwd"], None, "a.service is not a file"),

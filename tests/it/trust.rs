@@ -161,7 +161,7 @@ fn files_of_a_trees_own_repository_lead_to_no_other() {
     let pack = tree.join(".git/objects/pack");
     std::fs::remove_dir_all(&pack).unwrap();
     std::os::unix::fs::symlink(private.join(".git/objects/pack"), pack).unwrap();
-    refused(&place, "objects/pack is a symbolic link");
+    refused(&place, "objects/pack is a symlink");
     // A file .git whose folder points back, with a `commondir` that leads to the private one.
     let (place, private, tree) = made();
     std::fs::rename(tree.join(".git"), tree.join("g")).unwrap();

@@ -84,7 +84,7 @@ fn sizes_and_types_that_lie_are_refused() {
         &index("image.manifest.v1+json", "artifact.v7"),
         "only for application/vnd.oci.artifact.v7",
     );
-    refused(&index("sha256:", "sha256:../../"), "nothing for");
+    refused(&index("sha256:", "sha256:../../"), "no image for");
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn the_image_for_this_machine_is_chosen() {
     let outer = layout.blob(INDEX, index(&inner));
     layout.enter(outer, Some("x:1"));
     let error = TestHome::new().load_bytes(&layout.archive()).unwrap_err();
-    let expected = format!("nothing for {host}, only for linux/vax, unknown/unknown");
+    let expected = format!("no image for {host}, only for linux/vax, unknown/unknown");
     assert!(error.contains(&expected), "{error}");
 }
 

@@ -130,11 +130,11 @@ mod tests {
             ("oci://h/r@sha256:00", "neither a tag nor a digest"),
             ("oci://h/r?x=1", "neither a query nor a fragment"),
             ("oci://h/r#x", "neither a query nor a fragment"),
-            ("oci://h/R", "the repository's parts"),
-            ("oci://h/a//b", "the repository's parts"),
-            ("oci://h/../b", "the repository's parts"),
-            ("oci://h/a b", "the repository's parts"),
-            ("oci://h/a%2fb", "the repository's parts"),
+            ("oci://h/R", "each part of the repository"),
+            ("oci://h/a//b", "each part of the repository"),
+            ("oci://h/../b", "each part of the repository"),
+            ("oci://h/a b", "each part of the repository"),
+            ("oci://h/a%2fb", "each part of the repository"),
             (long.as_str(), "longer than 255"),
         ] {
             let error = text.parse::<OciUrl>().unwrap_err().to_string();
