@@ -110,13 +110,6 @@ impl Repository {
         self.store.is_remote()
     }
 
-    /// True if a folder of this machine has a package.
-    pub fn has_locally(&self, id: &PackageId) -> bool {
-        let folder = self.store.local_folder();
-        let place = folder.map(|folder| folder.join(package_path(id)));
-        place.and_then(|place| fs_err::symlink_metadata(place).ok()).is_some_and(|it| it.is_file())
-    }
-
     /// Fetches a package into its place in the cache; `false` if the repository lacks it or cannot be
     /// reached, with a warning in the second case.
     pub fn fetch_package(

@@ -13,6 +13,13 @@ impl Repository {
         &self.store
     }
 
+    /// True if a folder of this machine has a package.
+    pub fn has_locally(&self, id: &PackageId) -> bool {
+        let folder = self.store.local_folder();
+        let place = folder.map(|folder| folder.join(package_path(id)));
+        place.and_then(|place| fs_err::symlink_metadata(place).ok()).is_some_and(|it| it.is_file())
+    }
+
     /// True if the repository has a package and, where signatures are required, a signature of it. Neither is fetched
     /// or checked. All attempts are made, and every failure is an error.
     pub fn has(&self, id: &PackageId, observer: &dyn Observer) -> Result<bool, StoreError> {
