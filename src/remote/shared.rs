@@ -12,6 +12,7 @@
 //!
 //! Two runs that want the same package meet at its job: the second one finds the job, and its result.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,9 @@ use crate::portable::{
 
 /// Age at which an abandoned job, and a file that no job shares, is removed.
 const ABANDONED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Prefix of a job that is being removed.
+const REMOVED: &str = ".removed-";
 
 /// Longest `ran-on` that is read, in bytes.
 const LONGEST: u64 = 1024;
@@ -102,7 +106,8 @@ impl SharedFolder {
         Ok(path)
     }
 
-    /// Removes abandoned jobs, and files that no job shares. A failure is left to the next run.
+    /// Removes abandoned jobs, and files that no job shares. A failure is left to the next run. Names of
+    /// another form are not of this program: the folder is one that the user chose.
     fn sweep(&self, now: SystemTime) {
         let jobs = self.root.join("jobs");
         let is_old = |path: &Path| {
@@ -114,7 +119,7 @@ impl SharedFolder {
                     > ABANDONED
             })
         };
-        for path in entries(&jobs) {
+        for path in entries(&jobs).into_iter().filter(|path| is_ours(path)) {
             // The output and the results of a run change their own times.
             if [&path, &path.join("output"), &path.join("job/out")]
                 .iter()
@@ -123,13 +128,27 @@ impl SharedFolder {
                 drop(remove_all(&path));
             }
         }
-        for path in entries(&self.root.join("pool")) {
+        for path in entries(&self.root.join("pool")).into_iter().filter(|path| is_ours(path)) {
             let is_shared = fs_err::symlink_metadata(&path).is_ok_and(|data| data.nlink() > 1);
             if !is_shared && is_old(&path) {
                 drop(fs_err::remove_file(&path));
             }
         }
     }
+}
+
+/// True for the names of jobs, pooled files, and what a killed run leaves of either.
+fn is_ours(path: &Path) -> bool {
+    let Some(name) = path.file_name().and_then(OsStr::to_str) else { return false };
+    let is_sum = |name: &str| name.parse::<Sha256Sum>().is_ok();
+    let is_removed = |rest: &str| {
+        rest.split_once('-').is_some_and(|(sum, process)| {
+            is_sum(sum) && !process.is_empty() && process.bytes().all(|byte| byte.is_ascii_digit())
+        })
+    };
+    is_sum(name)
+        || name.strip_prefix(REMOVED).is_some_and(is_removed)
+        || name.starts_with(atomic::TEMPORARY_PREFIX)
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
@@ -180,7 +199,7 @@ impl SharedJob {
     /// Removes the job with all that belongs to it.
     pub(super) fn remove(&self) -> io::Result<()> {
         // Under another name: a job that is removed in part would look like a whole one.
-        let removed = format!(".removed-{}-{}", self.sum, std::process::id());
+        let removed = format!("{REMOVED}{}-{}", self.sum, std::process::id());
         let removed = self.folder.with_file_name(removed);
         fs_err::rename(&self.folder, &removed)?;
         remove_all(&removed)
@@ -248,16 +267,25 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let shared = SharedFolder::open(place.path().join("shared")).unwrap();
         let path = |name: &str| place.path().join("shared").join(name);
-        fs_err::create_dir_all(path("jobs/a/job/out")).unwrap();
-        fs_err::write(path("pool/alone"), "").unwrap();
-        fs_err::write(path("pool/shared"), "").unwrap();
-        fs_err::hard_link(path("pool/shared"), place.path().join("link")).unwrap();
+        let [job, alone, linked] = ["a", "b", "c"].map(|letter| letter.repeat(64));
+        let removed = format!("jobs/.removed-{job}-12");
+        let (job, alone, linked) =
+            (format!("jobs/{job}"), format!("pool/{alone}"), format!("pool/{linked}"));
+        let theirs = ["jobs/thesis", "jobs/.removed-x", "pool/photos"];
+        for name in [&*job, &*removed].into_iter().chain(theirs) {
+            fs_err::create_dir_all(path(name).join("job/out")).unwrap();
+        }
+        fs_err::write(path(&alone), "").unwrap();
+        fs_err::write(path("pool/notes"), "").unwrap();
+        fs_err::write(path(&linked), "").unwrap();
+        fs_err::hard_link(path(&linked), place.path().join("link")).unwrap();
         let later = SystemTime::now() + ABANDONED;
         shared.sweep(later - Duration::from_secs(60));
-        assert!(path("jobs/a").exists() && path("pool/alone").exists());
+        assert!(path(&job).exists() && path(&alone).exists());
         shared.sweep(later + Duration::from_secs(60));
-        assert!(!path("jobs/a").exists() && !path("pool/alone").exists());
-        assert!(path("pool/shared").exists());
+        assert!(!path(&job).exists() && !path(&removed).exists() && !path(&alone).exists());
+        assert!(path(&linked).exists() && path("pool/notes").exists());
+        assert!(theirs.iter().all(|name| path(name).exists()));
     }
 
     #[test]
