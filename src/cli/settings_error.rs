@@ -47,6 +47,16 @@ pub enum SettingsError {
     /// There is no folder for the jobs of other machines.
     #[error("packages are to be built on other machines, and no folder is named that they share")]
     NoExecutorFolder,
+    /// No engine is named.
+    #[error("packages are to be built by an engine of the Remote Execution API, and none is named")]
+    NoRemoteExecutor,
+    /// A secret would go over the network in the clear.
+    #[error("the token, or the header \"authorization\", would go to {0} without encryption")]
+    RemoteSecret(String),
+    /// The program was built without Remote Execution.
+    #[cfg(not(feature = "remote-execution"))]
+    #[error("this mkpanda was built without the feature remote-execution")]
+    WithoutRemote,
     /// Builds on other machines have no network.
     #[error("packages are to be built on other machines, and with the network of the machine")]
     ExecutorNetwork,
@@ -166,6 +176,13 @@ impl SettingsError {
                 "name it: --executor-folder DIR, or below [executor] in your config.toml: folder = \"DIR\""
                     .to_owned(),
             ),
+            Self::NoRemoteExecutor => Some(
+                "name it: --remote-executor grpcs://HOST:PORT, or below [remote] in your config.toml: executor = \"grpcs://HOST:PORT\""
+                    .to_owned(),
+            ),
+            Self::RemoteSecret(_) => {
+                Some("name an address that begins with grpcs://, or leave the secret out".to_owned())
+            }
             Self::ExecutorNetwork => Some(
                 "build without it (--network none), or on this machine (--executor local)".to_owned(),
             ),

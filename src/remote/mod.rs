@@ -4,6 +4,7 @@
 //! shared   folder that this machine and those of the engine share: jobs, files of several jobs, the program
 //! checked  results of a job, copied and compared with what was asked for
 //! slurm    the queue of a cluster
+//! reapi    engines of the Remote Execution API
 //! ```
 //!
 //! An engine is an [`Executor`](crate::build::elsewhere::Executor). Whatever an engine says of a job serves
@@ -11,5 +12,7 @@
 //! are checked.
 
 mod checked;
+#[cfg(feature = "remote-execution")]
+pub mod reapi;
 mod shared;
 pub mod slurm;
