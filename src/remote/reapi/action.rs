@@ -15,6 +15,9 @@ use crate::portable::{LOG, PACKAGE};
 /// Name of the program in the action's folder.
 pub(super) const PROGRAM: &str = "mkpanda";
 
+/// Folder of the job in the action's folder, which may be the root of a whole filesystem: nothing else is in the job's.
+pub(super) const JOB: &str = "job";
+
 /// Paths of the results.
 pub(super) struct OutputPaths {
     pub(super) log: String,
@@ -58,7 +61,7 @@ impl JobAction {
         let program = format!("./{PROGRAM}");
         #[expect(deprecated, reason = "engines before version 2.2 of the API read it there")]
         let command = Command {
-            arguments: [&program, "job", "run", ".", "--progress", "plain"]
+            arguments: [&program, "job", "run", JOB, "--out", "out", "--progress", "plain"]
                 .map(str::to_owned)
                 .into(),
             // In the order of their bytes.

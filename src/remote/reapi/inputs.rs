@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::action::PROGRAM;
+use super::action::{JOB, PROGRAM};
 use super::blob::{BlobDigest, Content};
 use super::error::ReapiError;
 use super::tree::InputFile;
@@ -65,7 +65,8 @@ pub(super) fn files(job: &JobFolder, program: &JobProgram) -> Result<Vec<InputFi
             .map_err(|source| ReapiError::File { doing: "read a file of the job", source })?;
         let digest = BlobDigest { sum, bytes: data.len() };
         let (content, is_executable) = (Content::File(path), false);
-        Ok::<_, ReapiError>(InputFile { path: name, digest, content, is_executable })
+        let path = format!("{JOB}/{name}");
+        Ok::<_, ReapiError>(InputFile { path, digest, content, is_executable })
     };
     let mut files: Vec<InputFile> = job.files().into_iter().map(file).collect::<Result<_, _>>()?;
     files.push(InputFile {

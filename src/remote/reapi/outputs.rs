@@ -20,7 +20,10 @@ const LARGEST_RECORD: u64 = 32 << 20;
 const MARGIN: u64 = 4096;
 
 /// Largest stderr that is read, in bytes.
-const LARGEST_STDERR: usize = 64 << 10;
+const LARGEST_STDERR: u64 = 64 << 10;
+
+/// Lines of stderr in a message.
+const LAST_LINES: usize = 4;
 
 /// A result is not one.
 #[derive(Debug)]
@@ -51,7 +54,7 @@ impl Outputs<'_> {
         let OutputPaths { log, package, record } = output_paths();
         let exit_code = self.result.exit_code;
         let Some(found) = self.find(&record) else {
-            return Err(OutputError::Incomplete(self.ending()));
+            return Err(OutputError::Incomplete(self.ending().await));
         };
         self.fetch(found, "record.json", LARGEST_RECORD).await?;
         let task = self.calls.task;
@@ -111,12 +114,21 @@ impl Outputs<'_> {
     }
 
     /// Exit code and last words of a program that left no record.
-    fn ending(&self) -> String {
-        let ActionResult { exit_code, stderr_raw, .. } = self.result;
-        let from = stderr_raw.len().saturating_sub(LARGEST_STDERR);
-        let text = String::from_utf8_lossy(&stderr_raw[from..]);
+    async fn ending(&self) -> String {
+        let ActionResult { exit_code, stderr_raw, stderr_digest, .. } = self.result;
+        let mut said = stderr_raw.clone();
+        if let Some(digest) = BlobDigest::read(stderr_digest.as_ref())
+            && said.is_empty()
+            && digest.bytes <= LARGEST_STDERR
+        {
+            let path = self.folder.join("stderr");
+            if self.calls.read(&digest, &path).await.is_ok() {
+                said = fs_err::read(path).unwrap_or_default();
+            }
+        }
+        let text = String::from_utf8_lossy(&said);
         let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-        let last = lines[lines.len().saturating_sub(4)..].join("; ");
+        let last = lines[lines.len().saturating_sub(LAST_LINES)..].join("; ");
         match last.as_str() {
             "" => format!("exit code {exit_code}, and no record"),
             last => format!("exit code {exit_code}, and no record: {}", plain(last)),
