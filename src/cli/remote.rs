@@ -52,9 +52,13 @@ impl GivenValues<'_> {
             let absolute = found.map(std::path::absolute).transpose();
             absolute.map_err(|source| SettingsError::Read { source })
         };
+        // A tree's file, which is asked first, has none.
+        let map = |pick: fn(&RemoteFile) -> BTreeMap<String, String>| {
+            self.file(|file| Some(pick(&file.remote)).filter(|map| !map.is_empty()))
+                .unwrap_or_default()
+        };
         let mut headers = BTreeMap::new();
-        for (name, value) in self.file(|file| Some(file.remote.headers.clone())).unwrap_or_default()
-        {
+        for (name, value) in map(|file| file.headers.clone()) {
             let value = match value.strip_prefix('$') {
                 None => value,
                 Some(variable) => match environment.get(variable) {
@@ -86,7 +90,7 @@ impl GivenValues<'_> {
             local_jobs: self.file(|file| file.remote.local_jobs).unwrap_or(0),
             fallback: self.file(|file| file.remote.fallback).unwrap_or(false),
             headers,
-            properties: self.file(|file| Some(file.remote.properties.clone())).unwrap_or_default(),
+            properties: map(|file| file.properties.clone()),
             ca: path(|file| file.ca.clone())?,
             certificate,
             token_file: path(|file| file.token_file.clone())?,

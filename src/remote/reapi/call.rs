@@ -163,7 +163,7 @@ impl Calls<'_> {
                 self.settings.address
             ));
         }
-        tokio::time::sleep(attempts.delay).await;
+        tokio::time::sleep(attempts.delay.min(self.settings.patience / 4)).await;
         attempts.delay = (attempts.delay * 2).min(LONGEST);
         Ok(())
     }

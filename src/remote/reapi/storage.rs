@@ -92,19 +92,17 @@ impl Supply<'_> {
         self.upload(&missing).await
     }
 
-    /// Uploads again what the engine has lost: the blobs that it names, without a question, or those that it says
-    /// it lacks. Returns the number of blobs.
+    /// Uploads again what the engine has lost: the blobs that it names, without a question, and those that it says
+    /// it lacks, for it may name the first alone. Returns the number of blobs.
     pub(super) async fn bring_again(&self, named: &[BlobDigest]) -> Result<usize, ReapiError> {
         let named: Vec<&Blob> = named.iter().filter_map(|digest| self.blobs.get(digest)).collect();
         self.storage.forget(self.blobs.keys());
-        let missing = if named.is_empty() {
-            let all: Vec<&Blob> = self.blobs.values().collect();
-            self.find_missing(&all).await?
-        } else {
-            named
-        };
+        self.upload(&named).await?;
+        let others: Vec<&Blob> =
+            self.blobs.values().filter(|blob| !self.storage.has(&blob.digest)).collect();
+        let missing = self.find_missing(&others).await?;
         self.upload(&missing).await?;
-        Ok(missing.len())
+        Ok(named.len() + missing.len())
     }
 
     async fn find_missing<'b>(&self, blobs: &[&'b Blob]) -> Result<Vec<&'b Blob>, ReapiError> {

@@ -55,8 +55,12 @@ pub struct Inner {
     pub names_missing: bool,
     /// True to keep results of failures.
     pub caches_failures: bool,
-    /// Blobs to forget before the next execution.
-    pub forgets: bool,
+    /// Number of executions before which everything that is stored is forgotten.
+    pub forgets: u32,
+    /// Files of a build that each execution gives again.
+    pub replay: Option<BTreeMap<String, Vec<u8>>>,
+    /// Properties of the last action.
+    pub platform: api::Platform,
     pub capabilities: api::ServerCapabilities,
     pub token: Option<String>,
     count: u32,
@@ -103,10 +107,12 @@ impl Engine {
     pub fn start(folder: &Path) -> Self {
         std::fs::create_dir_all(folder).unwrap();
         let inner = Inner { capabilities: able(), ..Inner::default() };
-        let service =
-            Service { inner: Arc::new(Mutex::new(inner)), folder: folder.to_owned() };
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let service = Service { inner: Arc::new(Mutex::new(inner)), folder: folder.to_owned() };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
         let entered = runtime.enter();
         let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = format!("grpc://{}", incoming.local_addr().unwrap());
@@ -150,6 +156,7 @@ impl Engine {
         state.calls.clear();
         state.uploads.clear();
         state.failing.clear();
+        state.operations.clear();
         state.hook = None;
     }
 }
@@ -257,8 +264,13 @@ impl Service {
         let root = self.blob(message.input_root_digest.as_ref())?;
         let root = api::Directory::decode(root.as_slice()).unwrap();
         self.lock().command = command.clone();
+        self.lock().platform = message.platform.unwrap_or_default();
         let folder = self.folder.join(format!("action-{number}"));
         self.stage(&folder, &root)?;
+        if let Some(files) = self.lock().replay.clone() {
+            std::fs::remove_dir_all(&folder).unwrap();
+            return Ok(Results { files, exit_code: 0, status: None });
+        }
         // The executable under test, so that no test copies a large one.
         let output = Command::new(binary())
             .args(&command.arguments[1..])
@@ -280,8 +292,12 @@ impl Service {
     }
 
     fn execute_now(&self, action: &api::Digest, name: &str, number: u32) -> Operation {
-        if std::mem::take(&mut self.lock().forgets) {
-            self.lock().blobs.clear();
+        {
+            let mut state = self.lock();
+            if state.forgets > 0 {
+                state.forgets -= 1;
+                state.blobs.clear();
+            }
         }
         let mut response = api::ExecuteResponse::default();
         match self.run(action, number) {
@@ -412,7 +428,10 @@ impl api::content_addressable_storage_server::ContentAddressableStorage for Serv
         none()
     }
 
-    async fn get_tree(&self, _request: tonic::Request<api::GetTreeRequest>) -> Reply<Self::GetTreeStream> {
+    async fn get_tree(
+        &self,
+        _request: tonic::Request<api::GetTreeRequest>,
+    ) -> Reply<Self::GetTreeStream> {
         none()
     }
 
@@ -471,7 +490,9 @@ impl bazel_remote_apis::google::bytestream::byte_stream_server::ByteStream for S
 
     async fn write(
         &self,
-        request: tonic::Request<tonic::Streaming<bazel_remote_apis::google::bytestream::WriteRequest>>,
+        request: tonic::Request<
+            tonic::Streaming<bazel_remote_apis::google::bytestream::WriteRequest>,
+        >,
     ) -> Reply<bazel_remote_apis::google::bytestream::WriteResponse> {
         self.enter("ByteStream.Write", &request)?;
         let mut pieces = request.into_inner();
@@ -503,7 +524,7 @@ impl bazel_remote_apis::google::bytestream::byte_stream_server::ByteStream for S
 
 impl Service {
     /// States of an operation from now on.
-    fn follow(&self, states: watch::Receiver<Operation>) -> Stream<Operation> {
+    fn follow(&self, name: &str, states: watch::Receiver<Operation>) -> Stream<Operation> {
         let is_short = {
             let mut state = self.lock();
             let is_short = state.short_streams > 0;
@@ -520,7 +541,7 @@ impl Service {
         };
         let all = futures_util::stream::unfold((states, true, false), next);
         if is_short {
-            return Box::pin(futures_util::StreamExt::take(all, 1));
+            return Box::pin(futures_util::stream::iter([Ok(state_of(name, 3))]));
         }
         Box::pin(all)
     }
@@ -547,8 +568,9 @@ impl api::execution_server::Execution for Service {
         let name = format!("operations/{number}");
         let (sender, states) = watch::channel(state_of(&name, 2));
         self.lock().operations.insert(name.clone(), states.clone());
-        let service = self.clone();
+        let (service, operation) = (self.clone(), name.clone());
         std::thread::spawn(move || {
+            let name = operation;
             if is_stuck {
                 while !sender.is_closed() {
                     std::thread::sleep(std::time::Duration::from_millis(20));
@@ -562,7 +584,7 @@ impl api::execution_server::Execution for Service {
                 std::thread::sleep(std::time::Duration::from_millis(20));
             }
         });
-        reply(self.follow(states))
+        reply(self.follow(&name, states))
     }
 
     async fn wait_execution(
@@ -570,8 +592,10 @@ impl api::execution_server::Execution for Service {
         request: tonic::Request<api::WaitExecutionRequest>,
     ) -> Reply<Self::WaitExecutionStream> {
         self.enter("WaitExecution", &request)?;
-        let states = self.lock().operations.get(&request.into_inner().name).cloned();
-        states.map_or_else(|| Err(Status::not_found("no such operation")), |states| reply(self.follow(states)))
+        let name = request.into_inner().name;
+        let states = self.lock().operations.get(&name).cloned();
+        let states = states.ok_or_else(|| Status::not_found("no such operation"))?;
+        reply(self.follow(&name, states))
     }
 }
 
