@@ -38,6 +38,8 @@ pub struct ExecutorSettings {
     fallback: bool,
     search_path: String,
     configuration: Option<PathBuf>,
+    /// Engine of the Remote Execution API.
+    pub remote: RemoteSettings,
 }
 
 impl GivenValues<'_> {
@@ -78,6 +80,7 @@ impl GivenValues<'_> {
             fallback: self.file(|file| file.executor.fallback).unwrap_or(false),
             search_path: environment.get("PATH").unwrap_or_default().to_owned(),
             configuration: environment.get("SLURM_CONF").map(PathBuf::from),
+            remote: self.remote(environment)?,
         })
     }
 }
@@ -93,14 +96,14 @@ pub(super) struct Wanted {
 
 /// Makes the engine that the settings and options name; `None` for builds on this machine.
 pub(super) fn elsewhere(
-    (settings, remote): (&ExecutorSettings, &RemoteSettings),
+    settings: &ExecutorSettings,
     args: &ExecutorArgs,
     (limits, tier): (JobLimits, Option<Tier>),
     wanted: Wanted,
 ) -> Result<Option<Elsewhere>, SettingsError> {
     // An engine that is named is meant, unless something else is said.
     let typed = args.executor.or(args.remote_executor.as_ref().map(|_url| ExecutorArg::Remote));
-    let named = remote.executor.as_ref().map(|_url| ExecutorArg::Remote);
+    let named = settings.remote.executor.as_ref().map(|_url| ExecutorArg::Remote);
     let kind = typed.or(settings.kind).or(named).unwrap_or(ExecutorArg::Local);
     if kind == ExecutorArg::Local {
         return Ok(None);
@@ -112,7 +115,7 @@ pub(super) fn elsewhere(
         return Err(SettingsError::ExecutorKeep);
     }
     if kind == ExecutorArg::Remote {
-        let mut remote = remote.clone();
+        let mut remote = settings.remote.clone();
         remote.fallback |= settings.fallback;
         let remote = remote.with(args)?;
         let (fallback, local_jobs) = (remote.fallback, usize::from(remote.local_jobs));

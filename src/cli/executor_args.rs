@@ -16,8 +16,8 @@ pub struct ExecutorArgs {
     /// Have this program carry the jobs out, best a static mkpanda; a copy of this one by default.
     #[arg(long, value_name = "FILE")]
     pub executor_program: Option<PathBuf>,
-    /// Build packages by this engine of the Remote Execution API: grpc://HOST:PORT, grpcs://HOST:PORT or
-    /// unix:/PATH.
+    /// Build packages by this engine of the Remote Execution API: `grpc://HOST:PORT`, `grpcs://HOST:PORT` or
+    /// `unix:/PATH`.
     #[arg(long, value_name = "URL")]
     pub remote_executor: Option<String>,
     /// Instance of the engine.

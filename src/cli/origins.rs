@@ -197,8 +197,8 @@ fn setting_specs(args: &GlobalArgs, settings: &Settings) -> Vec<SettingSpec> {
         ),
         plain("executor.folder", SettingForm::Path, path_of(settings.executor.folder.as_ref())),
         plain("executor.program", SettingForm::Path, path_of(settings.executor.program.as_ref())),
-        plain("remote.executor", SettingForm::Text, json!(settings.remote.executor)),
-        plain("remote.instance", SettingForm::Text, json!(settings.remote.instance)),
+        plain("remote.executor", SettingForm::Text, json!(settings.executor.remote.executor)),
+        plain("remote.instance", SettingForm::Text, json!(settings.executor.remote.instance)),
     ]
 }
 

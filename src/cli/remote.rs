@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::environment::Environment;
@@ -12,6 +13,11 @@ use super::remote_file::RemoteFile;
 use super::settings_error::SettingsError;
 use super::value::Text;
 use crate::base::secret::Secret;
+use crate::build::elsewhere::Executor;
+use crate::container::idmap::Tier;
+use crate::portable::JobLimits;
+#[cfg(feature = "remote-execution")]
+use crate::remote::reapi::{Reapi, ReapiSettings};
 
 /// Time for which an engine may be away, by default.
 const PATIENCE: Duration = Duration::from_secs(5 * 60);
@@ -61,14 +67,13 @@ impl GivenValues<'_> {
         for (name, value) in map(|file| file.headers.clone()) {
             let value = match value.strip_prefix('$') {
                 None => value,
-                Some(variable) => match environment.get(variable) {
-                    Some(value) => value.to_owned(),
-                    None => {
-                        let origin = format!("remote.headers.{name:?}");
-                        let variable = variable.to_owned();
-                        return Err(SettingsError::NoVariable { origin, variable });
-                    }
-                },
+                Some(variable) => {
+                    let found = environment.get(variable).map(str::to_owned);
+                    found.ok_or_else(|| SettingsError::NoVariable {
+                        origin: format!("remote.headers.{name:?}"),
+                        variable: variable.to_owned(),
+                    })?
+                }
             };
             headers.insert(name, Secret::new(value));
         }
@@ -158,50 +163,38 @@ impl RemoteSettings {
     }
 }
 
-#[cfg(feature = "remote-execution")]
-mod engine {
-    use std::sync::Arc;
-
-    use super::RemoteSettings;
-    use crate::build::elsewhere::Executor;
-    use crate::cli::settings_error::SettingsError;
-    use crate::container::idmap::Tier;
-    use crate::portable::JobLimits;
-    use crate::remote::reapi::{Reapi, ReapiSettings};
-
-    impl RemoteSettings {
-        /// Makes the engine of settings that are checked.
-        pub(in crate::cli) fn engine(
-            self,
-            limits: JobLimits,
-            tier: Option<Tier>,
-        ) -> Result<Arc<dyn Executor>, SettingsError> {
-            Ok(Arc::new(Reapi::new(ReapiSettings {
-                address: self.executor.unwrap_or_default(),
-                instance: self.instance.unwrap_or_default(),
-                headers: self.headers,
-                properties: self.properties,
-                ca: self.ca,
-                certificate: self.certificate,
-                token_file: self.token_file,
-                program: self.program,
-                time: self.time,
-                patience: self.patience,
-                limits,
-                tier,
-            })))
-        }
-    }
-}
-
-#[cfg(not(feature = "remote-execution"))]
 impl RemoteSettings {
-    /// Fails: this program has no engine.
+    /// Makes the engine of settings that are checked.
+    #[cfg(feature = "remote-execution")]
+    #[expect(clippy::unnecessary_wraps, reason = "without the feature, there is none")]
     pub(super) fn engine(
         self,
-        _limits: crate::portable::JobLimits,
-        _tier: Option<crate::container::idmap::Tier>,
-    ) -> Result<std::sync::Arc<dyn crate::build::elsewhere::Executor>, SettingsError> {
+        limits: JobLimits,
+        tier: Option<Tier>,
+    ) -> Result<Arc<dyn Executor>, SettingsError> {
+        Ok(Arc::new(Reapi::new(ReapiSettings {
+            address: self.executor.unwrap_or_default(),
+            instance: self.instance.unwrap_or_default(),
+            headers: self.headers,
+            properties: self.properties,
+            ca: self.ca,
+            certificate: self.certificate,
+            token_file: self.token_file,
+            program: self.program,
+            time: self.time,
+            patience: self.patience,
+            limits,
+            tier,
+        })))
+    }
+
+    /// Fails: this program has no engine.
+    #[cfg(not(feature = "remote-execution"))]
+    pub(super) fn engine(
+        self,
+        _limits: JobLimits,
+        _tier: Option<Tier>,
+    ) -> Result<Arc<dyn Executor>, SettingsError> {
         let Self { ca: _, certificate: _, program: _, time: _, patience: _, .. } = self;
         Err(SettingsError::WithoutRemote)
     }

@@ -12,7 +12,6 @@ use super::clouds::cloud_settings;
 use super::environment::Environment;
 use super::executor::ExecutorSettings;
 use super::given::{GivenValues, Mirrors};
-use super::remote::RemoteSettings;
 use super::settings_error::SettingsError;
 use super::user_paths::{credential_sources, home};
 use super::value::Text;
@@ -95,8 +94,6 @@ pub struct Settings {
     pub local_sources: LocalPermission,
     /// Builds on other machines.
     pub executor: ExecutorSettings,
-    /// Engine of the Remote Execution API.
-    pub remote: RemoteSettings,
 }
 
 /// 1980-01-01, the earliest time that all archive formats know.
@@ -264,7 +261,6 @@ impl Settings {
             unpacked_limit: unpacked,
             entry_limit: entries,
             executor: given.executor(environment)?,
-            remote: given.remote(environment)?,
         })
     }
 }

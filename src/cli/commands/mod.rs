@@ -280,7 +280,7 @@ fn build_options(settings: &Settings, args: &BuildArgs) -> Result<BuildOptions, 
         keep_failed: keep_failed.or(settings.keep_failed),
         jobserver,
         elsewhere: executor::elsewhere(
-            (&settings.executor, &settings.remote),
+            &settings.executor,
             &args.executor,
             (job::limits(settings), tier(settings)),
             Wanted {

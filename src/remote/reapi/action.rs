@@ -111,8 +111,8 @@ mod tests {
         assert_eq!(read.timeout.unwrap().seconds, 90);
         let command = BlobDigest::read(read.command_digest.as_ref()).unwrap();
         let command = Command::decode(blob(&command).as_slice()).unwrap();
-        let properties = &read.platform.as_ref().unwrap().properties;
-        let names: Vec<&str> = properties.iter().map(|property| property.name.as_str()).collect();
+        let found = &read.platform.as_ref().unwrap().properties;
+        let names: Vec<&str> = found.iter().map(|property| property.name.as_str()).collect();
         assert_eq!(names, ["a", "b"]);
         #[expect(deprecated, reason = "engines before version 2.2 of the API read it there")]
         let of_command = command.platform;

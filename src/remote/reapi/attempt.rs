@@ -78,8 +78,9 @@ impl<'a> ReapiBuild<'a> {
             error => ReapiError::Job(Box::new(error)),
         })?;
         let tree = InputTree::of(inputs::files(&staged.job, program)?);
-        let time = settings.time.or(task.request.package.time_limit.map(inputs::with_margin));
-        let action = JobAction::of(tree, &settings.properties, time);
+        // Engines refuse what exceeds their own limit, so none is named unless the user does; the program itself ends
+        // a build script in time.
+        let action = JobAction::of(tree, &settings.properties, settings.time);
         Ok(Self { engine, task, opened, staged, action, operation: RefCell::default() })
     }
 
@@ -87,8 +88,10 @@ impl<'a> ReapiBuild<'a> {
     pub(super) fn carry_out(self) -> Result<ElsewhereAnswer, ReapiError> {
         let settings = &self.engine.settings;
         let id = &self.task.request.package.id;
+        let place = self.opened.execution();
         let calls = Calls {
             channel: self.opened.channel.clone(),
+            executing: place.channel.clone(),
             settings,
             task: self.task,
             metadata: connection::metadata(settings, id, &self.action.digest)?,

@@ -38,6 +38,8 @@ const ATTEMPTS_AWAY: u32 = 3;
 /// Calls for one package.
 pub(super) struct Calls<'a> {
     pub(super) channel: Channel,
+    /// Connection of the execution.
+    pub(super) executing: Channel,
     pub(super) settings: &'a ReapiSettings,
     pub(super) task: &'a ElsewhereTask<'a>,
     pub(super) metadata: MetadataMap,
@@ -87,7 +89,7 @@ impl Calls<'_> {
     }
 
     pub(super) fn execution(&self) -> api::execution_client::ExecutionClient<Channel> {
-        api::execution_client::ExecutionClient::new(self.channel.clone())
+        api::execution_client::ExecutionClient::new(self.executing.clone())
             .max_decoding_message_size(LARGEST_MESSAGE)
     }
 

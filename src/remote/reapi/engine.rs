@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
@@ -30,19 +30,49 @@ pub struct Reapi {
     opened: OnceLock<OpenedEngine>,
 }
 
-/// Connection, and the folder of the jobs.
+/// Executions on one connection: servers permit a hundred streams or so, and each execution holds one to its end.
+const TOGETHER: usize = 50;
+
+/// Most connections for executions.
+const CONNECTIONS: usize = 64;
+
+/// Connections, and the folder of the jobs.
 #[derive(Debug)]
 pub(super) struct OpenedEngine {
     /// Threads of the connection; `None` once the engine is dropped.
     runtime: Option<Runtime>,
+    /// Connection of all calls but executions.
     pub(super) channel: Channel,
     pub(super) folder: SharedFolder,
+    /// Connections of executions, which are not established before they are used.
+    executions: Vec<Channel>,
+    running: AtomicUsize,
+}
+
+/// Place of an execution on a connection.
+#[derive(Debug)]
+pub(super) struct ExecutionPlace<'a> {
+    pub(super) channel: Channel,
+    running: &'a AtomicUsize,
+}
+
+impl Drop for ExecutionPlace<'_> {
+    fn drop(&mut self) {
+        self.running.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl OpenedEngine {
     pub(super) fn runtime(&self) -> &Runtime {
         let Some(runtime) = &self.runtime else { unreachable!("it is there until the drop") };
         runtime
+    }
+
+    /// A place for an execution.
+    pub(super) fn execution(&self) -> ExecutionPlace<'_> {
+        let before = self.running.fetch_add(1, Ordering::Relaxed);
+        let channel = self.executions[(before / TOGETHER) % CONNECTIONS].clone();
+        ExecutionPlace { channel, running: &self.running }
     }
 }
 
@@ -79,8 +109,11 @@ impl Reapi {
         let runtime = runtime::start().map_err(failed("start threads"))?;
         let entered = runtime.enter();
         let channel = connection::open(&self.settings)?;
+        let executions = (0..CONNECTIONS).map(|_| connection::open(&self.settings));
+        let executions = executions.collect::<Result<_, _>>()?;
         drop(entered);
-        let opened = OpenedEngine { runtime: Some(runtime), channel, folder };
+        let (runtime, running) = (Some(runtime), AtomicUsize::new(0));
+        let opened = OpenedEngine { runtime, channel, folder, executions, running };
         Ok(self.opened.get_or_init(|| opened))
     }
 

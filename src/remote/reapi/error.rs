@@ -227,6 +227,9 @@ impl ReapiError {
             Self::Refused(CallError { said, .. }) if said.to_lowercase().contains("propert") => {
                 "see what properties the engine knows: --remote-property NAME=VALUE"
             }
+            Self::Refused(CallError { said, .. }) if said.to_lowercase().contains("timeout") => {
+                "name a time that the engine permits: `time` of [remote] in your config.toml"
+            }
             Self::Refused(_) => "see docs/many-machines.md, or build here: --executor local",
             Self::Away { .. } => {
                 "start it again once the engine answers, or build here: --executor local"

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use super::action::{JOB, PROGRAM};
 use super::blob::{BlobDigest, Content};
@@ -11,14 +10,6 @@ use super::tree::InputFile;
 use crate::base::digest::Sha256Sum;
 use crate::base::elf::static_machine;
 use crate::portable::JobFolder;
-
-/// Time that a job may take beside its build script, for its inputs and the result.
-const BESIDE: Duration = Duration::from_secs(30 * 60);
-
-/// Time limit of an action whose build script has a limit.
-pub(super) fn with_margin(limit: Duration) -> Duration {
-    limit.saturating_add(BESIDE)
-}
 
 /// Program that carries jobs out.
 #[derive(Debug, Clone)]
@@ -39,14 +30,9 @@ impl ProgramSlot {
         if let Some(program) = self.0.get() {
             return Ok(program);
         }
-        let path = match path {
-            Some(path) => path.to_owned(),
-            None => {
-                let own = Path::new("/proc/self/exe");
-                fs_err::read_link(own)
-                    .map_err(|source| ReapiError::Program { path: own.to_owned(), source })?
-            }
-        };
+        let own = Path::new("/proc/self/exe");
+        let path = path.map_or_else(|| fs_err::read_link(own), |path| Ok(path.to_owned()));
+        let path = path.map_err(|source| ReapiError::Program { path: own.to_owned(), source })?;
         let failed = |source| ReapiError::Program { path: path.clone(), source };
         let file = || fs_err::File::open(&path).map_err(failed);
         let bytes = file()?.metadata().map_err(failed)?.len();

@@ -27,7 +27,7 @@ const CANCELLING: Duration = Duration::from_secs(5);
 /// Number of operations that an engine may lose.
 const LOST: u32 = 5;
 
-/// Details of a FAILED_PRECONDITION (`google.rpc.PreconditionFailure`).
+/// Details of a failed precondition (`google.rpc.PreconditionFailure`).
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 struct PreconditionFailure {
     #[prost(message, repeated, tag = "1")]
@@ -142,22 +142,19 @@ impl<'a> OperationWatch<'a> {
     async fn open(&self, name: Option<String>) -> Result<Streaming<Operation>, Status> {
         let mut client = self.calls.execution();
         let opening = async {
-            match name {
-                Some(name) => {
-                    client.wait_execution(self.calls.request(WaitExecutionRequest { name })).await
-                }
-                None => {
-                    let request = ExecuteRequest {
-                        instance_name: self.calls.settings.instance.clone(),
-                        // The cache was asked before.
-                        skip_cache_lookup: true,
-                        action_digest: Some(self.action.message()),
-                        inline_stderr: true,
-                        ..ExecuteRequest::default()
-                    };
-                    client.execute(self.calls.request(request)).await
-                }
+            if let Some(name) = name {
+                let request = self.calls.request(WaitExecutionRequest { name });
+                return client.wait_execution(request).await;
             }
+            let request = ExecuteRequest {
+                instance_name: self.calls.settings.instance.clone(),
+                // The cache was asked before.
+                skip_cache_lookup: true,
+                action_digest: Some(self.action.message()),
+                inline_stderr: true,
+                ..ExecuteRequest::default()
+            };
+            client.execute(self.calls.request(request)).await
         };
         let opened = tokio::time::timeout(SILENCE, opening).await;
         opened.map_err(|_elapsed| super::call::stalled(SILENCE))?.map(tonic::Response::into_inner)

@@ -27,7 +27,7 @@ pub struct ReapiSettings {
     pub token_file: Option<PathBuf>,
     /// Program that carries jobs out; this one by default.
     pub program: Option<PathBuf>,
-    /// Time limit of an action; the build script's limit and half an hour by default.
+    /// Time limit of an action; the engine's own by default.
     pub time: Option<Duration>,
     /// Time for which an engine may be away, and after which a waiting action is reported.
     pub patience: Duration,

@@ -32,7 +32,7 @@ pub(super) struct InputTree {
 /// Node of a tree under construction. A map keeps names sorted by their bytes, as the API demands.
 enum Node {
     File(FileNode),
-    Folder(BTreeMap<String, Node>),
+    Folder(BTreeMap<String, Self>),
 }
 
 impl InputTree {
