@@ -137,6 +137,7 @@ impl UnpackFolder {
     ) -> Result<(), UnpackError> {
         let place = self.place(path, with, "a file")?;
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        // `O_EXCL` follows no symlink at the name, and opens nothing that is there (open(2)).
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
         let file = self.create(path, &place, |above, name| openat(above, name, flags, mode))?;
         let mut file = File::from(file);
@@ -146,7 +147,9 @@ impl UnpackFolder {
             fchown(&file, Some(uid.into()), Some(gid.into()))
                 .map_err(|error| owner_error(path, (uid, gid), error))?;
         }
+        // After the content, which would clear a capability again.
         self.set_attributes(&file, path, with.attributes)?;
+        // Not by `openat`, whose mode the umask reduces.
         fchmod(&file, permissions(with.mode)).map_err(fail(path, "setting its mode"))?;
         let mtime = TimeSpec::new(with.mtime, 0);
         futimens(&file, &mtime, &mtime).map_err(fail(path, "setting its time"))
@@ -224,6 +227,7 @@ impl UnpackFolder {
             return Err(refused("is a folder"));
         }
         let is_layer = self.folders.rules == UnpackRules::Layer;
+        // A link to a whiteout would remove another name of the layer below.
         if is_layer && is_whiteout(&from, target_name, &there).map_err(unfound)? {
             return Err(refused("is what the layer removes"));
         }
@@ -240,6 +244,8 @@ impl UnpackFolder {
             }
         }
         self.create(path, &place, |above, name| {
+            // Without `AT_SYMLINK_FOLLOW`: a link to a symlink names the symlink, and leads
+            // nowhere.
             linkat(&from, target_name, above, name, AtFlags::empty())
         })
     }
@@ -300,6 +306,7 @@ impl UnpackFolder {
         make: impl Fn(&OwnedFd, &OsStr) -> nix::Result<T>,
     ) -> Result<T, UnpackError> {
         match make(above, name) {
+            // The later of two entries of one path counts, as for tar(1) and container engines.
             Err(Errno::EEXIST) if self.folders.rules == UnpackRules::Layer => {
                 self.folders.clear(path, above)?;
                 make(above, name).map_err(fail(path, "making it"))

@@ -100,6 +100,7 @@ fn is_in_opaque(folders: &Folders, folder: &OwnedFd) -> nix::Result<bool> {
     let mut at = reopened(folder)?;
     loop {
         let here = identity(&at)?;
+        // Upwards by descriptors, since a path of the layer may lead through its symlinks.
         let above = openat(&at, c"..", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
         let value = File::from(at).get_xattr(OPAQUE);
         if value.is_ok_and(|value| value.as_deref() == Some(HIDES_ALL)) {

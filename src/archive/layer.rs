@@ -123,6 +123,7 @@ pub fn unpack_layer(
     while let Some(member) = tar.next_member()? {
         unpacking.member(member, &mut tar)?;
     }
+    // To the end: the caller computes a digest of all bytes.
     tar.finish()?;
     unpacking.summary.attributes_lost = unpacking.destination.attributes_lost;
     if unpacking.has_linked {
@@ -336,6 +337,7 @@ fn mapped(path: &EntryPath, uid: u64, gid: u64) -> Result<OwnerIds, UnpackError>
 /// Parses a name below the layer's root; absolute names start at the root. An empty name is the
 /// root's, as for GNU tar.
 fn cleaned(name: &[u8]) -> Result<EntryPath, ReadError> {
+    // Docker's and containerd's unpackers join any name to the root.
     let start = name.iter().position(|byte| *byte != b'/').unwrap_or(name.len());
     let below = if start == name.len() { b"." } else { &name[start..] };
     EntryPath::parse(below).map_err(|problem| ReadError::name(name, problem))

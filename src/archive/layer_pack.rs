@@ -176,6 +176,7 @@ fn settle_time(folder: &Path, entry: &LayerEntry, times: EntryTimes) -> io::Resu
         EntryTimes::All(all) => all,
     };
     if matches!(entry.kind, LayerEntryKind::Whiteout) {
+        // The time of the removal would make each layer another, and means nothing to a reader.
         return Ok(0);
     }
     let seconds = i64::try_from(time).unwrap_or(i64::MAX);

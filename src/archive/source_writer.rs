@@ -92,6 +92,7 @@ impl SourceWriter {
     }
 
     fn add(&mut self, path: &EntryPath, what: SeenEntry) -> Result<(), UnpackError> {
+        // GNU tar itself writes a folder twice where two of its arguments overlap.
         self.names.add(path, what, true).map_err(|conflict| conflict.of(path))?;
         self.summary.entries += 1;
         Ok(())

@@ -86,6 +86,7 @@ impl CgroupError {
 pub fn find_delegation(root: &Path, own: &str) -> Result<Delegation, CgroupError> {
     let path_of = |controller: &str| {
         let line = own.lines().find_map(|line| {
+            // `<hierarchy>:<controllers>:<path>`; version 2 is `0::<path>` (cgroups(7)).
             let mut parts = line.splitn(3, ':');
             let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
             controllers.split(',').any(|name| name == controller).then_some(path)
@@ -103,6 +104,7 @@ pub fn find_delegation(root: &Path, own: &str) -> Result<Delegation, CgroupError
     let not = |reason: String| CgroupError::NotDelegated { reason };
     let path =
         path_of("").ok_or_else(|| not("this process is in no cgroup of version 2".to_owned()))?;
+    // systemd's hybrid layout has version 2 in `unified`, beside the controllers of version 1.
     let homes = [root.join("unified"), root.to_owned()];
     let home = homes.iter().find(|home| home.join("cgroup.controllers").exists());
     let home = home.ok_or_else(|| not(format!("{} has no cgroup of version 2", root.display())))?;
@@ -123,6 +125,7 @@ pub fn find_delegation(root: &Path, own: &str) -> Result<Delegation, CgroupError
 
 fn is_writable(folder: &Path) -> bool {
     use nix::unistd::{AccessFlags, access};
+    // Delegation to a user gives both (the kernel's cgroup-v2.rst, "Model of Delegation").
     access(folder, AccessFlags::W_OK | AccessFlags::X_OK).is_ok()
         && access(&folder.join("cgroup.procs"), AccessFlags::W_OK).is_ok()
 }
@@ -184,6 +187,8 @@ impl Delegation {
             let maker = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
             let maker = maker.and_then(|number| number.parse::<u32>().ok());
             if maker.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+                // A process of another pid namespace may have made it: the kernel keeps one in use
+                // (EBUSY).
                 drop(fs_err::remove_dir(entry.path()));
             }
         }

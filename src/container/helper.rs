@@ -206,6 +206,7 @@ impl Helper {
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // A terminal's Ctrl-C thereby reaches the parent alone, which then decides.
             .process_group(0);
         let mut text = serde_json::to_vec(&Start { parent: std::process::id(), map, cleaning })
             .map_err(|error| start(error.into()))?;
@@ -249,6 +250,8 @@ impl Helper {
             (now.checked_add(PATIENCE), silence.and_then(|silence| now.checked_add(silence)));
         let mut last = None;
         while self.process.is_none() || last.is_none() {
+            // A helper that has waited may have been stopped meanwhile, so its silence is limited,
+            // too; an answer may take as long as a build does, unless the job has set a deadline.
             let until = match &self.process {
                 None => starting,
                 Some(_) if self.has_said_nothing => deadline.get().or(speaking),

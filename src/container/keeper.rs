@@ -89,6 +89,8 @@ pub fn keep(worker: &impl Worker) -> u8 {
         jobs.retain(|job| !has_ended(*job, WaitPidFlag::WNOHANG));
         let Some((&kind, job)) = line.split_first() else { break };
         let waiting = spare.take_if(|_| kind == SPARED);
+        // A spare process whose namespaces were refused has ended. The one made instead enters them
+        // with a job, whose answer can say why.
         let waiting = waiting.filter(|spare| !has_ended(spare.process, WaitPidFlag::WNOHANG));
         let started = match waiting.map_or_else(|| start(worker, Ahead::No, &own), Ok) {
             Ok(started) => started,
@@ -110,6 +112,7 @@ pub fn keep(worker: &impl Worker) -> u8 {
             spare = start(worker, Ahead::Yes, &own).ok();
         }
     }
+    // Its pipe is closed here, by which a spare process ends.
     jobs.extend(spare.map(|spare| spare.process));
     jobs.retain(|job| !has_ended(*job, WaitPidFlag::empty()));
     0

@@ -192,6 +192,7 @@ fn run_logged(
     finished?;
     Ok(match code {
         _ if !ended => ContainerEnding::TimedOut,
+        // From `init::run`; a shell that exits so means the same.
         code if code > 128 => ContainerEnding::Signalled(code - 128),
         code => ContainerEnding::Exited(code),
     })

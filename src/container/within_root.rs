@@ -26,6 +26,7 @@ pub fn locate(root: &Path, path: &Path, keep_last: bool) -> io::Result<PathBuf> 
     let mut links = 0;
     while let Some(part) = left.pop() {
         if part == ".." {
+            // Nothing is above the root: there, `..` is the root itself, as for a process in it.
             found.pop();
             continue;
         }

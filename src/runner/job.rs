@@ -182,6 +182,7 @@ fn handle<J: Job>(text: &RawValue) -> u8 {
     };
     let Performed { result, clear_up } = job.perform();
     let is_done = result.is_ok();
+    // Before the clearing up: the parent goes on with the next job meanwhile.
     let is_heard = send(&result.map_or_else(Message::Failed, Message::Done));
     if let Some(clear_up) = clear_up {
         clear_up();
@@ -202,6 +203,7 @@ pub(super) fn refuse(failure: JobFailure) {
 
 /// Writes a message as one line; false if the parent does not read any more.
 fn send<A: Serialize>(message: &Message<A>) -> bool {
+    // One write for the whole line: other processes write to the same pipe.
     let Ok(mut line) = serde_json::to_vec(message) else { return false };
     line.push(b'\n');
     let mut stdout = std::io::stdout().lock();

@@ -79,6 +79,8 @@ impl<'a> InputCopies<'a> {
                 let (uid, gid) = self.map.root();
                 lchown(&place, Some(uid), Some(gid))?;
             } else if kind.is_file() {
+                // By the descriptor of the top folder: a folder that has become a link meanwhile
+                // gives nothing (CVE-2018-15664).
                 self.copy_file(&open_listed(&top, relative)?, &place)?;
             }
         }

@@ -81,6 +81,7 @@ fn wrong_sum(
     observer: &dyn Observer,
 ) -> io::Result<Option<WrongSum>> {
     let ends = || observer.is_interrupted();
+    // SHA-256 costs as much again as SHA-1.
     if file.sha256.is_none() && pin.is_none() {
         let sha1 = Sha1Sum::of_file_within(path, u64::MAX, ends)?;
         return Ok(WrongSum::of("sha1", &file.sha1, &sha1, true));
@@ -157,6 +158,7 @@ pub(super) fn fetch(
             return Err(SourceProblem::LocalSum { kind, url: shown, expected, actual });
         }
         Some(WrongSum { kind, expected, actual, .. }) => {
+            // docs/format.md, "url": kept for inspection, under a name that nothing reads.
             let corrupt = request.cache_dir.join(format!("{}.corrupt", file.file_name()));
             let is_page = begins_as_page(&mut new);
             keep(&mut new, &corrupt).map_err(SourceProblem::io("keep a corrupt download"))?;

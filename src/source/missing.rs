@@ -29,6 +29,7 @@ pub fn missing(
     options: &FetchOptions,
     observer: &dyn Observer,
 ) -> Option<Vec<MissingSource>> {
+    // The fetch itself says what is wrong with a mirror; here it would be said twice.
     let quiet = Interruptible::new(&Silent, || observer.is_interrupted());
     let mut found = Vec::new();
     for request in requests {

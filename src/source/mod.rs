@@ -288,6 +288,7 @@ pub fn fetch(
         }),
     };
     fetched
+        // Here and not at the check-out, which may run in a helper without the host's git.
         .and_then(|fetched| git_convert::add_converted(fetched, request, options, observer))
         .map_err(|problem| request.problem(problem))
 }

@@ -89,6 +89,7 @@ pub fn prepare_over<'w>(
     points.extend(folders.map(|(path, mode)| Point::folder_with_mode(path, *mode)));
     let upper = make_root(workspace, &layers, host, &points)?;
     let root = workspace.view().root();
+    // Before any mount: the maker of the container would follow a link of the image there.
     targets::check_system(&root)?;
     targets::settle(&root, &mut binds, 0)?;
     let passwd = read_text(&root, "etc/passwd").map_err(JobFailure::of)?;
@@ -104,6 +105,8 @@ pub fn prepare_over<'w>(
             "the working directory {path} cannot be made in the image: {error}"
         ))
     };
+    // As the image's own process would see it, and never by the kernel: a link in the image could
+    // lead to a folder of the machine.
     let folder = locate(&root, wanted, false).map_err(unmade)?;
     // Without symlinks: the kernel follows no `missing/..`.
     let inside = Path::new("/").join(folder.strip_prefix(&root).unwrap_or(wanted));
@@ -299,6 +302,7 @@ impl Prepared<'_> {
 
 /// Ids of a user, whose main group is among the supplementary ones, as after a login.
 fn ids(user: &UserSpec) -> User {
+    // initgroups(3) adds it, and programs look for a file's group in this list alone.
     let mut groups = vec![user.gid];
     groups.extend(&user.additional_gids);
     User { uid: user.uid, gid: user.gid, groups }

@@ -55,6 +55,7 @@ pub(super) fn settle(root: &Path, binds: &mut [Bind], first: usize) -> Result<()
         let refused = |why: String| {
             JobFailure::new(format!("nothing can be mounted at {}: {why}", target.display()))
         };
+        // The last one is on top, and hides those before it.
         let above = wanted[..index].iter().rposition(|above| target.starts_with(above));
         let place = match above {
             Some(above) => {
