@@ -240,6 +240,7 @@ fn build(
         return Err(ca("it has no certificate in PEM".to_owned()));
     }
     let builder = builder().map_err(refused)?;
+    // Beside the system's: a registry may lead to storage with a public certificate.
     builder.tls_certs_merge(certificates).build().map_err(|error| ca(with_causes(&error)))
 }
 

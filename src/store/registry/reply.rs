@@ -55,6 +55,7 @@ fn words(bytes: &[u8]) -> String {
     let all = if errors.is_empty() { std::slice::from_ref(&said) } else { errors };
     let mut words: Vec<String> = Vec::new();
     for error in all {
+        // Of the specification, of OAuth 2.0 (RFC 6749, 5.2), and of some registries' own.
         let keys = ["message", "error_description", "error", "details", "code"];
         let text = keys.iter().filter_map(|key| error.get(key)?.as_str());
         let text = text.chain(error.as_str()).find(|text| !text.trim().is_empty());

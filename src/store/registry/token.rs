@@ -139,6 +139,8 @@ pub(super) fn fetch(
 
 fn identity_form(request: &TokenRequest<'_>, token: &Secret) -> String {
     let mut form = url::form_urlencoded::Serializer::new(String::new());
+    // "OAuth2 Token Authentication" of the distribution project: an identity token is a refresh
+    // token.
     form.append_pair("grant_type", "refresh_token");
     form.append_pair("service", request.service.unwrap_or_default());
     form.append_pair("scope", &request.scopes.join(" "));

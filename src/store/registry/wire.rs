@@ -134,6 +134,7 @@ impl<'a> RegistryWire<'a> {
         &self,
         ask: &Ask<'_>,
     ) -> Result<(AnswerHead, HttpAnswer<'a>), RegistryFailure> {
+        // By repository and scope: a token for one is not one for the other.
         let key = self.token_key(ask);
         let tokens = self.connections.tokens();
         let known = tokens.get(&key);
@@ -353,6 +354,7 @@ impl<'a> RegistryWire<'a> {
     ) -> Result<HeaderValue, RegistryFailure> {
         let host = || self.endpoint.host.clone();
         let challenge = |reason| RegistryExchangeError::Challenge { host: host(), reason };
+        // Tokens before passwords, which would otherwise go out with each request.
         let bearer = asked.iter().find(|asked| matches!(asked, Challenge::Bearer { .. }));
         if let Some(Challenge::Bearer { realm, service, .. }) = bearer {
             let url = Url::parse(realm)
