@@ -187,6 +187,7 @@ impl Giving<'_> {
         // Opens nothing: neither is a FIFO waited for, nor does a device do anything.
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let entry = match openat(self.way.current(), name, flags, Mode::empty()) {
+            // Services may run already, and remove their files.
             Err(Errno::ENOENT) => return Ok(()),
             other => other?,
         };
@@ -199,10 +200,12 @@ impl Giving<'_> {
         if there.st_uid == self.to.as_raw() {
             return Ok(());
         }
+        // Mere `fchownat` would give a service `/etc/shadow`, had it linked that name here.
         if there.st_nlink > 1 {
             self.linked.push(name.to_owned());
             return Ok(());
         }
+        // The very file that was looked at: its name may lead to another one by now.
         fchownat(&entry, c"", Some(self.to), None, AtFlags::AT_EMPTY_PATH)
     }
 
