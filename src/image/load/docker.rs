@@ -41,6 +41,7 @@ impl Called for DockerManifestEntry {
     fn called(&self) -> Vec<String> {
         match &self.repo_tags {
             Some(tags) if !tags.is_empty() => tags.clone(),
+            // `docker save` of an id gives no tags.
             _ => vec![self.config.clone()],
         }
     }

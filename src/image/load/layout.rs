@@ -19,6 +19,7 @@ use crate::image::manifest::parse_manifest;
 use crate::image::reference::ImageRef;
 
 /// Upper limit of nested indexes.
+// Each level is a recursion here, and a hostile layout could have any number.
 const DEEPEST_INDEX: usize = 4;
 
 /// Entries of the top index for one image: all entries of one name, or a nameless entry.
@@ -111,6 +112,7 @@ fn units(top: Vec<CheckedDescriptor>) -> Vec<IndexUnit> {
     for entry in top {
         let name = (entry.full_name.clone(), entry.ref_name.clone());
         let named = name != (None, None);
+        // Several entries of one name are one image for several platforms.
         let number = if named { *known.entry(name).or_insert(units.len()) } else { units.len() };
         match units.get_mut(number) {
             Some(unit) => unit.entries.push(entry),
@@ -156,6 +158,7 @@ impl LayoutSearch<'_, '_> {
     ) -> Result<Vec<CheckedDescriptor>, LoadProblem> {
         let mut candidates = Vec::new();
         self.collect(entries, 0, &mut candidates)?;
+        // A stable sort: among equals the first counts (OCI image index).
         candidates.sort_by_key(|target| target.rank(&self.options.platform));
         Ok(candidates)
     }
@@ -171,6 +174,8 @@ impl LayoutSearch<'_, '_> {
             return Err(LoadProblem::Index { limit });
         }
         for entry in entries {
+            // Counted over the whole search: an index may lead to another one many times, and so to
+            // exponentially many.
             self.looked_at += 1;
             if self.looked_at > limit {
                 return Err(LoadProblem::Index { limit });

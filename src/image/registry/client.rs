@@ -66,6 +66,8 @@ impl Client {
                 Ok(done) => return Ok(done),
                 Err(failed) => failed,
             };
+            // What would fail at every place, such as a full disk, is no reason to ask the next
+            // one.
             if !endpoint.is_mirror || !problem.is_the_places() {
                 return Err(error(Verb::Pull, reference, &endpoint, problem));
             }

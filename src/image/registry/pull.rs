@@ -85,6 +85,8 @@ impl Pull<'_> {
     ) -> Result<PulledImage, RegistryProblem> {
         if let Some((image, top)) = known {
             match resolve::current(wire, self.reference)? {
+                // The digest of the index, if there is one: HEAD of a tag tells that, not the
+                // platform's manifest.
                 Some(current) if current == *top => return Ok(self.there(image)),
                 Some(_) => {}
                 None => self.observer.event(Event::Note {
@@ -164,6 +166,7 @@ impl Pull<'_> {
         let folder = staged.folder.path();
         let partials = Partials::of(self.store.folder());
         let mut staging = Staging::new(folder, self.options.limits);
+        // As it came, byte for byte: its digest is the image's name in registries.
         let manifest = staging.add_bytes(&document.bytes)?;
         let parsed = parse_manifest(&document.bytes, &document.media_type).map_err(|problem| {
             LoadProblem::Document { what: "the manifest".to_owned(), problem }
@@ -191,6 +194,7 @@ impl Pull<'_> {
         };
         self.store.commit(std::slice::from_ref(&found), self.observer)?;
         for digest in &blobs {
+            // After the commit: a run that is cut off before has all bytes for the next one.
             partials.forget(digest);
         }
         partials.sweep();
@@ -223,6 +227,7 @@ impl Pull<'_> {
             if blob.digest == wanted.digest {
                 return Ok(blob);
             }
+            // The link alone, not the store's file.
             fs_err::remove_file(&path).map_err(RegistryProblem::Keep)?;
         }
         fetch_document(wire, &wanted, partials, path)
