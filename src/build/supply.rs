@@ -94,6 +94,8 @@ impl PackageBuilder {
         let file = |what| move |source| BuildError::File { id: id.clone(), what, source };
         let lock = self.local.settings.home.package_lock(self.cache.root(), id);
         let waiting = || phases.enter(Phase::Wait);
+        // Held until the package is in the cache: a second run waits for this build instead of
+        // doing it again.
         let _lock = FileLock::acquire_unless(&lock, waiting, || self.interrupt().is_raised())
             .map_err(file("take the package's lock"))?
             .ok_or_else(|| interrupted(id))?;
@@ -105,6 +107,7 @@ impl PackageBuilder {
         phases.enter(Phase::Fetch);
         // Temporary archives that dead runs have left.
         atomic::sweep_temporaries(&self.cache.package_folder(id.name())).report(phases.observer);
+        // Before the sources, which a package from a repository does not need.
         if self.fetch_package(request, phases.observer)? {
             self.cache.write_latest(id, variant).map_err(file("write latest"))?;
             return Ok(PackageOutcome::Fetched);
@@ -210,16 +213,21 @@ impl PackageBuilder {
                 *before = None;
             }
             if phase == Phase::Build {
+                // Written while the script runs, so that after it only a rename is left.
                 latest = Some(self.cache.prepare_latest(id, variant));
             }
         })?;
         let (phase, ending) = (phases.watch.phase(), phases.ending(&ran.result));
         let watch = phases.watch.clone();
         let record = watch.record(&request.declared, job, ending);
+        // Before the archive: a killed run leaves a record without its package at worst, and that
+        // is built again.
         record.write(&kept).map_err(file("write the record"))?;
         match ran.result {
             Ok(built) => {
                 tracing::info!(package = %id, notes = ?built.notes, "a helper is done");
+                // Before the archive has its name: with the archive there, the package would not be
+                // built again for its `src`.
                 if job.package.keep {
                     let folder = self.cache.package_folder(id.name());
                     let kept = ran.leftovers.scratch().keep(&["src", "result"], &folder);

@@ -107,8 +107,7 @@ pub(super) fn follow(fifo: &Path, blob: &Path, progress: &BlobProgress) -> bool 
         while at < state.bytes {
             let most = BUFFER.min(usize::try_from(state.bytes - at).unwrap_or(BUFFER));
             let Ok(count) = rest.read(&mut buffer[..most]) else { return false };
-            // A reader that is gone (EPIPE): Rust's programs ignore SIGPIPE, so this is an error,
-            // not the end.
+            // A reader that is gone (EPIPE), as SIGPIPE is ignored in programs of Rust.
             if count == 0 || fifo.write_all(&buffer[..count]).is_err() {
                 return false;
             }
