@@ -230,6 +230,8 @@ impl TokenPool {
         // Builds may have any user of their container; its folder keeps others out.
         fs_err::set_permissions(fifo, std::fs::Permissions::from_mode(0o666))?;
         let pipe = File::options()
+            // Both ends by one descriptor (which fifo(7) allows on Linux), so that neither opening
+            // blocks, and the fifo never ends for a build while no other has it open.
             .read(true)
             .write(true)
             .custom_flags(OFlag::O_NONBLOCK.bits())

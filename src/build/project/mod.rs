@@ -141,6 +141,7 @@ impl Project {
         observer: &dyn Observer,
     ) -> Result<Self, ProjectError> {
         let (cache, pins) = Self::prepare(&mut options)?;
+        // Before the expansion, whose error would name the upstream alone.
         if let Some(upstream) = Self::missing_upstream(&options, observer)? {
             return Err(Self::without_upstream(options, cache, upstream, observer)?);
         }
@@ -188,6 +189,8 @@ impl Project {
         tree: PackageTree,
     ) -> Result<Self, ProjectError> {
         let keys: Vec<PackageKey> = tree.keys().collect();
+        // A tree from elsewhere may bring a `cache/` with it, and links there to folders of the
+        // user's.
         let links = parallel::each_short(&keys, |key| {
             let sources = tree.package(key).into_iter().flat_map(|package| &package.info.sources);
             cache.linked_folder(&key.name, sources.map(|(name, _)| name))
@@ -336,6 +339,7 @@ impl Project {
             session::sweep(&self.options.runner, observer);
             return Ok(());
         }
+        // Before the first helper: from here on, a collection spares the images.
         let registration = self.register(identified, &keys, observer)?;
         let (builder, first, inputs) = self.builder(registration, caches, options, observer)?;
         let requests = Requests {
@@ -350,6 +354,7 @@ impl Project {
         observer.event(Event::Planned(Arc::new(planned)));
         let result =
             execute::execute(&builder, &requests, needs, &took, options.pace, first, observer);
+        // Their folders go before the empty ones of the cache are looked for.
         drop((builder, inputs));
         if result.is_err() {
             self.cache.remove_empty_folders(keys.iter().map(|key| &key.name));

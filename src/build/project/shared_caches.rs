@@ -68,6 +68,7 @@ impl Project {
     ) -> Result<Option<PackageOutcome>, ProjectError> {
         let began = Instant::now();
         let lock = self.options.runner.home.package_lock(self.cache.root(), id);
+        // The same lock as a build's: another run may be building the package.
         let lock = FileLock::acquire_unless(&lock, || (), || observer.is_interrupted())
             .map_err(ProjectError::Cache)?;
         if lock.is_none() {
