@@ -60,9 +60,11 @@ pub(super) fn put(from: &Path, data: &Metadata, to: &Path, with: With) -> io::Re
         } else if kind.is_file() {
             let mut source = open_file(from)?;
             let mut target =
+                // Private until it has its owner: a copied key must not be readable for a moment.
                 OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
             io::copy(&mut source, &mut target)?;
         } else {
+            // A socket or a device, which no layer of a build has.
             return Ok(true);
         }
     }
@@ -118,6 +120,8 @@ fn open_file(path: &Path) -> io::Result<fs_err::File> {
 fn copy_attributes(from: &Path, to: &Path) -> io::Result<()> {
     for (name, value) in kept_attributes(from)? {
         match xattr::set(to, &name, &value) {
+            // Capabilities need a right in the namespace of the filesystem (capabilities(7),
+            // "Namespaced file capabilities").
             Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOTSUP)) => {}
             set => set?,
         }

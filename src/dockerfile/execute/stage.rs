@@ -131,6 +131,7 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
             observer.event(Event::TaskBegan { task: task.clone() });
             let made = self.make(step, &mut gathered, &below, observer);
             observer.event(Event::TaskEnded { task });
+            // At once, even after a failure: commands of other builds wait for these caches.
             self.locks.clear();
             self.agents.clear();
             let made = made?;
@@ -161,6 +162,7 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
         let limits = self.build.builder.runner.limits;
         let name = format!("{}-{}", self.planned.number, self.number);
         let room = self.build.blob_room(observer).map_err(stored)?;
+        // Made by the caller: the helper can open files of the store, but may not make any.
         let output = room.file(&name).map_err(stored)?;
         let map = self.helper(observer)?.0.machine().map.clone();
         let inputs = self.build.inputs().map_err(file("make a folder for copies"))?;

@@ -40,6 +40,8 @@ impl LayerMaker<'_> {
             maker: self,
             step,
             owner: step.chown.as_deref().map(|chown| self.new_owner_of(chown)).transpose()?,
+            // Symlinks of the image are followed within its root: `/var/run` may lead to `/run`,
+            // but never out.
             destination: locate(&root, Path::new(&step.destination), false)
                 .map_err(JobFailure::of)?,
             root,
@@ -57,6 +59,7 @@ impl LayerMaker<'_> {
                 ..JobFailure::new("there is nothing to copy: no file matches")
             });
         }
+        // Before the first file: a refused COPY must not be half done.
         copying.check_count(&items)?;
         for (source, found) in items {
             if let CopySource::Document(document) = source {

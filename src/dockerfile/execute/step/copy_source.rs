@@ -72,6 +72,7 @@ pub(super) fn find(
         }
         CopyInput::Pattern { layers, pattern, exclude, parents } => {
             let folders = maker.workspace.unpacked(layers)?;
+            // Mounted, as whiteouts and opaque folders of its layers count.
             let tree = maker.workspace.mount_tree(&folders, &format!("source-{index}"))?;
             let choice = choice(exclude, *parents).map_err(from_context)?;
             let matches =

@@ -225,6 +225,8 @@ impl Copying<'_> {
             }
             self.linked.borrow_mut().insert(file, to.to_owned());
         }
+        // A symlink can have no attributes of users (xattr(7)), so its owner is kept beside the
+        // layer.
         if !put(&from, &data, to, with)? {
             let path = to.strip_prefix(&self.root).unwrap_or(to).to_owned();
             self.maker.told.borrow_mut().push((path, owner.ids));

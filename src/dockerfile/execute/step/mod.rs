@@ -51,6 +51,8 @@ impl Job for LayerJob {
             };
             let waiting = match network {
                 StepNetwork::Own(uplink) => {
+                    // Before the namespaces are entered: from within, the network's program could
+                    // not be started as the caller.
                     Some(uplink.start(&self.folders.machine.map).map_err(JobFailure::of)?)
                 }
                 StepNetwork::None | StepNetwork::Host => None,
@@ -80,6 +82,7 @@ impl Job for LayerJob {
         };
         let is_done = result.is_ok();
         let clear_up = move || {
+            // The program behind the network goes first, which would hold the namespace.
             drop(connected);
             // The parent takes the upper directory, and removes the rest.
             let is_kept =
@@ -147,6 +150,8 @@ impl LayerMaker<'_> {
         };
         let times = match &job.step {
             LayerStep::Copy(step) if step.from == CopyOrigin::Context => {
+                // Files of a context have the times of a checkout, which differ from machine to
+                // machine.
                 EntryTimes::All(job.source_date_epoch)
             }
             _ => EntryTimes::Latest(job.source_date_epoch),

@@ -101,6 +101,8 @@ impl LayerMaker<'_> {
                 fs_err::create_dir(home).map_err(JobFailure::of)?;
                 let size = size.map_or_else(String::new, |size| format!(",size={size}"));
                 let options = format!("mode=1777{size}");
+                // What a tmpfs of a user namespace has anyway for devices; set-id files are for no
+                // command's good.
                 let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
                 mount(Some("tmpfs"), home, Some("tmpfs"), flags, Some(options.as_str()))
                     .map_err(JobFailure::of)?;
@@ -175,6 +177,7 @@ impl LayerMaker<'_> {
         home: &Path,
     ) -> Result<(), JobFailure> {
         // Left by a step that was killed.
+        // Under another name until it is whole: a half-filled cache would never be filled again.
         let new = place.with_file_name("files.new");
         remove_all(&new).map_err(JobFailure::of)?;
         fs_err::create_dir(&new).map_err(JobFailure::of)?;
@@ -286,6 +289,7 @@ fn write_file(path: &Path, content: &[u8], mode: u32) -> Result<(), JobFailure> 
     fs_err::OpenOptions::new()
         .write(true)
         .create_new(true)
+        // Before the content is in it, so that nobody reads a secret in between.
         .mode(0o600)
         .open(path)
         .and_then(|mut file| file.write_all(content))
