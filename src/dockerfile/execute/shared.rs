@@ -200,8 +200,6 @@ impl<'a> ImageBuild<'a> {
         if let Some(room) = self.blobs.get() {
             return Ok(room);
         }
-        // The store has one lock for all processes, and flock(2) would have two threads of one
-        // process wait for each other.
         let _turn = self.take_turn();
         if let Some(room) = self.blobs.get() {
             return Ok(room);

@@ -162,7 +162,6 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
         let limits = self.build.builder.runner.limits;
         let name = format!("{}-{}", self.planned.number, self.number);
         let room = self.build.blob_room(observer).map_err(stored)?;
-        // Made by the caller: the helper can open files of the store, but may not make any.
         let output = room.file(&name).map_err(stored)?;
         let map = self.helper(observer)?.0.machine().map.clone();
         let inputs = self.build.inputs().map_err(file("make a folder for copies"))?;

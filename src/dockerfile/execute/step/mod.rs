@@ -82,7 +82,6 @@ impl Job for LayerJob {
         };
         let is_done = result.is_ok();
         let clear_up = move || {
-            // The program behind the network goes first, which would hold the namespace.
             drop(connected);
             // The parent takes the upper directory, and removes the rest.
             let is_kept =

@@ -101,8 +101,6 @@ impl LayerMaker<'_> {
                 fs_err::create_dir(home).map_err(JobFailure::of)?;
                 let size = size.map_or_else(String::new, |size| format!(",size={size}"));
                 let options = format!("mode=1777{size}");
-                // What a tmpfs of a user namespace has anyway for devices; set-id files are for no
-                // command's good.
                 let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
                 mount(Some("tmpfs"), home, Some("tmpfs"), flags, Some(options.as_str()))
                     .map_err(JobFailure::of)?;
@@ -176,8 +174,8 @@ impl LayerMaker<'_> {
         source: &str,
         home: &Path,
     ) -> Result<(), JobFailure> {
-        // Left by a step that was killed.
-        // Under another name until it is whole: a half-filled cache would never be filled again.
+        // Left by a step that was killed. Under another name until it is whole: a half-filled cache
+        // would never be filled again.
         let new = place.with_file_name("files.new");
         remove_all(&new).map_err(JobFailure::of)?;
         fs_err::create_dir(&new).map_err(JobFailure::of)?;
