@@ -157,6 +157,7 @@ fn line(value: &Value) -> Option<Value> {
 }
 
 fn is_line(text: &str) -> bool {
+    // The two are line breaks to JavaScript before ES2019 and to YAML 1.1.
     !text.chars().any(|letter| letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}'))
 }
 

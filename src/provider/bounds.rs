@@ -52,6 +52,7 @@ pub(super) struct OutputLimits {
 
 impl OutputLimits {
     /// Limits of every provider.
+    // The limits of one template are the engine's; a provider has any number of outputs.
     pub(super) const ALL: Self = Self { bytes: 256 << 20, time: Duration::from_secs(60) };
 }
 

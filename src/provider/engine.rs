@@ -177,8 +177,11 @@ impl TemplateEngine {
 
     fn environment(&self, kind: TextKind) -> (Environment<'static>, Arc<Mutex<Vec<Value>>>) {
         let mut environment = Environment::new();
+        // For the places of errors in templates, which minijinja keeps only so.
         environment.set_debug(true);
+        // A misspelled name would give an empty text, and a cluster that is set up with it.
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        // Loops in loops end: a provider may come from somebody else (see minijinja's `set_fuel`).
         environment.set_fuel(Some(FUEL));
         let syntax = syntax();
         environment.set_syntax(syntax.clone());

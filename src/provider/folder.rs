@@ -79,6 +79,8 @@ impl Provider {
 
     fn from_files(name: &str, mut files: Templates) -> Result<Self, ProviderError> {
         for file in files.values() {
+            // A template with the mark could forge a token, and so put a value where none may
+            // stand.
             if let Some(offset) = file.text.find(MARK) {
                 let message = format!("the character U+{:04X} is reserved", u32::from(MARK));
                 return Err(file_error(Problem::at(offset, message), file));
@@ -103,6 +105,8 @@ impl Provider {
             bases.extend(below.templates.get(DEFINITION).map(|file| (base, file.text.clone())));
             bases.extend(below.bases.iter().cloned());
             for (name, file) in below.templates.iter().filter(|(name, _)| *name != DEFINITION) {
+                // The provider's own file of that name counts: that is how a template of the base
+                // is replaced.
                 files.entry(name.clone()).or_insert_with(|| file.clone());
             }
         }

@@ -143,6 +143,7 @@ fn add_list(
     let mut all = config.clone();
     let variant = variables.get("package_ids").and_then(Value::as_array);
     all.extend(variant.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned));
+    // The list is named by its hash, which the original makes of sorted ids.
     all.sort_unstable();
     all.dedup();
     let mut list_id = String::new();

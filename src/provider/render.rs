@@ -38,6 +38,7 @@ impl Provider {
                 continue;
             }
             let configured = self.configured(&variables);
+            // Outputs with the same values share their packages, which are packed once.
             let key = Value::Object(configured.clone()).to_string();
             if !configurations.contains_key(&key) {
                 let engine = TemplateEngine::new(Arc::clone(&self.templates), configured.clone());

@@ -39,6 +39,7 @@ pub fn execute(
         let counter = if is_written { &written } else { &left };
         counter.fetch_add(1, Ordering::Relaxed);
     };
+    // Stage by stage over all storages, so that no storage names files that another one lacks.
     for (number, stage) in plan.stages.iter().enumerate() {
         let failed = |storage: &Storage, failure: OperationFailure| match failure {
             OperationFailure::Release(error) => *error,
@@ -94,6 +95,7 @@ fn store(
     operation: &ReleaseOperation,
     observer: &dyn Observer,
 ) -> Result<bool, OperationFailure> {
+    // Between two objects alone: each is stored by one request or not at all.
     if observer.is_interrupted() {
         return Err(StoreError::Interrupted.into());
     }

@@ -55,6 +55,7 @@ impl Survey<'_> {
         let channel = read(storage, &second.metadata.key, self.observer)?;
         let is_ours = |text: &Option<Vec<u8>>| text.as_deref() == Some(plan.metadata.as_bytes());
         if let Some(text) = channel.as_deref().filter(|_| !is_ours(&channel)) {
+            // First of all, as it needs one request, and the rest may need thousands.
             check_owner(storage, &plan.location, text, self.replaces)?;
         }
         let release = read(storage, &first.metadata.key, self.observer)?;

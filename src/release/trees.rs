@@ -26,6 +26,7 @@ pub fn completes(trees: &[TreePackages]) -> Result<Completes, ReleaseError> {
     let mut found = BTreeMap::new();
     for tree in trees {
         let variant = tree.variant.clone();
+        // JSON has the default variant under this key (metadata.json of the original).
         if variant.name() == Some("null") {
             return Err(ReleaseError::VariantName(variant));
         }

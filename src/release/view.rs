@@ -48,6 +48,7 @@ pub fn list(
     let objects = objects.map_err(ReleaseError::reading(&storage.name))?;
     let channel = |key: &ObjectKey| {
         let path = key.as_str().strip_suffix(METADATA)?.strip_suffix('/')?;
+        // The same documents under their commits, of which there may be thousands.
         (!is_of_release(path)).then(|| path.to_owned())
     };
     let channels: Vec<String> = objects.iter().filter_map(|listed| channel(&listed.key)).collect();
@@ -235,6 +236,8 @@ fn trees_section(metadata: &Metadata, body: &mut String) {
 /// Makes a link, if browsers open the URL.
 fn link(url: &str, text: &str) -> String {
     let text = html(text);
+    // `javascript:` and the like would run with a click; the URLs are from a file that others may
+    // write.
     if ["http://", "https://", "file:///"].iter().any(|scheme| url.starts_with(scheme)) {
         format!("<a href=\"{}\">{text}</a>", html(url))
     } else {

@@ -139,6 +139,8 @@ impl<'r> ConfigFields<'r> {
         let text = match text.strip_prefix('$') {
             None => text.clone(),
             Some(rest) if rest.starts_with('$') => rest.to_owned(),
+            // The message has the variable's name, never a value: the value of a key may be a
+            // secret.
             Some(name) => (self.reader.variable)(name).ok_or_else(|| {
                 let error =
                     self.at(key, offset, &format!("the variable {name} is not set, or empty"));
@@ -171,6 +173,7 @@ impl<'r> ConfigFields<'r> {
                 && url.has_host()
                 && url.username().is_empty()
                 && url.password().is_none()
+                // Paths are appended to it, and would become part of a query.
                 && url.query().is_none()
                 && url.fragment().is_none()
         };
