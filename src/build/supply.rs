@@ -45,6 +45,14 @@ pub struct PackageBuilder {
     pub uploads: Uploads,
 }
 
+/// Build of one package on this machine, whose inputs are at hand.
+struct LocalBuild<'b> {
+    request: &'b PackageRequest,
+    runner: &'b PackageRunner,
+    job: BuildJob,
+    files: BuildFiles,
+}
+
 impl PackageBuilder {
     /// Ensures that a package is in the cache. `before` has the leftovers of the calling thread's
     /// previous build, which are removed meanwhile, and receives the leftovers of this build.
@@ -138,7 +146,8 @@ impl PackageBuilder {
         let kept = runner.home.build(id);
         let files = runner.files(id, &self.cache.archive(id), kept)?;
         let job = runner.job(&request.package, share, &sources, &files)?;
-        let leftovers = self.build(request, runner, &job, files, helper, before, phases)?;
+        let build = LocalBuild { request, runner, job, files };
+        let leftovers = self.build(build, helper, before, phases)?;
         *before = Some(leftovers);
         Ok(PackageOutcome::Built)
     }
@@ -190,23 +199,21 @@ impl PackageBuilder {
         self.uploads.add_package(PackageUpload::new(id, archive, built, text));
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a build in a helper, and what it leaves")]
+    /// Builds a package in a helper; returns what the build leaves.
     fn build(
         &self,
-        request: &PackageRequest,
-        runner: &PackageRunner,
-        job: &BuildJob,
-        files: BuildFiles,
+        build: LocalBuild<'_>,
         helper: &mut HelperSlot,
         before: &mut Option<Leftovers>,
         phases: &mut Phases<'_>,
     ) -> Result<Leftovers, BuildError> {
+        let LocalBuild { request, runner, job, files } = build;
         let (id, variant) = (&request.package.id, &request.key.variant);
         let file = |what| move |source| BuildError::File { id: id.clone(), what, source };
         let BuildFiles { scratch, output, kept } = files;
         let mut latest = None;
         let observer = phases.observer;
-        let ran = runner.run(job, scratch, helper, observer, |phase| {
+        let ran = runner.run(&job, scratch, helper, observer, |phase| {
             phases.enter(phase);
             // The thread is idle until the next message.
             if before.as_ref().is_some_and(Leftovers::are_cleared) {
@@ -219,7 +226,7 @@ impl PackageBuilder {
         })?;
         let (phase, ending) = (phases.watch.phase(), phases.ending(&ran.result));
         let watch = phases.watch.clone();
-        let record = watch.record(&request.declared, job, ending);
+        let record = watch.record(&request.declared, &job, ending);
         // Before the archive: a killed run leaves a record without its package at worst, and that
         // is built again.
         record.write(&kept).map_err(file("write the record"))?;
@@ -243,8 +250,8 @@ impl PackageBuilder {
                 Ok(ran.leftovers)
             }
             Err(failure) => {
-                let is_kept = self.keep(request, job, ran.leftovers.scratch(), observer);
-                let mut error = failed(job, phase, failure);
+                let is_kept = self.keep(request, &job, ran.leftovers.scratch(), observer);
+                let mut error = failed(&job, phase, failure);
                 if let BuildError::Failed(failed) = &mut error {
                     failed.is_kept = is_kept;
                 }

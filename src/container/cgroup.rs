@@ -220,9 +220,10 @@ impl Delegation {
                     fs_err::create_dir(&leaf)?;
                 }
                 let here = fs_err::read_to_string(parent.join("cgroup.procs"))?;
-                for process in here.split_whitespace() {
-                    fs_err::write(leaf.join("cgroup.procs"), process)?;
-                }
+                let target = leaf.join("cgroup.procs");
+                move_all(&here, |process| write_file(&target, process))?;
+                // Refused (EBUSY) while the cgroup itself has processes (cgroup-v2.rst, "No Internal
+                // Process Constraint").
                 fs_err::write(parent.join("cgroup.subtree_control"), "+memory +pids")?;
                 let folder = child(parent)?;
                 let cgroup = Cgroup { folders: vec![folder.clone()] };
@@ -232,6 +233,22 @@ impl Delegation {
             }
         }
     }
+}
+
+/// Moves processes, a number each, by a function. One that has ended since it was listed is not missed.
+fn move_all(processes: &str, to: impl Fn(&str) -> io::Result<()>) -> io::Result<()> {
+    processes.split_whitespace().try_for_each(|process| match to(process) {
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+        moved => moved,
+    })
+}
+
+/// Writes to a file of a cgroup, with the kernel's own error.
+fn write_file(path: &Path, text: &str) -> io::Result<()> {
+    // The file that an error of `fs_err` names would take the place of the error's number.
+    let mut options = fs_err::OpenOptions::new();
+    let mut file = options.write(true).truncate(true).open(path)?.into_parts().0;
+    io::Write::write_all(&mut file, text.as_bytes())
 }
 
 impl Cgroup {
@@ -312,6 +329,26 @@ mod tests {
         fs_err::write(folder.join(&own).join("memory.events"), "oom 1\noom_kill 2\n").unwrap();
         assert!(cgroup.ran_out_of_memory());
         assert!(!folder.join("mkpanda-4194305-left").exists(), "its maker is gone");
+    }
+
+    #[test]
+    fn a_process_that_ended_fails_no_move_of_the_others() {
+        let moved = std::cell::RefCell::new(Vec::new());
+        let to = |refused: i32| {
+            let moved = &moved;
+            move |process: &str| {
+                if process == "17" {
+                    return Err(io::Error::from_raw_os_error(refused));
+                }
+                moved.borrow_mut().push(process.to_owned());
+                Ok(())
+            }
+        };
+        move_all("16\n17\n18\n", to(libc::ESRCH)).unwrap();
+        assert_eq!(*moved.borrow(), ["16", "18"]);
+        let refused = move_all("17\n19\n", to(libc::EPERM)).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EPERM));
+        assert_eq!(moved.borrow().len(), 2, "nothing is moved after a refusal");
     }
 
     #[test]

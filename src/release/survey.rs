@@ -251,12 +251,22 @@ pub fn read_release(
     path: &str,
     observer: &dyn Observer,
 ) -> Result<Metadata, ReleaseError> {
+    let (key, text) = read_text(storage, path, observer)?;
+    let name = storage.name.clone();
+    Metadata::parse(&text).map_err(|reason| ReleaseError::Metadata { storage: name, key, reason })
+}
+
+/// Reads the text of the release at a path of a storage.
+pub(super) fn read_text(
+    storage: &Storage,
+    path: &str,
+    observer: &dyn Observer,
+) -> Result<(ObjectKey, Vec<u8>), ReleaseError> {
     let path = path.trim_end_matches('/');
     let key: ObjectKey = format!("{path}/{METADATA}").parse().map_err(LayoutError::from)?;
     let text = read(storage, &key, observer)?.ok_or_else(|| ReleaseError::NoRelease {
         storage: storage.name.clone(),
         path: path.to_owned(),
     })?;
-    let name = storage.name.clone();
-    Metadata::parse(&text).map_err(|reason| ReleaseError::Metadata { storage: name, key, reason })
+    Ok((key, text))
 }

@@ -19,7 +19,7 @@ mod relock;
 mod shared_caches;
 mod supplies;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -295,12 +295,13 @@ impl Project {
 
     /// Plans the actions for packages.
     pub fn plan(&self, identified: &IdentifiedPackages) -> BuildPlan {
-        // In the order of the identities, as the plan asks.
-        let all: Vec<_> = identified.identities.iter().collect();
-        let mut states =
-            parallel::each_short(&all, |identity| self.cache.has(&identity.id)).into_iter();
-        plan(&self.tree, &identified.identities, |key, _| {
-            let archive = states.next().unwrap_or_default();
+        let all: Vec<_> = identified.identities.iter().map(|identity| &identity.id).collect();
+        // All at once: a plan asks for one after another, and a look may wait for a disk.
+        let there = parallel::each_short(&all, |id| self.cache.has(id));
+        let there: HashSet<_> =
+            all.into_iter().zip(there).filter_map(|(id, there)| there.then_some(id)).collect();
+        plan(&self.tree, &identified.identities, |key, id| {
+            let archive = there.contains(id);
             // `latest` gives a reason only, so it isn't read where nothing is to be done.
             let latest = if archive { None } else { self.last_build(key) };
             let record = latest.as_ref().and_then(|id| {
