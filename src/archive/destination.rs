@@ -31,7 +31,7 @@ use super::write_error::{OwnerIds, fail, owner_error};
 
 /// Attributes of an entry beside its content.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Finish<'a> {
+pub(super) struct EntryMetadata<'a> {
     pub(super) mode: u32,
     pub(super) mtime: i64,
     /// Owner to set; unchanged if `None`.
@@ -39,7 +39,7 @@ pub(super) struct Finish<'a> {
     pub(super) attributes: &'a [ExtendedAttribute],
 }
 
-impl Finish<'_> {
+impl EntryMetadata<'_> {
     pub(super) fn for_folder(&self) -> FolderAttributes {
         FolderAttributes { mode: self.mode, mtime: self.mtime, owner: self.owner, implied: false }
     }
@@ -90,11 +90,11 @@ impl UnpackFolder {
     pub(super) fn directory(
         &mut self,
         path: &EntryPath,
-        with: &Finish<'_>,
+        with: &EntryMetadata<'_>,
     ) -> Result<(), UnpackError> {
         if let Some((above, name)) = self.folders.place(path, &with.for_folder())? {
             match make(&above, name) {
-                Err(Errno::EEXIST) => self.directory_again(path, &(above, name), with)?,
+                Err(Errno::EEXIST) => self.directory_over_entry(path, &(above, name), with)?,
                 other => other.map_err(fail(path, "making the folder"))?,
             }
         }
@@ -107,11 +107,11 @@ impl UnpackFolder {
     }
 
     /// Makes a folder where something exists: a folder stays, anything else is an error or is replaced.
-    fn directory_again(
+    fn directory_over_entry(
         &mut self,
         path: &EntryPath,
         (above, name): &EntryLocation<'_>,
-        with: &Finish<'_>,
+        with: &EntryMetadata<'_>,
     ) -> Result<(), UnpackError> {
         let there = stat(above, name).map_err(fail(path, "looking at it"))?;
         if kind(&there) == SFlag::S_IFDIR {
@@ -133,7 +133,7 @@ impl UnpackFolder {
         path: &EntryPath,
         size: u64,
         content: impl Read,
-        with: &Finish<'_>,
+        with: &EntryMetadata<'_>,
     ) -> Result<(), UnpackError> {
         let place = self.place(path, with, "a file")?;
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
@@ -185,19 +185,23 @@ impl UnpackFolder {
         &mut self,
         path: &EntryPath,
         target: &[u8],
-        with: &Finish<'_>,
+        with: &EntryMetadata<'_>,
     ) -> Result<(), UnpackError> {
         let place = self.place(path, with, "a symlink")?;
         let target = OsStr::from_bytes(target);
         self.create(path, &place, |above, name| symlinkat(target, above, name))?;
-        finish_by_name(path, &place, with, None)
+        set_metadata_by_name(path, &place, with, None)
     }
 
-    pub(super) fn fifo(&mut self, path: &EntryPath, with: &Finish<'_>) -> Result<(), UnpackError> {
+    pub(super) fn fifo(
+        &mut self,
+        path: &EntryPath,
+        with: &EntryMetadata<'_>,
+    ) -> Result<(), UnpackError> {
         let place = self.place(path, with, "a FIFO")?;
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
         self.create(path, &place, |above, name| mkfifoat(above, name, mode))?;
-        finish_by_name(path, &place, with, Some(permissions(with.mode)))
+        set_metadata_by_name(path, &place, with, Some(permissions(with.mode)))
     }
 
     /// Makes a hard link to an earlier entry.
@@ -205,7 +209,7 @@ impl UnpackFolder {
         &mut self,
         path: &EntryPath,
         target: &EntryPath,
-        with: &Finish<'_>,
+        with: &EntryMetadata<'_>,
     ) -> Result<(), UnpackError> {
         let refused = |problem| {
             let (path, target) = (path.clone(), target.clone());
@@ -255,7 +259,7 @@ impl UnpackFolder {
     pub(super) fn whiteout(
         &mut self,
         path: &EntryPath,
-        with: &Finish<'_>,
+        with: &EntryMetadata<'_>,
     ) -> Result<(), UnpackError> {
         self.hiding.whiteout(&mut self.folders, path, &with.for_folder())
     }
@@ -264,14 +268,18 @@ impl UnpackFolder {
     pub(super) fn opaque(
         &mut self,
         path: &EntryPath,
-        with: &Finish<'_>,
+        with: &EntryMetadata<'_>,
     ) -> Result<(), UnpackError> {
         self.folders.opaque(path, &with.for_folder())
     }
 
     /// Hides the path in the layers below, for an entry that cannot be made.
     #[cfg(feature = "builder")]
-    pub(super) fn hide(&mut self, path: &EntryPath, with: &Finish<'_>) -> Result<(), UnpackError> {
+    pub(super) fn hide(
+        &mut self,
+        path: &EntryPath,
+        with: &EntryMetadata<'_>,
+    ) -> Result<(), UnpackError> {
         let (above, name) = self.place(path, with, "a device")?;
         match stat(&above, name) {
             Ok(_) => self.folders.clear(path, &above)?,
@@ -281,9 +289,9 @@ impl UnpackFolder {
         self.whiteout(path, with)
     }
 
-    /// See [`Folders::finish`] and [`Hiding::settle`].
+    /// See [`Folders::finish`] and [`Hiding::drop_needless`].
     pub(super) fn finish(self) -> Result<Finished, UnpackError> {
-        let whiteout_folders = self.hiding.settle(&self.folders)?;
+        let whiteout_folders = self.hiding.drop_needless(&self.folders)?;
         Ok(Finished { implied_folders: self.folders.finish()?, whiteout_folders })
     }
 
@@ -291,7 +299,7 @@ impl UnpackFolder {
     pub(super) fn place<'p>(
         &mut self,
         path: &'p EntryPath,
-        with: &Finish<'_>,
+        with: &EntryMetadata<'_>,
         kind: &'static str,
     ) -> Result<EntryLocation<'p>, UnpackError> {
         let place = self.folders.place(path, &with.for_folder())?;
@@ -344,10 +352,10 @@ impl UnpackFolder {
 }
 
 /// Sets owner, mode and time of a symlink or FIFO, which is not opened.
-fn finish_by_name(
+fn set_metadata_by_name(
     path: &EntryPath,
     (above, name): &EntryLocation<'_>,
-    with: &Finish<'_>,
+    with: &EntryMetadata<'_>,
     mode: Option<Mode>,
 ) -> Result<(), UnpackError> {
     if let Some((uid, gid)) = with.owner {

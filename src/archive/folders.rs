@@ -160,7 +160,7 @@ impl Folders {
     }
 
     /// Replaces a whiteout by a folder, for a layer that removes a folder and then has files below it;
-    /// `directory_again` does so for a folder with an entry. Anything but a whiteout stays.
+    /// `directory_over_entry` does so for a folder with an entry. Anything but a whiteout stays.
     fn replace_whiteout(
         &mut self,
         above: &OwnedFd,

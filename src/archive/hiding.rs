@@ -53,7 +53,7 @@ impl Hiding {
 
     /// Removes whiteouts in opaque folders and below, where nothing is left to hide; returns the folders that
     /// have other whiteouts.
-    pub(super) fn settle(&self, folders: &Folders) -> Result<Vec<EntryPath>, UnpackError> {
+    pub(super) fn drop_needless(&self, folders: &Folders) -> Result<Vec<EntryPath>, UnpackError> {
         let mut last: Option<(&[u8], bool)> = None;
         let mut kept: Vec<EntryPath> = Vec::new();
         for path in &self.made {

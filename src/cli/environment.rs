@@ -143,8 +143,7 @@ mod tests {
         ];
         let mut read = BTreeSet::new();
         for text in sources {
-            for call in ["variable(", "text(", "choice(", "number(", "boolean(", "limit(", "path("]
-            {
+            for call in ["variable(", "text(", "choice(", "boolean(", "limit(", "path("] {
                 for rest in text.split(call).skip(1) {
                     let key =
                         rest.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next());

@@ -197,8 +197,8 @@ impl<'a> GivenValues<'a> {
     /// A tree may only say that fewer packages are built at once than there are cores, or than the user
     /// says.
     pub(super) fn jobs(&self) -> Result<Option<u16>, SettingsError> {
-        if self.variable("JOBS").is_some() {
-            return Ok(self.number("JOBS", |_file| None::<NonZeroU16>)?.map(NonZeroU16::get));
+        if let Some(text) = self.variable("JOBS") {
+            return text.jobs().map(|jobs| Some(jobs.get()));
         }
         let of = |is_trees: bool| {
             let file = self.files.iter().find(|file| file.is_trees == is_trees);
@@ -261,15 +261,6 @@ impl<'a> GivenValues<'a> {
     ) -> Result<Option<T>, SettingsError> {
         let Some(text) = self.variable(key) else { return Ok(self.file(pick)) };
         T::from_str(&text.value, true).map(Some).map_err(|_reason| text.wrong("known choice"))
-    }
-
-    pub(super) fn number<T: std::str::FromStr>(
-        &self,
-        key: &str,
-        pick: impl Fn(&ConfigFile) -> Option<T>,
-    ) -> Result<Option<T>, SettingsError> {
-        let Some(text) = self.variable(key) else { return Ok(self.file(pick)) };
-        text.number().map(Some)
     }
 
     pub(super) fn boolean(

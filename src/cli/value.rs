@@ -1,5 +1,6 @@
 //! Values that are texts in files and variables.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use super::settings_error::SettingsError;
@@ -18,9 +19,14 @@ impl Text {
         SettingsError::Value { origin, value, expected }
     }
 
-    /// A number.
-    pub(crate) fn number<T: std::str::FromStr>(&self) -> Result<T, SettingsError> {
-        self.value.parse().map_err(|_reason| self.wrong("number in the valid range"))
+    /// A number of jobs.
+    pub(crate) fn jobs(&self) -> Result<NonZeroU16, SettingsError> {
+        self.value.parse().map_err(|_reason| self.wrong("number from 1 to 65535"))
+    }
+
+    /// A whole number.
+    pub(crate) fn number(&self) -> Result<u64, SettingsError> {
+        self.value.parse().map_err(|_reason| self.wrong("whole number below 2^64"))
     }
 
     /// A time above zero, such as `90s`.

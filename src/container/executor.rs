@@ -49,7 +49,7 @@ pub(super) struct BuildExecutor {
     /// User and group of the command where there is one id.
     pub(super) sole_user: Option<(u32, u32)>,
     /// Filter with notifications, if a recorder answers.
-    pub(super) asking: Option<Asking>,
+    pub(super) notifying: Option<NotifyingFilter>,
     /// Terminal of the command, if it has one.
     pub(super) terminal: Option<ContainerTerminal>,
 }
@@ -57,16 +57,16 @@ pub(super) struct BuildExecutor {
 /// Filter that returns `SECCOMP_RET_USER_NOTIF`, and the socket that receives its notification
 /// descriptor.
 #[derive(Clone)]
-pub(super) struct Asking {
+pub(super) struct NotifyingFilter {
     pub(super) filter: Vec<libc::sock_filter>,
     pub(super) channel: Arc<UnixStream>,
 }
 
 impl BuildExecutor {
     fn install_filter(&self) -> nix::Result<()> {
-        if let Some(Asking { filter, channel }) = &self.asking {
-            match sys::install_asking_seccomp(filter) {
-                Ok(questions) => return passing::pass(channel, &questions),
+        if let Some(NotifyingFilter { filter, channel }) = &self.notifying {
+            match sys::install_notifying_seccomp(filter) {
+                Ok(listener) => return passing::pass(channel, &listener),
                 Err(errno) => tracing::debug!(%errno, "notifications are not available"),
             }
         }

@@ -196,7 +196,7 @@ impl<'a> PackageRepository<'a> {
         let archive = |source| HostRepositoryError::Archive { id: id.clone(), source };
         file.file().rewind().map_err(archive)?;
         let file: &mut File = file.file();
-        let other = |reason| Err(HostRepositoryError::Other { id: id.clone(), reason });
+        let other = |reason| Err(HostRepositoryError::OtherPackage { id: id.clone(), reason });
         self.unpack(id, file, observer, other)
     }
 

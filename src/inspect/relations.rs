@@ -123,7 +123,7 @@ fn ends(packages: &[Relation], reverse: bool) -> Vec<PackageKey> {
 }
 
 /// Finds the chains of requirements from one package to another.
-pub fn why(tree: &PackageTree, from: &PackageKey, to: &PackageKey) -> Chains {
+pub fn requirement_chains(tree: &PackageTree, from: &PackageKey, to: &PackageKey) -> Chains {
     let mut chains = graph::chains(from, to, MOST_CHAINS + 1, |key| {
         tree.requires(key).into_iter().collect::<BTreeSet<_>>().into_iter().collect()
     });
@@ -169,9 +169,9 @@ mod tests {
         let users = Relations::of(&tree, &all, &[key("lib")], true);
         let shown: Vec<&str> = users.packages.iter().map(|package| package.name.as_str()).collect();
         assert_eq!(shown, ["app", "lib", "tool"]);
-        let chains = why(&tree, &key("app"), &key("zlib"));
+        let chains = requirement_chains(&tree, &key("app"), &key("zlib"));
         let chains: Vec<_> = chains.chains.iter().map(|chain| names(chain)).collect();
         assert_eq!(chains, [vec!["app", "lib", "zlib"], vec!["app", "tool", "lib", "zlib"]]);
-        assert!(!why(&tree, &key("zlib"), &key("app")).needs);
+        assert!(!requirement_chains(&tree, &key("zlib"), &key("app")).needs);
     }
 }

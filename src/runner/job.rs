@@ -18,7 +18,7 @@ use crate::archive::limit_remedy;
 use crate::base::causes::with_causes;
 use crate::base::event::Phase;
 use crate::container::cgroup::Cgroup;
-use crate::container::helper::{Finishing, HelperError, HelperSlot, Interrupt};
+use crate::container::helper::{EndingProcess, HelperError, HelperSlot, Interrupt};
 use crate::container::idmap::IdMap;
 
 /// A kind of job.
@@ -118,7 +118,7 @@ pub fn run_job<J: Job>(
     cgroup: Option<&Cgroup>,
     deadline: &Cell<Option<Instant>>,
     mut on_phase: impl FnMut(Phase),
-) -> Result<(Result<J::Answer, JobFailure>, Finishing), HelperError> {
+) -> Result<(Result<J::Answer, JobFailure>, EndingProcess), HelperError> {
     let envelope = Envelope { kind: J::KIND, job };
     helper.run(&envelope, cgroup, deadline, |message| match message {
         Message::Phase(phase) => {

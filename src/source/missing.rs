@@ -63,7 +63,8 @@ fn missing_source(
         SourceSpec::Url(source) | SourceSpec::UrlExtract(source) => {
             let cached = file::cached_path(request, source);
             if file::local_path(request, &source.url).is_some_and(|path| path.exists())
-                || file::is_right(&cached, source, options.pins.of(source), quiet).unwrap_or(false)
+                || file::is_as_declared(&cached, source, options.pins.of(source), quiet)
+                    .unwrap_or(false)
                 || has_file(source, options, quiet)
             {
                 return None;

@@ -236,7 +236,7 @@ pub fn cached_file(request: &SourceRequest, observer: &dyn Observer) -> Option<P
         return None;
     };
     let path = file::cached_path(request, file);
-    file::is_right(&path, file, None, observer).unwrap_or(false).then_some(path)
+    file::is_as_declared(&path, file, None, observer).unwrap_or(false).then_some(path)
 }
 
 /// Returns the source's part of its package's id. For `git_local`, the part is the commit at HEAD;

@@ -36,7 +36,7 @@ use crate::build::execute::{self, Pace, Requests};
 use crate::build::id::Identities;
 use crate::build::images::{FoundImage, ImageLocations, SharedBuilders};
 use crate::build::jobserver;
-use crate::build::plan::{Action, BuildPlan, CacheState, PlanStep, plan};
+use crate::build::plan::{Action, BuildPlan, CacheState, PlanEntry, plan};
 use crate::build::record::{self, Record};
 use crate::build::upstream;
 use crate::container::namespace::Network;
@@ -326,16 +326,16 @@ impl Project {
         observer: &dyn Observer,
     ) -> Result<(), ProjectError> {
         let interrupt = &self.options.runner.interrupt;
-        let cached: Vec<&PlanStep> =
-            plan.steps.iter().filter(|step| step.action == Action::Cached).collect();
-        let written = parallel::each_short(&cached, |step| {
-            self.cache.write_latest(&step.id, &step.key.variant).map_err(ProjectError::Cache)
+        let cached: Vec<&PlanEntry> =
+            plan.entries.iter().filter(|entry| entry.action == Action::Cached).collect();
+        let written = parallel::each_short(&cached, |entry| {
+            self.cache.write_latest(&entry.id, &entry.key.variant).map_err(ProjectError::Cache)
         });
         written.into_iter().collect::<Result<(), _>>()?;
         let caches = self.reachable_caches(&options.shared_caches);
         let fetched = self.fetch_cached(plan, &caches, observer)?;
         let plan = &plan.without(&fetched);
-        let keys: Vec<&PackageKey> = plan.to_build().map(|step| &step.key).collect();
+        let keys: Vec<&PackageKey> = plan.to_build().map(|entry| &entry.key).collect();
         if keys.is_empty() {
             session::sweep(&self.options.runner, observer);
             return Ok(());
@@ -344,7 +344,7 @@ impl Project {
         let registration = self.register(identified, &keys, observer)?;
         let (builder, first, inputs) = self.builder(registration, caches, options, observer)?;
         let requests = Requests {
-            ids: plan.to_build().map(|step| &step.id).collect(),
+            ids: plan.to_build().map(|entry| &entry.id).collect(),
             make: &|place| self.request_of(identified, keys[place], options),
         };
         let indices: BTreeMap<&PackageKey, usize> =

@@ -8,7 +8,7 @@ use super::super::error::CliError;
 use super::super::inspect_error::InspectError;
 use super::{Context, at_hand};
 use crate::build::project::ProjectError;
-use crate::inspect::relations::{Chains, Relation, Relations, why};
+use crate::inspect::relations::{Chains, Relation, Relations, requirement_chains};
 use crate::tree::{PackageKey, typed_variant};
 
 /// Depth from which packages begin at the left again, further below.
@@ -48,7 +48,7 @@ pub fn run(context: &Context<'_>, args: &GraphArgs) -> Result<(), CliError> {
         let found: Vec<Chains> = from
             .iter()
             .flat_map(|from| to.iter().map(move |to| (from, to)))
-            .map(|(from, to)| why(tree, from, to))
+            .map(|(from, to)| requirement_chains(tree, from, to))
             .collect();
         // Of several variants, those count of which there is something to say.
         let is_any = found.iter().any(|chains| chains.needs);

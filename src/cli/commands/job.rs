@@ -67,7 +67,7 @@ fn make(
     let (key, _) = at_hand::typed_key(folder, &project.tree, name)?;
     let wanted = std::slice::from_ref(&key);
     let (identified, mut plan) = requested::plan_with_sources(project, wanted, build, observer)?;
-    plan.steps.retain(|step| step.key != key);
+    plan.entries.retain(|entry| entry.key != key);
     project.build(&identified, &plan, build, observer)?;
     let inputs = project.inputs(&identified, &key, build, observer)?;
     Ok(portable::export(project, &inputs, target, options)?)

@@ -160,7 +160,7 @@ struct RequestedArtifact {
 
 impl RunOutcome {
     fn count(&mut self, plan: &BuildPlan) {
-        self.cached = plan.steps.len() - plan.to_build().count();
+        self.cached = plan.entries.len() - plan.to_build().count();
     }
 
     /// Prints the results of a run.

@@ -45,7 +45,7 @@ pub(super) enum TreeOwners<'a> {
     /// Owners on disk.
     Disk,
     /// Recorded owners, in the single-id tier.
-    Told(&'a KnownOwners),
+    Known(&'a KnownOwners),
 }
 
 /// Lists all files of a source, with their digest.
@@ -91,7 +91,7 @@ fn add(
     owners: &TreeOwners<'_>,
 ) -> Result<(), ContextError> {
     sum.add(files, entry)?;
-    if let TreeOwners::Told(known) = owners {
+    if let TreeOwners::Known(known) = owners {
         let (uid, gid) = owner(known, files.root(), &entry.path);
         sum.say(&format!("{uid}:{gid}"));
     }

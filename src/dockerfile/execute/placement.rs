@@ -69,7 +69,7 @@ pub(super) fn put(from: &Path, data: &Metadata, to: &Path, with: With) -> io::Re
         }
     }
     // A change of owner clears capabilities and set-id bits, so it comes first.
-    let is_given = with.owner.give(to)?;
+    let is_given = with.owner.apply(to)?;
     if kind.is_dir() || kind.is_file() {
         copy_attributes(from, to)?;
     }
@@ -100,7 +100,7 @@ pub(super) fn put_text(text: &str, to: &Path, with: With) -> io::Result<()> {
         Err(_) => {}
     }
     fs_err::write(to, text)?;
-    with.owner.give(to).map(drop)?;
+    with.owner.apply(to).map(drop)?;
     fs_err::set_permissions(to, std::fs::Permissions::from_mode(with.mode & 0o7777))
 }
 

@@ -59,7 +59,7 @@ fn are_readable(folder: &Path, matches: &[Match]) -> io::Result<bool> {
 fn copy_all(folder: &Path, matches: &[Match], owner: (u32, u32), to: &Path) -> io::Result<()> {
     fs_err::create_dir_all(to)?;
     fs_err::set_permissions(to, std::fs::Permissions::from_mode(0o755))?;
-    let owner = Ownership { ids: owner, single: false };
+    let owner = Ownership { ids: owner, is_single_id: false };
     let top = fs_err::File::open(folder)?.into_parts().0;
     let mut linked = HashMap::new();
     for entry in matches.iter().flat_map(|found| &found.entries) {

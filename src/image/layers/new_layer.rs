@@ -62,7 +62,7 @@ pub fn write_layer(
             let file = fs_err::File::create(owners_file(upper)).map_err(PackError::Output)?;
             let mut record = BufWriter::new(file);
             let owner = |entry: &Ownable<'_>| owners.of_made(upper, entry);
-            let told = LayerOwners::Told { owner: &owner, record: &mut record };
+            let told = LayerOwners::Function { owner: &owner, record: &mut record };
             let packed = pack_layer(upper, out, times, told, limits)?;
             record.flush().map_err(PackError::Output)?;
             packed

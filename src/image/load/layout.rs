@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::select::{Called, by_name, check_count};
+use super::select::{NamedItem, by_name, check_count};
 use super::source::LayoutSource;
 use super::staging::Staging;
 use super::{
@@ -53,7 +53,7 @@ pub(super) fn read(
     for unit in units {
         let before = search.problems.len();
         let candidates = search.candidates(&unit.entries)?;
-        let called = unit.called().join(", ");
+        let called = unit.given_names().join(", ");
         if !candidates.is_empty() {
             choices.push(ManifestChoice { unit, candidates });
         } else if unit.named && search.problems.len() == before {
@@ -75,7 +75,7 @@ pub(super) fn read(
     check_count(&choices, &options.selection)?;
     for choice in &choices {
         let image = read_first(source, choice, options, staging, &mut wanted.passed_over);
-        wanted.take(&choice.called(), image, &mut problems)?;
+        wanted.take(&choice.given_names(), image, &mut problems)?;
     }
     wanted.or_problems(problems)
 }
@@ -122,16 +122,16 @@ fn units(top: Vec<CheckedDescriptor>) -> Vec<IndexUnit> {
     units
 }
 
-impl Called for IndexUnit {
-    fn called(&self) -> Vec<String> {
+impl NamedItem for IndexUnit {
+    fn given_names(&self) -> Vec<String> {
         let entry = &self.entries[0];
         entry.full_name.iter().chain(&entry.ref_name).cloned().collect()
     }
 }
 
-impl Called for ManifestChoice {
-    fn called(&self) -> Vec<String> {
-        match self.unit.called() {
+impl NamedItem for ManifestChoice {
+    fn given_names(&self) -> Vec<String> {
+        match self.unit.given_names() {
             called if called.is_empty() => vec![self.candidates[0].digest.to_string()],
             called => called,
         }
@@ -244,7 +244,7 @@ fn read_image(
     content.push(config);
     Ok(StagedImage {
         names: names(&unit.entries[0]),
-        called: unit.called(),
+        called: unit.given_names(),
         id: ImageId::from(parsed.config.digest.sum().clone()),
         media_type: media_type.clone(),
         manifest,

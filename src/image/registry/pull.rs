@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::client::{Client, Told};
+use super::client::{Client, MirrorWarnings};
 use super::error::{RegistryError, RegistryProblem, Verb};
 use super::fetch::{FetchedLayers, blob_of_store, fetch_document};
 use super::options::{Pull, PullOptions, PulledImage, Unpacker};
@@ -52,7 +52,9 @@ impl Client {
         if let Some(pulled) = self.pull_mirrored(store, reference, options, observer)? {
             return Ok(pulled);
         }
-        self.ask_places(reference, Told::All, observer, |wire| pull.from(wire, known.as_ref()))
+        self.ask_places(reference, MirrorWarnings::All, observer, |wire| {
+            pull.from(wire, known.as_ref())
+        })
     }
 
     /// Asks if a mirror or the registry itself has an image of that name. The registry itself has the
@@ -72,7 +74,7 @@ impl Client {
     /// Requests the manifest of an image, and nothing else; a missing one is an error.
     pub fn look(&self, reference: &ImageRef, observer: &dyn Observer) -> Result<(), RegistryError> {
         let ask = |wire: &RegistryWire<'_>| Ok(resolve::look(wire, reference)?);
-        self.ask_places(reference, Told::Faults, observer, ask)
+        self.ask_places(reference, MirrorWarnings::Faults, observer, ask)
     }
 }
 

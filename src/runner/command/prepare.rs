@@ -91,14 +91,14 @@ pub fn prepare_over<'w>(
     let root = workspace.view().root();
     // Before any mount: the maker of the container would follow a link of the image there.
     targets::check_system(&root)?;
-    targets::settle(&root, &mut binds, 0)?;
+    targets::resolve(&root, &mut binds, 0)?;
     let passwd = read_text(&root, "etc/passwd").map_err(JobFailure::of)?;
     let group = read_text(&root, "etc/group").map_err(JobFailure::of)?;
     let user =
         resolve_user(&command.user, passwd.as_deref(), group.as_deref()).map_err(JobFailure::of)?;
     let is_single = workspace.is_single();
     let wanted = &command.working_directory;
-    let owner = Ownership { ids: (0, 0), single: is_single };
+    let owner = Ownership { ids: (0, 0), is_single_id: is_single };
     let unmade = |error: std::io::Error| {
         let path = wanted.display();
         JobFailure::new(format!(
@@ -221,9 +221,9 @@ impl Prepared<'_> {
 
     /// Adds a mount of a path in the view.
     pub fn bind(&mut self, bind: Bind) -> Result<(), JobFailure> {
-        let settled = self.sandbox.binds.len();
+        let resolved = self.sandbox.binds.len();
         self.sandbox.binds.push(bind);
-        targets::settle(&self.sandbox.root, &mut self.sandbox.binds, settled)
+        targets::resolve(&self.sandbox.root, &mut self.sandbox.binds, resolved)
     }
 
     /// Rows of the seccomp filter for the command's user, without those that a recorder answers.

@@ -16,7 +16,7 @@ pub(crate) fn shown(url: &str) -> String {
 }
 
 /// Names the object of a URL in words.
-pub(super) fn what(url: &str) -> String {
+pub(super) fn object_name(url: &str) -> String {
     let path = url.split(['?', '#']).next().unwrap_or_default();
     let mut parts = path.rsplit('/');
     match (parts.next(), parts.next()) {

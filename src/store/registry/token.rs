@@ -37,15 +37,18 @@ struct GrantedToken {
 /// Headers that a registry has accepted, by URL of the repository and scope; and the registries that
 /// demand none at `/v2/`.
 #[derive(Debug, Default)]
-pub(super) struct Proofs(Mutex<HashMap<(String, String), HeaderValue>>, Mutex<HashSet<String>>);
+pub(super) struct Authorizations(
+    Mutex<HashMap<(String, String), HeaderValue>>,
+    Mutex<HashSet<String>>,
+);
 
-impl Proofs {
+impl Authorizations {
     pub(super) fn get(&self, key: &(String, String)) -> Option<HeaderValue> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
-    pub(super) fn keep(&self, key: (String, String), proof: HeaderValue) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, proof);
+    pub(super) fn keep(&self, key: (String, String), authorization: HeaderValue) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, authorization);
     }
 
     /// Notes that a registry demands nothing at the URL of `/v2/`.

@@ -87,7 +87,7 @@ impl LayerMaker<'_> {
         let single = self.workspace.is_single();
         match self.owner_of(&with_group(user))? {
             Err(ImageUserError::NoUser(_) | ImageUserError::NoGroup(_)) => {
-                Ok(Ownership { ids: (0, 0), single })
+                Ok(Ownership { ids: (0, 0), is_single_id: single })
             }
             found => found.map_err(JobFailure::of),
         }
@@ -100,7 +100,7 @@ impl LayerMaker<'_> {
         let group = read_text(&root, "etc/group").map_err(JobFailure::of)?;
         let found = resolve_user(user, passwd.as_deref(), group.as_deref());
         let single = self.workspace.is_single();
-        Ok(found.map(|found| Ownership { ids: (found.uid, found.gid), single }))
+        Ok(found.map(|found| Ownership { ids: (found.uid, found.gid), is_single_id: single }))
     }
 }
 
