@@ -49,6 +49,7 @@ impl Text {
         let number = self.value.trim_end_matches(char::is_alphabetic);
         let factor = match &self.value[number.len()..] {
             "" => Some(1),
+            // Both letters: SI has the small one, and users type either.
             "K" | "k" => Some(1 << 10),
             "M" => Some(1 << 20),
             "G" => Some(1 << 30),
@@ -59,6 +60,7 @@ impl Text {
             .parse::<u64>()
             .ok()
             .zip(factor)
+            // A number that overflows is refused: it must not become a small limit.
             .and_then(|(number, factor)| number.checked_mul(factor))
             .filter(|size| *size > 0)
             .ok_or_else(|| self.wrong("size in bytes, such as 512M or 8G"))

@@ -68,6 +68,7 @@ pub fn publish_bootstrap(
                 .and_then(|mut tar| io::copy(&mut tar, &mut io::sink()))
                 .map_err(|error| target.damaged(error.to_string()))?;
         }
+        // This machine's key vouches only for the bytes that were made here.
         if sum == *sha256 {
             files.extend(target.signature_file(archive, sha256, signature, signer)?);
         }
