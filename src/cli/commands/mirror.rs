@@ -54,7 +54,7 @@ fn create(context: &Context<'_>, args: &MirrorCreateArgs) -> Result<(), CliError
     super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
     let home = Home::new(first.home.clone(), first.scratch.clone());
-    // Before anything is put there, so that a later run knows the folder as its own.
+    // Before anything is put there: a folder that others can write to is closed first.
     home.mark().map_err(ProjectError::Home)?;
     let task = format!("mirror {}", place.display());
     observer.event(Event::TaskBegan { task: task.clone() });
