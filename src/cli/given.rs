@@ -120,7 +120,7 @@ impl<'a> GivenValues<'a> {
     }
 
     /// Notes the keys of a tree's file that only the user may set, unless the user's word is there.
-    pub(super) fn ask(&mut self, args: &GlobalArgs, packages: Option<&Path>) {
+    pub(super) fn note_refused(&mut self, args: &GlobalArgs, packages: Option<&Path>) {
         let Some(tree) = self.files.iter().find(|file| file.is_trees) else { return };
         let asked = trust::asked(&tree.says, tree.base(), packages.unwrap_or(tree.base()));
         // What the user has typed or exported counts anyway, so the tree's value has no effect.

@@ -163,7 +163,7 @@ impl Settings {
         tree: Option<&Path>,
     ) -> Result<Self, SettingsError> {
         let mut given = GivenValues::read(environment, tree)?;
-        given.ask(args, tree);
+        given.note_refused(args, tree);
         let time = given.limit(
             "LIMITS_TIME",
             |file| file.limits.time.clone(),

@@ -150,7 +150,7 @@ fn start(worker: &impl Worker, ahead: Ahead, keeper: &OwnedFd) -> io::Result<Sta
         && (ahead == Ahead::No || namespace::enter_ahead())
         && waiting.read_to_end(&mut job).is_ok();
     // Without a job, it was for nothing.
-    let begins = is_ready && !job.is_empty() && say(BEGUN);
+    let begins = is_ready && !job.is_empty() && write_line(BEGUN);
     let code = if begins { worker.work(&job) } else { 1 };
     sys::exit_now(code.into());
 }
@@ -165,11 +165,11 @@ fn is_kept(keeper: &OwnedFd) -> bool {
 
 /// Tells the parent a job's number.
 fn announce(job: Pid) -> bool {
-    say(format!("{}{job}\n", char::from(STARTED)).as_bytes())
+    write_line(format!("{}{job}\n", char::from(STARTED)).as_bytes())
 }
 
-/// Says a line to the parent, at once: others write to the same pipe.
-fn say(text: &[u8]) -> bool {
+/// Writes a line to the parent, at once: others write to the same pipe.
+fn write_line(text: &[u8]) -> bool {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text).and_then(|()| stdout.flush()).is_ok()
 }

@@ -240,7 +240,7 @@ impl Actor<'_> {
     fn end(&self, packages: &[PackageContents], users: &NeededUsers) -> Result<(), ActivateError> {
         let uid_of = |user: &str| users.present.get(user).copied();
         // Before the start, as services need their files.
-        let given = state::give(self.host, packages, uid_of, self.observer);
+        let given = state::change_owners(self.host, packages, uid_of, self.observer);
         let host = self.host;
         let noted = if self.systemd.is_on() { pending::note(host) } else { Ok(()) };
         if let Err(error) = &noted {

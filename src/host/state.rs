@@ -69,7 +69,7 @@ pub(super) fn make(
 
 /// Changes the owner of state directories, with their contents, to their packages' users. A failure
 /// does not stop the others; the first error is returned for the caller's message.
-pub(super) fn give(
+pub(super) fn change_owners(
     host: &Host,
     packages: &[PackageContents],
     uid_of: impl Fn(&str) -> Option<u32>,
@@ -129,7 +129,7 @@ fn give_folder(path: &Path, to: Uid) -> io::Result<Vec<CString>> {
         let top = OwnedFd::from(fs_err::File::open(path)?.into_parts().0);
         let mut giving =
             Giving { path, to, way: Descent::new(top), linked: Vec::new(), last: None };
-        match giving.give() {
+        match giving.change_all() {
             // The service moves its folders meanwhile.
             Err(Errno::ESTALE) if attempt < ATTEMPTS => {}
             Err(error) => return Err(giving.named(error)),
@@ -149,7 +149,7 @@ struct Giving<'a> {
 }
 
 impl Giving<'_> {
-    fn give(&mut self) -> nix::Result<()> {
+    fn change_all(&mut self) -> nix::Result<()> {
         // The top folder is entered by its own name `.`, so that it is handled as all folders below it.
         let top = openat(self.way.current(), c".", FOLDER, Mode::empty())?;
         self.enter(c"", top)?;

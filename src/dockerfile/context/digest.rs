@@ -44,7 +44,7 @@ impl Sum {
     }
 
     /// Adds a label for the following data.
-    pub fn say(&mut self, text: &str) {
+    pub fn add_label(&mut self, text: &str) {
         self.field(text.as_bytes());
     }
 

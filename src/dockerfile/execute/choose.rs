@@ -63,7 +63,7 @@ pub(super) fn choose_with_digest(
             let Some((path, metadata)) = model_of(files.root(), source) else { continue };
             if added.insert(place.to_owned()) {
                 let (path, place) = (path.to_owned(), place.to_owned());
-                sum.say("above");
+                sum.add_label("above");
                 add(
                     &mut sum,
                     files,
@@ -72,7 +72,7 @@ pub(super) fn choose_with_digest(
                 )?;
             }
         }
-        sum.say(if selected.folder { "folder" } else { "file" });
+        sum.add_label(if selected.folder { "folder" } else { "file" });
         let mut entries = Vec::new();
         for entry in files.entries(&selected, choice) {
             let entry = entry?;
@@ -93,7 +93,7 @@ fn add(
     sum.add(files, entry)?;
     if let TreeOwners::Known(known) = owners {
         let (uid, gid) = owner(known, files.root(), &entry.path);
-        sum.say(&format!("{uid}:{gid}"));
+        sum.add_label(&format!("{uid}:{gid}"));
     }
     Ok(())
 }

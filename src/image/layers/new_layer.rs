@@ -62,8 +62,8 @@ pub fn write_layer(
             let file = fs_err::File::create(owners_file(upper)).map_err(PackError::Output)?;
             let mut record = BufWriter::new(file);
             let owner = |entry: &Ownable<'_>| owners.of_made(upper, entry);
-            let told = LayerOwners::Function { owner: &owner, record: &mut record };
-            let packed = pack_layer(upper, out, times, told, limits)?;
+            let recorded = LayerOwners::Function { owner: &owner, record: &mut record };
+            let packed = pack_layer(upper, out, times, recorded, limits)?;
             record.flush().map_err(PackError::Output)?;
             packed
         }
@@ -147,7 +147,7 @@ pub struct StepOwners {
 #[derive(Debug)]
 pub struct KnownOwners {
     /// Owners recorded for the layer under construction.
-    told: OwnerRecords,
+    recorded: OwnerRecords,
     step_owners: StepOwners,
     /// Layers, highest first, with their owner records and implied folders.
     layers: Vec<(PathBuf, OwnerRecords, BTreeSet<PathBuf>)>,
@@ -159,12 +159,12 @@ impl KnownOwners {
         let layer = |layer: &PathBuf| Ok((layer.clone(), records(layer)?, implied::read(layer)?));
         let layers = layers.iter().rev().map(layer);
         let layers = layers.collect::<io::Result<_>>()?;
-        Ok(Self { told: HashMap::new(), step_owners: StepOwners::default(), layers })
+        Ok(Self { recorded: HashMap::new(), step_owners: StepOwners::default(), layers })
     }
 
     /// Records the owner of a path in the layer under construction.
-    pub fn tell(&mut self, path: &Path, owner: (u32, u32)) {
-        self.told.insert(path.as_os_str().as_encoded_bytes().to_vec(), owner);
+    pub fn record(&mut self, path: &Path, owner: (u32, u32)) {
+        self.recorded.insert(path.as_os_str().as_encoded_bytes().to_vec(), owner);
     }
 
     /// Sets the owners recorded while the layer was made.
@@ -179,7 +179,7 @@ impl KnownOwners {
 
     /// Owner of an entry of the layer under construction, in `upper`.
     fn of_made(&self, upper: &Path, entry: &Ownable<'_>) -> (u32, u32) {
-        if let Some(owner) = self.told.get(entry.path.as_bytes()) {
+        if let Some(owner) = self.recorded.get(entry.path.as_bytes()) {
             return *owner;
         }
         let below = self.below(entry.path);

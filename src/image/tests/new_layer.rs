@@ -17,7 +17,7 @@ fn made(
     let mut owners = KnownOwners::read(&[home.join("below")]).unwrap();
     owners.made_by(step_owners);
     for (path, owner) in told {
-        owners.tell(Path::new(path), *owner);
+        owners.record(Path::new(path), *owner);
     }
     let blob = tempfile::tempfile().unwrap();
     let upper = home.join("upper");

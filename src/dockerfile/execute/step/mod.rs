@@ -140,7 +140,7 @@ impl LayerMaker<'_> {
         let owners = if self.workspace.is_single() {
             let mut owners = KnownOwners::read(&below).map_err(JobFailure::of)?;
             for (path, owner) in self.told.borrow().iter() {
-                owners.tell(path, *owner);
+                owners.record(path, *owner);
             }
             owners.made_by(making);
             Some(owners)
