@@ -31,6 +31,7 @@ impl Provider {
     pub fn read(folder: &Path) -> Result<Self, ProviderError> {
         let mut files = Templates::new();
         collect(folder, folder, 0, &mut files)?;
+        // `.` has no name.
         let name = folder.canonicalize().ok();
         let name = name.as_deref().unwrap_or(folder).file_name();
         let name = name.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
@@ -286,6 +287,7 @@ fn collect(
                 Err(error) if error.kind() == io::ErrorKind::InvalidData && name != DEFINITION => {}
                 Err(error) => return Err(failed(&path, error)),
             }
+            // A folder that was named by mistake, such as a home, would be read as a whole.
             if files.len() > MOST {
                 let error = io::Error::other(format!("there are more than {MOST} files"));
                 return Err(failed(root, error));

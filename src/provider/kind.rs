@@ -134,6 +134,7 @@ fn check_scalar(scalar: &str, is_key: bool, values: &[Value]) -> Result<(), Stri
         let remedy = "join texts in the expression instead: {{ \"text\" ~ name }}";
         return Err(format!("a value stands within other text; {remedy}"));
     };
+    // JSON has no other keys, and YAML's `1:` and `"1":` are two.
     if is_key && !value.is_string() {
         return Err("a key must be text".to_owned());
     }
