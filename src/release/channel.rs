@@ -60,6 +60,7 @@ impl ChannelParts<'_> {
                 for file in files {
                     add(&mut artifacts, file)?;
                 }
+                // Pages know values of the release alone, which are the same for every variant.
                 all = values;
             }
             // Without a variant there is nothing to launch.

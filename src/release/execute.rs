@@ -34,6 +34,7 @@ pub fn execute(
     storages: &[(&Storage, Surveyed)],
     observer: &dyn Observer,
 ) -> Result<StoredCounts, ReleaseError> {
+    // Relaxed below is enough: they are read when all threads have ended.
     let (written, left) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let note = |is_written: bool| {
         let counter = if is_written { &written } else { &left };
@@ -155,6 +156,7 @@ fn claim(
     let local = Local::Bytes(plan.metadata.as_bytes());
     let backend = storage.backend();
     let about = operation.about();
+    // Only if there is none: of two runs that begin a channel, the store takes one.
     if backend.put_described(key, local.content(key)?, &about, &transfer)? == Put::Written {
         return Ok(true);
     }

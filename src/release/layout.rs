@@ -169,6 +169,7 @@ impl ReleaseLocation {
 pub(super) fn is_bootstrap(key: &ObjectKey) -> bool {
     let mut parts = key.as_str().rsplit('/');
     parts.next().is_some_and(|name| bootstrap_id(name).or_else(|| active_id(name)).is_some())
+        // Other files may have the ending of a bootstrap's name.
         && parts.next() == Some(SHARED[0])
 }
 

@@ -42,6 +42,7 @@ impl Storage {
                 let azure = &mut access.clouds.azure;
                 azure.account = Some(account.clone());
                 azure.key = Some(key.clone());
+                // As above: a token of the environment is not of this configuration.
                 azure.sas_token = None;
                 Store::open(&format!("az://{container}"), &access)?
             }

@@ -75,6 +75,8 @@ pub fn core_artifacts(
             if seen.insert(package) {
                 let source = ArtifactContent::File(cache.archive(package));
                 let path = key(package_path(package))?;
+                // Packages of one id may have been built twice, and hosts check them by the id; the
+                // sums of bootstraps stand in templates.
                 artifacts.push(ReleaseArtifact::reproducible(path, source, ExistingObject::Serves));
             }
         }

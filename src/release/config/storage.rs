@@ -177,6 +177,7 @@ fn s3(fields: &mut ConfigFields<'_>) -> Result<(StorageKind, String), ReleaseCon
 
 fn azure(fields: &mut ConfigFields<'_>) -> Result<(StorageKind, String), ReleaseConfigError> {
     let account = fields.required("account_name")?;
+    // The limits of Azure for names of storage accounts.
     if !(3..=24).contains(&account.text.len())
         || !account.text.bytes().all(|byte| byte.is_ascii_alphanumeric())
     {
@@ -184,6 +185,7 @@ fn azure(fields: &mut ConfigFields<'_>) -> Result<(StorageKind, String), Release
     }
     let key = fields.required("account_key")?;
     let container = fields.required("container")?;
+    // The dollar for `$root` and `$web`, which Azure has of its own.
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-$".contains(&byte);
     if container.text.len() < 3 || !container.text.bytes().all(is_plain) {
         return Err(fields.wrong(&container, "it is not the name of a container"));
