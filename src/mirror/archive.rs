@@ -16,6 +16,7 @@ use super::error::MirrorError;
 use super::existing::{MirrorStamps, SUBJECT, stamp_of};
 use crate::base::atomic::{self, TemporaryFolder};
 use crate::base::digest::Tee;
+use crate::base::early_writer::EarlyWriter;
 use crate::base::event::Observer;
 use crate::base::regular::open_measured;
 use crate::base::threaded_hasher::ThreadedHasher;
@@ -80,7 +81,8 @@ impl MirrorChanges<'_> {
         let scratch = TemporaryFolder::create(&own).map_err(|error| self.failed(error))?;
         let mut part = UnfinishedArchive::create(place).map_err(|error| self.failed(error))?;
         let mut lock = LockFile { files: self.kept.clone() };
-        let output = io::BufWriter::with_capacity(BUFFER, &mut part.file);
+        let writer = EarlyWriter::new(part.file.file_mut()).map_err(|error| self.failed(error))?;
+        let output = io::BufWriter::with_capacity(BUFFER, writer);
         let mut tar = Builder::new(output);
         // In the order of names, so that the same contents give the same bytes.
         let keys: BTreeSet<&ObjectKey> = self.kept.keys().chain(self.new.keys()).collect();
