@@ -8,7 +8,6 @@ pub mod causes;
 pub mod confinement;
 pub(crate) mod descent;
 pub mod digest;
-#[cfg(feature = "builder")]
 pub(crate) mod early_writer;
 pub(crate) mod elf;
 pub(crate) mod escape;
