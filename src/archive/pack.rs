@@ -50,6 +50,7 @@ pub fn pack_package(
     if bytes > max_bytes {
         return Err(PackError::TooLarge { bytes, max_bytes });
     }
+    // The size decides how the last blocks are cut, so it is known beforehand in every run.
     let out = XzWriter::new(out, options.threads, Some(bytes)).map_err(PackError::Output)?;
     let mut sum = Sha256::new();
     let out = Tap::new(out, |bytes: &[u8]| sum.update(bytes));

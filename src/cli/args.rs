@@ -63,6 +63,8 @@ impl Cli {
             ("--remote-property", !build.executor.remote_property.is_empty()),
             ("--remote-local-jobs", build.executor.remote_local_jobs.is_some()),
         ];
+        // Clap has no words for "only without a command" when the options are flattened into the
+        // top level.
         let misplaced = given.iter().find(|(_, is_given)| *is_given);
         match (&self.command, misplaced) {
             (Some(_), Some((option, _))) => Err(Self::command().error(

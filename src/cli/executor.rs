@@ -61,6 +61,7 @@ impl GivenValues<'_> {
         let options = self
             .file(|file| Some(file.executor.options.clone()).filter(|options| !options.is_empty()));
         let options = options.unwrap_or_default();
+        // `sbatch` would take it for the script, and what follows for the script's arguments.
         if let Some(option) = options.iter().find(|option| !option.starts_with('-')) {
             let origin = "executor.options".to_owned();
             return Err(Text { origin, value: option.clone() }
@@ -76,6 +77,7 @@ impl GivenValues<'_> {
             time: duration("executor.time", |file| file.time.clone())?,
             poll: duration("executor.poll", |file| file.poll.clone())?
                 .unwrap_or(POLL)
+                // A job that ended is only noticed at the next look.
                 .min(LONGEST_POLL),
             fallback: self.file(|file| file.executor.fallback).unwrap_or(false),
             search_path: environment.get("PATH").unwrap_or_default().to_owned(),
@@ -108,6 +110,8 @@ pub(super) fn elsewhere(
     if kind == ExecutorArg::Local {
         return Ok(None);
     }
+    // Refused, and not passed over: builds that need the network would fail on the other machine in
+    // odd ways.
     if wanted.network {
         return Err(SettingsError::ExecutorNetwork);
     }
