@@ -45,14 +45,16 @@ pub enum SettingsError {
     #[error("{path}: {key} counts in your own configuration alone", path = .0.display(), key = .1)]
     UsersAlone(PathBuf, &'static str),
     /// There is no folder for the jobs of other machines.
-    #[error("packages are to be built on other machines, and no folder is named that they share")]
+    #[error(
+        "packages cannot be built on other machines: no folder is named that all of them share"
+    )]
     NoExecutorFolder,
     /// Builds on other machines have no network.
-    #[error("packages are to be built on other machines, and with the network of the machine")]
+    #[error("packages that are built on other machines cannot use a machine's network")]
     ExecutorNetwork,
     /// Builds on other machines leave nothing here.
     #[error(
-        "packages are to be built on other machines, and --dont-clean-after-build keeps folders of this one"
+        "--dont-clean-after-build keeps folders of this machine, but packages are to be built on others"
     )]
     ExecutorKeep,
     /// A key cannot be used.
