@@ -58,7 +58,7 @@ impl<'a> GivenValues<'a> {
             None => None,
         };
         if let Some(user) = &user
-            // A relative path would mean another tree wherever mkpanda is started.
+            // Another tree could be moved to where a relative path leads.
             && let Some(path) = user.says.trust.keys().find(|path| !path.is_absolute())
         {
             return Err(SettingsError::Value {
