@@ -22,7 +22,7 @@ pub enum SettingsError {
     #[error(transparent)]
     Parse(#[from] Report),
     /// A value can't be understood.
-    #[error("{origin}: {:?} is not a {expected}", redact(value))]
+    #[error("{origin}: {:?} is not {} {expected}", redact(value), article(expected))]
     Value {
         /// Origin of the value.
         origin: String,
@@ -191,4 +191,9 @@ impl SettingsError {
             _ => None,
         }
     }
+}
+
+/// Article of a noun.
+fn article(noun: &str) -> &'static str {
+    if noun.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
 }
