@@ -24,7 +24,7 @@ pub struct ExecutorArgs {
     #[arg(long, value_name = "NAME")]
     pub remote_instance: Option<String>,
     /// Send this header with each request; several times for several. Other users of the machine see options: secrets
-    /// belong into your config.toml.
+    /// belong in your config.toml.
     #[arg(long, value_name = "NAME=VALUE")]
     pub remote_header: Vec<String>,
     /// Ask for a worker with this property; several times for several.

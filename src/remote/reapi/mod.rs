@@ -21,7 +21,7 @@
 //!
 //! The key of a result in the engine's cache is the digest of the action, and so of all inputs, the program among
 //! them. A result is believed only if it is complete and fits the job, whether the engine has just made it or had it
-//! in its cache: the verdict comes from the files alone ([`checked`](super::checked)). Memory does not grow with the
+//! in its cache: the verdict comes from the files alone (`checked`). Memory does not grow with the
 //! size of files: they are streamed from and to disk.
 //!
 //! A job is staged in `remote/` of the builder's own folder, where jobs share layers and packages by hard links.

@@ -8,6 +8,12 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bazel_remote_apis::build::bazel::remote::execution::v2 as api;
+use bazel_remote_apis::build::bazel::remote::execution::v2::action_cache_server::ActionCacheServer;
+use bazel_remote_apis::build::bazel::remote::execution::v2::capabilities_server::CapabilitiesServer;
+use bazel_remote_apis::build::bazel::remote::execution::v2::content_addressable_storage_server::ContentAddressableStorageServer;
+use bazel_remote_apis::build::bazel::remote::execution::v2::execution_server::ExecutionServer;
+use bazel_remote_apis::google::bytestream::byte_stream_server::ByteStreamServer;
+use bazel_remote_apis::google::longrunning::operations_server::OperationsServer;
 use bazel_remote_apis::google::longrunning::{Operation, operation};
 use bazel_remote_apis::google::protobuf::Any;
 use bazel_remote_apis::google::rpc;
@@ -116,12 +122,6 @@ impl Engine {
         let entered = runtime.enter();
         let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = format!("grpc://{}", incoming.local_addr().unwrap());
-        use api::action_cache_server::ActionCacheServer;
-        use api::capabilities_server::CapabilitiesServer;
-        use api::content_addressable_storage_server::ContentAddressableStorageServer;
-        use api::execution_server::ExecutionServer;
-        use bazel_remote_apis::google::bytestream::byte_stream_server::ByteStreamServer;
-        use bazel_remote_apis::google::longrunning::operations_server::OperationsServer;
         let serving = tonic::transport::Server::builder()
             .add_service(CapabilitiesServer::new(service.clone()))
             .add_service(ActionCacheServer::new(service.clone()))
@@ -169,14 +169,15 @@ pub(super) fn digest(bytes: &[u8]) -> api::Digest {
     api::Digest { hash: sha256(bytes), size_bytes: i64::try_from(bytes.len()).unwrap() }
 }
 
-fn any(message: &impl prost::Message, name: &str) -> Option<Any> {
+fn any(message: &impl prost::Message, name: &str) -> Any {
     let type_url = format!("type.googleapis.com/{name}");
-    Some(Any { type_url, value: message.encode_to_vec() })
+    Any { type_url, value: message.encode_to_vec() }
 }
 
 pub(super) fn state_of(name: &str, stage: i32) -> Operation {
     let metadata = api::ExecuteOperationMetadata { stage, ..Default::default() };
     let metadata = any(&metadata, "build.bazel.remote.execution.v2.ExecuteOperationMetadata");
+    let metadata = Some(metadata);
     Operation { name: name.to_owned(), metadata, ..Operation::default() }
 }
 
@@ -311,7 +312,7 @@ impl Service {
                     let subject = format!("blobs/{}/{}", lost.hash, lost.size_bytes);
                     let violation = Violation { kind: "MISSING".to_owned(), subject };
                     let failure = PreconditionFailure { violations: vec![violation] };
-                    said.details.extend(any(&failure, "google.rpc.PreconditionFailure"));
+                    said.details.push(any(&failure, "google.rpc.PreconditionFailure"));
                 } else {
                     said.code = Code::Internal as i32;
                 }
@@ -346,7 +347,7 @@ impl Service {
         }
         let mut operation = state_of(name, 4);
         operation.done = true;
-        let response = any(&response, "build.bazel.remote.execution.v2.ExecuteResponse").unwrap();
+        let response = any(&response, "build.bazel.remote.execution.v2.ExecuteResponse");
         operation.result = Some(operation::Result::Response(response));
         operation
     }

@@ -11,6 +11,7 @@ use crate::support::sha256;
 type Reply<T> = Result<tonic::Response<T>, Status>;
 type Stream<T> = std::pin::Pin<Box<dyn futures_util::Stream<Item = Result<T, Status>> + Send>>;
 
+#[expect(clippy::unnecessary_wraps, reason = "the answer of every call")]
 fn reply<T>(message: T) -> Reply<T> {
     Ok(tonic::Response::new(message))
 }
