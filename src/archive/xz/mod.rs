@@ -1,5 +1,5 @@
-//! XZ: an encoder of our own around liblzma's LZMA2, and a decoder that accepts the same streams as
-//! `xz`.
+//! XZ: an encoder of our own around the LZMA2 of `crates/lzma2`, and a decoder by liblzma that accepts the
+//! same streams as `xz`.
 //!
 //! ```text
 //! encoder    cuts data into blocks, in order     dense    finds what is compressed already
@@ -13,9 +13,8 @@
 //! `LZMADecompressor`, many a library); GNU tar, `xz`, Python's `lzma.open` and busybox don't.
 //!
 //! The bytes depend on the data, on the data's size as given beforehand, and on the constants here;
-//! not on the number of threads, nor on time. liblzma's own multi-threaded encoder is reproducible,
-//! too, but has fixed filters, and no blocks from elsewhere; up to 24 MiB, its output is the same
-//! as here. Here a block can be stored (60 MB of noise: 0.3 s of processor time instead of 42), and
+//! not on the number of threads, nor on time. Each block is decoded by liblzma and compared before
+//! it is written. A block can be stored (60 MB of noise: 0.3 s of processor time instead of 42), and
 //! can be copied from elsewhere: bootstraps are assembled from kept parts.
 
 #[cfg(feature = "builder")]
