@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::args::{GlobalArgs, IsolationArg, JobserverArg, NetworkArg, ProgressArg};
+use super::args::{
+    CompressionArg, GlobalArgs, IsolationArg, JobserverArg, NetworkArg, ProgressArg,
+};
 use super::caches::shared_caches;
 use super::clouds::cloud_settings;
 use super::environment::Environment;
@@ -64,6 +66,8 @@ pub struct Settings {
     pub jobs: Option<u16>,
     /// Distribution of the cores among concurrent builds.
     pub jobserver: JobserverArg,
+    /// Level of compression of packages.
+    pub compression: CompressionArg,
     /// The builder's own folder.
     pub home: PathBuf,
     /// Scratch folder of builds.
@@ -242,6 +246,11 @@ impl Settings {
                 typed => typed,
             }
             .unwrap_or(JobserverArg::Auto),
+            compression: match args.compression {
+                None => given.choice("COMPRESSION", |file| file.compression)?,
+                typed => typed,
+            }
+            .unwrap_or(CompressionArg::Default),
             home: own_home(environment)?,
             scratch: given.scratch(args)?,
             source_date_epoch: given.file(|file| file.source_date_epoch).unwrap_or(DEFAULT_EPOCH),

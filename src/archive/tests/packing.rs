@@ -16,8 +16,12 @@ use crate::archive::{
 };
 use crate::base::digest::Sha256Sum;
 
-const OPTIONS: PackOptions =
-    PackOptions { source_date_epoch: 315_532_800, threads: 1, limits: ArchiveLimits::NONE };
+const OPTIONS: PackOptions = PackOptions {
+    source_date_epoch: 315_532_800,
+    threads: 1,
+    level: crate::archive::CompressionLevel::Default,
+    limits: ArchiveLimits::NONE,
+};
 
 /// A tree with all that a package can have, made in one of two orders.
 fn plant(folder: &Path, backwards: bool) {
@@ -216,7 +220,12 @@ fn large_files_and_capabilities_are_written_as_others_do() {
         pack_directory(
             &folder,
             &mut again,
-            &PackOptions { source_date_epoch: 5, threads: 1, limits: ArchiveLimits::NONE },
+            &PackOptions {
+                source_date_epoch: 5,
+                threads: 1,
+                level: crate::archive::CompressionLevel::Default,
+                limits: ArchiveLimits::NONE,
+            },
         )
         .unwrap();
         let index =

@@ -7,12 +7,24 @@ use mkpanda_lzma2::EncodeError;
 use xz2::stream::{Action, Filters, LzmaOptions, Status, Stream};
 
 use super::crc64::Crc64;
+use super::level::CompressionLevel;
+use super::machine_code;
 
 /// The length of all headers: enough for both sizes below 256 MiB.
 const HEADER: usize = 20;
 
 /// Limit below which both sizes must stay.
 const TOO_LARGE: usize = 1 << 28;
+
+/// Preset of liblzma for [`CompressionLevel::Fast`], and its dictionary.
+const FAST_PRESET: u32 = 1;
+const FAST_DICTIONARY: usize = 1 << 20;
+
+/// Preset of liblzma for [`CompressionLevel::Small`]: 9, extreme.
+const SMALL_PRESET: u32 = 9 | 1 << 31;
+
+/// Number of bytes that liblzma compresses between two checks for cancellation: some 30 ms.
+const STEP: usize = 64 << 10;
 
 /// Number of bytes that are decoded at a time, to compare them.
 const COMPARED: usize = 64 << 10;
@@ -54,18 +66,19 @@ pub struct Block {
     pub record: BlockRecord,
 }
 
-/// Makes a block of data; fails if it is `cancelled`.
-pub(super) fn encode(data: &[u8], method: Method, cancelled: &AtomicBool) -> io::Result<Block> {
+/// Makes a block of data, compressed at a level; fails if it is `cancelled`.
+pub(super) fn encode(
+    data: &[u8],
+    method: Method,
+    level: CompressionLevel,
+    cancelled: &AtomicBool,
+) -> io::Result<Block> {
     let mut bytes = vec![0; HEADER];
-    let dictionary = match method {
-        Method::Compressed => Dictionary::of(data.len()),
-        Method::Stored => Dictionary::of(0),
-    };
+    let mut coding = Coding { dictionary: Dictionary::of(0), is_filtered: false };
     match method {
         Method::Compressed => {
-            mkpanda_lzma2::encode(data, &mut bytes, || !cancelled.load(Ordering::Relaxed))
-                .map_err(unencoded)?;
-            compare(data, &bytes[HEADER..], dictionary)?;
+            coding = compress(data, level, &mut bytes, cancelled)?;
+            compare(data, &bytes[HEADER..], coding)?;
         }
         Method::Stored => store(data, &mut bytes),
     }
@@ -73,11 +86,77 @@ pub(super) fn encode(data: &[u8], method: Method, cancelled: &AtomicBool) -> io:
     if data.len().max(compressed) >= TOO_LARGE {
         return Err(io::Error::other("too much data for one block"));
     }
-    bytes[..HEADER].copy_from_slice(&header(compressed, data.len(), dictionary));
+    bytes[..HEADER].copy_from_slice(&header(compressed, data.len(), coding));
     let unpadded = (bytes.len() + size_of::<u64>()) as u64;
     bytes.resize(bytes.len().next_multiple_of(4), 0);
     bytes.extend_from_slice(&Crc64::of(data).to_le_bytes());
     Ok(Block { bytes, record: BlockRecord { unpadded, uncompressed: data.len() as u64 } })
+}
+
+/// Filters of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Coding {
+    dictionary: Dictionary,
+    /// True if x86 code is filtered before LZMA2.
+    is_filtered: bool,
+}
+
+impl Coding {
+    /// The filters, for liblzma.
+    fn filters(self, options: &mut LzmaOptions) -> Filters {
+        options.dict_size(self.dictionary.bytes());
+        let mut filters = Filters::new();
+        if self.is_filtered {
+            filters.x86();
+        }
+        filters.lzma2(options);
+        filters
+    }
+}
+
+fn compress(
+    data: &[u8],
+    level: CompressionLevel,
+    out: &mut Vec<u8>,
+    cancelled: &AtomicBool,
+) -> io::Result<Coding> {
+    let dictionary = Dictionary::of(data.len());
+    let mut coding = Coding { dictionary, is_filtered: false };
+    let preset = match level {
+        CompressionLevel::Default => {
+            mkpanda_lzma2::encode(data, out, || !cancelled.load(Ordering::Relaxed))
+                .map_err(unencoded)?;
+            return Ok(coding);
+        }
+        CompressionLevel::Fast => {
+            coding.dictionary = Dictionary::of(data.len().min(FAST_DICTIONARY));
+            FAST_PRESET
+        }
+        CompressionLevel::Small => {
+            coding.is_filtered = machine_code::is_mostly_x86(data);
+            SMALL_PRESET
+        }
+    };
+    let mut options = LzmaOptions::new_preset(preset)?;
+    let mut stream = Stream::new_raw_encoder(&coding.filters(&mut options))?;
+    for mut step in data.chunks(STEP) {
+        if cancelled.load(Ordering::Relaxed) {
+            return Err(unencoded(EncodeError::Cancelled));
+        }
+        while !step.is_empty() {
+            out.reserve(STEP);
+            let before = stream.total_in();
+            stream.process_vec(step, out, Action::Run)?;
+            let taken = usize::try_from(stream.total_in() - before).unwrap_or(usize::MAX);
+            step = &step[taken.min(step.len())..];
+        }
+    }
+    loop {
+        out.reserve(STEP);
+        if matches!(stream.process_vec(&[], out, Action::Finish)?, Status::StreamEnd) {
+            return Ok(coding);
+        }
+    }
 }
 
 fn unencoded(error: EncodeError) -> io::Error {
@@ -89,17 +168,14 @@ fn unencoded(error: EncodeError) -> io::Error {
 
 /// Decodes a block by liblzma and compares it with its data, before anybody relies on the encoder: 7 %
 /// of the time.
-fn compare(data: &[u8], encoded: &[u8], dictionary: Dictionary) -> io::Result<()> {
+fn compare(data: &[u8], encoded: &[u8], coding: Coding) -> io::Result<()> {
     let differs = || {
         let problem = "compressed data is not the same when decompressed: this is a bug of mkpanda, or \
                        a fault of the machine's memory";
         io::Error::new(io::ErrorKind::InvalidData, problem)
     };
     let mut options = LzmaOptions::new_preset(0)?;
-    options.dict_size(dictionary.bytes());
-    let mut filters = Filters::new();
-    filters.lzma2(&options);
-    let mut decoder = Stream::new_raw_decoder(&filters)?;
+    let mut decoder = Stream::new_raw_decoder(&coding.filters(&mut options))?;
     let mut piece = Vec::with_capacity(COMPARED);
     let mut rest = data;
     loop {
@@ -150,14 +226,20 @@ impl Dictionary {
     }
 }
 
-fn header(compressed: usize, uncompressed: usize, dictionary: Dictionary) -> [u8; HEADER] {
+fn header(compressed: usize, uncompressed: usize, coding: Coding) -> [u8; HEADER] {
     const BOTH_SIZES: u8 = 0xc0;
+    const X86: u8 = 4;
     const LZMA2: u8 = 0x21;
+    // The number of filters less one, too.
+    let flags = BOTH_SIZES | u8::from(coding.is_filtered);
     let mut header = Vec::with_capacity(HEADER);
-    header.extend_from_slice(&[(HEADER / 4 - 1).to_le_bytes()[0], BOTH_SIZES]);
+    header.extend_from_slice(&[(HEADER / 4 - 1).to_le_bytes()[0], flags]);
     number(compressed as u64, &mut header);
     number(uncompressed as u64, &mut header);
-    header.extend_from_slice(&[LZMA2, 1, dictionary.0]);
+    if coding.is_filtered {
+        header.extend_from_slice(&[X86, 0]);
+    }
+    header.extend_from_slice(&[LZMA2, 1, coding.dictionary.0]);
     header.resize(HEADER - 4, 0);
     let mut whole = [0; HEADER];
     whole[..HEADER - 4].copy_from_slice(&header);
@@ -205,18 +287,21 @@ mod tests {
         let data = b"which differs".repeat(9000);
         mkpanda_lzma2::encode(&data, &mut chunks, || true).unwrap();
         let dictionary = Dictionary::of(data.len());
-        compare(&data, &chunks, dictionary).unwrap();
+        let coding = Coding { dictionary, is_filtered: false };
+        compare(&data, &chunks, coding).unwrap();
         let longer = [&data[..], b"."].concat();
         for other in [&b"Which differs".repeat(9000)[..], &data[1..], &data[..9], &longer, b""] {
-            assert!(compare(other, &chunks, dictionary).is_err());
+            assert!(compare(other, &chunks, coding).is_err());
         }
-        assert!(compare(&data, &chunks[..chunks.len() - 1], dictionary).is_err());
-        assert!(compare(&data, b"\xff", dictionary).is_err());
+        assert!(compare(&data, &chunks[..chunks.len() - 1], coding).is_err());
+        assert!(compare(&data, b"\xff", coding).is_err());
     }
 
     #[test]
     fn what_is_not_wanted_ends_soon() {
         let cancelled = AtomicBool::new(true);
-        assert!(encode(&[0; 100], Method::Compressed, &cancelled).is_err());
+        for level in [CompressionLevel::Fast, CompressionLevel::Default] {
+            assert!(encode(&[0; 100], Method::Compressed, level, &cancelled).is_err());
+        }
     }
 }

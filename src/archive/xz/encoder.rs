@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::block::{self, Block};
 use super::dense;
+use super::level::CompressionLevel;
 use super::pool::{BlockJob, BlockPool};
 
 /// Upper limit of a block's content. Of 300 MB of programs, blocks of 16 MiB made 0.996 of `xz -6`, of
@@ -52,6 +53,7 @@ pub struct BlockEncoder<S: BlockSink> {
     data: Vec<u8>,
     cuts: Cuts,
     block_size: usize,
+    level: CompressionLevel,
     /// Queue of submitted blocks, in order.
     queue: VecDeque<Next<S::Mark>>,
     /// Encoded blocks that wait for earlier ones.
@@ -69,10 +71,16 @@ impl<S: BlockSink> BlockEncoder<S> {
             data: Vec::new(),
             block_size: cuts.next(),
             cuts,
+            level: CompressionLevel::Default,
             queue: VecDeque::new(),
             done: BTreeMap::new(),
             blocks: 0,
         }
+    }
+
+    /// Compresses what follows at a level.
+    pub fn at_level(self, level: CompressionLevel) -> Self {
+        Self { level, ..self }
     }
 
     /// Begins a part, whose blocks are independent of earlier data, after marks for the sink.
@@ -106,7 +114,7 @@ impl<S: BlockSink> BlockEncoder<S> {
     fn encode_here(&mut self) -> io::Result<()> {
         let data = std::mem::take(&mut self.data);
         for (range, method) in dense::parts(&data) {
-            let block = block::encode(&data[range], method, &AtomicBool::new(false))?;
+            let block = block::encode(&data[range], method, self.level, &AtomicBool::new(false))?;
             self.done.insert(self.blocks, block);
             self.queue.push_back(Next::Block(self.blocks));
             self.blocks += 1;
@@ -126,7 +134,7 @@ impl<S: BlockSink> BlockEncoder<S> {
                 self.wait()?;
             }
             let (number, data) = (self.blocks, Arc::clone(&data));
-            self.pool.submit(BlockJob { number, data, range, method })?;
+            self.pool.submit(BlockJob { number, data, range, method, level: self.level })?;
             self.queue.push_back(Next::Block(number));
             self.blocks += 1;
         }
