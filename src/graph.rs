@@ -13,6 +13,7 @@ pub fn closure<N: Ord + Clone>(
     let mut seen = BTreeSet::new();
     let mut queue: Vec<N> = roots.into_iter().collect();
     while let Some(node) = queue.pop() {
+        // Checked when a node is taken out: it may be queued several times, and is expanded once.
         if !seen.contains(&node) {
             queue.extend(neighbours(&node));
             seen.insert(node);
@@ -30,6 +31,8 @@ pub fn topological_order<N: Ord + Clone>(
     let needs: BTreeMap<N, BTreeSet<N>> = nodes
         .iter()
         .map(|node| {
+            // A set: a neighbour that is named twice would be waited for twice, and be done only
+            // once.
             let inside = neighbours(node).into_iter().filter(|other| nodes.contains(other));
             (node.clone(), inside.collect())
         })
@@ -75,6 +78,7 @@ pub fn shortest_cycle<N: Ord + Clone>(
         if let Some(path) = shortest_path_back(start, nodes, &mut neighbours)
             && best.as_ref().is_none_or(|known| path.len() < known.len())
         {
+            // None is shorter than a node that needs itself.
             let done = path.len() == 1;
             best = Some(path);
             if done {
@@ -142,6 +146,7 @@ pub fn cyclic_groups<N: Ord + Clone>(
                 stack.push(node);
                 on_stack[node] = true;
             } else if let Some(&child) = needs[node].get(edge - 1) {
+                // Back from the child: this stands for what follows the call in the recursive form.
                 low[node] = low[node].min(low[child]);
             }
             // The next neighbour that is not yet done with.
@@ -218,6 +223,8 @@ pub fn chains<N: Ord + Clone>(
             let Some(distance) = distances.get(&next).filter(|_| !chain.contains(&next)) else {
                 continue;
             };
+            // The length so far and what is left at least, so that the shortest chain is taken out
+            // first (A*).
             let length = length + 1 + distance - distances[last];
             open.insert((length, [chain.as_slice(), &[next]].concat()));
         }

@@ -1,4 +1,5 @@
-# What the parts of scripts/test share: the working folder, the count of results, users.
+# What the parts of scripts/test share: the working folder, the count of results, users, and programs
+# that tests need.
 #
 # $WORK/results/PART   lines `passed|failed|skipped|unsteady|runner N TEXT`
 # $WORK/stage/         what the tests need of the repository, readable by every user
@@ -147,4 +148,47 @@ as() {
   "${become[@]}" env -i \
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" "HOME=$home" "TMPDIR=$home/tmp" \
     "USER=$user" LANG=C.UTF-8 "${extra_environment[@]}" "$@"
+}
+
+# Packages that bring a service must not start it on this machine.
+install_quietly() {
+  local policy=/usr/sbin/policy-rc.d own=
+  if [[ ! -e $policy ]]; then
+    own=yes
+    printf '#!/bin/sh\nexit 101\n' > "$policy"
+    chmod 755 "$policy"
+  fi
+  local status=0
+  apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends "$@" || status=$?
+  if [[ -n $own ]]; then rm -f "$policy"; fi
+  return "$status"
+}
+
+# It may have come with a Node.js from elsewhere, which the distribution's package of npm excludes.
+npm_present() {
+  if command -v npm > /dev/null; then return 0; fi
+  if is_root; then install_quietly npm; return; fi
+  echo "Missing for the tests of stores in clouds. As root: apt-get install --no-install-recommends npm"
+  return 1
+}
+
+# The machine's own Python, which every user can run.
+own_python() { if [[ -x /usr/bin/python3 ]]; then echo /usr/bin/python3; else command -v python3; fi; }
+
+# install_programs FOLDER WANTED MORE PYTHON_PACKAGE NODE_PACKAGE…: programs that tests need, each in a folder of its kind,
+# unless those in FOLDER are the ones that WANTED names. MORE is a command that adds the rest to the folder.
+install_programs() {
+  local folder=$1 wanted=$2 more=$3 python_package=$4
+  shift 4
+  if [[ $(cat "$folder/installed" 2> /dev/null) == "$wanted" ]]; then return 0; fi
+  echo "Installing, for the tests alone, in $folder: $wanted"
+  rm -rf "$folder"
+  npm_present &&
+    mkdir -p "$folder/npm" &&
+    "$(own_python)" -m venv "$folder/python" &&
+    "$folder/python/bin/pip" install --quiet --disable-pip-version-check "$python_package" &&
+    npm install --silent --no-fund --no-audit --prefix "$folder/npm" "$@" &&
+    "$more" "$folder" &&
+    # Last: a run that was cut off leaves a folder that is made anew.
+    echo "$wanted" > "$folder/installed"
 }

@@ -17,18 +17,7 @@ rsync_present() {
   return 1
 }
 
-install_pipeline_programs() {
-  local folder=$1 wanted="${pipelines_wanted[*]}"
-  if [[ $(cat "$folder/installed" 2> /dev/null) == "$wanted" ]]; then return 0; fi
-  echo "Installing, for the tests alone, in $folder: $wanted"
-  rm -rf "$folder"
-  npm_present &&
-    mkdir -p "$folder/npm" &&
-    "$(own_python)" -m venv "$folder/python" &&
-    "$folder/python/bin/pip" install --quiet --disable-pip-version-check "${pipelines_wanted[0]}" &&
-    npm install --silent --no-fund --no-audit --prefix "$folder/npm" "${pipelines_wanted[@]:1}" &&
-    echo "$wanted" > "$folder/installed"
-}
+install_pipeline_programs() { install_programs "$1" "${pipelines_wanted[*]}" true "${pipelines_wanted[@]}"; }
 
 # The checks themselves count in the output of a program of their own.
 part_pipelines() {

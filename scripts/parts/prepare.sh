@@ -30,20 +30,6 @@ missing_packages() {
   done
 }
 
-# Packages that bring a service must not start it on this machine.
-install_quietly() {
-  local policy=/usr/sbin/policy-rc.d own=
-  if [[ ! -e $policy ]]; then
-    own=yes
-    printf '#!/bin/sh\nexit 101\n' > "$policy"
-    chmod 755 "$policy"
-  fi
-  local status=0
-  apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends "$@" || status=$?
-  if [[ -n $own ]]; then rm -f "$policy"; fi
-  return "$status"
-}
-
 packages_present() {
   if ! command -v dpkg-query > /dev/null; then
     echo "This is no Debian: see to it yourself that these are there:"
@@ -96,17 +82,6 @@ servers_wanted=(moto[server,s3]==5.2.5 azurite@3.37.0 cfn-lint==1.58.0)
 cloud_init_modules=(configobj jinja2 jsonpatch jsonschema oauthlib pyyaml requests)
 checkers=(cfn-lint cloud-init)
 
-# It may have come with a Node.js from elsewhere, which the distribution's package of npm excludes.
-npm_present() {
-  if command -v npm > /dev/null; then return 0; fi
-  if is_root; then install_quietly npm; return; fi
-  echo "Missing for the tests of stores in clouds. As root: apt-get install --no-install-recommends npm"
-  return 1
-}
-
-# The machine's own Python, which every user can run.
-own_python() { if [[ -x /usr/bin/python3 ]]; then echo /usr/bin/python3; else command -v python3; fi; }
-
 # write_checker FOLDER ARGUMENT…: $FOLDER/run, a Python program which works for every user and from any copy of the folder.
 write_checker() {
   local folder=$1
@@ -139,19 +114,10 @@ install_cloud_init() {
     write_checker "$folder" -m cloudinit.cmd.main
 }
 
+install_checkers() { install_cfn_lint "$1" && install_cloud_init "$1"; }
+
 install_servers() {
-  local folder=$1 wanted="${servers_wanted[*]} ${checkers[*]}"
-  if [[ $(cat "$folder/installed" 2> /dev/null) == "$wanted" ]]; then return 0; fi
-  echo "Installing, for the tests alone, in $folder: $wanted"
-  rm -rf "$folder"
-  npm_present &&
-    mkdir -p "$folder/npm" &&
-    "$(own_python)" -m venv "$folder/python" &&
-    "$folder/python/bin/pip" install --quiet --disable-pip-version-check "${servers_wanted[0]}" &&
-    install_cfn_lint "$folder" &&
-    install_cloud_init "$folder" &&
-    npm install --silent --no-fund --no-audit --prefix "$folder/npm" "${servers_wanted[1]}" &&
-    echo "$wanted" > "$folder/installed"
+  install_programs "$1" "${servers_wanted[*]} ${checkers[*]}" install_checkers "${servers_wanted[@]:0:2}"
 }
 
 # Sets the variables that name the servers. One that is set stays as it is: MKPANDA_TEST_MOTO=skip.

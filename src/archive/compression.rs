@@ -86,10 +86,12 @@ impl Compression {
             Self::None => Box::new(input),
             Self::Gzip => Box::new(ArchiveMembers::new(GzDecoder::new(input), next_gzip)),
             Self::Bzip2 => {
+                // An empty start, so that the first stream has the type of the following ones.
                 let input = Cursor::new(Vec::new()).chain(input);
                 Box::new(ArchiveMembers::new(BzDecoder::new(input), next_bzip2))
             }
             Self::Xz => Box::new(XzReader::new(input, threads)?),
+            // libzstd refuses a window above 128 MiB by itself (`ZSTD_WINDOWLOG_LIMIT_DEFAULT`).
             Self::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
         })
     }

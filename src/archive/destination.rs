@@ -31,7 +31,7 @@ use super::write_error::{OwnerIds, fail, owner_error};
 
 /// Attributes of an entry beside its content.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Finish<'a> {
+pub(super) struct EntryMetadata<'a> {
     pub(super) mode: u32,
     pub(super) mtime: i64,
     /// Owner to set; unchanged if `None`.
@@ -39,7 +39,7 @@ pub(super) struct Finish<'a> {
     pub(super) attributes: &'a [ExtendedAttribute],
 }
 
-impl Finish<'_> {
+impl EntryMetadata<'_> {
     pub(super) fn for_folder(&self) -> FolderAttributes {
         FolderAttributes { mode: self.mode, mtime: self.mtime, owner: self.owner, implied: false }
     }
@@ -90,11 +90,11 @@ impl UnpackFolder {
     pub(super) fn directory(
         &mut self,
         path: &EntryPath,
-        with: &Finish<'_>,
+        with: &EntryMetadata<'_>,
     ) -> Result<(), UnpackError> {
         if let Some((above, name)) = self.folders.place(path, &with.for_folder())? {
             match make(&above, name) {
-                Err(Errno::EEXIST) => self.directory_again(path, &(above, name), with)?,
+                Err(Errno::EEXIST) => self.directory_over_entry(path, &(above, name), with)?,
                 other => other.map_err(fail(path, "making the folder"))?,
             }
         }
@@ -107,11 +107,11 @@ impl UnpackFolder {
     }
 
     /// Makes a folder where something exists: a folder stays, anything else is an error or is replaced.
-    fn directory_again(
+    fn directory_over_entry(
         &mut self,
         path: &EntryPath,
         (above, name): &EntryLocation<'_>,
-        with: &Finish<'_>,
+        with: &EntryMetadata<'_>,
     ) -> Result<(), UnpackError> {
         let there = stat(above, name).map_err(fail(path, "looking at it"))?;
         if kind(&there) == SFlag::S_IFDIR {
@@ -133,10 +133,11 @@ impl UnpackFolder {
         path: &EntryPath,
         size: u64,
         content: impl Read,
-        with: &Finish<'_>,
+        with: &EntryMetadata<'_>,
     ) -> Result<(), UnpackError> {
         let place = self.place(path, with, "a file")?;
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        // `O_EXCL` follows no symlink at the name, and opens nothing that is there (open(2)).
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
         let file = self.create(path, &place, |above, name| openat(above, name, flags, mode))?;
         let mut file = File::from(file);
@@ -146,7 +147,9 @@ impl UnpackFolder {
             fchown(&file, Some(uid.into()), Some(gid.into()))
                 .map_err(|error| owner_error(path, (uid, gid), error))?;
         }
+        // After the content, which would clear a capability again.
         self.set_attributes(&file, path, with.attributes)?;
+        // Not by `openat`, whose mode the umask reduces.
         fchmod(&file, permissions(with.mode)).map_err(fail(path, "setting its mode"))?;
         let mtime = TimeSpec::new(with.mtime, 0);
         futimens(&file, &mtime, &mtime).map_err(fail(path, "setting its time"))
@@ -182,19 +185,23 @@ impl UnpackFolder {
         &mut self,
         path: &EntryPath,
         target: &[u8],
-        with: &Finish<'_>,
+        with: &EntryMetadata<'_>,
     ) -> Result<(), UnpackError> {
         let place = self.place(path, with, "a symlink")?;
         let target = OsStr::from_bytes(target);
         self.create(path, &place, |above, name| symlinkat(target, above, name))?;
-        finish_by_name(path, &place, with, None)
+        set_metadata_by_name(path, &place, with, None)
     }
 
-    pub(super) fn fifo(&mut self, path: &EntryPath, with: &Finish<'_>) -> Result<(), UnpackError> {
+    pub(super) fn fifo(
+        &mut self,
+        path: &EntryPath,
+        with: &EntryMetadata<'_>,
+    ) -> Result<(), UnpackError> {
         let place = self.place(path, with, "a FIFO")?;
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
         self.create(path, &place, |above, name| mkfifoat(above, name, mode))?;
-        finish_by_name(path, &place, with, Some(permissions(with.mode)))
+        set_metadata_by_name(path, &place, with, Some(permissions(with.mode)))
     }
 
     /// Makes a hard link to an earlier entry.
@@ -202,7 +209,7 @@ impl UnpackFolder {
         &mut self,
         path: &EntryPath,
         target: &EntryPath,
-        with: &Finish<'_>,
+        with: &EntryMetadata<'_>,
     ) -> Result<(), UnpackError> {
         let refused = |problem| {
             let (path, target) = (path.clone(), target.clone());
@@ -224,6 +231,7 @@ impl UnpackFolder {
             return Err(refused("is a folder"));
         }
         let is_layer = self.folders.rules == UnpackRules::Layer;
+        // A link to a whiteout would remove another name of the layer below.
         if is_layer && is_whiteout(&from, target_name, &there).map_err(unfound)? {
             return Err(refused("is what the layer removes"));
         }
@@ -240,6 +248,8 @@ impl UnpackFolder {
             }
         }
         self.create(path, &place, |above, name| {
+            // Without `AT_SYMLINK_FOLLOW`: a link to a symlink names the symlink, and leads
+            // nowhere.
             linkat(&from, target_name, above, name, AtFlags::empty())
         })
     }
@@ -249,7 +259,7 @@ impl UnpackFolder {
     pub(super) fn whiteout(
         &mut self,
         path: &EntryPath,
-        with: &Finish<'_>,
+        with: &EntryMetadata<'_>,
     ) -> Result<(), UnpackError> {
         self.hiding.whiteout(&mut self.folders, path, &with.for_folder())
     }
@@ -258,14 +268,18 @@ impl UnpackFolder {
     pub(super) fn opaque(
         &mut self,
         path: &EntryPath,
-        with: &Finish<'_>,
+        with: &EntryMetadata<'_>,
     ) -> Result<(), UnpackError> {
         self.folders.opaque(path, &with.for_folder())
     }
 
     /// Hides the path in the layers below, for an entry that cannot be made.
     #[cfg(feature = "builder")]
-    pub(super) fn hide(&mut self, path: &EntryPath, with: &Finish<'_>) -> Result<(), UnpackError> {
+    pub(super) fn hide(
+        &mut self,
+        path: &EntryPath,
+        with: &EntryMetadata<'_>,
+    ) -> Result<(), UnpackError> {
         let (above, name) = self.place(path, with, "a device")?;
         match stat(&above, name) {
             Ok(_) => self.folders.clear(path, &above)?,
@@ -275,9 +289,9 @@ impl UnpackFolder {
         self.whiteout(path, with)
     }
 
-    /// See [`Folders::finish`] and [`Hiding::settle`].
+    /// See [`Folders::finish`] and [`Hiding::drop_needless`].
     pub(super) fn finish(self) -> Result<Finished, UnpackError> {
-        let whiteout_folders = self.hiding.settle(&self.folders)?;
+        let whiteout_folders = self.hiding.drop_needless(&self.folders)?;
         Ok(Finished { implied_folders: self.folders.finish()?, whiteout_folders })
     }
 
@@ -285,7 +299,7 @@ impl UnpackFolder {
     pub(super) fn place<'p>(
         &mut self,
         path: &'p EntryPath,
-        with: &Finish<'_>,
+        with: &EntryMetadata<'_>,
         kind: &'static str,
     ) -> Result<EntryLocation<'p>, UnpackError> {
         let place = self.folders.place(path, &with.for_folder())?;
@@ -300,6 +314,7 @@ impl UnpackFolder {
         make: impl Fn(&OwnedFd, &OsStr) -> nix::Result<T>,
     ) -> Result<T, UnpackError> {
         match make(above, name) {
+            // The later of two entries of one path counts, as for tar(1) and container engines.
             Err(Errno::EEXIST) if self.folders.rules == UnpackRules::Layer => {
                 self.folders.clear(path, above)?;
                 make(above, name).map_err(fail(path, "making it"))
@@ -337,10 +352,10 @@ impl UnpackFolder {
 }
 
 /// Sets owner, mode and time of a symlink or FIFO, which is not opened.
-fn finish_by_name(
+fn set_metadata_by_name(
     path: &EntryPath,
     (above, name): &EntryLocation<'_>,
-    with: &Finish<'_>,
+    with: &EntryMetadata<'_>,
     mode: Option<Mode>,
 ) -> Result<(), UnpackError> {
     if let Some((uid, gid)) = with.owner {

@@ -81,6 +81,7 @@ impl Folders {
         let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
         let root = openat(AT_FDCWD, folder, flags, Mode::empty());
         let root = root.map_err(fail(&EntryPath::root(), action))?;
+        // The folder may have been there, open to others: closed until it is complete.
         fchmod(&root, Mode::S_IRWXU).map_err(fail(&EntryPath::root(), action))?;
         let (last, made, limits) = (None, BTreeMap::new(), *limits);
         let has_opaque = false;
@@ -92,6 +93,8 @@ impl Folders {
     pub(super) fn can_give_to_root(&self) -> Result<bool, UnpackError> {
         match fchown(&self.root, Some(Uid::from_raw(0)), Some(Gid::from_raw(0))) {
             Ok(()) => Ok(true),
+            // An ordinary user (chown(2)); a package's owners are always 0, so nothing of it is
+            // lost.
             Err(Errno::EPERM) => Ok(false),
             Err(error) => Err(fail(&EntryPath::root(), "giving it to root")(error)),
         }
@@ -157,7 +160,7 @@ impl Folders {
     }
 
     /// Replaces a whiteout by a folder, for a layer that removes a folder and then has files below it;
-    /// `directory_again` does so for a folder with an entry. Anything but a whiteout stays.
+    /// `directory_over_entry` does so for a folder with an entry. Anything but a whiteout stays.
     fn replace_whiteout(
         &mut self,
         above: &OwnedFd,
@@ -207,6 +210,7 @@ impl Folders {
             implied: true,
         };
         self.made.insert(EntryPath::trusted(prefix), folder);
+        // Counted too: one name of 4 KiB implies 2,000 folders.
         self.implied += 1;
         self.name_bytes += prefix.len() as u64;
         let ArchiveLimits { max_entries, max_name_bytes, .. } = self.limits;
@@ -279,6 +283,7 @@ impl Folders {
     /// Sets what the folders get now that they are full; gives those that no entry described.
     pub(super) fn finish(self) -> Result<Vec<EntryPath>, UnpackError> {
         let mut implied = Vec::new();
+        // Deepest first: the mode of a folder may close it, and its entries change its time.
         for (path, folder) in self.made.iter().rev() {
             let opened = match self.open_made(path) {
                 Ok(opened) => opened,
@@ -316,6 +321,7 @@ impl Folders {
             if !follow {
                 how |= OFlag::O_NOFOLLOW;
             }
+            // Absolute targets and `..` stay below the destination (openat2(2), Linux 5.6).
             let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
             let how = OpenHow::new().flags(how).resolve(resolve);
             return open_within(&self.root, Path::new(OsStr::from_bytes(path)), how);

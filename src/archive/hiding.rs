@@ -53,7 +53,7 @@ impl Hiding {
 
     /// Removes whiteouts in opaque folders and below, where nothing is left to hide; returns the folders that
     /// have other whiteouts.
-    pub(super) fn settle(&self, folders: &Folders) -> Result<Vec<EntryPath>, UnpackError> {
+    pub(super) fn drop_needless(&self, folders: &Folders) -> Result<Vec<EntryPath>, UnpackError> {
         let mut last: Option<(&[u8], bool)> = None;
         let mut kept: Vec<EntryPath> = Vec::new();
         for path in &self.made {
@@ -100,6 +100,7 @@ fn is_in_opaque(folders: &Folders, folder: &OwnedFd) -> nix::Result<bool> {
     let mut at = reopened(folder)?;
     loop {
         let here = identity(&at)?;
+        // Upwards by descriptors, since a path of the layer may lead through its symlinks.
         let above = openat(&at, c"..", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
         let value = File::from(at).get_xattr(OPAQUE);
         if value.is_ok_and(|value| value.as_deref() == Some(HIDES_ALL)) {

@@ -17,7 +17,7 @@ use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use super::destination::{Finish, UnpackFolder};
+use super::destination::{EntryMetadata, UnpackFolder};
 use super::error::{ReadError, UnpackError};
 use super::folders::{FolderAttributes, UnpackRules};
 use super::kept_attributes::is_kept_attribute;
@@ -123,6 +123,7 @@ pub fn unpack_layer(
     while let Some(member) = tar.next_member()? {
         unpacking.member(member, &mut tar)?;
     }
+    // To the end: the caller computes a digest of all bytes.
     tar.finish()?;
     unpacking.summary.attributes_lost = unpacking.destination.attributes_lost;
     if unpacking.has_linked {
@@ -158,7 +159,7 @@ struct OwnerRecord {
     mode: u32,
     ids: (u64, u64),
     /// True if the entry can have the owner as an attribute: symlinks and FIFOs cannot.
-    can_say: bool,
+    can_have_attribute: bool,
 }
 
 /// Meaning of an entry's name.
@@ -212,7 +213,7 @@ impl Unpacking<'_> {
             UnpackedOwners::Caller | UnpackedOwners::Single(_) => None,
         };
         let (mode, mtime) = (member.mode, member.mtime);
-        let with = Finish { mode, mtime, owner, attributes: &attributes };
+        let with = EntryMetadata { mode, mtime, owner, attributes: &attributes };
         match &meaning {
             NameMeaning::Whiteout(path) => {
                 self.summary.whiteouts += 1;
@@ -243,7 +244,7 @@ impl Unpacking<'_> {
                 self.destination.hard_link(path, &target, &with)?;
                 // The link's target has its owner already, unless the target's name is removed.
                 if !is_of_linked(&target) {
-                    return self.record_again(path, &target);
+                    return self.record_hard_link(path, &target);
                 }
             }
             MemberKind::CharacterDevice | MemberKind::BlockDevice => {
@@ -251,13 +252,13 @@ impl Unpacking<'_> {
             }
         }
         self.devices.remove(path);
-        let can_say = !matches!(member.kind, MemberKind::Symlink | MemberKind::Fifo);
-        let recorded = OwnerRecord { mode, ids: (member.uid, member.gid), can_say };
+        let can_have_attribute = !matches!(member.kind, MemberKind::Symlink | MemberKind::Fifo);
+        let recorded = OwnerRecord { mode, ids: (member.uid, member.gid), can_have_attribute };
         if is_linked { Ok(()) } else { self.record(path, recorded) }
     }
 
     /// Leaves out a device, or a hard link to a device; the replaced file is removed nevertheless.
-    fn leave_out(&mut self, path: &EntryPath, with: &Finish<'_>) -> Result<(), UnpackError> {
+    fn leave_out(&mut self, path: &EntryPath, with: &EntryMetadata<'_>) -> Result<(), UnpackError> {
         self.summary.devices += 1;
         if self.summary.device_paths.len() < NAMED_DEVICES {
             self.summary.device_paths.push(path.clone());
@@ -283,10 +284,14 @@ impl Unpacking<'_> {
 
     /// Records the owner of a hard link. A file has its owner as an attribute, so its further names need a
     /// record only in place of an earlier one.
-    fn record_again(&mut self, path: &EntryPath, target: &EntryPath) -> Result<(), UnpackError> {
-        let of_root = OwnerRecord { mode: 0o644, ids: (0, 0), can_say: true };
+    fn record_hard_link(
+        &mut self,
+        path: &EntryPath,
+        target: &EntryPath,
+    ) -> Result<(), UnpackError> {
+        let of_root = OwnerRecord { mode: 0o644, ids: (0, 0), can_have_attribute: true };
         let recorded = self.recorded.get(target).copied().unwrap_or(of_root);
-        if recorded.can_say && !self.recorded.contains_key(path) {
+        if recorded.can_have_attribute && !self.recorded.contains_key(path) {
             return Ok(());
         }
         self.record(path, recorded)
@@ -294,11 +299,12 @@ impl Unpacking<'_> {
 
     /// Returns the attribute with the owner of a file or folder, in the single-id tier.
     fn note(&self, kind: MemberKind, uid: u64, gid: u64) -> Option<ExtendedAttribute> {
-        let may_say = matches!(kind, MemberKind::File | MemberKind::Directory);
-        let is_told = matches!(self.owners, UnpackedOwners::Single(_)) && (uid, gid) != (0, 0);
+        let can_have_attribute = matches!(kind, MemberKind::File | MemberKind::Directory);
+        let needs_note = matches!(self.owners, UnpackedOwners::Single(_)) && (uid, gid) != (0, 0);
         let ids = (u32::try_from(uid).ok()?, u32::try_from(gid).ok()?);
         let name = OWNER_ATTRIBUTE.as_bytes().to_vec();
-        (may_say && is_told).then(|| (name, OwnerNote::of(ids).to_string().into_bytes()))
+        (can_have_attribute && needs_note)
+            .then(|| (name, OwnerNote::of(ids).to_string().into_bytes()))
     }
 
     /// Returns the attributes that layers keep, and counts the dropped ones: those of files and folders, and
@@ -336,6 +342,7 @@ fn mapped(path: &EntryPath, uid: u64, gid: u64) -> Result<OwnerIds, UnpackError>
 /// Parses a name below the layer's root; absolute names start at the root. An empty name is the
 /// root's, as for GNU tar.
 fn cleaned(name: &[u8]) -> Result<EntryPath, ReadError> {
+    // Docker's and containerd's unpackers join any name to the root.
     let start = name.iter().position(|byte| *byte != b'/').unwrap_or(name.len());
     let below = if start == name.len() { b"." } else { &name[start..] };
     EntryPath::parse(below).map_err(|problem| ReadError::name(name, problem))

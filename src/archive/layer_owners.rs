@@ -117,25 +117,29 @@ impl fmt::Display for OwnerNote {
 }
 
 /// Records the owner of a file or folder in its layer, where `chown` is impossible.
-pub fn tell_owner(path: &Path, owner: (u32, u32)) -> io::Result<()> {
+pub fn write_owner(path: &Path, owner: (u32, u32)) -> io::Result<()> {
     OwnerNote::of(owner).write(path)
 }
 
 /// Sets or removes the attribute of a file in a complete layer, so that the attribute matches `owner`;
 /// `said` is the present one. Files of root have none.
-pub(super) fn settle(path: &Path, said: Option<OwnerNote>, owner: (u32, u32)) -> io::Result<()> {
+pub(super) fn correct_owner(
+    path: &Path,
+    said: Option<OwnerNote>,
+    owner: (u32, u32),
+) -> io::Result<()> {
     let due = Some(owner).filter(|owner| *owner != (0, 0)).map(OwnerNote::of);
     if said == due {
         return Ok(());
     }
-    let settled = match due {
+    let corrected = match due {
         Some(note) => note.write(path),
         None => xattr::remove(path, OWNER_ATTRIBUTE),
     };
-    match settled {
+    match corrected {
         // The filesystem has no such attributes, but the list beside the layer has the owner, too.
         Err(error) if error.raw_os_error() == Some(libc::ENOTSUP) => Ok(()),
-        settled => settled,
+        corrected => corrected,
     }
 }
 

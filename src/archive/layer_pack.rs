@@ -22,7 +22,7 @@ use tar::{EntryType, Header};
 
 use super::error::PackError;
 use super::kept_attributes::is_kept_attribute;
-use super::layer_owners::{OWNER_ATTRIBUTE, Ownable, OwnerNote, settle};
+use super::layer_owners::{OWNER_ATTRIBUTE, Ownable, OwnerNote, correct_owner};
 use super::layer_scan::{LayerEntry, LayerEntryKind, scan};
 use super::limits::ArchiveLimits;
 use super::path::EntryPath;
@@ -54,7 +54,7 @@ pub enum LayerOwners<'a> {
     /// Owners on disk.
     Disk,
     /// Owners from a function.
-    Told {
+    Function {
         /// Function that returns the owner.
         owner: &'a dyn Fn(&Ownable<'_>) -> (u32, u32),
         /// Receives a record for each entry with an owner other than 0:0, in the format of
@@ -67,7 +67,7 @@ impl std::fmt::Debug for LayerOwners<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Disk => "Disk",
-            Self::Told { .. } => "Told",
+            Self::Function { .. } => "Function",
         })
     }
 }
@@ -98,12 +98,12 @@ pub fn pack_layer<W: Write>(
     let mut tar = LayerTar { out, buffer: vec![0; BUFFER], summary: PackedLayer::default() };
     let mut groups = Groups::default();
     for entry in &mut found {
-        if let LayerOwners::Told { owner, record } = &mut owners {
-            entry.owner = groups.ask(entry, owner);
+        if let LayerOwners::Function { owner, record } = &mut owners {
+            entry.owner = groups.owner_of(entry, owner);
             if matches!(entry.kind, LayerEntryKind::Directory | LayerEntryKind::File { .. }) {
                 let said = note(&entry.attributes);
                 let place = folder.join(entry.path.as_path());
-                settle(&place, said, entry.owner).map_err(PackError::Input)?;
+                correct_owner(&place, said, entry.owner).map_err(PackError::Input)?;
             }
             if entry.owner != (0, 0)
                 && !matches!(entry.kind, LayerEntryKind::Whiteout | LayerEntryKind::HardLink(_))
@@ -111,7 +111,7 @@ pub fn pack_layer<W: Write>(
                 write_record(*record, entry).map_err(PackError::Output)?;
             }
         }
-        let mtime = settle_time(folder, entry, times).map_err(PackError::Input)?;
+        let mtime = fix_time(folder, entry, times).map_err(PackError::Input)?;
         if entry.path.is_root() && entry.owner == (0, 0) && entry.mode == 0o755 {
             continue;
         }
@@ -146,7 +146,7 @@ struct Groups(HashMap<Vec<u8>, u32>);
 
 impl Groups {
     /// Returns the owner of an entry. Folders come before their contents.
-    fn ask(
+    fn owner_of(
         &mut self,
         entry: &LayerEntry,
         owner: &dyn Fn(&Ownable<'_>) -> (u32, u32),
@@ -169,13 +169,14 @@ impl Groups {
 }
 
 /// Returns the time of an entry, and sets the same time on the file.
-fn settle_time(folder: &Path, entry: &LayerEntry, times: EntryTimes) -> io::Result<u64> {
+fn fix_time(folder: &Path, entry: &LayerEntry, times: EntryTimes) -> io::Result<u64> {
     let own = u64::try_from(entry.mtime.0).unwrap_or(0);
     let time = match times {
         EntryTimes::Latest(latest) => own.min(latest),
         EntryTimes::All(all) => all,
     };
     if matches!(entry.kind, LayerEntryKind::Whiteout) {
+        // The time of the removal would make each layer another, and means nothing to a reader.
         return Ok(0);
     }
     let seconds = i64::try_from(time).unwrap_or(i64::MAX);

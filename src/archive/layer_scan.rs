@@ -49,6 +49,8 @@ pub(super) fn scan(folder: &Path, limits: &ArchiveLimits) -> Result<Vec<LayerEnt
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();
             let path = above.join(&EntryPath::trusted(name.as_bytes()));
+            // A reader would take the file for a whiteout: better an error than a layer that
+            // removes something.
             if name.as_bytes().starts_with(b".wh.") {
                 let what = "called what layers call something removed";
                 return Err(PackError::Special(vec![(path, what)]));
@@ -86,6 +88,8 @@ fn look(folder: &Path, path: EntryPath) -> Result<Option<(LayerEntry, u64)>, Pac
     let kind = if kind.is_dir() {
         LayerEntryKind::Directory
     } else if kind.is_symlink() {
+        // The mode of a symlink has no meaning in Linux (symlink(7)), and not every filesystem
+        // stores this one.
         mode = 0o777;
         let target = fs_err::read_link(&full).map_err(PackError::Input)?;
         LayerEntryKind::Symlink(target.into_os_string().into_encoded_bytes())
@@ -164,6 +168,7 @@ fn attributes(path: &Path) -> Result<Vec<ExtendedAttribute>, PackError> {
 
 /// The first path of several to one file stays the file; the others become links to it.
 fn mark_hard_links(found: &mut [LayerEntry], mut linked: Vec<(Inode, EntryPath)>) {
+    // By path: the order in which the filesystem lists them must not decide which one is the file.
     linked.sort_unstable();
     let mut first = HashMap::new();
     for (inode, path) in linked {

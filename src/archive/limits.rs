@@ -30,6 +30,7 @@ impl ArchiveLimits {
 impl Default for ArchiveLimits {
     fn default() -> Self {
         Self {
+            // docs/format.md and docs/security.md name these numbers.
             max_bytes: 64 << 30,
             max_entries: 4_000_000,
             max_name_bytes: 256 << 20,

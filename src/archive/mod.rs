@@ -81,7 +81,7 @@ pub use kept_attributes::is_kept_attribute;
 #[cfg(feature = "builder")]
 pub use layer::{LayerOptions, LayerSummary, UnpackedOwners, unpack_layer};
 #[cfg(feature = "builder")]
-pub use layer_owners::{FileIdentity, NotedId, OWNER_ATTRIBUTE, Ownable, OwnerNote, tell_owner};
+pub use layer_owners::{FileIdentity, NotedId, OWNER_ATTRIBUTE, Ownable, OwnerNote, write_owner};
 #[cfg(feature = "builder")]
 pub use layer_pack::{EntryTimes, LayerOwners, PackedLayer, pack_layer};
 pub use limits::{ArchiveLimits, LimitExceeded};

@@ -52,6 +52,7 @@ pub fn pack_package(
     if bytes > max_bytes {
         return Err(PackError::TooLarge { bytes, max_bytes });
     }
+    // The size decides how the last blocks are cut, so it is known beforehand in every run.
     let out = XzWriter::new(out, options.threads, Some(bytes)).map_err(PackError::Output)?;
     let out = out.at_level(options.level);
     let mut sum = Sha256::new();

@@ -113,6 +113,7 @@ impl Pax {
             }
             let space = content.iter().position(|byte| *byte == b' ')?;
             let length: usize = number(&content[..space])?;
+            // By the length alone: a value may have line feeds.
             let record = content.get(space + 1..length)?.strip_suffix(b"\n")?;
             content = &content[length..];
             let equals = record.iter().position(|byte| *byte == b'=')?;

@@ -41,6 +41,7 @@ pub fn unpack_plain(
 pub fn is_tar(path: &Path) -> io::Result<bool> {
     let mut file = fs_err::File::open(path)?;
     let beginning = read_start(&mut file)?;
+    // One thread: a block is all that is read.
     let content = Compression::of(&beginning).reader_with(resumed(beginning, file), 1);
     let Ok(mut content) = content else { return Ok(false) };
     let mut start = [0; BLOCK];

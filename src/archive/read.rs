@@ -63,6 +63,7 @@ impl<'r> PackageReader<'r> {
     pub fn new(package: impl Read + 'r, limits: &ArchiveLimits) -> Result<Self, ReadError> {
         let mut package = package;
         let start = read_start(&mut package).map_err(ReadError::Stream)?;
+        // Without a compression an empty stream would be read as a tar that has lost its end.
         if start.is_empty() {
             return Err(ReadError::Stream(io::ErrorKind::UnexpectedEof.into()));
         }
@@ -94,6 +95,7 @@ impl<'r> PackageReader<'r> {
 
     fn checked(&mut self, member: TarMember) -> Result<PackageEntry, ReadError> {
         let path = package_path(&member.name)?;
+        // What stands behind it is content for one reader, and an entry for another.
         if member.claims_content {
             return Err(ReadError::Kind { path, kind: "no file, but claims to have content" });
         }

@@ -10,7 +10,7 @@ use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmod, fchmodat, futimens};
 use nix::sys::time::TimeSpec;
 
-use super::destination::{Finish, UnpackFolder};
+use super::destination::{EntryMetadata, UnpackFolder};
 use super::error::{ReadError, UnpackError};
 use super::folders::permissions;
 use super::overlay_form::{kind, stat};
@@ -20,12 +20,12 @@ use super::write_error::fail;
 impl UnpackFolder {
     /// A file that an earlier entry made: taken if the content is the same, and then with the later mode and
     /// time, as tar leaves it.
-    pub(super) fn file_again(
+    pub(super) fn repeated_file(
         &mut self,
         path: &EntryPath,
         size: u64,
         mut content: impl Read,
-        with: &Finish<'_>,
+        with: &EntryMetadata<'_>,
     ) -> Result<(), UnpackError> {
         let place = self.place(path, with, "a file")?;
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;

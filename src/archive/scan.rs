@@ -44,6 +44,7 @@ pub(super) fn scan(
     let mut linked = Vec::new();
     let mut special = Vec::new();
     let mut open = vec![EntryPath::root()];
+    // The folder itself may be named by a symlink.
     let root = fs_err::metadata(folder).map_err(PackError::Input)?;
     found.push(FolderEntry {
         path: EntryPath::root(),
@@ -91,6 +92,7 @@ pub(super) fn scan(
         }
     }
     if !special.is_empty() {
+        // All of them in one message, the same in every run.
         special.sort();
         return Err(PackError::Special(special));
     }

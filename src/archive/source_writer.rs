@@ -3,7 +3,7 @@
 
 use std::io::Read;
 
-use super::destination::{Finish, UnpackFolder};
+use super::destination::{EntryMetadata, UnpackFolder};
 use super::error::UnpackError;
 use super::limits::ArchiveLimits;
 use super::names::{SeenEntry, SeenPaths};
@@ -44,7 +44,7 @@ impl SourceWriter {
         content: impl Read,
     ) -> Result<(), UnpackError> {
         if self.names.get(path) == Some(SeenEntry::File) {
-            return self.destination.file_again(path, size, content, &plain(mode, mtime));
+            return self.destination.repeated_file(path, size, content, &plain(mode, mtime));
         }
         self.add(path, SeenEntry::File)?;
         self.summary.file_bytes += size;
@@ -92,6 +92,7 @@ impl SourceWriter {
     }
 
     fn add(&mut self, path: &EntryPath, what: SeenEntry) -> Result<(), UnpackError> {
+        // GNU tar itself writes a folder twice where two of its arguments overlap.
         self.names.add(path, what, true).map_err(|conflict| conflict.of(path))?;
         self.summary.entries += 1;
         Ok(())
@@ -117,6 +118,6 @@ impl SourceWriter {
     }
 }
 
-fn plain(mode: u32, mtime: i64) -> Finish<'static> {
-    Finish { mode: mode & KEPT, mtime, owner: None, attributes: &[] }
+fn plain(mode: u32, mtime: i64) -> EntryMetadata<'static> {
+    EntryMetadata { mode: mode & KEPT, mtime, owner: None, attributes: &[] }
 }

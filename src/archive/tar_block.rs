@@ -9,6 +9,7 @@ pub(super) const BLOCK: usize = 512;
 pub(super) fn is_header(block: &[u8; BLOCK]) -> bool {
     let Ok(sum) = Header::from_byte_slice(block).cksum() else { return false };
     let with_blank = |at: usize| if (148..156).contains(&at) { b' ' } else { block[at] };
+    // POSIX sums unsigned bytes; some old writers summed signed ones.
     let unsigned: u32 = (0..BLOCK).map(|at| u32::from(with_blank(at))).sum();
     let signed: i32 = (0..BLOCK).map(|at| i32::from(with_blank(at).cast_signed())).sum();
     sum == unsigned || i64::from(sum) == i64::from(signed)

@@ -121,6 +121,7 @@ impl<R: Read> TarReader<R> {
             match header.entry_type() {
                 EntryType::GNULongName => {
                     let name = self.extension(&header)?;
+                    // Two readers need not take the same one.
                     self.put(&mut long_name, name, twice)?;
                 }
                 EntryType::GNULongLink => {
@@ -135,6 +136,7 @@ impl<R: Read> TarReader<R> {
                 EntryType::XGlobalHeader => {
                     let parsed = Pax::parse(&self.extension(&header)?);
                     let parsed = parsed.ok_or_else(|| self.damaged("malformed global header"))?;
+                    // POSIX allows them, though every file would have the same name.
                     if parsed.is_for_one_entry() {
                         return Err(self.damaged("a name or size for all entries together"));
                     }

@@ -51,6 +51,7 @@ impl<R: Read> TarReader<R> {
             if !block.is_empty() {
                 pieces.push((block.offset().ok()?, block.length().ok()?));
             }
+            // Extension blocks are 512 bytes for 21 pieces, and no header says how many follow.
             (pieces.len() <= MOST_PIECES).then_some(())
         };
         let mut fine = gnu.sparse.iter().try_for_each(&mut add);

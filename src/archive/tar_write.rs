@@ -140,6 +140,7 @@ impl<W: Write> TarWriter<W> {
             let record = attribute_record(CAPABILITY, value);
             self.extension(EntryType::XHeader, b"././@PaxHeader", &record)?;
         }
+        // The classic field has no negative numbers.
         let mtime = with.mtime.clamp(0, self.latest).unsigned_abs();
         self.write(header(kind, &name, link, size, with.mode, mtime).as_bytes())?;
         self.summary.entries += 1;
@@ -222,6 +223,7 @@ pub(super) fn bare_header(
     header.set_mtime(mtime);
     let old = header.as_old_mut();
     for (field, value) in [(&mut old.name, name), (&mut old.linkname, link)] {
+        // One byte stays 0: not every reader takes a name that fills the field.
         let length = value.len().min(LONG - 1);
         field[..length].copy_from_slice(&value[..length]);
     }

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use super::destination::{Finish, UnpackFolder};
+use super::destination::{EntryMetadata, UnpackFolder};
 use super::error::UnpackError;
 use super::folders::UnpackRules;
 use super::limits::ArchiveLimits;
@@ -62,7 +62,7 @@ fn unpack(
         let path = &entry.path;
         let capability = entry.attributes.capability.clone();
         let attributes = capability.map(|value| (CAPABILITY.to_vec(), value));
-        let with = Finish {
+        let with = EntryMetadata {
             mode: entry.attributes.mode,
             mtime: entry.attributes.mtime,
             owner,

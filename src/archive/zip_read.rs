@@ -28,6 +28,7 @@ pub(super) fn unpack_zip(
     if zip.len() as u64 > limits.max_entries {
         return Err(ReadError::Limit(LimitExceeded::Entries(limits.max_entries)).into());
     }
+    // Readers differ in which of two entries counts.
     if zip.has_duplicate_names() {
         return Err(broken(ZipError::InvalidArchive("it has two entries of one name".into())));
     }
@@ -37,6 +38,7 @@ pub(super) fn unpack_zip(
     for (index, name) in names.iter().enumerate() {
         let entry = zip.by_index(index).map_err(broken)?;
         let over = ReadError::Limit(LimitExceeded::Bytes(limits.max_bytes));
+        // Before it is unpacked: the writer compares the size with what really comes.
         left = left.checked_sub(entry.size()).ok_or(over)?;
         unpack_entry(entry, name, writer)?;
     }

@@ -43,6 +43,8 @@ impl PackageRecord {
     /// Reads the text of a record of a package.
     pub fn parse(text: &[u8], id: &PackageId) -> Option<Self> {
         let record: Self = serde_json::from_slice(text).ok()?;
+        // The id as well: a record that was copied to another name would vouch for the wrong
+        // package.
         (record.version == VERSION && record.id == *id).then_some(record)
     }
 
@@ -78,6 +80,8 @@ impl PackageRecord {
         let mut compressed = Tee::new(archive);
         let unpacked = Until::new(decompressed(&mut compressed)?, ends);
         let mut tar = Tee::new(unpacked.take(longest.saturating_add(1)));
+        // One byte more than the limit was let through, so that a tar of just the limit's length
+        // passes.
         if io::copy(&mut tar, &mut io::sink())? > longest {
             return Err(io::Error::other(LimitExceeded::Bytes(longest)));
         }

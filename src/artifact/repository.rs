@@ -74,6 +74,8 @@ impl FetchedFile {
     fn commit(self) -> io::Result<()> {
         let mut beside = self.file.target().as_os_str().to_owned();
         beside.push(SUFFIX);
+        // The archive before its signature: a signature alone would be taken for that of a later
+        // archive.
         self.file.commit()?;
         match self.signature {
             Some(text) => atomic::write(Path::new(&beside), &text),
@@ -121,6 +123,8 @@ impl Repository {
         observer: &dyn Observer,
     ) -> Result<bool, RepositoryError> {
         let fetched = self.fetch_checked(id, target, limits, check, observer);
+        // The faults of a cache end here, not further down: below, they still count against the
+        // store in this run.
         self.dispensing(&id.to_string(), fetched, observer)
     }
 
@@ -202,6 +206,8 @@ impl Repository {
         let fetched = self.item(&archive, observer, |backend| {
             let place = folder.join(active_name(name));
             let mut list_file = get(backend, &list, LONGEST_LIST, &place, observer)?;
+            // The list first: it is small, and if it is another bootstrap's the archive need not be
+            // fetched.
             check_list(&list, &mut list_file, active)?;
             let place = folder.join(bootstrap_name(name));
             let file = self.get(backend, &archive, limits, &place, observer)?;
@@ -209,6 +215,7 @@ impl Repository {
         })?;
         let Some((list_file, mut fetched)) = fetched else { return Ok(false) };
         verify(&archive, fetched.file.file(), limits)?;
+        // In this order: a bootstrap counts as there once it has its list.
         fetched.commit().map_err(in_file(&archive))?;
         list_file.commit().map_err(in_file(&list))?;
         Ok(true)
@@ -280,6 +287,8 @@ impl Repository {
                 SignedError::Signature(source) => untrusted(source),
             })?;
         let mut file = get(backend, what, limits.max_bytes, target, observer)?;
+        // What is verified is the file on disk that will be renamed, not the stream that was
+        // written to it.
         let content = file.rewound().map_err(in_file(what))?;
         let key = claim.verify(content, signed_id(what)).map_err(untrusted)?;
         tracing::info!(what, %key, "the signature is good");
@@ -308,6 +317,7 @@ fn get(
         &transfer,
     ) {
         Ok(_) => {}
+        // The original's repositories have no such files.
         Err(source) if source.is_not_found() => return Ok(file),
         Err(source) => {
             return Err(RepositoryError::Store { what: format!("{what}.sha256"), source });
@@ -347,6 +357,7 @@ fn check_list(what: &str, file: &mut AtomicFile, active: &str) -> Result<(), Rep
         ids.sort();
         Some(ids)
     };
+    // Two texts that cannot be read are not the same list.
     if listed(&text).is_some() && listed(&text) == listed(active) {
         return Ok(());
     }

@@ -101,6 +101,7 @@ impl RepositoryError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Store { what, source: StoreError::TooLarge { .. } }
+                // The limit of lists and sums is not one that users can raise.
                 if what.ends_with(".tar.xz") =>
             {
                 Some(RAISE_UNPACKED.to_owned())

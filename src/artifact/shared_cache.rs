@@ -52,6 +52,7 @@ pub struct SharedCaches {
 impl SharedCache {
     /// Creates a cache in a store. With `keys`, only packages signed by one of the keys are used.
     pub fn new(store: Store, reads: bool, writes: bool, keys: Option<&TrustedKeys>) -> Self {
+        // The same store, so that faults of reading and of writing are counted together.
         let repository = Repository::cache(store.clone());
         let repository = match keys {
             Some(keys) => repository.requiring(keys.clone()),

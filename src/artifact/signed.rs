@@ -71,6 +71,8 @@ pub(super) fn claim<'k>(
             Ok(claim) => Ok((claim, text)),
             Err(error) => Err(SignedError::Signature(error)),
         },
+        // No signature is missing where the file itself is missing: that is no reason for a
+        // warning.
         Err(error) if error.is_not_found() => match backend.head(&what.parse()?, &transfer) {
             Err(error) if is_final(&error) => Err(SignedError::Store(error)),
             _ => Err(SignedError::Signature(SignatureError::Missing { trusted: keys.ids() })),

@@ -60,6 +60,7 @@ impl AtomicFile {
             // A filesystem without locks is not swept either. The lock is waited for: its holder
             // took the file for a leftover, and removes the file.
             drop(file.as_file().lock());
+            // A sweeper has removed it before it was locked: then another one is made.
             if file.as_file().metadata()?.nlink() > 0 {
                 return Ok(Self { file, target: target.to_owned(), mode: 0o644 });
             }
@@ -107,6 +108,7 @@ impl AtomicFile {
 
     /// Syncs the file: all of [`AtomicFile::commit`] that takes time.
     pub fn prepare(self) -> io::Result<PreparedFile> {
+        // Before the rename: after a power cut, a name must not lead to an empty file.
         self.file.as_file().sync_data().map_err(|error| naming(&self.target, &error))?;
         self.complete()
     }
@@ -191,6 +193,7 @@ pub fn prepare_if_changed(target: &Path, content: &[u8]) -> io::Result<Option<Pr
 }
 
 fn has_content(path: &Path, content: &[u8]) -> io::Result<bool> {
+    // One byte more than wanted shows that the file is longer.
     let mut old = Vec::with_capacity(content.len() + 1);
     // Others may have made a FIFO there, which would wait for a writer.
     open_regular(path)?.take(content.len() as u64 + 1).read_to_end(&mut old)?;

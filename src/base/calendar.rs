@@ -15,6 +15,8 @@ fn date(days: u64) -> (u64, u64, u64) {
     // 1970-01-01 is this many days after 0000-03-01.
     let days = days + 719_468;
     let day = days % FOUR_CENTURIES;
+    // Within 400 years: 1,460 days before each leap day, 36,524 in a century, and the last day of
+    // all.
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
     let day = day - (365 * year + year / 4 - year / 100);
     let month = (5 * day + 2) / 153;

@@ -9,6 +9,7 @@ pub fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let causes = std::iter::successors(error.source(), |cause| (*cause).source());
     for cause in causes.map(ToString::to_string) {
+        // The crates of HTTP and TLS quote their causes; those of this project chain them.
         if !text.contains(&cause) {
             text = format!("{text}: {cause}");
         }

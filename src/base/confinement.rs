@@ -18,6 +18,8 @@ const ATTEMPTS: u32 = 500;
 pub fn open_within(folder: impl AsFd, path: &Path, how: OpenHow) -> nix::Result<OwnedFd> {
     for attempt in 0..ATTEMPTS {
         match openat2(&folder, path, how) {
+            // A burst of mounts or renames, such as other builds make, is over after some
+            // milliseconds.
             Err(Errno::EAGAIN) if attempt > ATTEMPTS / 2 => {
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -85,6 +87,7 @@ pub fn open_parent_of_listed(folder: impl AsFd, path: &Path) -> io::Result<Owned
 pub fn locate_below(folder: &Path, path: &Path) -> io::Result<PathBuf> {
     let flags = OFlag::O_PATH;
     let found = open_resolved(folder, path, flags, ResolveFlag::RESOLVE_BENEATH)?;
+    // By the descriptor: a lookup by the path could be led elsewhere meanwhile.
     let real = fs_err::read_link(format!("/proc/self/fd/{}", found.as_raw_fd()))?;
     let root = fs_err::canonicalize(folder)?;
     match real.strip_prefix(&root) {
@@ -118,6 +121,7 @@ pub fn read_text(folder: &Path, path: &Path, longest: u64) -> io::Result<String>
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the file is too long"));
     }
     let mut bytes = Vec::new();
+    // Limited again: the file may grow, and one of `/proc` says that it has no bytes.
     file.take(longest).read_to_end(&mut bytes)?;
     String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
@@ -135,6 +139,7 @@ fn open_resolved(
 ) -> io::Result<File> {
     let how = OpenHow::new()
         .flags(flags | OFlag::O_CLOEXEC)
+        // Without magic links: `/proc/self/root` and the like lead out without being a path.
         .resolve(resolve | ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
     let root = open_folder(folder)?;
     Ok(File::from(open_within(root, path, how)?))

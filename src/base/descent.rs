@@ -96,6 +96,7 @@ impl<T> Descent<T> {
 fn open_above(below: &OwnedFd, identity: (u64, u64)) -> nix::Result<OwnedFd> {
     let folder = openat(below, c"..", FOLDER, Mode::empty())?;
     let stat = fstat(&folder)?;
+    // A folder that was moved has another one above, in which the walk would go on.
     if (stat.st_dev, stat.st_ino) == identity { Ok(folder) } else { Err(Errno::ESTALE) }
 }
 

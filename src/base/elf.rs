@@ -51,6 +51,7 @@ pub(crate) fn static_machine(file: impl Read) -> Result<&'static str, ElfError> 
         // 64 bits, little endian; an executable, also one at any address.
         && start.starts_with(b"\x7fELF\x02\x01")
         && matches!(number(16, 2), Some(2 | 3));
+    // `e_phoff` and `e_phnum`, and `e_phentsize` at 54.
     let (table, count) = (size(32, 8)?, size(56, 2)?);
     if !is_executable
         || number(54, 2) != Some(PROGRAM_HEADER as u64)
@@ -60,6 +61,7 @@ pub(crate) fn static_machine(file: impl Read) -> Result<&'static str, ElfError> 
     }
     for index in 0..count {
         let at = table.checked_add(index * PROGRAM_HEADER).ok_or(ElfError::NotExecutable)?;
+        // A table behind the beginning that was read is not one that a linker makes.
         match number(at, 4) {
             None => return Err(ElfError::NotExecutable),
             Some(PT_INTERP) => return Err(ElfError::Dynamic),

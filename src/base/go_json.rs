@@ -135,6 +135,7 @@ impl Shape {
     fn of(&self, key: String) -> (String, &Self) {
         match self {
             Self::Structure(keys) => {
+                // A key in its own spelling goes first, as in `encoding/json` (Unmarshal).
                 let exact = keys.iter().find(|(known, _)| *known == key);
                 let found = exact.or_else(|| {
                     let folded = folded(&key);
@@ -162,6 +163,7 @@ impl Shape {
 
 /// A key with ASCII letters for the two others that Go takes for such ones.
 fn folded(key: &str) -> String {
+    // The long s and the sign of Kelvin: Unicode folds them to ASCII, and so does Go.
     key.replace('\u{17f}', "s").replace('\u{212a}', "k")
 }
 

@@ -24,6 +24,7 @@ pub fn first_line(from: impl Read, longest: u64) -> io::Result<String> {
     let mut line = Vec::new();
     // Room for the end of the line.
     BufReader::new(from).take(longest.saturating_add(2)).read_until(b'\n', &mut line)?;
+    // An editor of Windows may have made the file; the password does not end with CR.
     let ends = [&b"\r\n"[..], b"\n"];
     let bare = ends.iter().find_map(|end| line.strip_suffix(*end)).unwrap_or(&line);
     text(bare.to_vec(), longest)

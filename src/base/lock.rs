@@ -152,6 +152,7 @@ fn open_in_folder(path: &Path) -> io::Result<(std::fs::File, bool)> {
     options.create(true).truncate(false).write(true).mode(LOCK_MODE);
     let file = options.open(path)?.into_parts().0;
     let there = file.metadata()?;
+    // Who could read the file before may have it open, and locked, still.
     let was_open = there.mode() & 0o077 != 0;
     if was_open && there.uid() == nix::unistd::geteuid().as_raw() {
         file.set_permissions(PermissionsExt::from_mode(LOCK_MODE))?;
@@ -175,6 +176,8 @@ fn open_unless_foreign(path: &Path) -> io::Result<std::fs::File> {
             removed => removed?,
         }
     }
+    // A new file under the name: its lock is not the stranger's, and all others of this user find
+    // it.
     Ok(open(path)?.0)
 }
 

@@ -13,6 +13,8 @@ use std::path::Path;
 pub(crate) fn has_trusted_holder(file: &std::fs::File) -> bool {
     let Ok(there) = file.metadata() else { return true };
     let trusted = [0, nix::unistd::geteuid().as_raw(), there.uid()];
+    // Without `/proc` nobody can be ruled out: a lock that is waited for in vain is better than
+    // none.
     let Ok(processes) = fs_err::read_dir("/proc") else { return true };
     let mut tells = false;
     for process in processes.flatten() {
@@ -63,6 +65,8 @@ fn has_open(process: &Path, file: &Metadata) -> bool {
 fn is_trusted(process: &Path, trusted: &[u32]) -> bool {
     let status = fs_err::read_to_string(process.join("status")).unwrap_or_default();
     has_ids(&status, trusted)
+        // A setuid program of root's is started by any user, with a descriptor of that user's
+        // choice.
         && fs_err::metadata(process.join("exe")).is_ok_and(|program| program.mode() & 0o6000 == 0)
 }
 

@@ -8,6 +8,7 @@ pub mod causes;
 pub mod confinement;
 pub(crate) mod descent;
 pub mod digest;
+pub(crate) mod early_writer;
 pub(crate) mod elf;
 pub(crate) mod escape;
 pub mod event;

@@ -63,12 +63,14 @@ fn until<T: Sync, R: Send>(
     let results = Mutex::new(std::iter::repeat_with(|| None).take(items.len()).collect::<Vec<_>>());
     let run = || {
         loop {
+            // One counter for all threads: a long item does not hold up those behind it.
             let place = next.fetch_add(1, Ordering::Relaxed);
             let Some(item) = items.get(place) else { return };
             if is_over() {
                 return;
             }
             let result = work(item);
+            // Locked after the work, so that the threads wait for nothing but an assignment.
             let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
             results[place] = Some(result);
         }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 pub fn find_on_path(name: &str, search_path: &str) -> Option<PathBuf> {
     search_path
         .split(':')
+        // A relative folder, and an empty part, would be the working directory: a tree's, with its
+        // programs.
         .filter(|folder| folder.starts_with('/'))
         .map(|folder| Path::new(folder).join(name))
         .find(|path| path.is_file())

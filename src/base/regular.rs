@@ -17,6 +17,7 @@ pub fn open_measured(path: &Path) -> io::Result<(fs_err::File, u64)> {
         let message = format!("{} is not a regular file", path.display());
         io::Error::new(io::ErrorKind::InvalidInput, message)
     };
+    // A FIFO is opened without a writer then (fifo(7)), and is refused by its type.
     match fs_err::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
         Ok(file) => {
             let data = file.metadata()?;
@@ -37,6 +38,7 @@ pub fn read_regular(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
     let (file, length) = open_measured(path)?;
     check_length(path, length, longest)?;
     let mut bytes = Vec::new();
+    // The file may have grown since, or say nothing of its length, as those of `/proc` do.
     file.take(longest.saturating_add(1)).read_to_end(&mut bytes)?;
     check_length(path, bytes.len() as u64, longest)?;
     Ok(bytes)

@@ -175,6 +175,7 @@ impl RemovalWalk<'_> {
             if name == c"." || name == c".." {
                 continue;
             }
+            // Some filesystems give no type; there, `EISDIR` below tells a folder.
             if entry.file_type() == Some(Type::Directory) {
                 folders.push(name.to_owned());
                 continue;
@@ -246,6 +247,7 @@ impl RemovalWalk<'_> {
 
 /// Opens a folder, unless that leads into another mount.
 fn open_folder(above: BorrowedFd<'_>, name: &CStr) -> nix::Result<OwnedFd> {
+    // Whatever is mounted in the tree is not a part of it: what lies there is somebody else's.
     let how = OpenHow::new().flags(FOLDER).resolve(ResolveFlag::RESOLVE_NO_XDEV);
     match open_within(above, Path::new(OsStr::from_bytes(name.to_bytes())), how) {
         // Linux before 5.6, or a container engine's filter of that age.

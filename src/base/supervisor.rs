@@ -42,6 +42,8 @@ pub fn end(supervisor: &mut Child) {
     }
     drop(supervisor.wait());
     for _look in 0..LOOKS {
+        // ESRCH: nobody of the group is left. The caller removes files next that they could still
+        // write.
         if group.is_ok_and(|group| killpg(group, None).is_err()) {
             return;
         }
@@ -54,6 +56,7 @@ pub fn run() -> u8 {
     let mut arguments = std::env::args_os().skip(2);
     let Some(program) = arguments.next() else { return 2 };
     let mut command = Command::new(&program);
+    // Its own stdin is the pipe to the caller: a program that read from it would see its end.
     command.args(arguments).stdin(Stdio::null());
     let mut child = match command.spawn() {
         Ok(child) => child,

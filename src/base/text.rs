@@ -33,6 +33,7 @@ pub(crate) use {read_as_text, written_as_text};
 pub(crate) fn steers_terminal(letter: char) -> bool {
     let turns = matches!(
         letter,
+        // Of these, text can be shown in an order in which it does not stand (CVE-2021-42574).
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
     );
     letter.is_control() || turns

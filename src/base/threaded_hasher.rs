@@ -72,6 +72,7 @@ impl ThreadedHasher {
         }
         match &mut self.full {
             Full::Thread { chunks, empty, .. } => {
+                // A used chunk comes back, so that not every 256 KiB are allocated anew.
                 let empty = empty.try_recv().unwrap_or_default();
                 // It ends before only if it panics, which shows when it is waited for.
                 drop(chunks.send(std::mem::replace(&mut self.chunk, empty)));

@@ -26,6 +26,8 @@ fn set(path: &Path, time: &TimeSpec) -> io::Result<()> {
 
 /// Sets the times of a folder and all its contents. No symbolic link is followed.
 pub fn set_times(folder: &Path, seconds: u64) -> io::Result<()> {
+    // A folder after its contents: the walk reads it, which would change the access time set
+    // before.
     for entry in WalkDir::new(folder).contents_first(true) {
         set_time(entry?.path(), seconds)?;
     }

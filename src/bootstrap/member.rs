@@ -50,6 +50,8 @@ impl<'a> BootstrapMember<'a> {
         let open = |source| BootstrapError::Open { package: id.clone(), source };
         let mut file = open_regular(path).map_err(open)?;
         let stamp = file.metadata().map(|data| FileStamp::of(&data)).map_err(open)?;
+        // The whole file is summed first, which is far cheaper than unpacking it: most packages
+        // have a summary already.
         let identity = Sha256Sum::of_reader(&mut file).map_err(open)?;
         let key = PartKey::of_summary(id, &identity);
         let summary = if let Some(summary) = parts.summary(&key) {
@@ -104,10 +106,13 @@ impl BootstrapMember<'_> {
         let mut entries: BTreeMap<EntryPath, (PackageEntry, u64)> = BTreeMap::new();
         let mut end = 0;
         while let Some(entry) = reader.next_entry().map_err(|error| self.damaged(error))? {
+            // In one file without a name: an archive may have any number of files, and a process
+            // only so many descriptors.
             let begin = end;
             end += io::copy(&mut reader, &mut kept).map_err(scratch)?;
             entries.insert(entry.path.clone(), (entry, begin));
         }
+        // The tar format wants the file before the links to it (docs/format.md, "Bootstraps").
         first_of_links_is_the_file(&mut entries);
         for (entry, begin) in entries.into_values() {
             kept.seek(SeekFrom::Start(begin)).map_err(scratch)?;
@@ -132,7 +137,8 @@ impl BootstrapMember<'_> {
             EntryKind::Fifo => tar.fifo(&path, with),
         }
         .map_err(|error| match error {
-            // The input is the package.
+            // The input is the package: a fault of reading is the package's, one of writing is the
+            // output's, and they have different remedies.
             PackError::Input(source) => self.damaged(ReadError::Stream(source)),
             error => BootstrapError::Write(error),
         })
@@ -146,6 +152,7 @@ impl BootstrapMember<'_> {
         let file = open_regular(self.path).map_err(unopened)?;
         // The result is kept under the digest.
         let found = file.metadata().map_err(unopened)?;
+        // A build may have replaced the archive since it was summed.
         if FileStamp::of(&found) != self.stamp {
             return Err(BootstrapError::Replaced(self.id.clone()));
         }

@@ -81,8 +81,11 @@ pub fn write_bootstrap(
     let (members, contents): (Vec<_>, Vec<_>) =
         read_members(&packages, &mut out, options, parts)?.into_iter().unzip();
     let mut plan = plan_install(&contents, &InstallOptions::bootstrap()).map_err(Box::new)?;
+    // The names of all packages together take much memory, and the plan has what is left to do.
     drop(contents);
     plan.nodes.insert(entry_path("bootstrap"), InstallNode::File(Vec::new()));
+    // It is a node of the plan so that it takes its place in the order of paths; its members follow
+    // it below.
     plan.nodes.insert(entry_path("packages"), InstallNode::Directory);
 
     let sink = BootstrapSink::new(out, parts).map_err(unwritten)?;
@@ -117,9 +120,12 @@ fn read_members<'a>(
     let (sender, receiver) = mpsc::channel();
     let work = |sender: mpsc::Sender<_>| {
         while let Some((id, path)) = packages.get(next.fetch_add(1, Ordering::Relaxed)) {
+            // Relaxed is enough: the flag guards no other data, and a late look costs no more than
+            // one package.
             if stop.load(Ordering::Relaxed) {
                 return;
             }
+            // The receiver is gone after the first error: the result is of no use then.
             drop(sender.send(BootstrapMember::read(id, path, options, &parts, &stop)));
         }
     };
@@ -128,6 +134,7 @@ fn read_members<'a>(
             let sender = sender.clone();
             scope.spawn(|| work(sender));
         }
+        // Otherwise the channel would never be disconnected, and the loop below never end.
         drop(sender);
         let mut read = Vec::with_capacity(packages.len());
         let ended = loop {
@@ -141,9 +148,11 @@ fn read_members<'a>(
                 break Err(unwritten(error));
             }
         };
+        // Before the scope ends, which waits for the threads.
         stop.store(true, Ordering::Relaxed);
         ended.map(|()| read)
     })?;
+    // They came in the order in which threads finished, and the bytes must not depend on that.
     read.sort_by(|(one, _), (other, _)| one.folder.cmp(&other.folder));
     Ok(read)
 }
@@ -183,6 +192,7 @@ impl<W: Write> Writing<'_, W> {
                 for group in groups::groups(&sizes) {
                     self.group(&members[group])?;
                 }
+                // What follows the packages is the install root's own, and belongs to no kept part.
                 self.tar.get_mut().part(None, [SinkMark::Pass]).map_err(unwritten)?;
             }
         }
@@ -194,6 +204,7 @@ impl<W: Write> Writing<'_, W> {
         let ids = members.iter().map(|member| (member.id, &member.identity));
         let key = PartKey::of_blocks(ids, self.options.source_date_epoch);
         self.summary.parts += 1;
+        // Without a look into the archives: the key has their sums.
         if let Some(kept) = self.parts.blocks(&key) {
             self.summary.kept += 1;
             return self.tar.get_mut().part(None, [SinkMark::Kept(kept)]).map_err(unwritten);

@@ -44,6 +44,7 @@ pub(super) struct PartKey(Sha256Sum);
 impl PartKey {
     /// Key of a package's summary.
     pub(super) fn of_summary(id: &PackageId, archive: &Sha256Sum) -> Self {
+        // The first word keeps the keys of the two kinds apart.
         Self(Sha256Sum::of(format!("summary\n{id} {archive}\n").as_bytes()))
     }
 
@@ -74,6 +75,7 @@ impl PartStore<'_> {
     pub(super) fn summary(&self, key: &PartKey) -> Option<Summary> {
         let file = open(&self.path("summaries", key)?)?;
         let mut text = Vec::new();
+        // At most so much: a broken file may unpack to anything.
         XzReader::new(file, 1).ok()?.take(LARGEST_SUMMARY).read_to_end(&mut text).ok()?;
         Summary::from_json(&text)
     }
@@ -102,6 +104,7 @@ impl PartStore<'_> {
         let path = self.path("blocks", key)?;
         let file = AtomicFile::create(&path);
         let mut sum = Crc64::default();
+        // The key is summed as well, so that a file under another's name does not count.
         sum.update(key.0.as_str().as_bytes());
         match file {
             Ok(file) => Some(BlocksWriter { file, sum, records: Vec::new(), path }),
@@ -116,6 +119,7 @@ impl PartStore<'_> {
     pub(super) fn sweep(&self) {
         for kind in ["summaries", "blocks"] {
             if let Some(folder) = self.0.map(|folder| folder.join(VERSION).join(kind)) {
+                // In the log only: what is left takes space, and does no harm.
                 atomic::sweep_temporaries(&folder).log();
             }
         }
@@ -125,6 +129,7 @@ impl PartStore<'_> {
 /// Opens a part and updates its time.
 fn open(path: &Path) -> Option<fs_err::File> {
     let file = open_regular(path).ok()?;
+    // A home may be read-only, and the time serves only to find what is least needed.
     drop(file.file().set_modified(SystemTime::now()));
     Some(file)
 }
@@ -162,6 +167,8 @@ impl KeptBlocks {
                 count => sum.update(&buffer[..count]),
             }
         }
+        // The file is read twice, here and when it is copied: bytes that turn out broken cannot be
+        // taken back from an archive.
         if word(&mut file)? != sum.value() {
             return Ok(None);
         }
@@ -180,6 +187,7 @@ impl KeptBlocks {
             records.push(BlockRecord { unpadded, uncompressed });
         }
         file.rewind()?;
+        // The copy ends where the records say, so nothing may be left over.
         let fits = records.iter().map(BlockRecord::padded).sum::<u64>() == begin;
         Ok(fits.then_some(Self { records, file }))
     }

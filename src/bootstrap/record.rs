@@ -51,6 +51,8 @@ impl BootstrapRecord {
     pub(super) fn find(home: &Home, id: &str, sha256: &Sha256Sum) -> Option<Self> {
         let text = read_own(&Self::path(home, sha256)).ok()?;
         let record: Self = serde_json::from_slice(&text).ok()?;
+        // The name of the file alone proves nothing: the record vouches for an archive that leaves
+        // this machine.
         let is_it = record.version == VERSION && record.id == id && record.sha256 == *sha256;
         is_it.then_some(record)
     }

@@ -46,6 +46,7 @@ impl<W: Write> BlockSink for BootstrapSink<'_, W> {
     type Mark = SinkMark;
 
     fn block(&mut self, block: &Block) -> io::Result<()> {
+        // A part that cannot be kept is given up, and the archive goes on.
         self.keeping = self.keeping.take().and_then(|writer| writer.block(block));
         self.stream.block(block)
     }

@@ -23,9 +23,13 @@ impl Summary {
         let in_order = index.entries.windows(2).all(|pair| pair[0].path < pair[1].path);
         let entries = index.entries.iter().map(|entry| {
             let size = match &entry.kind {
+                // Content is padded to whole blocks of a tar (POSIX.1-2017, pax, "ustar Interchange
+                // Format").
                 EntryKind::File { size } => size.next_multiple_of(512),
                 _ => 0,
             };
+            // About what a `ustar` name takes; a longer one has two more blocks, for its pax header
+            // and its records. The sum decides how packages are grouped, and need not be exact.
             let long = folder.as_bytes().len() + entry.path.as_bytes().len() > 96;
             size + if long { 3 * 512 } else { 512 }
         });
@@ -45,6 +49,7 @@ impl Summary {
                 .map(|entry| {
                     let (kind, target) = match &entry.kind {
                         EntryKind::Directory => ('d', &b""[..]),
+                        // For the links of an install root, a hard link is a file like any other.
                         EntryKind::File { .. } | EntryKind::HardLink { .. } => ('f', &b""[..]),
                         EntryKind::Symlink { target } => ('l', &target[..]),
                         EntryKind::Fifo => ('p', &b""[..]),

@@ -139,6 +139,7 @@ pub fn bring_bootstrap(
     let id = BootstrapId::of(&tree.bootstrap);
     let folder = cache.bootstraps();
     let (archive, active) = (folder.join(id.archive_name()), folder.join(id.active_name()));
+    // Both: the list is written last, and without it the archive may be from a killed run's time.
     let is_there = || is_file(&archive) && is_file(&active);
     let mut was_there = is_there();
     if !was_there {
@@ -147,6 +148,7 @@ pub fn bring_bootstrap(
             .map_err(SupplyError::File)?
             .ok_or_else(|| SupplyError::File(interrupted()))?;
         atomic::sweep_temporaries(&folder).report(observer);
+        // Again: another run may have made it while the lock was waited for.
         was_there = is_there();
         if !was_there && !bring()? {
             return Ok(None);
@@ -188,6 +190,7 @@ fn make(
     let record = write(tree, id, &folder.join(id.archive_name()), options, observer)?;
     let active = active_json(&tree.bootstrap);
     atomic::write(&folder.join(id.active_name()), active.as_bytes()).map_err(SupplyError::File)?;
+    // Before the upload, which asks for the record as evidence.
     record.keep(options.home).map_err(SupplyError::File)?;
     if !options.shared_caches.iter().any(SharedCache::writes) {
         return Ok(());
@@ -198,6 +201,7 @@ fn make(
     match BootstrapUpload::of_cached(id.as_str(), active, variant, options.cache, &evidence) {
         Ok(upload) => upload.put(options.shared_caches, observer),
         Err(error) => {
+            // A note, and no error: the bootstrap was made, and only stays on this machine.
             let message = format!("bootstrap {id}: {}", with_causes(&error));
             observer.event(Event::Note { message });
         }
@@ -252,6 +256,7 @@ impl Write for WhileRunning<'_> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        // The writer of blocks flushes at intervals, also while all threads compress.
         if self.observer.is_interrupted() { Err(interrupted()) } else { self.file.flush() }
     }
 }

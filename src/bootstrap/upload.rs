@@ -73,6 +73,7 @@ impl BootstrapUpload {
         let sha256 = evidence.sum(&archive)?;
         let size = fs_err::metadata(&archive).map_err(UnprovenError::File)?.len();
         let signature = evidence.signature(&what, &sha256, &archive);
+        // A good signature of a trusted key says as much as the record.
         if signature.is_none() {
             check(id, &archive, &sha256, cache, evidence)?;
         }

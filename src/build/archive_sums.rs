@@ -44,6 +44,8 @@ impl ArchiveSums {
             let sum = if let Some(sum) = known() {
                 sum
             } else {
+                // Without the lock: reading takes seconds, and a second reading of one file costs
+                // less than waiting for all others.
                 let sum = Sha256Sum::of_file_within(&needed.archive, limits.max_bytes, || {
                     interrupt.is_raised()
                 })?;

@@ -58,6 +58,7 @@ impl Cache {
     /// removed through such a link, as the target may be anywhere.
     pub fn linked(&self) -> Option<PathBuf> {
         let names = ["", "packages", "bootstrap", "complete", "upstream"];
+        // These two are removed and made anew with all that is in them.
         let upstream = ["upstream/checkout", "upstream/source"];
         self.first_link(names.into_iter().chain(upstream).map(|name| self.root.join(name)))
     }

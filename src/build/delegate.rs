@@ -43,7 +43,10 @@ impl DelegatedBuild<'_> {
         fs_err::create_dir_all(&kept).map_err(file("make the build's folder"))?;
         start_log(&log).map_err(file("start the log"))?;
         let output =
+            // In the cache's folder, so that the engine's result gets its name by a rename.
             AtomicFile::create(&self.cache.archive(id)).map_err(file("start the archive"))?;
+        // The executor takes a `Fn`, which may be called while it is inside of itself; phases
+        // change.
         let entered = RefCell::new(&mut *phases);
         let on_phase = |phase: Phase| entered.borrow_mut().enter(phase);
         let answer = self.elsewhere.executor.build(&ElsewhereTask {
@@ -78,6 +81,7 @@ impl DelegatedBuild<'_> {
             Ok(answer) => answer,
         };
         let ElsewhereAnswer { place, result, record, clear_up } = answer;
+        // Before the archive gets its name: a package without a record could not be explained.
         if let Some(record) = record {
             record.write(&kept).map_err(file("write the record"))?;
         }
@@ -89,6 +93,7 @@ impl DelegatedBuild<'_> {
             }
             Err(failed) => Err(self.failed(failed, &place, log)),
         };
+        // Last: what the engine keeps is what one looks at if anything above failed.
         clear_up();
         result
     }

@@ -85,6 +85,7 @@ pub fn execute(
         let slots = std::iter::once(first).chain((1..workers).map(|_| None));
         let (state, changed) = (&state, &changed);
         let uploads = &builder.uploads;
+        // Uploads have threads of their own: a slow cache must not keep builds from their cores.
         for lane in uploads.lanes() {
             scope.spawn(move || uploads.work(lane, observer));
         }
@@ -93,6 +94,8 @@ pub fn execute(
         };
         let running: Vec<_> = slots.map(run).collect();
         let ended: Vec<_> = running.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
+        // Before a panic goes on: otherwise the threads of uploads wait for more, and the scope for
+        // them.
         uploads.close();
         for end in ended {
             end.unwrap_or_else(|panic| std::panic::resume_unwind(panic));

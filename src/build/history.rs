@@ -112,6 +112,7 @@ pub fn of_id(home: &Home, id: PackageId) -> Option<PastBuild> {
     let log = folder.join("log");
     let written = fs_err::metadata(&log).ok()?.modified().ok()?;
     let recorded = fs_err::metadata(record::path(&folder)).and_then(|data| data.modified());
+    // Equal counts as over: times of some filesystems have whole seconds.
     let is_over = recorded.is_ok_and(|recorded| recorded >= written);
     let record = is_over.then(|| record::read::<Record>(&folder)).flatten();
     Some(match record {

@@ -183,6 +183,7 @@ impl PackageBuild {
         if self.has_extra {
             mounts.push(Mount::read_only(MountSource::Package("extra".to_owned()), "/pkg/extra"));
         }
+        // Before the packages, which are mounted into it.
         mounts.push(Mount::read_only(MountSource::View("install".into()), INSTALL_ROOT));
         mounts.extend(self.dependencies.iter().map(|needed| {
             let source = caller(packages.join(needed.folder()));

@@ -95,6 +95,7 @@ pub fn keep(
     };
     fs_err::create_dir_all(folder.path())?;
     let record = folder.path().join(RECORD);
+    // Before the state: without a record a half-moved state is none.
     match fs_err::remove_file(&record) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         removed => removed?,

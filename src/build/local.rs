@@ -80,12 +80,14 @@ impl LocalBuilds {
         &self,
         observer: &dyn Observer,
     ) -> Result<(&OpenedBuilds, Option<HelperSlot>), OpenError> {
+        // `OnceLock` would hold back an error, and two threads would open two sessions.
         let _alone = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(opened) = self.opened.get() {
             return Ok((opened, None));
         }
         let (session, helper) = Session::open(&self.settings, observer)?;
         let home = &self.settings.home;
+        // The helper unpacks there as root of its namespace, which is another id on this machine.
         give_folder(&home.packages(), &session.machine().map).map_err(OpenError::Home)?;
         let jobserver =
             Jobserver::start_if_useful(session.scratch(), self.cores, self.jobserver, observer);

@@ -170,6 +170,7 @@ impl PackageRunner {
         let mut copied = || -> io::Result<_> {
             let mut package = package.clone();
             self.sums.fill(&mut package.dependencies, limits, &self.interrupt)?;
+            // Before the copies: from here on, a collection leaves the unpacked packages alone.
             self.register(&package)?;
             let mut package = package.readable(&mut copies)?;
             package.folder = aliases.named(&package.folder)?;

@@ -24,13 +24,13 @@ pub struct CacheState {
 /// Plan for packages, in dependency order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BuildPlan {
-    /// A step per package.
-    pub steps: Vec<PlanStep>,
+    /// An entry per package.
+    pub entries: Vec<PlanEntry>,
 }
 
 /// Planned action for a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlanStep {
+pub struct PlanEntry {
     /// Name and variant.
     pub key: PackageKey,
     /// Id of the package.
@@ -95,7 +95,7 @@ pub fn plan(
     identities: &Identities,
     mut cache: impl FnMut(&PackageKey, &PackageId) -> CacheState,
 ) -> BuildPlan {
-    let steps = identities.iter().map(|identity| {
+    let entries = identities.iter().map(|identity| {
         let state = cache(&identity.key, &identity.id);
         let action = if state.archive {
             Action::Cached
@@ -116,9 +116,9 @@ pub fn plan(
                 }
             })
         };
-        PlanStep { key: identity.key.clone(), id: identity.id.clone(), action }
+        PlanEntry { key: identity.key.clone(), id: identity.id.clone(), action }
     });
-    BuildPlan { steps: steps.collect() }
+    BuildPlan { entries: entries.collect() }
 }
 
 /// The parts of `build_ids` as a person knows them.
@@ -147,22 +147,22 @@ impl BuildPlan {
     #[must_use]
     pub fn without(&self, there: &BTreeSet<PackageId>) -> Self {
         let mut plan = self.clone();
-        for step in plan.steps.iter_mut().filter(|step| there.contains(&step.id)) {
-            step.action = Action::Cached;
+        for entry in plan.entries.iter_mut().filter(|entry| there.contains(&entry.id)) {
+            entry.action = Action::Cached;
         }
         plan
     }
 
-    /// The steps that are not done already.
-    pub fn to_build(&self) -> impl Iterator<Item = &PlanStep> {
-        self.steps.iter().filter(|step| step.action != Action::Cached)
+    /// The packages that are not there yet.
+    pub fn to_build(&self) -> impl Iterator<Item = &PlanEntry> {
+        self.entries.iter().filter(|entry| entry.action != Action::Cached)
     }
 }
 
 impl fmt::Display for BuildPlan {
     /// A line per package: `build <id> (<why>)` or `cached <id>`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for PlanStep { key, id, action } in &self.steps {
+        for PlanEntry { key, id, action } in &self.entries {
             let variant = match key.variant.name() {
                 None => String::new(),
                 Some(name) => format!(" variant {name}"),

@@ -46,6 +46,14 @@ pub struct PackageBuilder {
     pub uploads: Uploads,
 }
 
+/// Build of one package on this machine, whose inputs are at hand.
+struct LocalBuild<'b> {
+    request: &'b PackageRequest,
+    runner: &'b PackageRunner,
+    job: BuildJob,
+    files: BuildFiles,
+}
+
 impl PackageBuilder {
     /// Ensures that a package is in the cache. `before` has the leftovers of the calling thread's
     /// previous build, which are removed meanwhile, and receives the leftovers of this build.
@@ -95,6 +103,8 @@ impl PackageBuilder {
         let file = |what| move |source| BuildError::File { id: id.clone(), what, source };
         let lock = self.local.settings.home.package_lock(self.cache.root(), id);
         let waiting = || phases.enter(Phase::Wait);
+        // Held until the package is in the cache: a second run waits for this build instead of
+        // doing it again.
         let _lock = FileLock::acquire_unless(&lock, waiting, || self.interrupt().is_raised())
             .map_err(file("take the package's lock"))?
             .ok_or_else(|| interrupted(id))?;
@@ -106,6 +116,7 @@ impl PackageBuilder {
         phases.enter(Phase::Fetch);
         // Temporary archives that dead runs have left.
         atomic::sweep_temporaries(&self.cache.package_folder(id.name())).report(phases.observer);
+        // Before the sources, which a package from a repository does not need.
         if self.fetch_package(request, phases.observer)? {
             self.cache.write_latest(id, variant).map_err(file("write latest"))?;
             return Ok(PackageOutcome::Fetched);
@@ -136,7 +147,8 @@ impl PackageBuilder {
         let kept = runner.home.build(id);
         let files = runner.files(id, &self.cache.archive(id), kept)?;
         let job = runner.job(&request.package, share, &sources, &files)?;
-        let leftovers = self.build(request, runner, &job, files, helper, before, phases)?;
+        let build = LocalBuild { request, runner, job, files };
+        let leftovers = self.build(build, helper, before, phases)?;
         *before = Some(leftovers);
         Ok(PackageOutcome::Built)
     }
@@ -197,39 +209,42 @@ impl PackageBuilder {
         self.uploads.add_package(PackageUpload::new(id, archive, built, text));
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a build in a helper, and what it leaves")]
+    /// Builds a package in a helper; returns what the build leaves.
     fn build(
         &self,
-        request: &PackageRequest,
-        runner: &PackageRunner,
-        job: &BuildJob,
-        files: BuildFiles,
+        build: LocalBuild<'_>,
         helper: &mut HelperSlot,
         before: &mut Option<Leftovers>,
         phases: &mut Phases<'_>,
     ) -> Result<Leftovers, BuildError> {
+        let LocalBuild { request, runner, job, files } = build;
         let (id, variant) = (&request.package.id, &request.key.variant);
         let file = |what| move |source| BuildError::File { id: id.clone(), what, source };
         let BuildFiles { scratch, output, kept } = files;
         let mut latest = None;
         let observer = phases.observer;
-        let ran = runner.run(job, scratch, helper, observer, |phase| {
+        let ran = runner.run(&job, scratch, helper, observer, |phase| {
             phases.enter(phase);
             // The thread is idle until the next message.
             if before.as_ref().is_some_and(Leftovers::are_cleared) {
                 *before = None;
             }
             if phase == Phase::Build {
+                // Written while the script runs, so that after it only a rename is left.
                 latest = Some(self.cache.prepare_latest(id, variant));
             }
         })?;
         let (phase, ending) = (phases.watch.phase(), phases.ending(&ran.result));
         let watch = phases.watch.clone();
-        let record = watch.record(&request.declared, job, ending);
+        let record = watch.record(&request.declared, &job, ending);
+        // Before the archive: a killed run leaves a record without its package at worst, and that
+        // is built again.
         record.write(&kept).map_err(file("write the record"))?;
         match ran.result {
             Ok(built) => {
                 tracing::info!(package = %id, notes = ?built.notes, "a helper is done");
+                // Before the archive has its name: with the archive there, the package would not be
+                // built again for its `src`.
                 if job.package.keep {
                     let folder = self.cache.package_folder(id.name());
                     let kept = ran.leftovers.scratch().keep(&["src", "result"], &folder);
@@ -245,8 +260,8 @@ impl PackageBuilder {
                 Ok(ran.leftovers)
             }
             Err(failure) => {
-                let is_kept = self.keep(request, job, ran.leftovers.scratch(), observer);
-                let mut error = failed(job, phase, failure);
+                let is_kept = self.keep(request, &job, ran.leftovers.scratch(), observer);
+                let mut error = failed(&job, phase, failure);
                 if let BuildError::Failed(failed) = &mut error {
                     failed.is_kept = is_kept;
                 }

@@ -90,6 +90,7 @@ pub fn expand(
     let mut found = Vec::new();
     let mut at = packages.to_owned();
     while let Some(upstream) = tree::read_upstream(&at)? {
+        // Fails where an upstream leads back to itself, which would be expanded without end.
         chain.push(&at, &upstream)?;
         let local = scope(&at, packages, local);
         if let Some(lock) = lock {
@@ -253,6 +254,7 @@ fn check_out(
     let cache = Cache::of(packages);
     let checkout = cache.upstream_checkout();
     let name = Sha1Sum::of(checkout.as_os_str().as_encoded_bytes());
+    // In the home: a lock in the tree could be a file of whoever made the tree.
     let lock = home.locks().join(format!("upstream-{name}.lock"));
     let _lock = FileLock::acquire(&lock, || ()).map_err(file)?;
     let request = request(packages, upstream, local);
@@ -276,6 +278,8 @@ fn check_out(
         _ => {}
     }
     if fs_err::symlink_metadata(&checkout).is_ok() {
+        // Into the temporary folder, with which it is removed: no moment has two halves under one
+        // name.
         fs_err::rename(&checkout, fresh.path().join("old")).map_err(file)?;
     }
     fs_err::rename(&place, &checkout).map_err(file)?;
@@ -296,6 +300,7 @@ fn state(folder: &Path) -> io::Result<Sha256Sum> {
         digest.update(path.as_os_str().as_encoded_bytes());
         let (mode, size, file) = (data.mode(), data.size(), data.ino());
         let changed = (data.ctime(), data.ctime_nsec());
+        // The NUL ends the path, which has none: no two lists of files read the same.
         digest.update(format!("\0{mode} {size} {file} {changed:?}\n").as_bytes());
     }
     Ok(Sha256Sum::from_hasher(digest))

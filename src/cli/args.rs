@@ -60,6 +60,8 @@ impl Cli {
             ("--executor-folder", build.executor.executor_folder.is_some()),
             ("--executor-program", build.executor.executor_program.is_some()),
         ];
+        // Clap has no words for "only without a command" when the options are flattened into the
+        // top level.
         let misplaced = given.iter().find(|(_, is_given)| *is_given);
         match (&self.command, misplaced) {
             (Some(_), Some((option, _))) => Err(Self::command().error(

@@ -69,6 +69,7 @@ pub(super) fn shared_caches(
     });
     let open = |(origin, folder, file): (String, PathBuf, CacheFile)| {
         let CacheFile { url, read, write } = file;
+        // Plain web servers have no agreed way of taking files.
         let is_web = url.starts_with("http://") || url.starts_with("https://");
         // Relative to the file that names it; options are relative to the working directory.
         let place = if url.contains("://") {
@@ -79,6 +80,7 @@ pub(super) fn shared_caches(
         let store = Store::open(&place, access).map_err(|error: StoreUrlError| {
             SettingsError::Store { origin: origin.clone(), source: error }
         })?;
+        // Such a cache would have no use at all: a mistake in the configuration.
         if is_web && !read {
             let value = Text { origin, value: url };
             return Err(value.wrong("cache that can be written to: web servers are only read"));
@@ -91,6 +93,7 @@ pub(super) fn shared_caches(
     let caches: Vec<SharedCache> = caches.into_iter().map(|(cache, _)| cache).collect();
     let signer = match &args.sign {
         None => None,
+        // An error, since the user believes that something was signed.
         Some(_) if !args.signs_release && !caches.iter().any(SharedCache::writes) => {
             return Err(SettingsError::Signing {
                 reason: "nothing is put into a cache".to_owned(),

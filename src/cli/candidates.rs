@@ -14,6 +14,8 @@ use crate::tree::has_buildinfo;
 
 /// Names of the tree's packages, and of all that were built.
 pub(super) fn packages() -> ArgValueCandidates {
+    // A shell shows nothing of an error while it completes a word: what cannot be read has no
+    // names.
     ArgValueCandidates::new(|| {
         package_names().iter().map(|name| CompletionCandidate::new(name.as_str())).collect()
     })
@@ -72,6 +74,7 @@ fn image_names() -> Vec<String> {
 }
 
 fn own_home() -> Option<Home> {
+    // Completion runs before the settings exist: `MKPANDA_HOME` alone says where the folder is.
     let root = home_folder(&Environment::from_process()).ok()?;
     Some(Home::new(root, None))
 }

@@ -34,7 +34,10 @@ fn s3(environment: &Environment) -> S3Settings {
         access_key_id: secret(&["AWS_ACCESS_KEY_ID"]),
         secret_access_key: secret(&["AWS_SECRET_ACCESS_KEY"]),
         session_token: secret(&["AWS_SESSION_TOKEN"]),
+        // As in the SDKs' order; `AWS_DEFAULT_REGION` is that of the command line tool.
         region: text(&["AWS_REGION", "AWS_DEFAULT_REGION"]),
+        // The service's own variable goes before the general one (AWS SDKs and Tools Reference,
+        // "Service-specific endpoints").
         endpoint: text(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]),
         profile: text(&["AWS_PROFILE", "AWS_DEFAULT_PROFILE"]),
         config_file: file("AWS_CONFIG_FILE", Some(".aws/config")),

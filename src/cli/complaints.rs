@@ -29,6 +29,7 @@ impl CliError {
             for left in &failures.not_begun {
                 printer.skipped(&left.to_string(), None);
             }
+            // Builds that an interruption ended did not fail: the user knows why they ended.
             let failed = failures.errors.iter().filter(|error| !error.is_interruption());
             let mut complaints: Vec<Complaint> = failed.map(tree_complaint).collect();
             let was_interrupted = complaints.len() < failures.errors.len();

@@ -202,6 +202,7 @@ pub(super) struct ConfigPath {
 /// of its folder, as messages quote what stands in it.
 pub(super) fn read_text(file: &ConfigPath) -> Result<Option<String>, SettingsError> {
     let ConfigPath { path, is_trees } = file;
+    // The user's own file may be a link to anywhere, such as into a repository of settings.
     if !is_trees {
         let text = fs_err::read_to_string(path).map_err(|source| SettingsError::Read { source })?;
         return Ok(Some(text));

@@ -25,10 +25,12 @@ pub(super) fn fault(path: &Path, text: &str, error: &toml::de::Error) -> Report 
 fn line_of_credentials(text: &str, offset: usize) -> Option<usize> {
     let start = text.get(..offset)?.rfind('\n').map_or(0, |end| end + 1);
     let line = text[start..].lines().next().unwrap_or_default();
+    // By lines, not by the parser: it has just failed at this text.
     let header = text[..start].lines().rev().find(|line| line.trim_start().starts_with('['));
     let is_table = header.is_some_and(|header| {
         header.trim_start_matches(['[', ' ', '\t', '"', '\'']).starts_with(CREDENTIALS)
     });
+    // Better one line too many: `credentials.host.password = …` may stand outside of any table.
     let is_line = [CREDENTIALS, "password"].iter().any(|word| line.contains(word));
     (is_table || is_line).then(|| text[..start].matches('\n').count() + 1)
 }

@@ -74,6 +74,7 @@ impl Environment {
     pub(super) fn of_pairs(pairs: impl Iterator<Item = (OsString, OsString)>) -> Self {
         let mut environment = Self::default();
         for (name, value) in pairs {
+            // None of the variables that are read has such a name.
             let Ok(name) = name.into_string() else { continue };
             match value.into_string() {
                 Ok(value) => drop(environment.variables.insert(name, value)),
@@ -122,6 +123,7 @@ impl Environment {
 
     /// A variable that is set and not empty.
     pub fn get(&self, name: &str) -> Option<&str> {
+        // An empty variable is as good as none: shells and CI engines cannot always unset one.
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 }
@@ -143,8 +145,7 @@ mod tests {
         ];
         let mut read = BTreeSet::new();
         for text in sources {
-            for call in ["variable(", "text(", "choice(", "number(", "boolean(", "limit(", "path("]
-            {
+            for call in ["variable(", "text(", "choice(", "boolean(", "limit(", "path("] {
                 for rest in text.split(call).skip(1) {
                     let key =
                         rest.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next());

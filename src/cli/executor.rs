@@ -58,6 +58,7 @@ impl GivenValues<'_> {
         let options = self
             .file(|file| Some(file.executor.options.clone()).filter(|options| !options.is_empty()));
         let options = options.unwrap_or_default();
+        // `sbatch` would take it for the script, and what follows for the script's arguments.
         if let Some(option) = options.iter().find(|option| !option.starts_with('-')) {
             let origin = "executor.options".to_owned();
             return Err(Text { origin, value: option.clone() }
@@ -75,6 +76,7 @@ impl GivenValues<'_> {
             time: duration("executor.time", |file| file.time.clone())?,
             poll: duration("executor.poll", |file| file.poll.clone())?
                 .unwrap_or(POLL)
+                // A job that ended is only noticed at the next look.
                 .min(LONGEST_POLL),
             fallback: self.file(|file| file.executor.fallback).unwrap_or(false),
             search_path: environment.get("PATH").unwrap_or_default().to_owned(),
@@ -103,6 +105,8 @@ pub(super) fn elsewhere(
         ExecutorArg::Local => return Ok(None),
         ExecutorArg::Slurm => {}
     }
+    // Refused, and not passed over: builds that need the network would fail on the other machine in
+    // odd ways.
     if wanted.network {
         return Err(SettingsError::ExecutorNetwork);
     }

@@ -58,6 +58,7 @@ impl<'a> GivenValues<'a> {
             None => None,
         };
         if let Some(user) = &user
+            // Relative to what? A tree could be moved to where such a path leads.
             && let Some(path) = user.says.trust.keys().find(|path| !path.is_absolute())
         {
             return Err(SettingsError::Value {
@@ -67,6 +68,7 @@ impl<'a> GivenValues<'a> {
             });
         }
         let mut near = None;
+        // Beside the packages folder as well: it may be one folder of a repository.
         for folder in tree.into_iter().flat_map(|tree| [Some(tree), tree.parent()]).flatten() {
             let path = folder.join("mkpanda.toml");
             if let Some(says) = read_tree_file(&path)? {
@@ -118,9 +120,10 @@ impl<'a> GivenValues<'a> {
     }
 
     /// Notes the keys of a tree's file that only the user may set, unless the user's word is there.
-    pub(super) fn ask(&mut self, args: &GlobalArgs, packages: Option<&Path>) {
+    pub(super) fn note_refused(&mut self, args: &GlobalArgs, packages: Option<&Path>) {
         let Some(tree) = self.files.iter().find(|file| file.is_trees) else { return };
         let asked = trust::asked(&tree.says, tree.base(), packages.unwrap_or(tree.base()));
+        // What the user has typed or exported counts anyway, so the tree's value has no effect.
         let is_said = |grant: Grant| match grant {
             Grant::Network => args.network.is_some() || self.variable("NETWORK").is_some(),
             Grant::Scratch => args.scratch.is_some() || self.variable("SCRATCH").is_some(),
@@ -172,6 +175,7 @@ impl<'a> GivenValues<'a> {
             Some(Text { origin, value: pick(&file.says)? })
         };
         let (trees, users) = (of(true), of(false));
+        // The user's limit is read even if the tree's counts, so that a mistake in it is reported.
         let most = users.map(|text| read(&text)).transpose()?.or(default);
         let Some(trees) = trees else { return Ok(most) };
         let value = read(&trees)?;
@@ -190,6 +194,7 @@ impl<'a> GivenValues<'a> {
     ) -> Result<Option<T>, SettingsError> {
         self.choice(key, |file| {
             let users = self.files.iter().find(|file| !file.is_trees);
+            // Isolation protects the user's machine from the tree.
             users.and_then(|users| pick(&users.says)).or_else(|| pick(file))
         })
     }
@@ -197,8 +202,8 @@ impl<'a> GivenValues<'a> {
     /// A tree may only say that fewer packages are built at once than there are cores, or than the user
     /// says.
     pub(super) fn jobs(&self) -> Result<Option<u16>, SettingsError> {
-        if self.variable("JOBS").is_some() {
-            return Ok(self.number("JOBS", |_file| None::<NonZeroU16>)?.map(NonZeroU16::get));
+        if let Some(text) = self.variable("JOBS") {
+            return text.jobs().map(|jobs| Some(jobs.get()));
         }
         let of = |is_trees: bool| {
             let file = self.files.iter().find(|file| file.is_trees == is_trees);
@@ -224,6 +229,8 @@ impl<'a> GivenValues<'a> {
 
     pub(super) fn local_sources(&self) -> LocalPermission {
         match &self.trust {
+            // A package of a hostile tree could otherwise take any repository of the user's into a
+            // build.
             Some(trust) if !trust.allows(Grant::GitLocal) => {
                 LocalPermission::Tree { hint: trust.hint(&[Grant::GitLocal].into()) }
             }
@@ -263,15 +270,6 @@ impl<'a> GivenValues<'a> {
         T::from_str(&text.value, true).map(Some).map_err(|_reason| text.wrong("known choice"))
     }
 
-    pub(super) fn number<T: std::str::FromStr>(
-        &self,
-        key: &str,
-        pick: impl Fn(&ConfigFile) -> Option<T>,
-    ) -> Result<Option<T>, SettingsError> {
-        let Some(text) = self.variable(key) else { return Ok(self.file(pick)) };
-        text.number().map(Some)
-    }
-
     pub(super) fn boolean(
         &self,
         key: &str,
@@ -300,6 +298,7 @@ impl<'a> GivenValues<'a> {
                     mirrors: says.mirrors.clone(),
                     insecure: says.insecure,
                     ca: says.ca.as_ref().map(|ca| file.base().join(ca)),
+                    // Kept with each entry: the user's credentials are not sent where a tree says.
                     of_tree: file.is_trees,
                 };
                 (host.clone(), config)
@@ -314,6 +313,7 @@ impl<'a> GivenValues<'a> {
         environment: &Environment,
     ) -> Result<BTreeMap<String, HttpLogin>, SettingsError> {
         let mut logins = BTreeMap::new();
+        // A tree's `$NAME` could name any secret of the environment.
         for file in self.files.iter().filter(|file| !file.is_trees) {
             for (host, says) in &file.says.credentials {
                 let value = |key: &str, text: &str| match text.strip_prefix('$') {
@@ -325,6 +325,8 @@ impl<'a> GivenValues<'a> {
                 };
                 let name = value("username", &says.username)?;
                 let password = value("password", &says.password)?;
+                // Names of hosts have no case (RFC 3986, 3.2.2), and URLs are compared in lower
+                // case.
                 logins.insert(host.to_ascii_lowercase(), HttpLogin { name, password });
             }
         }

@@ -78,6 +78,7 @@ pub fn run(pkgpanda: fn() -> clap::Command) -> u8 {
             return USAGE;
         }
     }
+    // As early as possible: a parent that ends before goes unnoticed.
     let parent = Parent::find();
     let cli = match parse() {
         Ok(cli) => cli,
@@ -110,6 +111,8 @@ pub fn run(pkgpanda: fn() -> clap::Command) -> u8 {
     }
     let printer = Printer::new(cli.global.quiet, environment.get("NO_COLOR").is_some());
     if let Err(error) = check_variables(&environment, printer) {
+        // A wrong variable is the machine's fault: another machine may carry the job out (exit code
+        // 75).
         let is_for_job = matches!(&cli.command, Some(Command::Job(JobCommand::Run(_))));
         let error = if is_for_job { CliError::Unable(Box::new(error)) } else { error };
         error.show(printer);
@@ -118,6 +121,8 @@ pub fn run(pkgpanda: fn() -> clap::Command) -> u8 {
     let global = &cli.global;
     let context = Context { global, environment: &environment, printer, parent, pkgpanda };
     match run_command(&context, &cli) {
+        // A command whose data was lost has failed, whatever it did: a full disk must not look like
+        // success.
         Ok(code) => match ui::stdout_failure() {
             None => code,
             Some(error) => unwritten(printer, error),
@@ -159,6 +164,7 @@ fn parse() -> Result<Cli, u8> {
         }
         Err(error) => {
             if error.kind() == clap::error::ErrorKind::DisplayVersion
+                // Clap knows only the short version, and reports it as an error.
                 && version::is_long_wanted(std::env::args_os())
             {
                 Printer::new(false, true).data(&version::long());

@@ -64,6 +64,7 @@ pub fn settings(
     settings: &Settings,
 ) -> Result<Vec<Setting>, SettingsError> {
     let mut assignments = Vec::new();
+    // Read once more, as text: the parsed files know no lines.
     for path in GivenValues::read(environment, Some(tree))?.paths() {
         if let Some(text) = read_text(&path)? {
             assignments.extend(lines(&path, &text));
@@ -236,6 +237,7 @@ fn canonical(form: SettingForm, value: &Value, base: &Path) -> String {
     let as_text = || Text { origin: String::new(), value: text.clone() };
     let read = match form {
         SettingForm::Text => Some(text.to_lowercase()),
+        // As `boolean` reads variables, so that both spellings are found.
         SettingForm::Flag => Some((text == "1" || text == "true").to_string()),
         SettingForm::Size => as_text().size().ok().map(|bytes| bytes.to_string()),
         SettingForm::Duration => as_text().duration().ok().map(|time| time.as_millis().to_string()),
@@ -272,6 +274,7 @@ fn by_presence(
 
 /// Values of an option that adds to those of files.
 fn typed(key: &str, option: &'static str, values: &[String]) -> Option<Setting> {
+    // The URL of a cache may have a password.
     let value = without_secrets(key, &json!(values));
     let origin = ValueOrigin::Option { name: option };
     (!values.is_empty()).then(|| Setting { key: key.to_owned(), value, origin })

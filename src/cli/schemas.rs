@@ -53,6 +53,7 @@ pub const SCHEMAS: [Schema; 38] = embedded![
 
 /// Finds a schema by its name, or by the name of the file that it is for.
 pub fn find(name: &str) -> Option<Schema> {
+    // Two are for TOML and keep that ending in their names.
     let bare = name.strip_suffix(".json").unwrap_or(name);
     SCHEMAS.into_iter().find(|(known, _)| *known == bare)
 }

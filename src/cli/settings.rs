@@ -167,7 +167,7 @@ impl Settings {
         tree: Option<&Path>,
     ) -> Result<Self, SettingsError> {
         let mut given = GivenValues::read(environment, tree)?;
-        given.ask(args, tree);
+        given.note_refused(args, tree);
         let time = given.limit(
             "LIMITS_TIME",
             |file| file.limits.time.clone(),
@@ -189,6 +189,7 @@ impl Settings {
             Some(LOG_LIMIT),
         )?;
         let (unpacked, entries) = archive_limits(&mut given)?;
+        // After all limits were read, so that one message has everything that the tree asks for.
         given.refuse()?;
         let http = http_client(&given, environment)?;
         let offline = args.offline || given.offline()?;
@@ -196,6 +197,8 @@ impl Settings {
         let required_keys = keys.required(&args.require_signature)?;
         let only_mirrors = !offline && (args.only_mirrors || given.only_mirrors()?);
         let mirrors = given.mirrors(args, &http)?;
+        // A typed remote mirror beside `--offline` is a contradiction, and better refused than
+        // passed over.
         if offline {
             mirrors.refuse_remote()?;
         }
@@ -291,6 +294,7 @@ fn own_home(environment: &Environment) -> Result<PathBuf, SettingsError> {
     if let Some(owner) = Home::other_owner(&path).map_err(read)? {
         return Err(SettingsError::OthersHome { path, owner });
     }
+    // Whoever owns a link on the way could lead the folder elsewhere at any time.
     if let Some(link) = Home::others_link(&path).map_err(read)? {
         return Err(SettingsError::OthersLink(link));
     }

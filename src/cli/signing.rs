@@ -58,6 +58,7 @@ impl UsersKeys {
         }
         let mut keys = Vec::new();
         for text in named {
+            // `--require-signature` without a value (its `default_missing_value`).
             if text.is_empty() {
                 keys.extend(self.trusted.iter().cloned());
                 continue;
@@ -67,7 +68,9 @@ impl UsersKeys {
                 key.map_err(|source| SettingsError::Key { origin: OPTION.to_owned(), source })?,
             );
         }
+        // A revoked key does not count even if it is typed.
         let keys = TrustedKeys::new(keys, self.revoked.clone());
+        // Without a key nothing could be used: that is never meant.
         if keys.is_empty() {
             return Err(SettingsError::NoTrustedKey { revoked: self.revoked.len() });
         }

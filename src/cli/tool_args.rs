@@ -33,6 +33,8 @@ pub struct DoctorArgs {
 /// Parser of features, which suggests the nearest one and completes them.
 fn feature() -> impl TypedValueParser<Value = Feature> {
     let names = Feature::ALL.map(Feature::as_str);
+    // By the possible values, and not by `FromStr` alone: clap suggests and completes only the
+    // former.
     PossibleValuesParser::new(names).try_map(|name: String| name.parse::<Feature>())
 }
 

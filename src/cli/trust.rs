@@ -33,6 +33,7 @@ impl Trust {
         user: Option<PathBuf>,
         says: Option<&BTreeMap<PathBuf, TrustFile>>,
     ) -> Self {
+        // A link to a trusted tree is that tree; a link in a trusted place to another tree is not.
         let canonical = |path: &Path| fs_err::canonicalize(path).unwrap_or_else(|_| path.into());
         let mut names = vec![canonical(packages)];
         names.extend(file.and_then(Path::parent).map(canonical));
@@ -52,6 +53,7 @@ impl Trust {
     /// Lines for the user's configuration that grant the requested permissions.
     pub(super) fn lines(&self, asked: &BTreeSet<Grant>) -> String {
         let all: BTreeSet<Grant> =
+            // An entry is replaced as a whole, as TOML permits a table only once.
             if self.has_entry { &self.granted | asked } else { asked.clone() };
         let all: Vec<String> = all.iter().map(|grant| format!("\"{grant}\"")).collect();
         format!("[trust.{}]\nallow = [{}]", quoted(&self.tree), all.join(", "))
@@ -125,6 +127,7 @@ pub(super) fn asked(file: &ConfigFile, base: &Path, packages: &Path) -> Vec<(Gra
     ask(Grant::DieWithParent, "die_with_parent", die_with_parent.is_some());
     ask(Grant::Builders, "builders.registry", builders.registry.is_some());
     ask(Grant::Builders, "builders.push", builders.push.is_some());
+    // Each key of the table decides where images come from, and with which certificates.
     for host in registries.keys() {
         ask(Grant::Registries, &format!("registries.\"{host}\""), true);
     }

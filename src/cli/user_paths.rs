@@ -14,6 +14,7 @@ pub(super) fn credential_sources(environment: &Environment) -> CredentialSources
         |variable: &str, path: &str| Some(PathBuf::from(environment.get(variable)?).join(path));
     let docker = below("DOCKER_CONFIG", "config.json");
     let files = match environment.get("REGISTRY_AUTH_FILE") {
+        // The variable's file alone, as podman-login(1) has it.
         Some(file) => vec![Some(PathBuf::from(file))],
         None => vec![
             below("XDG_RUNTIME_DIR", "containers/auth.json"),

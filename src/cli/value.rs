@@ -1,5 +1,6 @@
 //! Values that are texts in files and variables.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use super::settings_error::SettingsError;
@@ -18,9 +19,14 @@ impl Text {
         SettingsError::Value { origin, value, expected }
     }
 
-    /// A number.
-    pub(crate) fn number<T: std::str::FromStr>(&self) -> Result<T, SettingsError> {
-        self.value.parse().map_err(|_reason| self.wrong("number in the valid range"))
+    /// A number of jobs.
+    pub(crate) fn jobs(&self) -> Result<NonZeroU16, SettingsError> {
+        self.value.parse().map_err(|_reason| self.wrong("number from 1 to 65535"))
+    }
+
+    /// A whole number.
+    pub(crate) fn number(&self) -> Result<u64, SettingsError> {
+        self.value.parse().map_err(|_reason| self.wrong("whole number below 2^64"))
     }
 
     /// A time above zero, such as `90s`.
@@ -43,6 +49,7 @@ impl Text {
         let number = self.value.trim_end_matches(char::is_alphabetic);
         let factor = match &self.value[number.len()..] {
             "" => Some(1),
+            // Both letters: SI has the small one, and users type either.
             "K" | "k" => Some(1 << 10),
             "M" => Some(1 << 20),
             "G" => Some(1 << 30),
@@ -53,6 +60,7 @@ impl Text {
             .parse::<u64>()
             .ok()
             .zip(factor)
+            // A number that overflows is refused: it must not become a small limit.
             .and_then(|(number, factor)| number.checked_mul(factor))
             .filter(|size| *size > 0)
             .ok_or_else(|| self.wrong("size in bytes, such as 512M or 8G"))

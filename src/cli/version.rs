@@ -11,6 +11,7 @@ const LIBCONTAINER: &str = "0.7.0";
 /// Lines about the program and the machine, for reports of faults.
 pub(super) fn long() -> String {
     let (major, minor, patch) = git2::Version::get().libgit2_version();
+    // Faults of containers mostly depend on the kernel; without /proc the line stays empty.
     let kernel = fs_err::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let lines = [
         (
@@ -39,6 +40,7 @@ pub(super) fn is_long_wanted(arguments: impl Iterator<Item = std::ffi::OsString>
     arguments.skip(1).any(|argument| {
         let text = argument.to_string_lossy();
         match text.strip_prefix("--") {
+            // `--ver` is the beginning of `--version` as well.
             Some(long) => long.len() > 3 && "verbose".starts_with(long),
             None => text.strip_prefix('-').is_some_and(|short| short.contains('v')),
         }

@@ -44,6 +44,8 @@ fn mount_bind(root: &Path, bind: &Bind) -> rustix::io::Result<()> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_RECURSIVE;
+    // Detached until `move_mount` (open_tree(2)): nobody sees the mount before its rights are taken
+    // away.
     let tree = open_tree(CWD, &bind.source, flags)?;
     // Recursive as well: a remount would leave mounts below the first one writable.
     sys::restrict_mounts(tree.as_fd(), !bind.writable)
@@ -53,6 +55,8 @@ fn mount_bind(root: &Path, bind: &Bind) -> rustix::io::Result<()> {
     let target = bind.target.strip_prefix("/").unwrap_or(&bind.target);
     let point = match open_beneath(root.as_fd(), target) {
         Err(Errno::NOENT) => {
+            // A folder can be mounted on a folder alone, any other file on any other (ENOTDIR,
+            // mount(2)).
             let is_folder = FileType::from_raw_mode(fstat(&tree)?.st_mode) == FileType::Directory;
             make_point(root.as_fd(), target, is_folder)?
         }
@@ -64,6 +68,8 @@ fn mount_bind(root: &Path, bind: &Bind) -> rustix::io::Result<()> {
 
 fn open_beneath(root: BorrowedFd<'_>, path: &Path) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
+    // The image made what is below the root: a link of its would lead a mount over files of the
+    // helper.
     openat2(root, path, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
 }
 
@@ -85,6 +91,7 @@ fn make_entry(parent: BorrowedFd<'_>, name: &OsStr, is_folder: bool) -> rustix::
     if is_folder {
         return mkdirat(parent, name, Mode::from_raw_mode(0o755));
     }
+    // Exclusive: whatever appears there meanwhile is not opened, be it a link or a FIFO.
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     openat(parent, name, flags, Mode::from_raw_mode(0o644)).map(drop)
 }

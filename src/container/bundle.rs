@@ -78,6 +78,8 @@ fn specification(
     spec["linux"]["uidMappings"] = mappings(&map.uids);
     spec["linux"]["gidMappings"] = mappings(&map.gids);
     spec["linux"]["seccomp"] = seccomp(rows);
+    // The specification of our own runs lacks these three, which `mount_devices` has made before.
+    // `/dev` comes first, since the others lie in it.
     let mut mounts = vec![system(&DEV)];
     if !sandbox.left_out.contains(&Special::Terminals) {
         mounts.push(system(&TERMINALS));
@@ -125,6 +127,8 @@ fn rules(row: &PolicyRow) -> Vec<Value> {
     let errno = match row.answer {
         DeniedAnswer::Refuse => libc::EPERM,
         DeniedAnswer::Unknown => libc::ENOSYS,
+        // An error of 0 is a call that succeeds and does nothing (seccomp(2)); no recorder answers
+        // there.
         DeniedAnswer::Pretend | DeniedAnswer::Record => 0,
     };
     let rule = |arguments: Value| {
@@ -141,6 +145,7 @@ fn rules(row: &PolicyRow) -> Vec<Value> {
         When::Always => vec![rule(json!([]))],
         When::Equals { argument, mask, value } => vec![masked(argument, mask, value)],
         When::AnyBit { argument, bits } => {
+            // libseccomp compares for equality only, so each bit is a rule of its own.
             let each = (0..u32::BITS).map(|place| 1 << place).filter(|bit| bits & bit != 0);
             each.map(|bit| masked(argument, bit, bit)).collect()
         }

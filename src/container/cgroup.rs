@@ -86,6 +86,7 @@ impl CgroupError {
 pub fn find_delegation(root: &Path, own: &str) -> Result<Delegation, CgroupError> {
     let path_of = |controller: &str| {
         let line = own.lines().find_map(|line| {
+            // `<hierarchy>:<controllers>:<path>`; version 2 is `0::<path>` (cgroups(7)).
             let mut parts = line.splitn(3, ':');
             let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
             controllers.split(',').any(|name| name == controller).then_some(path)
@@ -103,6 +104,7 @@ pub fn find_delegation(root: &Path, own: &str) -> Result<Delegation, CgroupError
     let not = |reason: String| CgroupError::NotDelegated { reason };
     let path =
         path_of("").ok_or_else(|| not("this process is in no cgroup of version 2".to_owned()))?;
+    // systemd's hybrid layout has version 2 in `unified`, beside the controllers of version 1.
     let homes = [root.join("unified"), root.to_owned()];
     let home = homes.iter().find(|home| home.join("cgroup.controllers").exists());
     let home = home.ok_or_else(|| not(format!("{} has no cgroup of version 2", root.display())))?;
@@ -123,6 +125,7 @@ pub fn find_delegation(root: &Path, own: &str) -> Result<Delegation, CgroupError
 
 fn is_writable(folder: &Path) -> bool {
     use nix::unistd::{AccessFlags, access};
+    // Delegation to a user gives both (the kernel's cgroup-v2.rst, "Model of Delegation").
     access(folder, AccessFlags::W_OK | AccessFlags::X_OK).is_ok()
         && access(&folder.join("cgroup.procs"), AccessFlags::W_OK).is_ok()
 }
@@ -184,6 +187,8 @@ impl Delegation {
             let maker = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
             let maker = maker.and_then(|number| number.parse::<u32>().ok());
             if maker.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+                // A process of another pid namespace may have made it: the kernel keeps one in use
+                // (EBUSY).
                 drop(fs_err::remove_dir(entry.path()));
             }
         }
@@ -215,9 +220,10 @@ impl Delegation {
                     fs_err::create_dir(&leaf)?;
                 }
                 let here = fs_err::read_to_string(parent.join("cgroup.procs"))?;
-                for process in here.split_whitespace() {
-                    fs_err::write(leaf.join("cgroup.procs"), process)?;
-                }
+                let target = leaf.join("cgroup.procs");
+                move_all(&here, |process| write_file(&target, process))?;
+                // Refused (EBUSY) while the cgroup itself has processes (cgroup-v2.rst, "No Internal
+                // Process Constraint").
                 fs_err::write(parent.join("cgroup.subtree_control"), "+memory +pids")?;
                 let folder = child(parent)?;
                 let cgroup = Cgroup { folders: vec![folder.clone()] };
@@ -227,6 +233,22 @@ impl Delegation {
             }
         }
     }
+}
+
+/// Moves processes, a number each, by a function. One that has ended since it was listed is not missed.
+fn move_all(processes: &str, to: impl Fn(&str) -> io::Result<()>) -> io::Result<()> {
+    processes.split_whitespace().try_for_each(|process| match to(process) {
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+        moved => moved,
+    })
+}
+
+/// Writes to a file of a cgroup, with the kernel's own error.
+fn write_file(path: &Path, text: &str) -> io::Result<()> {
+    // The file that an error of `fs_err` names would take the place of the error's number.
+    let mut options = fs_err::OpenOptions::new();
+    let mut file = options.write(true).truncate(true).open(path)?.into_parts().0;
+    io::Write::write_all(&mut file, text.as_bytes())
 }
 
 impl Cgroup {
@@ -307,6 +329,26 @@ mod tests {
         fs_err::write(folder.join(&own).join("memory.events"), "oom 1\noom_kill 2\n").unwrap();
         assert!(cgroup.ran_out_of_memory());
         assert!(!folder.join("mkpanda-4194305-left").exists(), "its maker is gone");
+    }
+
+    #[test]
+    fn a_process_that_ended_fails_no_move_of_the_others() {
+        let moved = std::cell::RefCell::new(Vec::new());
+        let to = |refused: i32| {
+            let moved = &moved;
+            move |process: &str| {
+                if process == "17" {
+                    return Err(io::Error::from_raw_os_error(refused));
+                }
+                moved.borrow_mut().push(process.to_owned());
+                Ok(())
+            }
+        };
+        move_all("16\n17\n18\n", to(libc::ESRCH)).unwrap();
+        assert_eq!(*moved.borrow(), ["16", "18"]);
+        let refused = move_all("17\n19\n", to(libc::EPERM)).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EPERM));
+        assert_eq!(moved.borrow().len(), 2, "nothing is moved after a refusal");
     }
 
     #[test]

@@ -96,6 +96,7 @@ type Remove = fn(&Path) -> io::Result<()>;
 fn outlive_and_clean(cleaning: &Cleaning, remove: Remove) -> ! {
     // A reader of the run's pipes would wait for the cleaner, too.
     let is_apart = nix::unistd::setsid().is_ok()
+        // A working directory would keep its filesystem from being unmounted.
         && nix::unistd::chdir("/").is_ok()
         && sys::leave_descriptors().is_ok();
     if is_apart {
@@ -109,10 +110,12 @@ fn outlive_and_clean(cleaning: &Cleaning, remove: Remove) -> ! {
 /// Waits for the run's end, and removes its remains.
 fn clean(cleaning: &Cleaning, remove: Remove) {
     let Ok(lock) = FileLock::acquire_made(&cleaning.lock) else { return };
+    // The run has ended well: it removed the file, whose name may belong to another run by now.
     if !lock.is_at(&cleaning.lock) {
         return;
     }
     let until = Instant::now() + PATIENCE;
+    // The lock file goes only with the folder: by it, the next run finds what is left.
     if attempt(until, || remove(&cleaning.scratch).is_ok()) {
         drop(fs_err::remove_file(&cleaning.lock));
     }

@@ -64,6 +64,7 @@ pub fn copy_entry(from: &Path, to: &Path) -> io::Result<()> {
     if kind.is_dir() {
         return copy_folder(from, to);
     }
+    // Devices cannot be made in a user namespace (EPERM, mknod(2)).
     if kind.is_socket() || kind.is_char_device() || kind.is_block_device() {
         return Ok(());
     }
@@ -102,6 +103,7 @@ pub fn copy_upper(from: &Path, to: &Path) -> io::Result<()> {
         {
             Whiteouts::Devices.make_at(above, name)?;
             let folder = entry.path().parent().unwrap_or(from);
+            // The entry made has changed the folder's time.
             set_time_of(above, &fs_err::symlink_metadata(folder)?)?;
         }
     }
@@ -116,6 +118,8 @@ fn copy_one(from: &Path, to: &Path, metadata: &std::fs::Metadata) -> io::Result<
     if kind.is_fifo() {
         return Ok(nix::unistd::mkfifo(to, nix::sys::stat::Mode::from_bits_truncate(0o600))?);
     }
+    // The standard library copies by `copy_file_range`, which shares the blocks where the
+    // filesystem can.
     fs_err::copy(from, to).map(drop)
 }
 

@@ -79,6 +79,8 @@ fn sealed() -> io::Result<Arc<OwnedFd>> {
     // The other threads wait meanwhile: there is one copy for all.
     let mut copy = COPY.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(SealedCopy { file, changed }) = &*copy
+        // A container whose root owns the copy can take its x bit by `fchmod`, which no seal
+        // forbids.
         && last_change(file)? == *changed
     {
         return Ok(Arc::clone(file));
@@ -109,6 +111,7 @@ fn make() -> io::Result<OwnedFd> {
 
 fn create() -> nix::Result<OwnedFd> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    // With `vm.memfd_noexec` 1 the default is a file that nobody can execute (Linux 6.3).
     let executable = flags | MFdFlags::from_bits_retain(libc::MFD_EXEC);
     match memfd_create(c"mkpanda", executable) {
         // Before Linux 6.3 every such file may be executed.

@@ -49,7 +49,7 @@ pub(super) struct BuildExecutor {
     /// User and group of the command where there is one id.
     pub(super) sole_user: Option<(u32, u32)>,
     /// Filter with notifications, if a recorder answers.
-    pub(super) asking: Option<Asking>,
+    pub(super) notifying: Option<NotifyingFilter>,
     /// Terminal of the command, if it has one.
     pub(super) terminal: Option<ContainerTerminal>,
 }
@@ -57,16 +57,16 @@ pub(super) struct BuildExecutor {
 /// Filter that returns `SECCOMP_RET_USER_NOTIF`, and the socket that receives its notification
 /// descriptor.
 #[derive(Clone)]
-pub(super) struct Asking {
+pub(super) struct NotifyingFilter {
     pub(super) filter: Vec<libc::sock_filter>,
     pub(super) channel: Arc<UnixStream>,
 }
 
 impl BuildExecutor {
     fn install_filter(&self) -> nix::Result<()> {
-        if let Some(Asking { filter, channel }) = &self.asking {
-            match sys::install_asking_seccomp(filter) {
-                Ok(questions) => return passing::pass(channel, &questions),
+        if let Some(NotifyingFilter { filter, channel }) = &self.notifying {
+            match sys::install_notifying_seccomp(filter) {
+                Ok(listener) => return passing::pass(channel, &listener),
                 Err(errno) => tracing::debug!(%errno, "notifications are not available"),
             }
         }
@@ -88,8 +88,10 @@ impl BuildExecutor {
             sys::enter_landlock_scope()
                 .map_err(|errno| fail("can't enter a Landlock scope", errno))?;
         }
+        // After the namespace of the sole user, which the filter would refuse.
         self.install_filter().map_err(|errno| fail("can't install the seccomp filter", errno))?;
         if !self.no_new_privileges {
+            // Kept up to here since, without no-new-privileges, seccomp(2) wants CAP_SYS_ADMIN.
             super::capabilities::drop_filtering()
                 .map_err(|error| ExecutorError::Other(error.to_string()))?;
         }
@@ -99,6 +101,8 @@ impl BuildExecutor {
     /// Prepares the command's process, in a session of its own; returns the command's environment.
     fn prepare(&self) -> Result<Vec<CString>, ExecutorError> {
         nix::unistd::setsid().map_err(|errno| fail("can't make a session", errno))?;
+        // The init has blocked all of them, and masks survive `execve`, as does what the caller
+        // ignores (SIGPIPE, and SIGINT of a shell's background job).
         sys::reset_signals().map_err(|errno| fail("can't reset signals", errno))?;
         // libcontainer has marked all descriptors to be closed.
         for descriptor in self.inherited.iter() {

@@ -39,7 +39,7 @@ use super::refusal;
 
 pub use super::helper_error::HelperError;
 pub use super::interrupt::Interrupt;
-pub use super::process::Finishing;
+pub use super::process::EndingProcess;
 
 /// Argument that makes the executable run as a helper.
 pub const HELPER_ARGUMENT: &str = "internal-helper";
@@ -110,7 +110,7 @@ impl HelperSlot {
         self
     }
 
-    /// Has a job done until its last answer; the job may still be clearing up, and [`Finishing`]
+    /// Has a job done until its last answer; the job may still be clearing up, and [`EndingProcess`]
     /// waits for the end. `hear` receives each answer, and returns the result of `run` at the last
     /// answer. `deadline`, which `hear` may set, is the time limit of the next answer: a job limits
     /// its own time, but a stopped process cannot.
@@ -120,7 +120,7 @@ impl HelperSlot {
         cgroup: Option<&Cgroup>,
         deadline: &Cell<Option<Instant>>,
         mut hear: impl FnMut(Answer) -> Option<T>,
-    ) -> Result<(T, Finishing), HelperError> {
+    ) -> Result<(T, EndingProcess), HelperError> {
         let waiting = self.helper.take();
         let was_waiting = waiting.is_some();
         let mut helper = match waiting {
@@ -206,6 +206,7 @@ impl Helper {
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // A terminal's Ctrl-C thereby reaches the parent alone, which then decides.
             .process_group(0);
         let mut text = serde_json::to_vec(&Start { parent: std::process::id(), map, cleaning })
             .map_err(|error| start(error.into()))?;
@@ -237,7 +238,7 @@ impl Helper {
         silence: Option<Duration>,
         deadline: &Cell<Option<Instant>>,
         hear: &mut impl FnMut(Answer) -> Option<T>,
-    ) -> Result<Option<(T, Finishing)>, HelperError> {
+    ) -> Result<Option<(T, EndingProcess)>, HelperError> {
         let talk = |source| HelperError::Talk { source };
         let mut order = vec![kind];
         serde_json::to_writer(&mut order, job).map_err(|error| talk(error.into()))?;
@@ -249,6 +250,8 @@ impl Helper {
             (now.checked_add(PATIENCE), silence.and_then(|silence| now.checked_add(silence)));
         let mut last = None;
         while self.process.is_none() || last.is_none() {
+            // A helper that has waited may have been stopped meanwhile, so its silence is limited,
+            // too; an answer may take as long as a build does, unless the job has set a deadline.
             let until = match &self.process {
                 None => starting,
                 Some(_) if self.has_said_nothing => deadline.get().or(speaking),
@@ -262,7 +265,7 @@ impl Helper {
                 LineRead::Line(line) => line,
                 LineRead::NotInTime => return Err(HelperError::Overdue),
                 // A helper that gets no user namespace says so before it starts any process.
-                LineRead::Nothing => return Ok(last.map(|value| (value, Finishing::new(None)))),
+                LineRead::Nothing => return Ok(last.map(|value| (value, EndingProcess::new(None)))),
             };
             if let Some((&STARTED, number)) = line.split_first() {
                 let number = String::from_utf8_lossy(number).trim().parse();
@@ -281,7 +284,7 @@ impl Helper {
                 last = hear(answer.map_err(|error| talk(error.into()))?);
             }
         }
-        Ok(last.map(|value| (value, Finishing::new(self.process.take()))))
+        Ok(last.map(|value| (value, EndingProcess::new(self.process.take()))))
     }
 
     fn order(&mut self, text: &[u8]) -> Result<(), HelperError> {
@@ -298,7 +301,7 @@ impl Helper {
             said.trim().to_owned()
         });
         // Killed with the helper, it may be on its way out still.
-        drop(Finishing::new(self.process.take()));
+        drop(EndingProcess::new(self.process.take()));
         if self.interrupt.is_raised() {
             return HelperError::Interrupted;
         }

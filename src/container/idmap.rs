@@ -108,6 +108,7 @@ pub fn subordinate_ranges(text: &str, user: &str, uid: u32) -> Vec<(u32, u32)> {
         let (owner, start, count) = (parts.next()?, parts.next()?, parts.next()?);
         (owner == user || owner == number).then_some((start.parse().ok()?, count.parse().ok()?))
     });
+    // The kernel refuses a map with an empty range (user_namespaces(7)).
     lines.filter(|(_, count)| *count > 0).collect()
 }
 
@@ -128,6 +129,7 @@ fn free_range(files: &[&str], own_uid_map: &str, uid: u32) -> Option<(u32, u32)>
     let ordinary = |end: &u64| *end < u64::from(ROOT_RANGE.0);
     let taken = files.iter().flat_map(|text| text.lines()).filter_map(end).filter(ordinary).max();
     let taken = u32::try_from(taken.unwrap_or(0)).ok()?;
+    // `SUB_UID_MIN` and `SUB_UID_COUNT` of login.defs(5), by which useradd gives ranges.
     let usual = (taken.max(100_000), RANGE);
     if exists(own_uid_map, usual) {
         return Some(usual);
@@ -263,6 +265,8 @@ pub fn ranges(identity: &Identity<'_>) -> Result<IdMap, NoRanges> {
         let mut ranges = vec![IdRange { inside: 0, outside: own, count: 1 }];
         let mut inside = 1_u32;
         for (outside, count) in subordinate_ranges(text, identity.name, identity.uid) {
+            // The highest number stands for "unchanged" in chown(2) and setresuid(2), so it is not
+            // an id.
             let count = count.min(u32::MAX - inside - 1);
             ranges.push(IdRange { inside, outside, count });
             inside += count;
@@ -285,9 +289,11 @@ fn privileged_ranges(identity: &Identity<'_>) -> Result<IdMap, NoRanges> {
     let fits = |range: (u32, u32)| exists(identity.own_uid_map, range);
     let entry = |text: &str| {
         let ranges = subordinate_ranges(text, identity.name, identity.uid);
+        // A range that begins with 0 would make the container's root the machine's.
         ranges.into_iter().find(|range| range.0 > 0 && range.1 >= 65_536)
     };
     let chosen = identity.root_range.filter(|range| range.0 > 0 && fits(*range));
+    // The map has one range for users and groups.
     let both = || entry(identity.subuid).filter(|uids| entry(identity.subgid) == Some(*uids));
     let default = || Some(ROOT_RANGE).filter(|range| fits(*range));
     // In a container that has a few ranges of its own: most of the largest, without its root.

@@ -133,6 +133,8 @@ pub fn probe(tmpfs: &Path, scratch: &Path) -> std::io::Result<Probed> {
     }
     let root = if can_overlay(tmpfs, scratch)? {
         RootKind::Overlay
+    // The root of an outer container is an overlay mostly, which the kernel refuses as an upper
+    // directory (EINVAL); a tmpfs works there.
     } else if can_overlay(tmpfs, tmpfs)? {
         RootKind::OverlayOnTmpfs { size: tmpfs_size() }
     } else {

@@ -131,6 +131,8 @@ fn ask_to_die() -> nix::Result<()> {
 /// Sets the parent-death signal, and ends this process if `parent` is already dead.
 pub fn die_with_parent(parent: u32) -> nix::Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
+    // The kernel sends nothing for a parent that died before the request (PR_SET_PDEATHSIG,
+    // prctl(2)).
     if u32::try_from(getppid().as_raw()) != Ok(parent) {
         sys::exit_now(1);
     }
@@ -169,6 +171,7 @@ pub fn wait_exit_code(child: Pid) -> i32 {
 
 /// Enters a user namespace with the map.
 pub fn enter_user_namespace(map: &IdMap) -> Result<(), NamespaceError> {
+    // Here, since the kernel wants CAP_SYS_NICE of the machine's own user namespace for it.
     super::resources::take_niceness_0();
     let unshare = || {
         nix::sched::unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| NamespaceError::User {
@@ -190,6 +193,7 @@ pub fn enter_user_namespace(map: &IdMap) -> Result<(), NamespaceError> {
     // The child stays in the namespace that we leave, and writes our maps from there.
     let (ready_read, ready_write) = pipe().map_err(step("making a pipe"))?;
     let (answer_read, answer_write) = pipe().map_err(step("making a pipe"))?;
+    // Before the fork: in the writer, `/proc/self` is the writer.
     let number = own_number().map_err(step("finding this process in /proc"))?;
     let writer = sys::fork().map_err(step("starting the writer of the id maps"))?;
     let Some(writer) = writer else {

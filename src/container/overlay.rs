@@ -1,13 +1,4 @@
 //! A container's root: the image's layers below, a scratch upper directory above.
-//!
-//! `mount(2)` takes one page of options, about 30 layers with full paths. So each layer gets a short
-//! symlink (`0`, `1`, …) in the view, and the mount is made from there: 500 layers fit, which is
-//! the kernel's own limit.
-//!
-//! The mount is `volatile` (Linux 5.10, older than `userxattr`): without it, its end writes all of the
-//! upper directory's filesystem to the disk, and a build's `fsync` waits for the disk. No file here
-//! needs to survive a crash: a build's result is read from the mount and packed, and the archive is
-//! synced to the disk.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -58,6 +49,8 @@ pub fn mount_layers(
     if layers.len() > MOST_LAYERS {
         return Err(RootError::TooManyLayers(layers.len()));
     }
+    // `mount(2)` takes one page of options, about 30 layers with full paths. By short symlinks (`0`, `1`,
+    // …) from the working directory, 500 layers fit, which is the kernel's own limit.
     let home = tempfile::tempdir_in(view.layers()).map_err(prepare)?.keep();
     let link = |target: &Path, name: &str| {
         fs_err::os::unix::fs::symlink(target, home.join(name)).map_err(prepare)
@@ -67,11 +60,15 @@ pub fn mount_layers(
     for (index, layer) in all.iter().enumerate() {
         link(layer, &index.to_string())?;
     }
+    // overlayfs wants the topmost directory first (overlayfs.rst, "Multiple lower layers").
     let mut names: Vec<String> = (0..all.len()).rev().map(|index| index.to_string()).collect();
     let options = if let Some((upper, work)) = changes {
         link(upper, "u")?;
         link(work, "w")?;
         // `userxattr` (Linux 5.11): attributes `trusted.*` need privileges outside of the user namespace.
+        // `volatile` (Linux 5.10): otherwise the mount's end writes all of the upper directory's filesystem
+        // to the disk, and a build's `fsync` waits for the disk. No file here needs to survive a crash: a
+        // build's result is read from the mount and packed, and the archive is synced to the disk.
         format!("lowerdir={},upperdir=u,workdir=w,userxattr,volatile", names.join(":"))
     } else {
         // Without an upper directory, the kernel wants two lower ones.
@@ -80,6 +77,7 @@ pub fn mount_layers(
         names.push("empty".to_owned());
         format!("lowerdir={},userxattr", names.join(":"))
     };
+    // The kernel follows the names once, at the mount, from the working directory.
     let mounted = nix::unistd::chdir(&home).and_then(|()| {
         mount(Some("overlay"), at, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
     });

@@ -44,6 +44,8 @@ pub fn wait_any(
                 let left = deadline.saturating_duration_since(Instant::now());
                 let capped = left.min(Duration::from_secs(3600));
                 // Rounded up, so that the last millisecond isn't spent spinning.
+                // No more than a `PollTimeout` takes without an error; the loop waits again for the
+                // rest.
                 let millis = u16::try_from(capped.as_millis().min(60_000)).unwrap_or(u16::MAX);
                 PollTimeout::from(millis.saturating_add(u16::from(!left.is_zero())))
             }
@@ -53,6 +55,7 @@ pub fn wait_any(
             Ok(0) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => {
                 return Ok(None);
             }
+            // poll(2) is never restarted after a signal, whatever its handler says (signal(7)).
             Ok(0) | Err(Errno::EINTR) => {}
             Ok(_) => {
                 let said = polled.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty()));

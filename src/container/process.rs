@@ -10,7 +10,7 @@ use super::poll;
 
 /// Time limit for a job's cleanup after its last answer: the cleanup of a stopped process would never
 /// end. The sweep of a later job removes the rest.
-const CLEARING: Duration = Duration::from_secs(60);
+const CLEANUP_LIMIT: Duration = Duration::from_secs(60);
 
 /// Process that may have ended, and whose id may have been reused since.
 #[derive(Debug)]
@@ -42,11 +42,11 @@ impl AsFd for Process {
 /// value waits for the end of the process, which takes its pid namespace with it, and kills a process
 /// that does not end in time.
 #[derive(Debug)]
-pub struct Finishing {
+pub struct EndingProcess {
     process: Option<Process>,
 }
 
-impl Finishing {
+impl EndingProcess {
     pub(super) fn new(process: Option<Process>) -> Self {
         Self { process }
     }
@@ -62,13 +62,13 @@ impl Finishing {
     }
 }
 
-impl Drop for Finishing {
+impl Drop for EndingProcess {
     fn drop(&mut self) {
         let Some(process) = &self.process else { return };
-        if !process.ends_within(CLEARING) {
+        if !process.ends_within(CLEANUP_LIMIT) {
             // A process that has not ended keeps its id, so the signal reaches no other process.
             _ = kill(process.number, Signal::SIGKILL);
-            process.ends_within(CLEARING);
+            process.ends_within(CLEANUP_LIMIT);
         }
     }
 }

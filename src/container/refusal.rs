@@ -63,12 +63,14 @@ pub fn of_user_namespace(errno: Errno) -> Refusal {
             "let root run: sysctl -w user.max_user_namespaces=15000",
         );
     }
+    // A setting of Debian's kernels, which the upstream kernel doesn't have.
     if is("kernel/unprivileged_userns_clone", "0") {
         return Refusal::new(
             "kernel.unprivileged_userns_clone is 0",
             "let root run: sysctl -w kernel.unprivileged_userns_clone=1",
         );
     }
+    // On by default since Ubuntu 23.10.
     if is("kernel/apparmor_restrict_unprivileged_userns", "1") {
         return Refusal::new(
             "AppArmor restricts them",
@@ -80,6 +82,7 @@ pub fn of_user_namespace(errno: Errno) -> Refusal {
             "the limit user.max_user_namespaces of this user namespace or of one around it is reached, or they are nested 32 deep",
             "let root run: sysctl -w user.max_user_namespaces=15000; or start the outer sandbox without bwrap's --disable-userns",
         ),
+        // Since Linux 3.9 (EPERM, unshare(2)).
         Errno::EPERM if is_surely_chrooted() => {
             Refusal::new("this runs in a chroot, in which the kernel refuses them", NO_CHROOT)
         }

@@ -16,6 +16,8 @@ const SOFT: [(Resource, rlim_t, &str); 11] = [
     (Resource::RLIMIT_DATA, RLIM_INFINITY, "data segments"),
     (Resource::RLIMIT_FSIZE, RLIM_INFINITY, "file sizes"),
     (Resource::RLIMIT_LOCKS, RLIM_INFINITY, "file locks"),
+    // This and the following limits are those that the kernel gives its first process, unless
+    // unlimited; programs that use `select(2)` fail with more than 1024 open files.
     (Resource::RLIMIT_MEMLOCK, 8 << 20, "locked memory"),
     (Resource::RLIMIT_MSGQUEUE, 800 << 10, "message queues"),
     (Resource::RLIMIT_NOFILE, 1024, "open files"),
@@ -49,6 +51,7 @@ pub(super) fn set_own() -> nix::Result<()> {
             setrlimit(resource, soft.min(hard), hard)?;
         }
     }
+    // Counted per user of the machine, hence over all containers.
     let (_, hard) = getrlimit(Resource::RLIMIT_NPROC)?;
     if hard != RLIM_INFINITY {
         let share = (hard / SHARE_OF_PROCESSES).max(1);

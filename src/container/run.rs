@@ -37,10 +37,10 @@ use oci_spec::runtime::Spec;
 
 use super::binds::mount_binds;
 use super::console::Streams;
-use super::executor::{Asking, BuildExecutor};
+use super::executor::{BuildExecutor, NotifyingFilter};
 use super::messages::{Messages, with_messages};
 use super::output::OutputPipe;
-use super::recorder::{Questions, Recorder};
+use super::recorder::{Notifications, Recorder};
 use super::sandbox::{Sandbox, Special};
 use super::system_mounts::mount_devices;
 use super::view::View;
@@ -83,7 +83,7 @@ pub enum RunError {
     },
     /// The seccomp notifications cannot be received or answered.
     #[error("the container's questions can't be answered")]
-    Questions {
+    Notifications {
         /// Cause.
         #[source]
         source: std::io::Error,
@@ -176,11 +176,11 @@ fn run_logged(
     let watch = poll::pidfd_open(init).map_err(step("watching the container's first process"))?;
     let deadline = options.time_limit.and_then(|limit| started.checked_add(limit));
     let recorder = options.recording.as_ref().map(|recording| recording.recorder);
-    let mut questions = match recorder {
-        Some(recorder) => Questions::Expected { channel, recorder },
-        None => Questions::None,
+    let mut notifications = match recorder {
+        Some(recorder) => Notifications::Expected { channel, recorder },
+        None => Notifications::None,
     };
-    let ended = wait(&watch, &mut output, options.log, &mut questions, deadline);
+    let ended = wait(&watch, &mut output, options.log, &mut notifications, deadline);
     if !matches!(ended, Ok(true)) {
         kill(init, Signal::SIGKILL).map_err(step("ending the container"))?;
     }
@@ -192,6 +192,7 @@ fn run_logged(
     finished?;
     Ok(match code {
         _ if !ended => ContainerEnding::TimedOut,
+        // From `init::run`; a shell that exits so means the same.
         code if code > 128 => ContainerEnding::Signalled(code - 128),
         code => ContainerEnding::Exited(code),
     })
@@ -238,7 +239,7 @@ fn start(
             landlock: options.landlock,
             inherited: Arc::clone(&options.inherited),
             sole_user: options.sole_user,
-            asking: options.recording.as_ref().map(|recording| Asking {
+            notifying: options.recording.as_ref().map(|recording| NotifyingFilter {
                 filter: recording.filter.clone(),
                 channel: Arc::new(channel),
             }),
@@ -318,17 +319,17 @@ fn wait(
     watch: &OwnedFd,
     output: &mut OutputPipe,
     log: &File,
-    questions: &mut Questions<'_>,
+    notifications: &mut Notifications<'_>,
     deadline: Option<Instant>,
 ) -> Result<bool, RunError> {
     let step = |errno| RunError::Step { step: "waiting for the container", errno };
     loop {
         let mut waited = vec![watch.as_fd(), output.readable()];
-        waited.extend(questions.readable());
+        waited.extend(notifications.readable());
         let said = poll::wait_any(&waited, deadline).map_err(step)?.unwrap_or_default();
         let of = |index: usize| said.get(index).copied().unwrap_or(PollFlags::empty());
-        let (has_ended, has_said, asks) = (!of(0).is_empty(), !of(1).is_empty(), of(2));
-        questions.hear(asks).map_err(|source| RunError::Questions { source })?;
+        let (has_ended, has_said, notified) = (!of(0).is_empty(), !of(1).is_empty(), of(2));
+        notifications.handle(notified).map_err(|source| RunError::Notifications { source })?;
         if has_said {
             output.pass_on(log).map_err(|source| RunError::Log { source })?;
         }

@@ -157,6 +157,8 @@ impl Sandbox {
             .bounding(capabilities.clone())
             .effective(capabilities.clone())
             .permitted(capabilities)
+            // Empty: a file with inheritable capabilities would otherwise give them back
+            // (CVE-2022-24769).
             .inheritable(std::collections::HashSet::new())
             .ambient(std::collections::HashSet::new())
             .build()?;
@@ -213,6 +215,7 @@ impl Sandbox {
             mounts.push(special(&MESSAGE_QUEUES)?);
         }
         if self.shows_outer_sysfs() {
+            // `ro` would leave the mounts below writable; `rro` is recursive (mount_setattr(2)).
             mounts.push(outer("/sys", &["rbind", "rro", "nosuid", "nodev", "noexec"])?);
         } else if self.sysfs == Sysfs::Fresh {
             mounts.push(special(&SYS)?);

@@ -23,6 +23,7 @@ pub(super) fn enter((uid, gid): (u32, u32)) -> io::Result<()> {
     nix::sys::prctl::set_dumpable(true)?;
     nix::sched::unshare(CloneFlags::CLONE_NEWUSER)?;
     let one = |inside| map_text(&[IdRange { inside, outside: 0, count: 1 }]);
+    // Without it, the kernel takes no group map, as in `namespace::enter_user_namespace`.
     fs_err::write("/proc/self/setgroups", "deny")?;
     fs_err::write("/proc/self/uid_map", one(uid))?;
     fs_err::write("/proc/self/gid_map", one(gid))?;

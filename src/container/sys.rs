@@ -170,7 +170,7 @@ pub fn install_seccomp(program: &[libc::sock_filter]) -> nix::Result<()> {
 
 /// Installs a seccomp filter that notifies a process outside of some calls; returns the
 /// notification descriptor. See [`install_seccomp`].
-pub fn install_asking_seccomp(program: &[libc::sock_filter]) -> nix::Result<OwnedFd> {
+pub fn install_notifying_seccomp(program: &[libc::sock_filter]) -> nix::Result<OwnedFd> {
     let length = u16::try_from(program.len()).map_err(|_overflow| Errno::EINVAL)?;
     let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
     let install = |flags: libc::c_ulong| {
@@ -194,8 +194,8 @@ pub fn install_asking_seccomp(program: &[libc::sock_filter]) -> nix::Result<Owne
 
 /// System call in a seccomp notification; its caller waits for the answer.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked {
-    /// The question's number.
+pub struct Notification {
+    /// The notification's number.
     pub id: u64,
     /// The thread.
     pub thread: Pid,
@@ -208,53 +208,53 @@ pub struct Asked {
 }
 
 /// Receives a pending notification. Fails with ENOENT if the caller is gone.
-pub fn take_question(questions: BorrowedFd<'_>) -> nix::Result<Asked> {
+pub fn receive_notification(listener: BorrowedFd<'_>) -> nix::Result<Notification> {
     // SAFETY: a seccomp_notif of zeroes is a valid one, and what the kernel wants it to be.
-    let mut question: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    let mut notification: libc::seccomp_notif = unsafe { std::mem::zeroed() };
     // SAFETY: the kernel writes one seccomp_notif, whose size is part of the request's number.
     Errno::result(unsafe {
         let request = libc::SECCOMP_IOCTL_NOTIF_RECV;
-        libc::ioctl(questions.as_raw_fd(), request, &raw mut question)
+        libc::ioctl(listener.as_raw_fd(), request, &raw mut notification)
     })?;
-    Ok(Asked {
-        id: question.id,
-        thread: Pid::from_raw(i32::try_from(question.pid).unwrap_or(0)),
-        architecture: question.data.arch,
-        call: u32::try_from(question.data.nr).unwrap_or(u32::MAX),
-        arguments: question.data.args,
+    Ok(Notification {
+        id: notification.id,
+        thread: Pid::from_raw(i32::try_from(notification.pid).unwrap_or(0)),
+        architecture: notification.data.arch,
+        call: u32::try_from(notification.data.nr).unwrap_or(u32::MAX),
+        arguments: notification.data.args,
     })
 }
 
 /// True if the calling thread still waits, so that its number has not been reused.
-pub fn is_still_asked(questions: BorrowedFd<'_>, id: u64) -> bool {
+pub fn is_still_waited_for(listener: BorrowedFd<'_>, id: u64) -> bool {
     // SAFETY: the kernel reads one number, which lives until the call returns.
     let valid = unsafe {
         let request = libc::SECCOMP_IOCTL_NOTIF_ID_VALID;
-        libc::ioctl(questions.as_raw_fd(), request, &raw const id)
+        libc::ioctl(listener.as_raw_fd(), request, &raw const id)
     };
     valid == 0
 }
 
 /// Answers a notification: the call has succeeded or failed.
-pub fn answer(questions: BorrowedFd<'_>, id: u64, done: nix::Result<()>) -> nix::Result<()> {
+pub fn answer(listener: BorrowedFd<'_>, id: u64, done: nix::Result<()>) -> nix::Result<()> {
     let error = done.map_or_else(|errno| -(errno as i32), |()| 0);
     let mut answer = libc::seccomp_notif_resp { id, val: 0, error, flags: 0 };
     // SAFETY: the kernel reads one seccomp_notif_resp, which lives until the call returns.
     let sent = unsafe {
         let request = libc::SECCOMP_IOCTL_NOTIF_SEND;
-        libc::ioctl(questions.as_raw_fd(), request, &raw mut answer)
+        libc::ioctl(listener.as_raw_fd(), request, &raw mut answer)
     };
     Errno::result(sent).map(drop)
 }
 
 /// Makes the notifying process wait on the same processor, which halves the time. Linux 6.6 and
 /// newer.
-pub fn answer_on_the_same_processor(questions: BorrowedFd<'_>) -> nix::Result<()> {
+pub fn answer_on_the_same_processor(listener: BorrowedFd<'_>) -> nix::Result<()> {
     const SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP: libc::c_ulong = 1;
     // SAFETY: the argument is a flag word.
     let set = unsafe {
         let request = libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS;
-        libc::ioctl(questions.as_raw_fd(), request, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
+        libc::ioctl(listener.as_raw_fd(), request, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
     };
     Errno::result(set).map(drop)
 }

@@ -25,6 +25,7 @@ pub(super) const PROC: SystemMount =
 pub(super) const DEV: SystemMount = SystemMount {
     target: "/dev",
     kind: "tmpfs",
+    // As in the example of the OCI runtime specification ("Mounts"), and `/dev/shm` below.
     options: &["nosuid", "strictatime", "mode=755", "size=65536k"],
 };
 
@@ -95,5 +96,6 @@ pub(super) fn mount_devices(root: &Path, terminals: bool) -> io::Result<()> {
         TERMINALS.mount_below(root)?;
     }
     SHARED_MEMORY.mount_below(root)?;
+    // Mounted by libcontainer, since the queues belong to the container's ipc namespace.
     MESSAGE_QUEUES.make_point(root).map(drop)
 }

@@ -120,6 +120,8 @@ impl Uplink {
     /// The name server that the container's `/etc/resolv.conf` has.
     pub fn name_server(&self) -> &'static str {
         match self {
+            // The address of `--dns-forward`, and the one that slirp4netns has built in
+            // (slirp4netns(1)).
             Self::Pasta(_) => "169.254.1.1",
             Self::Slirp(_) => "10.0.2.3",
         }
@@ -132,18 +134,22 @@ impl Uplink {
         match self {
             Self::Pasta(program) => {
                 let mut command = Command::new(program);
+                // `--no-map-gw`: the gateway's address would lead to the machine's loopback.
                 command.args(["--config-net", "--foreground", "--quiet", "--no-map-gw"]);
                 // Otherwise the container would have the machine's own address, which would then be
                 // unreachable.
                 command.args(["--address", "10.0.2.100", "--netmask", "24"]);
                 command.args(["--gateway", "10.0.2.2"]);
                 command.args(["--dns-forward", "169.254.1.1"]);
+                // By default pasta forwards the machine's ports to the container, and the
+                // container's to the machine.
                 command.args(["-t", "none", "-u", "none", "-T", "none", "-U", "none"]);
                 command.args(["--netns", NAMESPACE]);
                 command
             }
             Self::Slirp(program) => {
                 let mut command = Command::new(program);
+                // Each packet costs system calls of the program's, and the default is 1500 bytes.
                 command.args(["--configure", "--mtu=65520", "--disable-host-loopback"]);
                 command.args(["--enable-sandbox", "--enable-seccomp"]);
                 command.arg(format!("--ready-fd={ready}"));

@@ -111,12 +111,12 @@ impl View {
                 ViewError::Mount { what: input.display().to_string(), target, errno }
             })?;
         }
-        view.settle(map)?;
+        view.move_into_reach(map)?;
         Ok(view)
     }
 
     /// Moves the view to where the container's root can reach it.
-    fn settle(&mut self, map: &IdMap) -> Result<(), ViewError> {
+    fn move_into_reach(&mut self, map: &IdMap) -> Result<(), ViewError> {
         let Some(target) = coverable(Path::new("/")) else {
             // The caller is the container's root, and reaches what the caller reaches.
             return if namespace::is_unmapped(map) { Err(ViewError::NoPlace) } else { Ok(()) };

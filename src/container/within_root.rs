@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
-use crate::archive::tell_owner;
+use crate::archive::write_owner;
 
 /// Upper limit of symlinks in a lookup, as in the kernel.
 const MOST_LINKS: u32 = 40;
@@ -26,6 +26,7 @@ pub fn locate(root: &Path, path: &Path, keep_last: bool) -> io::Result<PathBuf> 
     let mut links = 0;
     while let Some(part) = left.pop() {
         if part == ".." {
+            // Nothing is above the root: there, `..` is the root itself, as for a process in it.
             found.pop();
             continue;
         }
@@ -79,14 +80,14 @@ pub struct Ownership {
     /// User and group.
     pub ids: (u32, u32),
     /// True if the namespace has a single id: then the owner is an extended attribute.
-    pub single: bool,
+    pub is_single_id: bool,
 }
 
 impl Ownership {
     /// Sets the owner of a file. Returns `false` if the owner can be set neither on disk nor as an
     /// extended attribute, which only files and folders can have.
-    pub fn give(self, path: &Path) -> io::Result<bool> {
-        if !self.single {
+    pub fn apply(self, path: &Path) -> io::Result<bool> {
+        if !self.is_single_id {
             fs_err::os::unix::fs::lchown(path, Some(self.ids.0), Some(self.ids.1))?;
             return Ok(true);
         }
@@ -96,7 +97,7 @@ impl Ownership {
             return Ok(true);
         }
         if data.is_file() || data.is_dir() {
-            tell_owner(path, self.ids)?;
+            write_owner(path, self.ids)?;
             return Ok(true);
         }
         Ok(false)
@@ -127,7 +128,7 @@ pub fn make_folders_with(
         }
         std::fs::DirBuilder::new().mode(0o755).create(&place)?;
         // A change of owner clears set-id bits, so it comes first.
-        owner.give(&place).map(drop)?;
+        owner.apply(&place).map(drop)?;
         fs_err::set_permissions(&place, std::fs::Permissions::from_mode(mode))?;
     }
     Ok(())
@@ -167,7 +168,7 @@ mod tests {
         assert_eq!(read_text(root, "/file").unwrap().as_deref(), Some("text"));
         assert_eq!(read_text(root, "/usr").unwrap(), None);
         let own = (nix::unistd::Uid::current().as_raw(), nix::unistd::Gid::current().as_raw());
-        let owner = Ownership { ids: own, single: false };
+        let owner = Ownership { ids: own, is_single_id: false };
         make_folders(root, &root.join("usr/a/b"), owner).unwrap();
         assert!(root.join("usr/a/b").is_dir());
         assert!(make_folders(root, &root.join("file/b"), owner).is_err());

@@ -32,6 +32,7 @@ enum Operator {
     Set,
 }
 
+// With the set-id bit of the class.
 const USER: u32 = 0o4700;
 const GROUP: u32 = 0o2070;
 const OTHER: u32 = 0o1007;
@@ -66,6 +67,8 @@ impl ModeChange {
             bits |= EXECUTE;
         }
         if let Some(shift) = self.copied {
+            // Three digits of an octal number each: the bits of one class are copied into all, and
+            // `classes` chooses.
             bits |= ((mode >> shift) & 7) * 0o111;
         }
         let bits = bits & self.classes;
@@ -93,6 +96,8 @@ fn clause(text: &str) -> Option<Vec<ModeChange>> {
         };
     }
     if start == 0 {
+        // Without letters chmod(1) would leave the umask's bits out; a build has no umask of the
+        // caller's.
         classes = USER | GROUP | OTHER;
     }
     let mut rest = &text[start..];

@@ -155,6 +155,7 @@ impl ImageBuilder<'_> {
         let read = |source| BringError::Read { what: what.to_owned(), source };
         let mut stream = WatchedStream::new(stream, &self.runner.interrupt);
         let mut start = Vec::new();
+        // As docker does: what begins as an archive is a context, all else is a Dockerfile.
         (&mut stream).take(ARCHIVE_START as u64).read_to_end(&mut start).map_err(read)?;
         let whole = start.as_slice().chain(stream);
         if !begins_as_archive(&start) {
@@ -187,6 +188,8 @@ impl ImageBuilder<'_> {
         drop(file);
         let file = fs_err::File::open(&path).map_err(BringError::Room)?.into_parts().0;
         let brought = self.taken(file, &shown, observer);
+        // At once, not with the context: the archive and its files would both take room during the
+        // build.
         fs_err::remove_file(&path).map_err(BringError::Room)?;
         brought
     }

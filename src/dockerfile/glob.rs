@@ -89,6 +89,8 @@ impl Glob {
     /// True if it matches a path as a whole.
     pub(super) fn matches(&self, path: &str) -> bool {
         let end = self.tokens.len();
+        // All states at once instead of backtracking, whose time a pattern such as `*a*a*a*a*b`
+        // makes exponential.
         let mut open = vec![false; end + 1];
         // In the middle of the folders of a `**/`.
         let mut inside = vec![false; end + 1];
@@ -145,6 +147,7 @@ fn class(letters: &[char], at: &mut usize) -> Result<Token, BadGlob> {
     *at += usize::from(negated);
     let mut ranges = Vec::new();
     loop {
+        // A bracket right at the beginning is an error in Go's `filepath.Match`, unlike in shells.
         if letters.get(*at) == Some(&']') && !ranges.is_empty() {
             *at += 1;
             return Ok(Token::Class(ranges, negated));

@@ -33,11 +33,13 @@ pub struct Matched(Vec<bool>);
 impl Patterns {
     /// Reads the text of a `.dockerignore`.
     pub fn parse(text: &str) -> Result<Self, Problem> {
+        // Editors of Windows begin UTF-8 with a byte order mark, which docker drops, too.
         let start = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
         let mut patterns = Self::default();
         let mut offset = start;
         for line in text[start..].split_inclusive('\n') {
             let written = line.trim();
+            // Only at the very beginning: after blanks a `#` is part of a name.
             if !line.starts_with('#') && !written.is_empty() {
                 let (exception, pattern) = match written.strip_prefix('!') {
                     Some(pattern) => (true, pattern.trim()),
@@ -75,6 +77,7 @@ impl Patterns {
         }
         let clean = cleaned(text);
         let glob = Glob::deep(&clean).map_err(|_bad| format!("{text:?} is not a pattern"))?;
+        // A comparison of beginnings decides for most files, and is far cheaper than the pattern.
         let special = clean.find(['*', '?', '[', '\\']).unwrap_or(clean.len());
         let beginning = clean[..special].to_owned();
         self.patterns.push(IgnorePattern { exception, beginning, glob });

@@ -78,6 +78,7 @@ impl Scope {
             contexts: around.contexts.clone(),
             target: around.target_platform.clone(),
         };
+        // A given `TARGETARCH`, for one, counts more than what the platform says, as in BuildKit.
         for name in scope.globals.clone().into_keys() {
             if let Some(value) = around.arguments.get(&name) {
                 scope.globals.insert(name, value.clone());
@@ -115,6 +116,7 @@ impl Scope {
                 || PROXIES.contains(&name)
                 || self.globals.contains_key(name)
                 || name == "SOURCE_DATE_EPOCH"
+                // Arguments for BuildKit itself, which its users give to every build.
                 || name.starts_with("BUILDKIT_")
         };
         self.given.keys().map(String::as_str).filter(|name| !is_known(name)).collect()
@@ -209,6 +211,7 @@ impl Scope {
         stage: usize,
         position: &Position,
     ) -> Result<CopyOrigin, Problem> {
+        // BuildKit refuses it likewise: stages must be known before any value is.
         if from.contains('$') {
             let message =
                 format!("the source {from} is a variable, which --from and from= do not allow");

@@ -101,6 +101,7 @@ impl StoreContents {
                 let bare = strip(rest, &[".sha256", SUFFIX]);
                 let id = bootstrap_id(bare);
                 let id = id.or_else(|| active_id(rest));
+                // Ids come from names of a store that others write to, and go into paths.
                 let Some(id) = id.filter(|id| is_hex(id, 40)) else { return false };
                 self.bootstraps.entry(id.to_owned()).or_default()
             }

@@ -57,6 +57,8 @@ pub fn pull(
     let mut here = project.fetch_options().clone();
     here.offline = true;
     here.only_mirrors = false;
+    // What is left to fetch from is this machine: mirrors and servers would hide that the cache
+    // lacks a source.
     here.mirrors.clear();
     project.note(observer);
     let readable = caches.iter().filter(|cache| cache.reads());
@@ -64,6 +66,7 @@ pub fn pull(
     let run = PullRun { project, readable, here, observer };
     let packages = wanted.packages.iter().map(|(key, id)| ExchangeItem::Package(key, id));
     let bootstraps = wanted.bootstraps.iter().map(ExchangeItem::Bootstrap);
+    // The others, such as `git_local`, are never in a store.
     let is_kept = |request: &&SourceRequest| request.mirror_key().is_some();
     let sources = wanted.sources.iter().filter(is_kept);
     // Each package has its own copy.
@@ -116,6 +119,7 @@ impl PullRun<'_> {
             }
             match ask(cache) {
                 Ok(found) => {
+                    // Before the answer is looked at: a store that lacks an artifact works.
                     reach.answered();
                     if !found {
                         continue;
@@ -131,6 +135,7 @@ impl PullRun<'_> {
                         reach.failed(kind);
                     }
                     if let Some(before) = failed.replace(error) {
+                        // Only one error can be returned; the one before it must not get lost.
                         let (subject, message) = (subject.to_owned(), with_causes(&before));
                         self.observer.event(Event::Warning { subject, message });
                     }
@@ -195,6 +200,7 @@ impl PullRun<'_> {
             let store = cache.store().folder(SOURCES);
             match store.backend().head(&key, &transfer) {
                 Err(error) if error.is_not_found() => return Ok(false),
+                // Some servers refuse HEAD for files that they have.
                 Err(error) if error.kind() != FailureKind::Unsupported => {
                     return Err(error.into());
                 }

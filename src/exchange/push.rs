@@ -213,6 +213,7 @@ impl<'w> PushRun<'w> {
         let limits = self.project.archive_limits();
         let prove = || PackageUpload::of_cached(id, archive.clone(), &self.evidence, &limits);
         let Ok(upload) = prove() else {
+            // Found out anew for each store that lacks the archive, as an error cannot be copied.
             let reason = || Some(prove().err()?.into());
             return self.only_present(&what, &archive, reason);
         };

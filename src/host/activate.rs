@@ -173,6 +173,8 @@ impl Actor<'_> {
         self.check_units(&plan)?;
         units::add_record(host, &mut plan)?;
         plan.warnings.extend(environment_warnings(&packages));
+        // The original's switch: sites whose users come from a directory forbid programs to make
+        // any.
         let manual = host.config().join("manual_host_users").exists();
         let make = if manual { MakeUsers::Manual } else { MakeUsers::Yes };
         let users = self.accounts.needed(&packages, make, Uid::effective().is_root())?;
@@ -191,10 +193,13 @@ impl Actor<'_> {
             let message = warning.clone();
             self.observer.event(Event::Warning { subject: String::new(), message });
         }
+        // Before anything is made: without systemd neither users nor state directories are to be
+        // left behind.
         self.systemd.check()?;
         self.go_on()?;
         self.make_users(&mut intended.users)?;
         let mut made = Vec::new();
+        // Users come first, as state directories are made for their uids.
         let swapped = self.prepare(&intended, &mut made).and_then(|()| {
             self.go_on()?;
             if !self.systemd.is_on() {
@@ -203,6 +208,8 @@ impl Actor<'_> {
             Ok(swap::swap(self.host, self.systemd, self.observer)?)
         });
         if let Err(error) = swapped {
+            // A stuck swap is completed by the next command out of what is prepared, so that must
+            // stay.
             if !matches!(error, ActivateError::Swap(SwapError::Stuck(_))) {
                 if let Err(error) = prepare::remove_new(self.host) {
                     self.warn(with_causes(&error));
@@ -223,6 +230,8 @@ impl Actor<'_> {
         let mut made = Vec::new();
         self.prepare(&intended, &mut made)?;
         swap::swap(self.host, self.systemd, self.observer)?;
+        // `systemctl` goes on listing a failed unit whose file is gone (systemctl(1),
+        // "reset-failed").
         self.systemd.reset_failed(&swap::gone_units(self.host));
         Ok(swap::clear(self.host)?)
     }
@@ -230,7 +239,8 @@ impl Actor<'_> {
     /// Completes an activation after the swap.
     fn end(&self, packages: &[PackageContents], users: &NeededUsers) -> Result<(), ActivateError> {
         let uid_of = |user: &str| users.present.get(user).copied();
-        let given = state::give(self.host, packages, uid_of, self.observer);
+        // Before the start, as services need their files.
+        let given = state::change_owners(self.host, packages, uid_of, self.observer);
         let host = self.host;
         let noted = if self.systemd.is_on() { pending::note(host) } else { Ok(()) };
         if let Err(error) = &noted {
@@ -248,10 +258,13 @@ impl Actor<'_> {
             Ok(()) => drop(pending::clear(host)),
             Err(SystemdError::Interrupted) => {
                 drop(pending::clear(host));
+                // The start goes on without this process, so nothing is left for a later command.
                 return Err(ActivateError::Unwaited);
             }
             Err(error) => return Err(ActivateError::Start(error)),
         }
+        // A target counts as started even if units that it only wants fail (systemd.unit(5),
+        // "Wants="), so each is looked at.
         let failed = self.systemd.failed(&swap::active_units(host));
         if !failed.is_empty() {
             return Err(ActivateError::Failed(failed));
@@ -342,6 +355,8 @@ impl Actor<'_> {
             if !is_unit_name(&name) {
                 return Err(ActivateError::UnitName { package, unit: name });
             }
+            // Before the swap: a copy over the machine's own unit of that name could not be taken
+            // back.
             if let Some(found) = machine.shadowed(&name, &own) {
                 return Err(ActivateError::ForeignUnit { package, unit: name, found });
             }

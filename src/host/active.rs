@@ -88,6 +88,7 @@ pub(super) fn odd_entries(folder: &Path) -> Result<Vec<PathBuf>, ActiveError> {
 type ActiveEntries = (Vec<PackageId>, Vec<PathBuf>);
 
 fn look(folder: &Path) -> Result<Option<ActiveEntries>, ActiveError> {
+    // Without the flag, opening a FIFO of that name would block.
     let file = fs_err::OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(folder);
     let file = match file {
         // A file of that name is not a set.

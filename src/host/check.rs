@@ -57,6 +57,8 @@ impl Host {
         for package in self.active()? {
             let package_folder = self.repository().join(package.to_string());
             if !package_folder.is_dir() {
+                // Unlike a package without checks: the active set is damaged, and success would
+                // hide that.
                 found.gone.push(package);
                 continue;
             }
@@ -85,6 +87,8 @@ impl Host {
                 }
                 let name = name.to_string_lossy().into_owned();
                 let check = HostCheck { package: package.clone(), name, path };
+                // By the kernel, which knows ACLs and the mount option `noexec`; the bits of the
+                // mode do not.
                 match access(&check.path, AccessFlags::X_OK) {
                     Ok(()) => found.checks.push(check),
                     Err(_) => found.not_executable.push(check),

@@ -36,6 +36,7 @@ impl PackageRepository<'_> {
     ) -> Result<(), HostRepositoryError> {
         let _lock = self.lock()?;
         let mut ids_once = ids.to_vec();
+        // A package that is named twice must not be unpacked by two threads into one folder.
         ids_once.sort_unstable();
         ids_once.dedup();
         let (next, over) = (AtomicUsize::new(0), AtomicBool::new(false));
@@ -57,6 +58,7 @@ impl PackageRepository<'_> {
                     }
                 });
             }
+            // Otherwise `recv` would wait forever after the last thread's end.
             drop(sender);
             let mut waiting = BTreeMap::new();
             for id in ids {
@@ -68,9 +70,12 @@ impl PackageRepository<'_> {
                     };
                     waiting.insert(done, result);
                 }
+                // What stands for an id that is named again: by then the package is there.
                 match waiting.insert(id, Ok(Add::There)) {
                     Some(Ok(add)) => tell(FetchStep::Done(id, add)),
                     Some(Err(error)) => {
+                        // The scope waits for the other threads: they see this as an interruption
+                        // at their next read.
                         over.store(true, Ordering::Relaxed);
                         tell(FetchStep::Failed(id));
                         return Err(error);

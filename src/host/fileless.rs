@@ -38,6 +38,7 @@ impl InUse {
         for list in MOUNTS {
             all.add_mounts(&fs_err::read(list).unwrap_or_default());
         }
+        // Missing from kernels built without swap.
         all.add_swaps(&fs_err::read("/proc/swaps").unwrap_or_default());
         all
     }
@@ -51,6 +52,7 @@ impl InUse {
 
     /// True if something is mounted at a path itself; the target of a symlink does not count.
     pub(super) fn is_mount_point(&self, path: &Path) -> bool {
+        // The kernel lists mount points by their real paths, and the root may be below a symlink.
         let above = path.parent().and_then(|above| fs_err::canonicalize(above).ok());
         let (Some(above), Some(name)) = (above, path.file_name()) else { return false };
         let place = above.join(name);
@@ -60,6 +62,8 @@ impl InUse {
     /// Adds the mount points of a `mountinfo` (`proc_pid_mountinfo(5)`).
     fn add_mounts(&mut self, list: &[u8]) {
         for line in list.split(|byte| *byte == b'\n') {
+            // The fifth field is the mount point; the optional fields, whose number differs, come
+            // later.
             if let Some(point) = line.split(|byte| *byte == b' ').nth(4) {
                 let point = unquoted(point);
                 self.mounts.insert(format!("{}.mount", escaped(&point)), point);
@@ -121,6 +125,8 @@ fn escaped(path: &Path) -> String {
     for (place, byte) in plain.into_iter().enumerate() {
         match byte {
             b'/' => name.push('-'),
+            // A leading dot alone is escaped (systemd.unit(5), "String Escaping for Inclusion in
+            // Unit Names").
             b'.' if place > 0 => name.push('.'),
             b'_' | b':' => name.push(char::from(byte)),
             _ if byte.is_ascii_alphanumeric() => name.push(char::from(byte)),

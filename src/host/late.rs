@@ -112,6 +112,7 @@ impl LateConfig {
         let id = id.ok_or_else(|| wrong(path, "there is no late_bound_package_id"))?;
         let package: PackageId =
             id.trim().parse().map_err(|error| wrong(path, format!("{error}")))?;
+        // An id with a real version promises contents that were built; these depend on the machine.
         if package.version().as_str() != "setup" {
             return Err(LateError::Version(package));
         }
@@ -147,6 +148,7 @@ impl LateConfig {
             .collect::<Result<Vec<_>, LateError>>()?;
         let description = EntryPath::parse(b"pkginfo.json").unwrap_or_default();
         if !files.iter().any(|file| file.path == description) {
+            // Activation reads the description of every package.
             files.push(LateFile { path: description, mode: 0o644, content: "{}".to_owned() });
         }
         Ok(files)
@@ -155,6 +157,8 @@ impl LateConfig {
     fn file(&self, config: &Path, entry: &YamlNode) -> Result<LateFile, LateError> {
         let name = entry.get("path").and_then(YamlNode::text);
         let name = name.ok_or_else(|| wrong(config, "a file of the package has no path"))?;
+        // The paths are those of the original's templates, absolute from the package's own folder;
+        // `..` is refused with the rest.
         let path = EntryPath::parse(name.trim_start_matches('/').as_bytes());
         let path = path.ok().filter(|path| !path.is_root()).ok_or_else(|| {
             wrong(config, format!("{name:?} can't be the path of a package's file"))
@@ -167,6 +171,8 @@ impl LateConfig {
         let mode = match entry.get("permissions").map(|node| &node.value) {
             None | Some(Yaml::Nothing) => 0o644,
             Some(Yaml::Text(text)) => {
+                // YAML 1.2 writes octal numbers so; YAML 1.1, and the original's files, with a mere
+                // zero.
                 let digits = text.strip_prefix("0o").unwrap_or(text);
                 let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o7777);
                 mode.ok_or_else(|| {
@@ -188,6 +194,8 @@ impl LateConfig {
         let (package, file) = (self.package.clone(), file.to_owned());
         let mut parts = text.split(BEGIN);
         let mut bound = parts.next().unwrap_or_default().to_owned();
+        // Half a placeholder is a fault of the template: it would end up in a service's
+        // configuration as if it were a value.
         let is_half = |text: &str| text.contains(END);
         if is_half(&bound) {
             return Err(LateError::Half { package, file });
@@ -199,6 +207,8 @@ impl LateConfig {
             let Some(value) = self.values.get(name) else {
                 return Err(LateError::Value { package, file, name: name.to_owned() });
             };
+            // Never searched again: a value of the machine that looks like a placeholder stays as
+            // it is.
             bound.push_str(value);
             bound.push_str(rest);
         }

@@ -50,6 +50,8 @@ const ATTEMPTS: u32 = 1000;
 
 thread_local! {
     /// Folders locked by this thread: device and inode numbers.
+    // Since flock(2) locks belong to open files: a second opening by the same thread would wait for
+    // itself. Inodes, not paths, as the repository may be the root under another name.
     static HELD: RefCell<Vec<(u64, u64)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -210,8 +212,11 @@ fn lock_folder(
         std::thread::sleep(POLL);
     }
     let (until, over) = mpsc::channel();
+    // The lock call has no time limit, and only a thread of its own can wait in it while the work
+    // goes on.
     std::thread::Builder::new().name("lock".to_owned()).spawn(move || {
         drop(file.lock());
+        // An error, as nothing is ever sent: the lock ends when its owner drops the other end.
         _ = over.recv();
     })?;
     Ok(Some(OnFolder::Awaited { _until: until }))
@@ -226,6 +231,8 @@ fn lock_file(
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let mode = Mode::from_bits_truncate(LOCK_MODE);
     for _attempt in 0..ATTEMPTS {
+        // In relation to the locked folder: its path may by now lead to another. A FIFO without a
+        // reader is not waited for, but refused (ENXIO, fifo(7)).
         let file = match openat(folder, LOCK_FILE, flags | OFlag::O_NONBLOCK, mode) {
             Ok(file) => File::from(file),
             // A symlink, or a FIFO: nothing that was made here.
@@ -238,6 +245,7 @@ fn lock_file(
         let there = file.metadata()?;
         let is_private = there.is_file()
             && [0, geteuid().as_raw()].contains(&there.uid())
+            // Whoever can open the file can hold its lock for as long as they like.
             && there.mode() & OTHERS == 0;
         if !is_private {
             unlinkat(folder, LOCK_FILE, UnlinkatFlags::NoRemoveDir)?;
@@ -246,7 +254,8 @@ fn lock_file(
         let Some(lock) = FileLock::acquire_opened_unless(file, &mut *waiting, give_up)? else {
             return Ok(None);
         };
-        // The one before removes the file with its lock.
+        // The one before removes the file with its lock. This lock would be one on a file without a
+        // name then, which excludes nobody.
         match fstatat(folder, LOCK_FILE, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(now) if (now.st_dev, now.st_ino) == (there.dev(), there.ino()) => {
                 return Ok(Some(lock));

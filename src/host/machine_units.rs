@@ -78,6 +78,7 @@ pub(super) struct MachineUnits {
 impl MachineUnits {
     /// Reads the machine's folders, links and mounts.
     pub(super) fn of(host: &Host) -> Self {
+        // Units stay within the root then, so that systemd never sees them beside the machine's.
         if host.is_rooted() {
             let folders = vec![(host.units().to_owned(), true)];
             let in_use = InUse::default();
@@ -96,7 +97,8 @@ impl MachineUnits {
         let mut folders = vec![(units.to_owned(), true)];
         for path in paths.into_iter().filter(|path| *path != units) {
             if let Some(found) = identity(path) {
-                // One folder may have several names.
+                // One folder may have several names: `/lib` is a link to `/usr/lib` on merged
+                // machines.
                 folders.push((path.to_owned(), own == Some(found)));
             }
         }
@@ -124,8 +126,11 @@ impl MachineUnits {
             let is_ours = is_own(name);
             let folders = self.folders.iter().filter(|(_, is_units)| !(*is_units && is_ours));
             let mut places = folders.map(|(folder, _)| folder.join(name));
+            // Also a dangling link, or one to `/dev/null`: that is how a unit is masked.
             places.find(|place| place.symlink_metadata().is_ok())
         };
+        // systemd takes the template's file for an instance without one of its own
+        // (systemd.unit(5)).
         let template = || template_of(unit).and_then(|template| file(&template));
         let found = file(unit).or_else(template).or_else(|| self.started(unit));
         let named = || self.named(unit).map(MachineUnit::Named);
@@ -170,6 +175,7 @@ fn target_of(link: &Path) -> Option<PathBuf> {
 /// Returns links by which units start others, except those of our own target.
 fn starts_in(folder: &Path) -> Vec<(PathBuf, String)> {
     let is_starts = |name: &str| {
+        // The three kinds of folders whose links are dependencies (systemd.unit(5)).
         [".wants", ".requires", ".upholds"].iter().any(|end| name.ends_with(end)) && name != WANTS
     };
     let folders = named(folder).into_iter().filter(|(_, name)| is_starts(name));

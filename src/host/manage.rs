@@ -45,6 +45,8 @@ impl Actor<'_> {
             return Err(RemoveError::Active(id.clone()));
         }
         let repository = PackageRepository::new(self.host, self.observer);
+        // After the root's lock, as everywhere: two commands that took them in both orders could
+        // wait for each other.
         let _lock = repository.lock()?;
         for id in ids {
             self.go_on()?;
@@ -73,6 +75,7 @@ impl Actor<'_> {
             return Ok(ids.clone());
         }
         let previous = record::read_previous(self.host).map_err(ActivateError::Archive)?;
+        // At this point `active.old` is missing, or is the active set itself.
         previous.or(old).ok_or(ActivateError::NoArchive)
     }
 }

@@ -47,6 +47,7 @@ pub(super) fn write(host: &Host, plan: &InstallPlan) -> Result<Vec<File>, Prepar
         }
     }
     let mut tops = folders.remove(b"".as_slice()).unwrap_or_default();
+    // So that a reader never takes the half-changed rest for the set before.
     tops.sort_by_key(|(name, _)| *name != b"active");
     let mut writer = Writer { folders, written: Vec::new() };
     for (name, node) in tops {
@@ -107,7 +108,7 @@ impl<'a> Writer<'a> {
         let new_name = new.file_name().unwrap_or_default();
         match node {
             InstallNode::Directory => {
-                // Beside the next set's own folder, which has another name.
+                // Beside the next set's own folder, which has another name: `<name>.new`.
                 let model = above.try_clone().map_err(failed)?;
                 let way =
                     Way { next: Descent::new(above), model: Some(Descent::new(model)), place: new };
@@ -195,6 +196,8 @@ impl Way<'_> {
         let there = match open_folder(above, name) {
             Ok(folder) => {
                 let stat = fstat(&folder)?;
+                // A folder that another user owns or may write to could be changed under a running
+                // service.
                 let is_own = stat.st_mode & 0o7777 == FOLDER.bits()
                     && stat.st_uid == Uid::effective().as_raw();
                 is_own.then_some(folder)
@@ -235,6 +238,8 @@ impl Way<'_> {
         if let Some(model) = self.model.as_ref().filter(|_| has_model) {
             let model = model.current();
             let is_same = readlinkat(model, name).is_ok_and(|found| found.as_bytes() == target);
+            // Some filesystems refuse (EPERM, EMLINK), and `fs.protected_hardlinks` may; then a new
+            // one does. Flags are empty: the link itself, not its target.
             if is_same && linkat(model, name, folder, name, AtFlags::empty()).is_ok() {
                 return Ok(());
             }
@@ -343,8 +348,10 @@ fn make(folder: BorrowedFd<'_>, name: &OsStr, node: &InstallNode) -> io::Result<
     let InstallNode::File(content) = node else {
         return Err(io::Error::other("a host's units are copied elsewhere"));
     };
+    // EXCL follows no symlink: an old entry of that name has been removed before.
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
     let mut file = File::from(openat(folder, name, flags, FILE)?);
+    // The umask has taken bits from the mode of `openat`.
     fchmod(&file, FILE)?;
     file.write_all(content)?;
     Ok(Some(file))

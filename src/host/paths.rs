@@ -163,6 +163,7 @@ fn whole(path: &Path) -> Result<PathBuf, PathError> {
 fn text(path: &Path) -> Result<String, PathError> {
     let path = whole(path)?;
     match path.to_str() {
+        // The paths are written into `environment`, where a line is a setting.
         Some(text) if !text.contains(['\n', '\0']) && noncharacter_in(text).is_none() => {
             Ok(text.to_owned())
         }

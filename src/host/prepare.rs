@@ -46,6 +46,8 @@ pub(super) fn write(host: &Host, plan: &InstallPlan) -> Result<(), PrepareError>
         written.push(copied.map_err(|source| PrepareError::Write { path: to, source })?);
     }
     if written.len() > FEW {
+        // Every fsync(2) may wait for a commit of the journal, one after another; syncfs(2) waits
+        // for one.
         return sync([host.root(), host.units()]);
     }
     let failed = |source| PrepareError::Sync { path: host.root().to_owned(), source };
@@ -71,6 +73,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<File> {
     let mut target = fs_err::OpenOptions::new()
         .write(true)
         .create_new(true)
+        // Private until it is whole: the mode of the source may keep others out.
         .mode(0o600)
         .custom_flags(libc::O_NOFOLLOW)
         .open(to)?;
@@ -109,6 +112,7 @@ pub(super) fn remove_new(host: &Host) -> Result<(), PrepareError> {
 /// Removes the set before. It is gone from the first step on.
 pub(super) fn remove_old(host: &Host) -> Result<(), PrepareError> {
     let discard = || {
+        // By a rename, as a half-removed `active.old` would name packages whose links are gone.
         let (active, discarded) = (host.root().join("active.old"), host.root().join(DISCARDED));
         remove_all(&discarded)?;
         // A disk that is read-only refuses a renaming even of nothing.
@@ -138,6 +142,7 @@ fn remove_units(host: &Host, end: &str) -> Result<(), PrepareError> {
     let mut own = BTreeSet::new();
     for set in ["", NEW, OLD] {
         let units =
+            // Of all three sets: an activation that was cut off may have renamed any of them.
             own_of(host, set).map_err(|error| PrepareError::Remove(io::Error::other(error)))?;
         own.extend(units);
     }

@@ -53,9 +53,12 @@ impl Actor<'_> {
             let missing = missing.unwrap_or_else(|| io::ErrorKind::NotADirectory.into());
             return Err(ActivateError::Lock(missing));
         }
+        // What is active is half of one set and half of another; only a command with the lock may
+        // mend that.
         if progress::read(host).map_err(super::swap::SwapError::from)?.is_some() {
             return Err(ActiveError::CutOff(host.root().to_owned()).into());
         }
+        // Without the lock, which needs write access: a preview is for everybody.
         let intended = self.intend(ids)?;
         let active = linked(&host.root().join("active"))?.unwrap_or_default();
         let mut preview = Preview {
@@ -86,6 +89,7 @@ impl Actor<'_> {
         }
         for (path, node) in &intended.plan.nodes {
             let top = path.parts().next().unwrap_or_default();
+            // Those two say what `packages` and `units` of the preview say already.
             if *node == InstallNode::Directory || top == b"active" || top == WANTS.as_bytes() {
                 continue;
             }

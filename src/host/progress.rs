@@ -94,6 +94,8 @@ pub(super) fn read(host: &Host) -> Result<Option<SwapProgress>, ProgressError> {
     };
     let progress: SwapProgress = serde_json::from_slice(&text)
         .map_err(|error| ProgressError::Broken { path: path.clone(), reason: error.to_string() })?;
+    // The original can swap sets of other suffixes; renaming `.new` then would activate the wrong
+    // set.
     if progress.extension != NEW {
         let reason = format!("its extension is {:?}", progress.extension);
         return Err(ProgressError::Broken { path, reason });

@@ -221,6 +221,7 @@ pub(super) fn sweep(repository: &Path) -> Unswept {
             Ok(entries) => entries,
         };
         for entry in entries {
+            // A record is written before its package has its name, and removed after the package.
             let is_left = |name: &OsStr| repository.join(name).symlink_metadata().is_err();
             unswept.note(match entry {
                 Ok(entry) if is_left(&entry.file_name()) => remove_all(&entry.path()),
@@ -273,6 +274,7 @@ fn escaped(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for byte in bytes {
         match byte {
+            // JSON has text alone, and names of files are bytes.
             b'%' | ..=b' ' | 127.. => _ = write!(text, "%{byte:02x}"),
             _ => text.push(char::from(*byte)),
         }

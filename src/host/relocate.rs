@@ -45,6 +45,7 @@ fn copy_and_remove(from: &Path, to: &Path) -> io::Result<()> {
     copy_all(from, &copy).inspect_err(|_| drop(remove_all(&copy)))?;
     fs_err::rename(&copy, to)?;
     let mark = with_suffix(from, GONE);
+    // After the copy has its name: with the mark, the old place may be removed without a look.
     let marked = fs_err::File::create(&mark).and_then(|mark| mark.sync_all());
     marked.inspect_err(|_| {
         // What is moved is whole still, and so it has not moved.
@@ -79,6 +80,7 @@ fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
             let times = std::fs::FileTimes::new()
                 .set_modified(there.modified().unwrap_or(SystemTime::UNIX_EPOCH));
             let file = fs_err::OpenOptions::new().write(true).open(&to)?;
+            // As a rename keeps them.
             file.file().set_times(times)?;
             file.sync_data()?;
         } else {
@@ -86,6 +88,8 @@ fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
             return Err(io::Error::other(message));
         }
         if Uid::effective().is_root() {
+            // Other users can give nothing away (chown(2)), and what they copy is their own
+            // already.
             lchown(&to, Some(there.uid()), Some(there.gid()))?;
         }
     }

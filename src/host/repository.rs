@@ -131,6 +131,7 @@ impl<'a> PackageRepository<'a> {
         path: &Path,
         keys: Option<&TrustedKeys>,
     ) -> Result<Add, HostRepositoryError> {
+        // As with the original, the name of the file alone says which package it is.
         let name = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".tar.xz"));
         let id: Option<PackageId> = name.and_then(|name| name.parse().ok());
         let id = id.ok_or_else(|| HostRepositoryError::FileName(path.to_owned()))?;
@@ -148,6 +149,8 @@ impl<'a> PackageRepository<'a> {
                 self.unpack(&id, copy.file() as &mut File, self.observer, is_other)
             }),
         };
+        // The lock covers the check of the signed copy, too, which lies in the folder that its
+        // holder sweeps.
         drop(lock);
         added
     }
@@ -193,7 +196,7 @@ impl<'a> PackageRepository<'a> {
         let archive = |source| HostRepositoryError::Archive { id: id.clone(), source };
         file.file().rewind().map_err(archive)?;
         let file: &mut File = file.file();
-        let other = |reason| Err(HostRepositoryError::Other { id: id.clone(), reason });
+        let other = |reason| Err(HostRepositoryError::OtherPackage { id: id.clone(), reason });
         self.unpack(id, file, observer, other)
     }
 
@@ -223,6 +226,8 @@ impl<'a> PackageRepository<'a> {
         if result.is_err() {
             drop(remove_all_closed(&folder));
             if !self.has(id) {
+                // The package is there if only the last sync of the folder failed, and keeps its
+                // record then.
                 drop(PackageManifest::remove(self.folder, id));
             }
         }
@@ -266,6 +271,7 @@ impl<'a> PackageRepository<'a> {
         // On disk before it has its name: after a power cut, a package that is there is whole.
         super::sync::sync([folder.as_path()]).map_err(io::Error::other)?;
         fs_err::rename(folder, self.place(id))?;
+        // The name itself, without which a synced package would be a leftover for the sweep.
         sync_folder(self.folder)
     }
 

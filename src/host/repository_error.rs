@@ -67,7 +67,7 @@ pub enum HostRepositoryError {
     Interrupted(PackageId),
     /// The archive has another package than its name says.
     #[error("package {id} is another package: {reason}")]
-    Other {
+    OtherPackage {
         /// The package.
         id: PackageId,
         /// The difference.

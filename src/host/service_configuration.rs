@@ -144,6 +144,7 @@ fn set(kernel: &Path, name: &str, value: &str) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is not a setting's name"));
     }
     let place = confinement::locate_below(kernel, Path::new(&path))?;
+    // Never created: a setting of a module that is not loaded is an error, as for sysctl(8).
     let mut file = fs_err::OpenOptions::new().write(true).truncate(true).open(place)?;
     file.write_all(format!("{value}\n").as_bytes())
 }

@@ -143,6 +143,7 @@ impl Actor<'_> {
         }
         let target = |error| ActivateError::Systemd(SystemdError::Target(error));
         fs_err::create_dir_all(self.host.units()).map_err(target)?;
+        // The bootstrap has no unit: systemd's folder is outside of the root.
         let file = target_file(self.host.units());
         atomic::write_if_changed(&file, TARGET_CONTENT.as_bytes()).map_err(target)?;
         let lock = repository.lock()?;
@@ -257,6 +258,7 @@ impl Flags<'_> {
         if id.is_empty() {
             return Ok(None);
         }
+        // It becomes part of a URL, and must not lead to another document of the server.
         if id.contains('/') || id.starts_with('.') {
             let problem = format!("{id:?} can't be the id of a list of packages");
             return Err(SetupError::BadFlag { path: self.place(FLAG), problem });
@@ -303,6 +305,7 @@ impl Flags<'_> {
             if before.is_none_or(|before| before == sum) {
                 return Ok(());
             }
+            // Services use the files, and the id says nothing of the change.
             if self.actor.host.active().is_ok_and(|ids| ids.contains(id)) {
                 return Err(LateError::Active(id.clone()).into());
             }
@@ -318,6 +321,7 @@ impl Flags<'_> {
         if is_there {
             packages.remove(id)?;
         }
+        // Before the package: one without a record would count as right for all values.
         record::write_late(packages.folder, id, &sum).map_err(write)?;
         packages.add_files(id, &files).map_err(|source| {
             drop(remove_all(&packages.temporary(id)));

@@ -43,6 +43,7 @@ pub(super) fn verified_copy(
     io::copy(&mut UntilInterrupted { inner: archive, observer }, copy).map_err(read)?;
     copy.rewind().map_err(read)?;
     let content = UntilInterrupted { inner: &mut *copy, observer };
+    // The copy, not the original file: another user could change that between check and unpacking.
     claim.verify(content, &id.to_string()).map_err(untrusted)?;
     copy.rewind().map_err(read)
 }
@@ -53,10 +54,12 @@ fn signature(path: &Path, keys: &TrustedKeys) -> Result<Vec<u8>, SignatureError>
     let path = PathBuf::from(beside);
     let missing = || SignatureError::Missing { trusted: keys.ids() };
     let file = open_regular(&path).map_err(|error| match error.kind() {
+        // `open_regular` gives the second for what is not a regular file.
         io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => missing(),
         _ => SignatureError::Read(error),
     })?;
     let mut text = Vec::new();
+    // One byte more than allowed, so that a longer text is refused instead of cut.
     file.take(LONGEST + 1).read_to_end(&mut text).map_err(SignatureError::Read)?;
     Ok(text)
 }

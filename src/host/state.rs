@@ -69,7 +69,7 @@ pub(super) fn make(
 
 /// Changes the owner of state directories, with their contents, to their packages' users. A failure
 /// does not stop the others; the first error is returned for the caller's message.
-pub(super) fn give(
+pub(super) fn change_owners(
     host: &Host,
     packages: &[PackageContents],
     uid_of: impl Fn(&str) -> Option<u32>,
@@ -129,7 +129,7 @@ fn give_folder(path: &Path, to: Uid) -> io::Result<Vec<CString>> {
         let top = OwnedFd::from(fs_err::File::open(path)?.into_parts().0);
         let mut giving =
             Giving { path, to, way: Descent::new(top), linked: Vec::new(), last: None };
-        match giving.give() {
+        match giving.change_all() {
             // The service moves its folders meanwhile.
             Err(Errno::ESTALE) if attempt < ATTEMPTS => {}
             Err(error) => return Err(giving.named(error)),
@@ -149,7 +149,7 @@ struct Giving<'a> {
 }
 
 impl Giving<'_> {
-    fn give(&mut self) -> nix::Result<()> {
+    fn change_all(&mut self) -> nix::Result<()> {
         // The top folder is entered by its own name `.`, so that it is handled as all folders below it.
         let top = openat(self.way.current(), c".", FOLDER, Mode::empty())?;
         self.enter(c"", top)?;
@@ -187,6 +187,7 @@ impl Giving<'_> {
         // Opens nothing: neither is a FIFO waited for, nor does a device do anything.
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let entry = match openat(self.way.current(), name, flags, Mode::empty()) {
+            // Services may run already, and remove their files.
             Err(Errno::ENOENT) => return Ok(()),
             other => other?,
         };
@@ -199,10 +200,12 @@ impl Giving<'_> {
         if there.st_uid == self.to.as_raw() {
             return Ok(());
         }
+        // Mere `fchownat` would give a service `/etc/shadow`, had it linked that name here.
         if there.st_nlink > 1 {
             self.linked.push(name.to_owned());
             return Ok(());
         }
+        // The very file that was looked at: its name may lead to another one by now.
         fchownat(&entry, c"", Some(self.to), None, AtFlags::AT_EMPTY_PATH)
     }
 

@@ -89,11 +89,14 @@ pub(super) fn swap(
     systemd: Systemd,
     observer: &dyn Observer,
 ) -> Result<(), SwapError> {
+    // Before services stop: if the machine stops meanwhile, the next command has them started
+    // again.
     progress::record(host, SwapStage::Archive).inspect_err(|_| drop(progress::clear(host)))?;
     let undo = |error: SwapError| {
         take_back(host, systemd, observer);
         error
     };
+    // Before the first rename: the folder of links, which says this, is swapped, too.
     let units = own_of(host, "").map_err(|error| undo(SwapError::Units(error)))?;
     let stopped = units::stopped(&host.wants(), &units);
     systemd.stop(&stopped, observer).map_err(|error| undo(not_stopped(error)))?;
@@ -170,10 +173,12 @@ pub(super) fn finish(
         return Err(SwapError::Lost { missing: with_suffix(name, NEW), commands });
     }
     let mut stopped = Vec::new();
+    // The folder of links is at one of the two names, depending on how far it came.
     for end in ["", OLD] {
         let units = own_of(host, end).map_err(SwapError::Units)?;
         stopped.extend(units::stopped(&with_suffix(&host.wants(), end), &units));
     }
+    // In the second stage the services were stopped before its record was written.
     if progress.stage == SwapStage::Archive {
         systemd.stop(&stopped, observer).map_err(not_stopped)?;
     }
@@ -232,6 +237,8 @@ fn rename_all(host: &Host, renames: &mut Renames, old_units: &[String]) -> Resul
         renames.rename(name.clone(), with_suffix(name, OLD))?;
     }
     progress::record(host, SwapStage::MoveNew).map_err(SwapStep::Progress)?;
+    // Without a look whether it is there: every swapped name has a prepared one, even an empty
+    // folder.
     for name in &names {
         renames.rename(with_suffix(name, NEW), name.clone())?;
     }
@@ -318,6 +325,7 @@ impl Renames {
     }
 
     fn undo(self) -> io::Result<()> {
+        // The reverse order alone keeps `finish` right at each point at which this may be cut off.
         self.0.into_iter().rev().try_for_each(|(from, to)| {
             finish_removal(&from)?;
             relocate(&to, &from)

@@ -19,6 +19,7 @@ pub(super) fn sync<'a>(folders: impl IntoIterator<Item = &'a Path>) -> Result<()
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             other => other.map_err(failed)?,
         };
+        // syncfs(2) waits for all of a filesystem, so once for each is enough.
         if synced.insert(file.metadata().map_err(failed)?.dev()) {
             syncfs(file.file().as_fd()).map_err(|error| failed(error.into()))?;
         }

@@ -21,6 +21,7 @@ pub(super) const TARGET: &str = "dcos.target";
 pub(super) const TARGET_CONTENT: &str = "[Install]\nWantedBy=multi-user.target\n";
 
 /// Exit code of `systemctl` for a unit that is not loaded.
+// `EXIT_NOTINSTALLED` of the init scripts of the LSB, which systemctl follows.
 const NOT_LOADED: i32 = 5;
 
 /// States of units that have not stopped.
@@ -107,6 +108,7 @@ impl Systemd {
         let mut arguments = vec!["stop"];
         arguments.extend(self.no_block());
         arguments.extend(units.iter().map(String::as_str));
+        // In one call for all: systemd stops them together, in the order of their dependencies.
         let status = self.wait(&arguments, observer)?;
         if status.success() {
             return Ok(());
@@ -138,8 +140,11 @@ impl Systemd {
         if !self.is_on() {
             return Ok(());
         }
+        // systemd keeps the units that it has read, until it is told (systemctl(1),
+        // "daemon-reload").
         insist(&["daemon-reload"])?;
         self.reset_failed(gone);
+        // Without a second reload, which the one above makes needless.
         insist(&["enable", TARGET, "--no-reload"])?;
         let mut arguments = vec!["start", TARGET];
         arguments.extend(self.no_block());
@@ -240,6 +245,8 @@ fn units_that_are(units: &[String], states: &[&str]) -> Option<Vec<String>> {
     arguments.extend(units.iter().map(String::as_str));
     let output = systemctl(&arguments).stdout(Stdio::piped()).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    // One line a unit, in the order of the arguments; the exit code says only whether any is
+    // active.
     let told: Vec<&str> = text.lines().map(str::trim).collect();
     let is_one = |(_, state): &(&String, &str)| states.contains(state);
     (told.len() == units.len())

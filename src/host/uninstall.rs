@@ -45,6 +45,7 @@ impl Actor<'_> {
         let is_root = ["active", "bootstrap", "active.new", "active.old"]
             .iter()
             .any(|name| root.join(name).symlink_metadata().is_ok());
+        // Another filesystem below the root, such as one with services' data, is not ours to empty.
         let mounts = InUse::mounts();
         // What a run leaves that was cut off at its very end.
         let is_left = |entry: io::Result<fs_err::DirEntry>| {
@@ -53,6 +54,7 @@ impl Actor<'_> {
             })
         };
         let is_empty = || fs_err::read_dir(root).is_ok_and(|mut entries| entries.all(is_left));
+        // A mistyped `--root` would remove whatever folder that is, as root.
         if root.parent().is_none() || (root.exists() && !is_root && !is_empty()) {
             return Err(UninstallError::NoRoot(root.to_owned()));
         }
@@ -64,6 +66,7 @@ impl Actor<'_> {
         let target = target_file(host.units());
         if target.exists() {
             self.note("removing dcos.target".to_owned());
+            // While the file is there: systemctl disables no unit without one.
             self.systemd.disable().map_err(ActivateError::from)?;
         }
         if root.join("active").exists() {
@@ -91,6 +94,7 @@ impl Actor<'_> {
             }
             remove_all(&root.join("active"))?;
             record::forget_previous(host)?;
+            // The folder must be empty to be removed; the lock on the folder itself stays.
             lock.remove_file()?;
             match fs_err::remove_dir(root) {
                 // A disk of its own perhaps, or a link to a folder on one, or there is a mount in it.

@@ -5,6 +5,7 @@ const KINDS: [&str; 9] =
     ["service", "socket", "target", "timer", "path", "mount", "automount", "swap", "slice"];
 
 /// Length of the longest name.
+// With the ending (systemd.unit(5)).
 const LONGEST: usize = 255;
 
 /// True if a file can be a unit of this name, so that nothing else is meant where systemd is asked for it:
@@ -19,6 +20,7 @@ pub(super) fn is_unit_name(name: &str) -> bool {
 /// True if a name has only valid characters, and is neither an option nor hidden.
 pub(super) fn is_plain(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
+    // The names are handed to systemctl, partly without a `--` before them.
     name.bytes().all(allowed) && !name.starts_with(['-', '.']) && !name.is_empty()
 }
 

@@ -111,12 +111,14 @@ fn add(path: &Path, unit: Option<&str>, named: &mut BTreeSet<(PathBuf, String)>)
 fn units_of(text: &str, unit: Option<&str>) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut is_explicit = false;
+    // A backslash at a line's end continues it, and stands for a blank (systemd.syntax(7)).
     for line in text.replace("\\\n", " ").lines() {
         let Some((key, value)) = line.split_once('=') else { continue };
         let key = key.trim();
         if !SETTINGS.contains(&key) {
             continue;
         }
+        // With such a line, the unit of the same name is not started.
         is_explicit |= key == "Unit" || key == "Service";
         found.extend(value.split_whitespace().filter_map(unit_of));
     }
@@ -131,6 +133,8 @@ fn unit_of(value: &str) -> Option<String> {
     if !value.contains('%') {
         return is_unit_name(value).then(|| value.to_owned());
     }
+    // A specifier (`%i`) may be anything, so only a name that has it in the instance alone leads to
+    // a known template.
     let plain = value.replace('%', "_");
     template_of(&plain).filter(|template| is_unit_name(template) && !template.contains('_'))
 }

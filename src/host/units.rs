@@ -106,6 +106,8 @@ pub(super) fn add_record(host: &Host, plan: &mut InstallPlan) -> Result<(), Syst
         // An entry other than a link has no effect there.
         if let Ok(target) = fs_err::read_link(wants.join(&unit)) {
             let link = InstallNode::Symlink(target.as_os_str().as_bytes().to_vec());
+            // The folder is swapped whole: links of `systemctl enable` would go with the set
+            // before.
             plan.nodes.entry(place(&unit)).or_insert(link);
         }
     }

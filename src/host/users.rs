@@ -154,6 +154,8 @@ impl Accounts {
             let group = self.group_of(package)?;
             if let Some(group) = &package.info.group {
                 let (one, one_group) =
+                    // useradd gives one primary group, and which package came first must not
+                    // decide.
                     groups.entry(user.to_string()).or_insert((&package.id, group));
                 if *one_group != group {
                     return Err(HostUserError::Groups {
@@ -256,6 +258,7 @@ impl Accounts {
             let last = said.lines().rfind(|line| !line.trim().is_empty());
             return Err(failed(last.unwrap_or("useradd failed").to_owned()));
         }
+        // useradd does not tell the uid it chose.
         let made = self.user(user.name.as_str())?;
         made.map(|(uid, _)| uid).ok_or_else(|| failed("useradd made none".to_owned()))
     }
@@ -278,6 +281,7 @@ impl Accounts {
 }
 
 fn look_up(file: &Path, database: &str, name: &str) -> Result<Option<Vec<String>>, HostUserError> {
+    // A minimal root may have no such file.
     let text = match fs_err::read(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         other => other.map_err(HostUserError::Unreadable)?,

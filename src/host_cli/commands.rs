@@ -31,6 +31,7 @@ pub(super) fn run(cli: &Cli, output: &Output) -> Done {
     let host = host(&cli.global)?;
     let accounts = Accounts::default();
     let systemd = match (&cli.global.no_systemd, &cli.global.no_block_systemd) {
+        // As in the original, `--no-systemd` wins over `--no-block-systemd`.
         (true, _) => Systemd::Off,
         (false, true) => Systemd::NoBlock,
         (false, false) => Systemd::Blocking,
@@ -245,6 +246,7 @@ fn check(checks: &Checks, list: bool, format: FormatArgs, output: &Output) -> Do
     }
     let mut results = Vec::new();
     for check in &checks.checks {
+        // A check that cannot be started has not passed, and the others are still run.
         let passed = check.run(in_json).unwrap_or_else(|error| {
             output.line(&format!("{}: {error}", check.path.display()));
             false
@@ -285,6 +287,8 @@ fn verify(
             // Of what came in a bootstrap, the repository knows that the machine was set up from.
             Err(VerifyError::NotRecorded(_)) => {
                 if fallback.is_none() {
+                    // Only once, and only when it is needed: it reads the flags of the setup, and
+                    // may not be there.
                     fallback = flagged()?;
                 }
                 packages.verify(id, fallback.as_ref(), output)?

@@ -21,6 +21,7 @@ pub(super) fn find(
     for text in texts {
         let id = text.parse::<PackageId>();
         if let Ok(id) = &id
+            // A whole id needs no listing of the folder.
             && packages.has(id)
         {
             found.push(id.clone());
@@ -30,6 +31,7 @@ pub(super) fn find(
             known = Some(packages.list()?);
         }
         let all = known.as_deref().unwrap_or_default();
+        // Of several versions, the active one is most likely meant.
         let near = match matching(text, preferred).as_slice() {
             [one] => vec![*one],
             _ => matching(text, all),

@@ -72,11 +72,14 @@ pub(super) fn run(
 ) -> Result<u8, CommandError> {
     let name = file.file_name().unwrap_or_default().to_os_string();
     let cli = match InstallerCli::try_parse_from(
+        // The first argument is the program's name, as clap shows it in its usage: here that of the
+        // installer's file.
         std::iter::once(name).chain(arguments.iter().cloned()),
     ) {
         Ok(cli) => cli,
         Err(error) => {
             drop(Output::usage(&error));
+            // Help is an "error" of clap's that goes to stdout.
             return Ok(if error.use_stderr() { 2 } else { 0 });
         }
     };
@@ -138,7 +141,9 @@ fn script(arguments: &[OsString]) -> Result<u8, CommandError> {
         return Err(InstallerError::NotServed(script).into());
     }
     let from = format!("file://{}", serve.display());
+    // By `sh`: the file is served to hosts, and need not be executable here.
     let status = Command::new("sh").arg(&script).args(["--from", &from]).args(arguments).status();
     let status = status.map_err(CommandError::Script)?;
+    // No code if a signal ended the script.
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }

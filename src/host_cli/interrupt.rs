@@ -18,6 +18,8 @@ pub(super) fn catch(interrupted: &Arc<AtomicBool>) -> io::Result<()> {
         // The others come more than once without that being meant: `timeout` sends each to the process
         // and to its group.
         if signal == SIGINT {
+            // Before the flag's own action: in the other order, the first signal would end the run
+            // already.
             flag::register_conditional_default(signal, Arc::clone(interrupted))?;
         }
         flag::register(signal, Arc::clone(interrupted))?;

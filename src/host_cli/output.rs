@@ -27,6 +27,7 @@ pub struct Output {
 impl Output {
     /// Creates an output; `silent` suppresses notes, and `interrupted` is passed on to the library.
     pub fn new(silent: bool, interrupted: Arc<AtomicBool>) -> Self {
+        // Progress rewrites a line, which is useless in a file.
         let shown = !silent && io::stderr().is_terminal();
         Self {
             silent,
@@ -48,6 +49,8 @@ impl Output {
             && error.kind() != io::ErrorKind::BrokenPipe
             && let Ok(mut unwritten) = self.unwritten.lock()
         {
+            // Kept until the end, since a command that is half done goes on: only its exit code
+            // changes.
             unwritten.get_or_insert(error);
         }
     }
@@ -72,6 +75,7 @@ impl Output {
     /// Prints a warning.
     pub fn line(&self, text: &str) {
         self.clear();
+        // There is no place left to report that stderr is gone.
         drop(writeln!(io::stderr().lock(), "{}", clean_lines(text)));
     }
 

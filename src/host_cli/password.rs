@@ -13,6 +13,7 @@ pub(super) fn asked() -> Result<String, CommandError> {
     if io::stdin().is_terminal() {
         let typed = ask_unseen("Password: ").map_err(CommandError::Password)?;
         let again = ask_unseen("The same again: ").map_err(CommandError::Password)?;
+        // Twice, since nothing that is typed is shown, and only its hash is kept.
         return if typed == again { Ok(typed) } else { Err(CommandError::PasswordsDiffer) };
     }
     first_line(io::stdin(), LONGEST).map_err(CommandError::Password)

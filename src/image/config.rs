@@ -211,6 +211,7 @@ fn environment(items: &[String]) -> Vec<(String, String)> {
     let mut known: HashMap<&str, usize> = HashMap::new();
     for (name, value) in items.iter().filter_map(|item| variable(item)) {
         match known.entry(name) {
+            // The last value counts, in the place of the first: a process sees each name once.
             Entry::Occupied(known) => value.clone_into(&mut env[*known.get()].1),
             Entry::Vacant(new) => {
                 new.insert(env.len());
@@ -228,6 +229,7 @@ fn variable(item: &str) -> Option<(&str, &str)> {
 
 /// The fault of an image's environment that keeps every process from being run with it.
 pub fn fault_of_environment(items: &[String]) -> Option<String> {
+    // Kept as a fault instead of an error: the image can still be listed, saved and pushed.
     let odd = items.iter().find(|item| variable(item).is_none());
     first_nul("environment", items).or_else(|| {
         odd.map(|item| format!("the image's environment has {item:?}, which is not NAME=VALUE"))

@@ -17,6 +17,7 @@ use crate::base::go_json::{self, Shape};
 use crate::store::registry::media_type;
 
 /// Upper limit of a document's bytes, as documents are read into memory.
+// Four times what registries have to take (OCI Distribution Specification, "Pushing Manifests").
 pub(super) const LONGEST_DOCUMENT: u64 = 16 * 1024 * 1024;
 
 /// The annotation that names an image in a layout's index.
@@ -229,6 +230,8 @@ impl ReferencedBlob {
             return Err(missing("digest"));
         }
         let size = raw.size.ok_or_else(|| missing("size"))?;
+        // Parsed before any use: the digits become the name of a file, and a hostile `../` must
+        // not.
         Ok(Self { digest: raw.digest.parse()?, size })
     }
 }
@@ -250,6 +253,8 @@ pub(super) fn layout_version(bytes: &[u8]) -> Result<String, DocumentError> {
 /// Checks the version of a layout.
 pub(super) fn check_layout_version(bytes: &[u8]) -> Result<(), DocumentError> {
     let version = layout_version(bytes)?;
+    // A minor version adds what readers may ignore (semantic versioning, OCI image layout,
+    // "oci-layout file").
     if version.starts_with("1.") {
         return Ok(());
     }
@@ -282,6 +287,8 @@ fn said_of(problem: &DocumentError) -> String {
 
 /// A document that says another type than its descriptor could be read as two things at once.
 pub(super) fn check_type(expected: &str, found: &str) -> Result<(), DocumentError> {
+    // OCI images need no `mediaType` of their own (image manifest, "mediaType"); only a
+    // contradiction is refused (CVE-2021-41190).
     if found.is_empty() || found == expected {
         return Ok(());
     }

@@ -71,8 +71,10 @@ pub(crate) fn parse_manifest(bytes: &[u8], expected: &str) -> Result<ImageManife
 fn parse_layer(number: usize, layer: &RawDescriptor) -> Result<LayerContent, DocumentError> {
     let (what, media_type) = (format!("layer {number}"), layer.media_type.clone());
     let is_tar = LAYER_TYPES.iter().any(|start| {
+        // `+encrypted` layers (ocicrypt) are no tars for anyone without the key.
         media_type.strip_prefix(start).is_some_and(|rest| !rest.contains("encrypted"))
     });
+    // Artifacts that are not images, such as Helm charts and signatures, have manifests, too.
     if !is_tar && !media_type.is_empty() {
         return Err(DocumentError::MediaType { what, media_type });
     }

@@ -182,11 +182,15 @@ impl ImagePin {
 
     /// Returns the pinned image in the store, under whatever name.
     pub fn stored(&self, store: &ImageStore, name: &ImageRef) -> Result<Option<Image>, PinError> {
+        // The manifest may be another: a registry that compresses layers anew gives the same image
+        // another one.
         let is_it = |image: &Image| image.id == self.id;
         if let Some(image) = store.find(name)?.filter(is_it) {
             return Ok(Some(image));
         }
         if let Some(image) = store.find_manifest(&self.manifest)? {
+            // Checked, although both digests come from the lock: an edited lock could pair two
+            // images.
             return self.made_of_manifest(name, image).map(Some);
         }
         Ok(store.find_id(&self.id.to_string())?)

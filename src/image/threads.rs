@@ -25,6 +25,7 @@ pub(super) fn with_content<T>(
     threads: u32,
     consume: impl FnOnce(&mut dyn Read) -> T,
 ) -> io::Result<(T, Sha256Sum)> {
+    // The closure takes the file along, even if its thread cannot be started.
     let again = blob.try_clone()?;
     std::thread::scope(|scope| {
         let (full, chunks) = sync_channel(WAITING);
@@ -48,12 +49,15 @@ fn read_ahead(
 ) -> io::Result<Sha256Sum> {
     let send = |mut content: &mut dyn Read| {
         loop {
+            // Chunks go back and forth: fresh memory of this size costs a page fault for each 4
+            // KiB.
             let mut chunk = empty.try_recv().unwrap_or_default();
             chunk.clear();
             chunk.reserve(CHUNK);
             let read = Read::by_ref(&mut content).take(CHUNK as u64).read_to_end(&mut chunk);
             let last = chunk.len() < CHUNK;
-            // The part before an error is useless without the rest.
+            // The part before an error is useless without the rest. An error of `send` means that
+            // the consumer has ended, and that is how it stops this thread.
             if full.send(read.map(|_| chunk)).is_err() || last {
                 return;
             }
@@ -84,6 +88,8 @@ struct Ahead {
 impl Read for Ahead {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.at == self.chunk.len() {
+            // The reading thread has ended: at the end of the content, or after its error was
+            // passed on.
             let Ok(chunk) = self.chunks.recv() else { return Ok(0) };
             self.at = 0;
             drop(self.used.try_send(std::mem::replace(&mut self.chunk, chunk?)));

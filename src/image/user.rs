@@ -64,9 +64,12 @@ pub fn resolve_user(
         Some((name, group)) => (name, Some(group).filter(|group| !group.is_empty())),
         None => (user, None),
     };
+    // `USER :group` is root with another group, as with docker.
     let name = if name.is_empty() { "0" } else { name };
     let number = parse_id(name)?;
     let account = accounts(passwd.unwrap_or_default())
+        // A user may be called `1000`; whichever comes first in the file counts, as in moby's
+        // `user` package.
         .find(|account| account.name == name || number == Some(account.uid));
     let uid = account
         .as_ref()

@@ -64,6 +64,7 @@ pub fn list(
         keys.iter().filter(|key| project.tree.package(key).is_some()).cloned().collect();
     let at_hand = project.identify_at_hand(&whole, observer)?;
     let trees = project.tree.memberships();
+    // Only those on this machine: a listing needs no network, and must be quick.
     let local = caches.local();
     let caches: Vec<(String, Repository)> = local
         .iter()
@@ -81,6 +82,7 @@ pub fn list(
             trees: trees.as_ref().map(|trees| trees.get(&key).cloned().unwrap_or_default()),
             folder: package.map(|package| package.folder.clone()),
             why_no_id: match (&fault, at_hand.without.get(&key)) {
+                // The fault has its own field; the reason for the id is only that there is one.
                 (Some(_), _) => Some("its description is wrong".to_owned()),
                 (None, why) => why.map(|without| without.why.clone()),
             },

@@ -69,9 +69,11 @@ impl Relations {
         roots: &[PackageKey],
         reverse: bool,
     ) -> Self {
+        // A package may require one that the tree lacks: it is shown as missing.
         let all = graph::closure(packages.iter().cloned(), |key| tree.requires(key));
         let mut users: BTreeMap<PackageKey, Vec<PackageKey>> = BTreeMap::new();
         for key in &all {
+            // A description may name a requirement twice.
             for required in tree.requires(key).into_iter().collect::<BTreeSet<_>>() {
                 users.entry(required).or_default().push(key.clone());
             }
@@ -114,6 +116,7 @@ fn ends(packages: &[Relation], reverse: bool) -> Vec<PackageKey> {
     let mut roots: Vec<PackageKey> = packages.iter().filter(is_end).map(Relation::key).collect();
     let mut reached = graph::closure(roots.iter().cloned(), next);
     for key in by_key.keys() {
+        // Each package of a cycle is required by another, so a cycle may have no end at all.
         if !reached.contains(key) {
             roots.push(key.clone());
             reached.extend(graph::closure([key.clone()], next));
@@ -123,7 +126,8 @@ fn ends(packages: &[Relation], reverse: bool) -> Vec<PackageKey> {
 }
 
 /// Finds the chains of requirements from one package to another.
-pub fn why(tree: &PackageTree, from: &PackageKey, to: &PackageKey) -> Chains {
+pub fn requirement_chains(tree: &PackageTree, from: &PackageKey, to: &PackageKey) -> Chains {
+    // One more than is shown, which tells that there are more. Their number grows exponentially.
     let mut chains = graph::chains(from, to, MOST_CHAINS + 1, |key| {
         tree.requires(key).into_iter().collect::<BTreeSet<_>>().into_iter().collect()
     });
@@ -169,9 +173,9 @@ mod tests {
         let users = Relations::of(&tree, &all, &[key("lib")], true);
         let shown: Vec<&str> = users.packages.iter().map(|package| package.name.as_str()).collect();
         assert_eq!(shown, ["app", "lib", "tool"]);
-        let chains = why(&tree, &key("app"), &key("zlib"));
+        let chains = requirement_chains(&tree, &key("app"), &key("zlib"));
         let chains: Vec<_> = chains.chains.iter().map(|chain| names(chain)).collect();
         assert_eq!(chains, [vec!["app", "lib", "zlib"], vec!["app", "tool", "lib", "zlib"]]);
-        assert!(!why(&tree, &key("zlib"), &key("app")).needs);
+        assert!(!requirement_chains(&tree, &key("zlib"), &key("app")).needs);
     }
 }

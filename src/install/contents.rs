@@ -40,7 +40,9 @@ impl PackageContents {
         let buildinfo_full = parse_buildinfo(id, &shown, buildinfo_full.as_deref())?;
         let mut listing =
             PackageListing::of_directory(folder, is_put_together).map_err(unreadable)?;
-        // Services can lie anywhere, and links can lead anywhere inside of the package.
+        // Services can lie anywhere, and links can lead anywhere inside of the package. Only then
+        // is the whole folder read: a package may have thousands of files, and few of them are
+        // merged.
         let links_matter = listing.iter().any(|(path, kind)| {
             let mut parts = path.parts();
             let top = parts.next().is_some_and(is_put_together);
@@ -71,6 +73,7 @@ impl PackageContents {
     /// the folder: units, that `pkginfo.json` is there and an object, and the names and characters of variables
     /// (docs/format.md, "Units").
     pub fn check_built(id: &PackageId, folder: &Path) -> Result<(), InstallError> {
+        // At the build already: a host would refuse the package only when it is activated.
         Self::check_units(id, folder)?;
         let unreadable = |source| InstallError::Unreadable { package: id.clone(), source };
         let shown = PathBuf::from(id.to_string());
@@ -115,6 +118,7 @@ impl PackageContents {
         // A role can have any name that a file can have.
         match EntryPath::parse(name.as_bytes()) {
             Ok(path) => folder_of(&self.listing, &self.id, &path),
+            // No package can have a folder of such a name, so there is nothing to merge.
             Err(_) => Ok(Vec::new()),
         }
     }
@@ -131,6 +135,7 @@ impl PackageContents {
         let full = EntryPath::parse(folder.as_bytes()).map_err(|_invalid| no_file())?.join(unit);
         let target = self.listing.resolve(&self.id, &full).ok_or_else(no_file)?;
         match self.listing.get(&target) {
+            // A FIFO would hold up whoever copies the unit, a device may be anything.
             Some(ListedKind::File) => Ok(target),
             _ => Err(no_file()),
         }
@@ -149,6 +154,8 @@ fn folder_of<'a>(
     let target = listing.resolve(id, path);
     match target.as_ref().and_then(|target| Some((target, listing.get(target)?))) {
         Some((target, ListedKind::Directory)) => Ok(listing.below(target)),
+        // A file, or a link out of the package: nothing outside is read or listed on a package's
+        // behalf.
         _ => Err(InstallError::NoFolder { package: id.clone(), path: path.to_string() }),
     }
 }
@@ -167,6 +174,7 @@ pub(super) fn check_unit_name(id: &PackageId, unit: &[u8]) -> Result<(), Install
 fn is_put_together(name: &[u8]) -> bool {
     WELL_KNOWN.iter().chain([&WANTS]).any(|known| {
         let rest = name.strip_prefix(known.as_bytes());
+        // The roles of hosts are not known here: `<folder>_<role>` is a folder of some role.
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"_"))
     })
 }
@@ -176,6 +184,7 @@ fn read_document(path: &Path) -> io::Result<Option<Vec<u8>>> {
     match fs_err::symlink_metadata(path) {
         Ok(metadata) if metadata.is_file() && metadata.len() <= LONGEST_DESCRIPTION => {
             let mut content = Vec::new();
+            // Limited once more, since the file may have grown after its length was read.
             fs_err::File::open(path)?.take(LONGEST_DESCRIPTION).read_to_end(&mut content)?;
             Ok(Some(content))
         }

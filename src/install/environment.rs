@@ -29,6 +29,8 @@ pub(super) fn environment(
             _ = writeln!(text, "# package: {}", package.id);
         }
         for (name, value) in &package.info.environment {
+            // Neither of two values is right for both packages, and systemd would take the last one
+            // in silence.
             if let Some(one) = owners.insert(name, &package.id) {
                 return Err(InstallError::SameVariable {
                     variable: name.clone(),
@@ -98,6 +100,7 @@ pub(super) fn service_configuration(packages: &[&PackageContents]) -> Result<Str
             return Err(InstallError::SysctlWithoutService(package.id.clone()));
         }
         for (service, settings) in &package.info.sysctl {
+            // As the original: settings apply to services that the package has a unit of.
             if !units.contains(service) {
                 continue;
             }
@@ -109,6 +112,8 @@ pub(super) fn service_configuration(packages: &[&PackageContents]) -> Result<Str
                     package: package.id.clone(),
                 };
                 match known.get(setting.as_str()) {
+                    // Settings are the machine's, not a service's: of two values the last service
+                    // to start would win.
                     Some(one) if one.value != said.value => {
                         return Err(InstallError::SysctlConflict {
                             setting: setting.clone(),

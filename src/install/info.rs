@@ -48,6 +48,7 @@ impl PackageInfo {
         let username: Option<UserName> = name(object, "username")?;
         // An empty group is as good as none; the original let it through.
         let group = name(object, "group")?.filter(|group: &GroupName| !group.as_str().is_empty());
+        // The group is that of the user's account, and there is none.
         if let (Some(node), None, Some(_)) = (given(object, "group"), &username, &group) {
             return Err(Problem::at(node.offset, "a group without a username")
                 .hint("add a username to the package's buildinfo.json, or take the group out"));
@@ -112,6 +113,8 @@ fn environment(object: &Object) -> Result<Vec<(String, String)>, Problem> {
                     .hint("write it as a string"));
             }
         };
+        // Otherwise a value could set further variables, `LD_LIBRARY_PATH` among them, for all
+        // services.
         if value.contains(['\n', '\0']) {
             let message = format!("the value of {name} has more than one line");
             return Err(Problem::at(entry.value.offset, message)
@@ -127,6 +130,7 @@ fn state_directory(object: &Object) -> Result<bool, Problem> {
     let Some(node) = object.get("state_directory") else { return Ok(false) };
     match &node.kind {
         JsonKind::Bool(value) => Ok(*value),
+        // The original asked no more than whether Python takes the value for true.
         JsonKind::Number(number) if number.to_string() == "0" => Ok(false),
         JsonKind::Number(number) if number.to_string() == "1" => Ok(true),
         _ => Err(node.wrong("state_directory", "true or false")),

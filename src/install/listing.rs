@@ -102,12 +102,15 @@ impl PackageListing {
         let own = format!("{INSTALL_ROOT}/packages/{id}");
         let mut links = 0;
         let mut left: Vec<Vec<u8>> = path.parts().map(<[u8]>::to_vec).collect();
+        // A stack: the next part is its last item, so that parts of a link's target can be put in
+        // front.
         left.reverse();
         let mut here: Vec<Vec<u8>> = Vec::new();
         while let Some(part) = left.pop() {
             match part.as_slice() {
                 b"" | b"." => continue,
                 b".." => {
+                    // Above the package's own folder there is nothing to resolve.
                     here.pop()?;
                     continue;
                 }
@@ -117,6 +120,7 @@ impl PackageListing {
             match self.get(&path)? {
                 ListedKind::Link(target) => {
                     links += 1;
+                    // Two links that lead to one another would be followed forever.
                     if links > MOST_LINKS {
                         return None;
                     }
@@ -124,6 +128,8 @@ impl PackageListing {
                     let target = if target.starts_with(b"/") {
                         here.clear();
                         let rest = target.strip_prefix(own.as_bytes())?;
+                        // The slash is required: `packages/foo--1x` begins with the folder's path
+                        // as well.
                         rest.strip_prefix(b"/")?
                     } else {
                         target
@@ -132,6 +138,7 @@ impl PackageListing {
                 }
                 ListedKind::Directory => {}
                 ListedKind::File | ListedKind::Other if left.is_empty() => {}
+                // As the kernel's ENOTDIR: there is nothing below a file.
                 ListedKind::File | ListedKind::Other => return None,
             }
         }

@@ -108,12 +108,16 @@ pub fn plan_install(
 ) -> Result<InstallPlan, InstallError> {
     let mut packages: Vec<&PackageContents> = packages.iter().collect();
     packages.sort_by_cached_key(|package| package.id.to_string());
+    // Sorted before: which of two packages is named first in an error does not depend on their
+    // order.
     let warnings = check_set(&packages)?;
     let mut farm = Farm { nodes: BTreeMap::new(), options };
+    // They are there even if no package has such a folder: variables and services name them.
     for folder in WELL_KNOWN.into_iter().chain(["active"]) {
         farm.directory(path(folder), &EntryOwner::Install)?;
     }
     let texts = environment(options.root, &packages)?;
+    // Before the packages' files, so that a conflict names the package as the one at fault.
     farm.file("environment", texts.0)?;
     farm.file("environment.export", texts.1)?;
     farm.file("etc/dcos-service-configuration.json", service_configuration(&packages)?)?;
@@ -173,6 +177,8 @@ fn check_set(packages: &[&PackageContents]) -> Result<Vec<String>, InstallError>
             };
             // A pkginfo.json doesn't say which variant it is; the other file may.
             let variant = found.buildinfo_full.as_ref().and_then(|info| info.get("variant"));
+            // Only a warning: the original activates such a set, since it compares names alone
+            // (`validate_compatible`).
             if variant.is_some_and(|variant| variant.as_str() != requirement.variant.name()) {
                 warnings.push(format!(
                     "package {} requires {} in variant {}, but {} is another variant",
@@ -267,6 +273,8 @@ impl Farm<'_> {
         let prefix = format!("{}/{}/{part}/", self.options.repository, package.id);
         for (below, kind) in package.folder(part)? {
             let place = path(folder).join(&below);
+            // A link to a folder stays a link, even where another package has a folder: only real
+            // ones are merged.
             if *kind == ListedKind::Directory {
                 self.directory(place, &owner)?;
             } else {
@@ -286,6 +294,7 @@ impl Farm<'_> {
     ) -> Result<(), InstallError> {
         let owner = EntryOwner::Package(package.id.clone());
         for (name, _) in package.folder(part)? {
+            // Checked here as well: packages of other tools were not checked when they were built.
             check_unit_name(&package.id, name.as_bytes())?;
             let file = package.unit_file(part, &name)?;
             let unit = Unit { name: name.clone(), package: package.id.clone(), file };

@@ -40,6 +40,8 @@ impl InstallPlan {
             let path = folder.join(path.as_path());
             match node {
                 InstallNode::Directory => {
+                    // In the order of paths, so a folder is made before its entries. An entry that
+                    // exists is an error.
                     fs_err::create_dir(&path)?;
                     set_mode(&path, 0o755)?;
                 }

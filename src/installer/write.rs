@@ -9,6 +9,7 @@ use super::manifest::{FORMAT, InstallerManifest, MANIFEST, OWN_TREE, PROGRAM, PR
 use crate::archive::{Attributes, EntryPath, PackError, TarWriter};
 use crate::base::atomic::AtomicFile;
 use crate::base::digest::{Sha256Sum, Tee};
+use crate::base::early_writer::EarlyWriter;
 use crate::base::elf::{ElfError, static_machine};
 use crate::base::event::Observer;
 use crate::base::regular::open_measured;
@@ -93,7 +94,8 @@ pub fn write(
     sum.update(head.summed().as_bytes());
     let members = Members { parts, path: target, observer };
     let (sum, bytes) = {
-        let inner = BufWriter::with_capacity(BUFFER, file.file());
+        let writer = EarlyWriter::new(file.file()).map_err(failed)?;
+        let inner = BufWriter::with_capacity(BUFFER, writer);
         let (inner, sum) = members.write(program, Tee::with(inner, sum))?.finish();
         inner.into_inner().map_err(|error| failed(error.into_error()))?;
         (sum.sha256, sum.bytes)

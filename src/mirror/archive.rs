@@ -16,6 +16,7 @@ use super::error::MirrorError;
 use super::existing::{MirrorStamps, SUBJECT, stamp_of};
 use crate::base::atomic::{self, TemporaryFolder};
 use crate::base::digest::Tee;
+use crate::base::early_writer::EarlyWriter;
 use crate::base::event::Observer;
 use crate::base::regular::open_measured;
 use crate::base::threaded_hasher::ThreadedHasher;
@@ -38,11 +39,13 @@ impl UnfinishedArchive {
             _ => {}
         }
         let mut options = fs_err::OpenOptions::new();
+        // Never through a link: the folder of a mirror may be others' as well.
         let file = options.write(true).create_new(true).mode(0o644).open(&path)?;
         Ok(Self { path, file, is_done: false })
     }
 
     fn put_in_place(mut self, place: &Path) -> io::Result<()> {
+        // Before the rename: after a power cut, a name must not lead to an empty file.
         self.file.sync_all()?;
         fs_err::rename(&self.path, place)?;
         self.is_done = true;
@@ -53,6 +56,7 @@ impl UnfinishedArchive {
 impl Drop for UnfinishedArchive {
     fn drop(&mut self) {
         if !self.is_done {
+            // The error that ended the run matters more.
             drop(fs_err::remove_file(&self.path));
         }
     }
@@ -77,8 +81,10 @@ impl MirrorChanges<'_> {
         let scratch = TemporaryFolder::create(&own).map_err(|error| self.failed(error))?;
         let mut part = UnfinishedArchive::create(place).map_err(|error| self.failed(error))?;
         let mut lock = LockFile { files: self.kept.clone() };
-        let output = io::BufWriter::with_capacity(BUFFER, &mut part.file);
+        let writer = EarlyWriter::new(part.file.file_mut()).map_err(|error| self.failed(error))?;
+        let output = io::BufWriter::with_capacity(BUFFER, writer);
         let mut tar = Builder::new(output);
+        // In the order of names, so that the same contents give the same bytes.
         let keys: BTreeSet<&ObjectKey> = self.kept.keys().chain(self.new.keys()).collect();
         for key in keys {
             match (self.new.get(key), self.kept.get(key)) {
@@ -97,6 +103,7 @@ impl MirrorChanges<'_> {
         finished.map_err(|error| self.failed(error))?;
         part.put_in_place(place).map_err(|error| self.failed(error))?;
         drop(scratch);
+        // Leftovers of other runs may be in it; they are swept the next time.
         drop(fs_err::remove_dir(own));
         let stamps =
             MirrorStamps(stamp_of(place).map(|stamp| (String::new(), stamp)).into_iter().collect());
@@ -144,6 +151,7 @@ impl MirrorChanges<'_> {
         let transfer = StoreTransfer { subject: SUBJECT, observer: self.observer };
         let backend = self.existing.store.backend();
         let count = backend.get_range(key, 0..locked.size, tar.get_mut(), &transfer)?;
+        // Members are padded to whole blocks (POSIX.1-2017, pax, "ustar Interchange Format").
         let rest = (512 - count % 512) % 512;
         let padding = vec![0; usize::try_from(rest).unwrap_or(0)];
         tar.get_mut().write_all(&padding).map_err(|error| self.failed(error))
@@ -159,6 +167,7 @@ fn append(
 ) -> io::Result<()> {
     write_header(tar, key, size)?;
     let copied = io::copy(&mut from.by_ref().take(size), tar.get_mut())?;
+    // The header with the size is written already, so a shorter file cannot be mended here.
     if copied != size {
         let text = format!("{key} is shorter than it was");
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
@@ -176,6 +185,7 @@ fn write_header(tar: &mut Builder<impl Write>, key: &ObjectKey, size: u64) -> io
         tar.get_mut().write_all(long.as_bytes())?;
         let mut text = name.as_bytes().to_vec();
         text.resize(text.len().next_multiple_of(512).max(512), 0);
+        // The name ends with a NUL, which needs a block of its own then.
         if name.len().is_multiple_of(512) {
             text.extend([0; 512]);
         }

@@ -109,6 +109,7 @@ impl MirrorContents {
             store.for_layout(image).map_err(|error| read(std::io::Error::other(error)))?;
         entry["annotations"] = json!({ REF_NAME: name.to_string() });
         let known = self.images.insert(name.to_string(), entry.clone());
+        // A layout has one image of a name, and two trees may mean two.
         if known.is_some_and(|known| known != entry) {
             return Err(MirrorError::OtherImage { name: name.familiar(), tree: tree.to_owned() });
         }

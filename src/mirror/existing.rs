@@ -60,6 +60,7 @@ impl ExistingMirror {
         let parent = parent.unwrap_or(Path::new("."));
         fs_err::create_dir_all(parent).map_err(failed)?;
         let place = match place.file_name() {
+            // A new mirror does not exist yet, and so has no canonical path; its folder has one.
             Some(name) if !place.is_dir() => {
                 fs_err::canonicalize(parent).map_err(failed)?.join(name)
             }
@@ -70,10 +71,13 @@ impl ExistingMirror {
             let message = format!("waiting for another process that writes {}", place.display());
             observer.event(Event::Note { message });
         };
+        // In the builder's own folder: the mirror's may be read by others, and must hold nothing
+        // but its files.
         let turn = locks.join(format!("mirror-{sum}.lock"));
         let turn = FileLock::acquire_unless(&turn, waiting, || observer.is_interrupted())
             .map_err(failed)?
             .ok_or(MirrorError::Interrupted)?;
+        // What is there counts; only for a new mirror does the name decide.
         let is_tar = place.is_file() || !place.is_dir() && is_tar_name(&place);
         let store = Store::at_path(&place);
         let noted = home.join("mirrors").join(format!("{sum}.json"));
@@ -105,6 +109,7 @@ impl ExistingMirror {
         match read_lock(self.store.backend(), observer) {
             Ok(lock) => self.lock = lock,
             Err(MirrorError::Read(error)) if error.is_not_found() => {
+                // A folder with other files could be anything, and is not one to put a mirror into.
                 return Err(MirrorError::NoMirror(self.place.clone()));
             }
             Err(error) => return Err(error),
@@ -133,6 +138,8 @@ impl ExistingMirror {
                 || sums(self.store.backend(), key, observer).is_ok_and(|sums| {
                     sums.sha256 == locked.sha256
                         && sums.bytes == locked.size
+                        // The lock file may have been changed with the file; readers go by the
+                        // name.
                         && named_otherwise(key, &sums).is_none()
                 });
             if is_right {
@@ -160,6 +167,7 @@ impl ExistingMirror {
             SourceSpec::Url(file) | SourceSpec::UrlExtract(file) => {
                 file.sha256.as_ref().is_none_or(|sum| *sum == locked.sha256)
             }
+            // A bundle without the name would not be found by a source that asks for it.
             SourceSpec::Git { ref_origin, .. } => locked.refs.keys().any(|name| {
                 let short = name.strip_prefix("refs/tags/").or(name.strip_prefix("refs/heads/"));
                 name == ref_origin || short == Some(ref_origin.as_str())
@@ -237,6 +245,7 @@ pub(super) fn stamp_of(path: &Path) -> Option<MirrorStamp> {
     let data = fs_err::symlink_metadata(path).ok().filter(std::fs::Metadata::is_file)?;
     let (modified, changed) =
         ((data.mtime(), data.mtime_nsec()), (data.ctime(), data.ctime_nsec()));
+    // The time of change cannot be set by programs, unlike that of modification (inode(7)).
     Some((data.size(), modified.0, modified.1, changed.0, changed.1, data.ino()))
 }
 

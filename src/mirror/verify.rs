@@ -117,6 +117,7 @@ pub fn verify(
             faults.push(MirrorFault::Sum { file: file(), kind, expected, by: "its name", found });
         }
     }
+    // It cannot have an entry of its own.
     there.remove(LOCK_FILE);
     faults.extend(there.into_iter().map(MirrorFault::Extra));
     Ok((lock.files.len(), faults))
@@ -124,11 +125,13 @@ pub fn verify(
 
 /// Lists a folder without following a symlink.
 fn walk(folder: &Path, there: &mut BTreeSet<String>, faults: &mut Vec<MirrorFault>) {
+    // A mirror may come from a foreign disk, whose links lead to files of this machine.
     for entry in WalkDir::new(folder).min_depth(1).follow_links(false) {
         match entry {
             Ok(entry) if entry.file_type().is_dir() => {}
             Ok(entry) => {
                 let name = entry.path().strip_prefix(folder).unwrap_or(entry.path());
+                // Names are shown, and those of strays were checked by nobody.
                 let name = name.to_string_lossy().escape_debug().to_string();
                 if entry.file_type().is_file() {
                     there.insert(name);

@@ -10,6 +10,7 @@ use super::contents::{MirrorContents, MirrorFile, index_entries};
 use super::error::MirrorError;
 use super::existing::{ExistingMirror, MirrorStamp, MirrorStamps, SUBJECT, lock_path, stamp_of};
 use crate::base::atomic::{self, AtomicFile, TemporaryFolder};
+use crate::base::early_writer::EarlyWriter;
 use crate::base::event::Observer;
 use crate::base::parallel;
 use crate::image::registry::IMAGES;
@@ -103,7 +104,8 @@ impl MirrorChanges<'_> {
         let path = place.join(key.as_str());
         check_folders(place, &path).map_err(|error| self.failed(error))?;
         let mut file = AtomicFile::create(&path).map_err(|error| self.failed(error))?;
-        let locked = self.fill(item, bundle, file.file())?;
+        let mut writer = EarlyWriter::new(file.file()).map_err(|error| self.failed(error))?;
+        let locked = self.fill(item, bundle, &mut writer)?;
         file.commit_unsynced().map_err(|error| self.failed(error))?;
         Ok((key.clone(), locked, stamp_of(&path)))
     }

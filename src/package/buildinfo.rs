@@ -73,6 +73,7 @@ impl StateDirectory {
 impl BuildInfo {
     /// Reads the `buildinfo.json` of one variant of a package; fails with the first fault. An empty file is `{}`.
     pub fn parse(text: &str, package: &PackageName, variant: &Variant) -> Result<Self, Problem> {
+        // There is at least one, and they are in the order of the text.
         Self::parse_all(text, package, variant).map_err(|mut faults| faults.swap_remove(0))
     }
 
@@ -120,6 +121,7 @@ impl BuildInfo {
         let (Some(build_script), Some(state_directory), true) =
             (build_script, state_directory, faults.0.is_empty())
         else {
+            // They were found key by key; people mend a file from its top.
             faults.0.sort_by_key(|problem| problem.offset);
             return Err(faults.0);
         };
@@ -191,6 +193,7 @@ fn sources(
             let name = faults.note(named(&entry.key, entry.key_offset));
             sources.extend(name.zip(faults.note(PackageSource::from_json(&entry.value))));
         }
+        // By name: the order in a text must not change anything.
         sources.sort_by(|(a, _), (b, _)| a.cmp(b));
     }
     sources
@@ -208,6 +211,7 @@ fn build_script(object: &Object, variant: &Variant) -> Result<String, Problem> {
     let Some(node) = object.get("build_script") else { return Ok(variant.file("build")) };
     let written = node.string("build_script")?;
     let mut path = written;
+    // The path is hashed, so that two spellings of one script must not be two ids.
     while let Some(rest) = path.strip_prefix("./") {
         path = rest.trim_start_matches('/');
     }
@@ -300,6 +304,8 @@ fn state_directory(object: &Object) -> Result<StateDirectory, Problem> {
     let Some(node) = object.get("state_directory") else { return Ok(StateDirectory::Bool(false)) };
     match &node.kind {
         JsonKind::Bool(value) => Ok(StateDirectory::Bool(*value)),
+        // Kept apart from `false`: `H` of 0 is that of the text `0`, and `H` of `false` that of
+        // `False`.
         JsonKind::Number(number) if number.to_string() == "0" => Ok(StateDirectory::Number(false)),
         JsonKind::Number(number) if number.to_string() == "1" => Ok(StateDirectory::Number(true)),
         _ => Err(node.wrong("state_directory", "true or false")),

@@ -25,6 +25,7 @@ pub fn check(id: &PackageId, buildinfo_full: Option<&[u8]>) -> Result<Option<Str
     let hash =
         hash_value(build_ids).map_err(|error| format!("its build_ids have no hash: {error}"))?;
     let version = match build_ids.get("version_extra") {
+        // As ids are made: a `version_extra` stands before the hash.
         None => hash.to_string(),
         Some(Value::String(extra)) => format!("{extra}.{hash}"),
         Some(_) => return Err("its version_extra is not a string".to_owned()),
@@ -32,6 +33,7 @@ pub fn check(id: &PackageId, buildinfo_full: Option<&[u8]>) -> Result<Option<Str
     if version != id.version().as_str() {
         return Err(format!("its build_ids give the version {version}"));
     }
+    // The version says nothing of the name in the id, which whoever names a file can choose.
     if build_ids.get("name").and_then(Value::as_str) != Some(id.name().as_str()) {
         return Err("its build_ids have another name".to_owned());
     }

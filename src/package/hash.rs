@@ -39,6 +39,7 @@ pub fn hash_value(value: &Value) -> Result<Sha1Sum, HashError> {
 /// The `H` of a list of strings.
 pub fn hash_strings<'a>(items: impl IntoIterator<Item = &'a str>) -> Sha1Sum {
     let mut items: Vec<&str> = items.into_iter().collect();
+    // By bytes of UTF-8, which is the order of code points, as Python's.
     items.sort_unstable();
     hash_list(items.into_iter().map(|item| Sha1Sum::of(item.as_bytes())))
 }
@@ -107,6 +108,7 @@ impl ValuePath<'_> {
 
 fn hash_at(value: &Value, path: &ValuePath<'_>) -> Result<Sha1Sum, HashError> {
     match value {
+        // The original had no hash for None, either.
         Value::Null => Err(HashError::Null(path.shown())),
         Value::Bool(value) => Ok(Sha1Sum::of(if *value { b"True" } else { b"False" })),
         Value::Number(number) => match integer(number) {
@@ -148,6 +150,7 @@ fn integer(number: &Number) -> Option<String> {
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
+    // Python has no negative zero among integers.
     Some(if digits == "0" { digits.to_owned() } else { text })
 }
 
@@ -196,6 +199,7 @@ fn rank(value: &Value) -> u8 {
 
 fn integer_of(value: &Value) -> Option<String> {
     match value {
+        // In Python, booleans are integers.
         Value::Bool(value) => Some(u8::from(*value).to_string()),
         Value::Number(number) => integer(number),
         _ => None,

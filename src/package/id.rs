@@ -54,6 +54,7 @@ impl FromStr for PackageId {
         let error = |rule| NameError { kind: "package id", text: text.to_owned(), rule };
         let (name, version) =
             text.split_once("--").ok_or_else(|| error("it must be <name>--<version>"))?;
+        // The text could be parted in two ways.
         if version.contains("--") {
             return Err(error("it may have only one --, between name and version"));
         }

@@ -109,6 +109,7 @@ impl JsonNode {
 
     fn from_raw(raw: &RawValue, text: &str) -> Result<Self, Problem> {
         let slice = raw.get();
+        // Sound, since a borrowed raw value is always a slice of the text that was parsed.
         let offset = slice.as_ptr() as usize - text.as_ptr() as usize;
         let fail = |error: serde_json::Error| Problem::at(offset, error.to_string());
         let kind = match slice.as_bytes().first() {
@@ -215,6 +216,7 @@ impl RawObject<'_> {
             let entry = JsonEntry { key: name.clone(), key_offset: key.offset, value };
             if let Some(&index) = seen.get(&name) {
                 object.repeated.push((name, key.offset));
+                // In the place of the first one, as in a dictionary of Python.
                 object.entries[index] = entry;
             } else {
                 seen.insert(name, object.entries.len());

@@ -71,6 +71,7 @@ fn write_string(value: &str, text: &mut String) {
             '\u{c}' => text.push_str("\\f"),
             ' '..='~' => text.push(letter),
             _ => {
+                // Two escapes for a letter outside of the basic plane, as Python's `ensure_ascii`.
                 for unit in letter.encode_utf16(&mut [0; 2]) {
                     _ = write!(text, "\\u{unit:04x}");
                 }

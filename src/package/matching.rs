@@ -20,6 +20,7 @@ pub fn matching<'i>(
             return of_name;
         }
     }
+    // Every id begins with it.
     if text.is_empty() {
         return Vec::new();
     }
@@ -33,6 +34,7 @@ pub fn matching_version<'i>(
 ) -> Vec<&'i PackageId> {
     let ids: Vec<_> = ids.into_iter().collect();
     let is_whole = |id: &&&PackageId| id.to_string() == text || id.version().as_str() == text;
+    // A whole one first: it may be the beginning of another.
     if let Some(found) = ids.iter().find(is_whole) {
         return vec![*found];
     }

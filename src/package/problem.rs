@@ -63,6 +63,7 @@ struct Excerpt {
 impl Excerpt {
     fn of(text: &str, offset: usize) -> Self {
         let mut offset = offset.min(text.len());
+        // Parsers count bytes, and may stop inside of a letter.
         while !text.is_char_boundary(offset) {
             offset -= 1;
         }
@@ -72,7 +73,9 @@ impl Excerpt {
         Self {
             line: before.matches('\n').count() + 1,
             column: text[start..offset].chars().count() + 1,
+            // The line of a URL may have a password, and messages end up in logs.
             content: redact_text(text[start..end].trim_end_matches('\r')),
+            // Counted anew: what is left out before the place moves the mark.
             shown_column: redact_text(&text[start..offset]).chars().count() + 1,
         }
     }

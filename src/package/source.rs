@@ -32,6 +32,7 @@ impl FromStr for CommitId {
 
     fn from_str(text: &str) -> Result<Self, CommitIdError> {
         match text.parse::<Sha1Sum>() {
+            // Git writes the zero id for "no object".
             Ok(sum) if text.bytes().any(|byte| byte != b'0') => Ok(Self(sum)),
             _ => Err(CommitIdError(text.to_owned())),
         }
@@ -61,6 +62,7 @@ impl FromStr for SourceName {
     type Err = super::NameError;
 
     fn from_str(text: &str) -> Result<Self, super::NameError> {
+        // 255 bytes are the limit of most filesystems for a name (NAME_MAX).
         let bad = text.is_empty()
             || text == "."
             || text == ".."
@@ -188,6 +190,7 @@ fn without_query(url: &str) -> &str {
 
 fn file_name(url: &str) -> Option<&str> {
     let (scheme, rest) = url.split_once("://")?;
+    // A `file://` URL has no host here: all of the rest is the path.
     let path = if scheme.eq_ignore_ascii_case("file") { rest } else { rest.split_once('/')?.1 };
     path.rsplit('/').next().filter(|name| is_file_name(name))
 }
@@ -361,6 +364,7 @@ fn hint_of_sum(key: &str, text: &str) -> Option<String> {
         Some((name, _)) => {
             Some(format!("that has the length of {name}; {right}sum FILE prints the right one"))
         }
+        // Sums are texts in ids and names of files, so each has one spelling.
         None if text.len() == digits => Some("write it in lower case".to_owned()),
         None => Some(format!("it has {} digits; {right}sum FILE prints the whole sum", text.len())),
     }

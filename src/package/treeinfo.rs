@@ -25,6 +25,8 @@ const KEYS: [&str; 4] = ["exclude", "core_package_list", "bootstrap_package_list
 impl TreeInfo {
     /// Reads a `treeinfo.json`. An empty file is `{}`.
     pub fn parse(text: &str) -> Result<Self, Problem> {
+        // An empty file is a tree of all packages, as an empty description is a package without
+        // sources.
         if text.trim().is_empty() {
             return Ok(Self::default());
         }

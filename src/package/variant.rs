@@ -42,6 +42,7 @@ impl FromStr for Variant {
 
     /// Parses a named variant. The default one has no text.
     fn from_str(text: &str) -> Result<Self, VariantError> {
+        // It is a part of file names, where a dot at the beginning would hide the file.
         if text.is_empty() || text.starts_with('.') || text.contains(['/', '\0']) {
             return Err(VariantError(text.to_owned()));
         }

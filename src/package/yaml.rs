@@ -147,6 +147,7 @@ impl<'a> YamlReader<'a> {
         depth: usize,
     ) -> Result<YamlNode, Problem> {
         let wrong = |message: &str| Err(Problem::at(offset, message));
+        // Against a stack overflow: the reader calls itself for each level.
         if depth > DEEPEST {
             return wrong("this is nested too deep");
         }
@@ -154,6 +155,7 @@ impl<'a> YamlReader<'a> {
             Event::Scalar(text, style, _, tag) => {
                 let is_plain = style == ScalarStyle::Plain;
                 let value = match text.as_ref() {
+                    // The spellings of the core schema (YAML 1.2.2, 10.3.2).
                     "" | "~" | "null" | "Null" | "NULL" if is_plain => Yaml::Nothing,
                     _ => Yaml::Text(text.into_owned()),
                 };
@@ -185,6 +187,7 @@ impl<'a> YamlReader<'a> {
                     };
                     let Some(event) = self.next()? else { break };
                     let node = self.value(event, depth + 1)?;
+                    // Readers differ in which one counts.
                     if !keys.insert(key.to_string()) {
                         let message = format!("the key {key:?} is given twice");
                         return Err(Problem::at(key_offset, message));
@@ -193,6 +196,7 @@ impl<'a> YamlReader<'a> {
                 }
                 wrong("this mapping has no end")
             }
+            // A few lines of references to references expand to any size ("billion laughs").
             Event::Alias(_) => wrong("references to other places are not supported"),
             _ => wrong("there is no value"),
         }

@@ -99,6 +99,7 @@ fn step(
             ("limit", Value::plain(2)),
         ])
     });
+    // Only losses of an agent: a failed build fails again.
     let automatic = Value::List([lost].into_iter().chain(ended).collect());
     step.push(("retry".to_owned(), Value::map([("automatic", automatic)])));
     step.push(("artifact_paths".to_owned(), Value::texts([format!("{LOGS}/*")])));

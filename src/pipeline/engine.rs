@@ -84,6 +84,7 @@ pub fn text(
         if size <= limits.bytes {
             return Ok(PipelineText { text, pipeline });
         }
+        // A template of any size may be in each job.
         if pipeline.jobs.len() <= 1 {
             return Err(PipelineError::TooLarge {
                 engine: engine.name(),
@@ -94,6 +95,7 @@ pub fn text(
         // About in proportion: some of the text does not depend on the number of jobs.
         let jobs = pipeline.jobs.len();
         let fewer = limits.bytes as u128 * jobs as u128 / size as u128;
+        // Always from the whole: levels that were put together once could not be parted again.
         pipeline = whole.within(usize::try_from(fewer).unwrap_or(1).min(jobs - 1));
     }
 }

@@ -105,6 +105,8 @@ fn entries(stage: &str, needs: &[&String], command: &str) -> Value {
         vec![("extends".to_owned(), Value::text(COMMON)), ("stage".to_owned(), Value::text(stage))];
     if needs.len() <= MOST_NEEDS {
         let need = |name: &&String| {
+            // By default a job downloads the artifacts of all jobs that it needs, here logs that it
+            // has no use for.
             Value::map([("job", Value::text(name.as_str())), ("artifacts", Value::plain(false))])
         };
         job.push(("needs".to_owned(), Value::List(needs.iter().map(need).collect())));

@@ -31,6 +31,8 @@ impl Pipeline {
             levels.push(needed.iter().map(|place| levels[*place] + 1).max().unwrap_or(0));
         }
         let mut order: Vec<usize> = (0..packages.len()).collect();
+        // A stable sort: within a level, packages stay in their order, so the same graph has the
+        // same text.
         order.sort_by_key(|place| levels[*place]);
         let mut places = vec![0; order.len()];
         for (new, old) in order.iter().enumerate() {
@@ -106,6 +108,8 @@ impl Pipeline {
             needs: part
                 .iter()
                 .flat_map(|job| self.jobs[*job].needs.iter().map(|needed| places[*needed]))
+                // Jobs that were put together may have needed one another; a job builds its
+                // packages in their order.
                 .filter(|needed| *needed != own)
                 .collect(),
             level: *level,
@@ -125,6 +129,7 @@ struct Band {
 impl Band {
     /// Parts of at most so many jobs.
     fn parts(&self, length: usize) -> Vec<&[usize]> {
+        // Jobs of merged levels need one another, and so cannot be parted.
         if self.is_whole { vec![&self.jobs] } else { self.jobs.chunks(length).collect() }
     }
 }
@@ -147,10 +152,12 @@ fn merged(levels: Vec<Vec<usize>>, most: usize) -> Vec<Band> {
 fn lengths(bands: &[Band], most: usize) -> Vec<usize> {
     let longest = bands.iter().map(|band| band.jobs.len()).max().unwrap_or(1);
     let count = |length: usize| bands.iter().map(|band| band.parts(length).len()).sum::<usize>();
+    // From the shortest on, so that as much as possible is built at once.
     let length = (2..longest).find(|length| count(*length) <= most).unwrap_or(longest.max(1));
     let mut lengths = vec![length; bands.len()];
     let mut spare = most.saturating_sub(count(length));
     let mut order: Vec<usize> = (0..bands.len()).collect();
+    // What is left over goes to the largest bands first, which gain most.
     order.sort_by_key(|place| std::cmp::Reverse(bands[*place].jobs.len()));
     for place in order {
         let shorter = length.saturating_sub(1).max(1);

@@ -49,6 +49,8 @@ pub fn folder_below(folder: &Path, top: &Path) -> Option<String> {
 impl JobSettings {
     /// Command that builds packages; they are quoted for the shell already.
     pub(super) fn command(&self, packages: &str) -> String {
+        // Options count from the tree's folder (`-C`), and engines look for artifacts in the
+        // checkout.
         let depth = Path::new(&self.tree).components().count();
         let logs = ["../".repeat(depth).as_str(), LOGS].concat();
         let more: String = self.build_options.iter().map(|option| word_after(option)).collect();
@@ -98,6 +100,7 @@ pub(super) fn package_words(packages: &[PackageKey]) -> String {
 }
 
 fn typed(key: &PackageKey) -> String {
+    // The default variant by its name, too: the name alone would be all variants.
     format!("{}:{}", key.name, key.variant.name().unwrap_or("default"))
 }
 
@@ -107,8 +110,10 @@ pub(super) fn job_name(job: &PipelineJob, number: usize) -> String {
         [key] => {
             let mut name = format!("build {}", key.typed());
             if name.len() > LONGEST_NAME {
+                // `truncate` panics inside of a character.
                 let end = (0..=LONGEST_NAME).rev().find(|end| name.is_char_boundary(*end));
                 name.truncate(end.unwrap_or_default());
+                // Two names may have the same beginning, and names of jobs have to differ.
                 return format!("{name} part {number}");
             }
             name

@@ -26,6 +26,7 @@ pub fn stored(
         Ok(None)
     });
     if observer.is_interrupted() {
+        // What was not looked up would be taken for missing, and be built.
         return Err(StoreError::Interrupted);
     }
     let found: Result<Vec<Option<PackageId>>, StoreError> = found.into_iter().flatten().collect();

@@ -46,6 +46,7 @@ impl Template {
         owned: &[&str],
         apart: &[&str],
     ) -> Result<Entries, PipelineError> {
+        // Refused, and not passed over: whoever writes such a key expects it to have an effect.
         if let Some(entry) = self.entries.iter().find(|entry| owned.contains(&entry.key.as_str())) {
             let message = format!("{:?} of each job is the pipeline's own", entry.key);
             let problem = Problem::at(entry.key_offset, message);

@@ -121,7 +121,9 @@ pub(super) fn merged(mut own: Entries, others: Entries) -> Entries {
 /// A text as a scalar: without quotes where no reader can take it for anything else.
 fn scalar(text: &str) -> String {
     let letters = |letter: char| letter.is_ascii_alphanumeric() || "_./-@=+(), :".contains(letter);
+    // No digit first: `1e3`, `0x1f`, `12:30` and `2026-11-30` are numbers or times to some readers.
     let first = |letter: char| letter.is_ascii_alphabetic() || letter == '.';
+    // `.nan` and `.inf` are numbers (YAML 1.2.2, 10.3.2), in any case.
     let bare = text.trim_start_matches('.').to_ascii_lowercase();
     let is_plain = text.starts_with(first)
         && text.chars().all(letters)

@@ -21,6 +21,7 @@ pub(super) const NAME: &str = "job.json";
 pub(super) const LARGEST: u64 = 16 << 20;
 
 /// Latest time of a file: the end of the year 9999.
+// Beyond it, dates have five digits, which not every program reads.
 const LATEST: u64 = 253_402_300_799;
 
 /// Description of a portable job.
@@ -151,6 +152,8 @@ impl JobDocument {
 
     fn check(&self) -> Result<(), PortableJobError> {
         let wrong = |key, problem| Err(PortableJobError::Value { key, problem });
+        // Their order goes into the id; another one would be a job whose sum differs for the same
+        // package.
         let is_sorted = |pair: &[JobDependency]| pair[0].id.cmp_as_text(&pair[1].id).is_lt();
         if !self.dependencies.windows(2).all(is_sorted) {
             return wrong("dependencies", "they are not in the order of their ids, each once");

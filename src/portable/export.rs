@@ -112,6 +112,7 @@ fn export_all(
     }
     let above = target.parent().unwrap_or(Path::new("/"));
     let temporary = TemporaryFolder::create(above).map_err(file("make a folder for the job"))?;
+    // In a folder beside the target, so that it appears by a rename: whole, or not at all.
     let folder = temporary.path().join("job");
     fs_err::create_dir(&folder).map_err(file("make a folder for the job"))?;
     let budget = CopyBudget::new(inputs.archives, interrupt);
@@ -169,6 +170,7 @@ impl Export<'_> {
             limits: options.limits,
             tier: options.tier,
         };
+        // Last: a folder without a description is no job.
         fs_err::write(self.folder.join(NAME), document.text()).map_err(written)
     }
 
@@ -252,6 +254,7 @@ impl Export<'_> {
         let blob = open_regular(&layer.path)?;
         let mut tee = Tee::new(self.budget.stream(decompressed(blob)?));
         io::copy(&mut tee, &mut self.create(&name)?)?;
+        // Shared once it is checked: a damaged layer would be in all further jobs.
         if tee.finish().1.sha256 == *layer.diff_id.sum() {
             self.share(layer.diff_id.sum(), &name);
             return Ok(());
@@ -288,6 +291,7 @@ impl Export<'_> {
         fetched: &FetchedSource,
     ) -> Result<JobSource, PortableJobError> {
         let written = PortableJobError::file("copy a source");
+        // The name is the sum, which is known at the end.
         let coming = "sources/coming";
         let (file, commit) = match fetched {
             FetchedSource::File { path, .. } | FetchedSource::Archive { path, .. } => {

@@ -53,6 +53,7 @@ impl JobFolder {
     /// Reads and checks the description of a job.
     pub fn open(path: &Path) -> Result<Self, PortableJobError> {
         let none = |source| PortableJobError::NoJob { path: path.to_owned(), source };
+        // Once, at the beginning: from here on, the path has no link that someone could turn.
         let absolute = real_path(path).map_err(none)?;
         if !absolute.is_dir() {
             return Err(none(io::ErrorKind::NotADirectory.into()));
@@ -114,6 +115,7 @@ impl JobFolder {
             None => Unable::file("copy the job's files")(source).into(),
         })?;
         let (_, sums) = tee.finish();
+        // After the copy, as the file could change between a check and the copy.
         compare(name, said, &sums.sha256)?;
         Ok(sums)
     }

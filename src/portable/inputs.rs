@@ -56,12 +56,14 @@ pub(super) fn prepare(
         PortableJobError::Package(Box::new(TreeError::Problems(reports)))
     })?;
     let sources = sources(job, package, place, budget)?;
+    // Never believed: under another package's id, the result would be taken for that package.
     let (id, documents) = identify(document, package, image, hasher)?;
     check(document, &id, &documents)?;
     let mut dependencies = Vec::new();
     for needed in &document.dependencies {
         let name = archive_name(&needed.id);
         // A copy: whoever made the job could replace the file by a link or a FIFO after the check.
+        // Two packages may have one archive's bytes, and are copied once.
         let archive = place.join(format!("archive-{}", needed.sha256));
         if !archive.exists() {
             job.copy(&name, &needed.sha256, &archive, budget)?;
@@ -137,6 +139,7 @@ fn image(job: &JobFolder) -> Result<(CommandRoot, RunConfig, Sha256Sum), Portabl
     let name = || image_name(id);
     let config = ImageConfig::parse(&job.configuration(id)?)
         .map_err(|error| unusable(name(), with_causes(&error)))?;
+    // Both are in the job: layers that the id does not have must not get into the root.
     if config.diff_ids != *layers {
         let text = |ids: &[crate::image::digest::DiffId]| {
             ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")

@@ -188,6 +188,7 @@ impl Results {
 
     /// Removes all results, the record first.
     pub(super) fn clear(&self) -> io::Result<()> {
+        // The record first: what it says must be there as long as it is there.
         for name in [RECORD, LOG, PACKAGE] {
             match fs_err::remove_file(self.place(name)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -204,6 +205,7 @@ impl Results {
 
     /// Path of the open folder.
     fn handle(&self) -> PathBuf {
+        // Leads to the folder that was opened, whatever has its name by now (proc_pid_fd(5)).
         PathBuf::from(format!("/proc/self/fd/{}", self.folder.file().as_raw_fd()))
     }
 

@@ -69,6 +69,7 @@ pub fn run(
     options: &JobRunOptions,
     observer: &dyn Observer,
 ) -> Result<PathBuf, PortableJobError> {
+    // Before anything else: results of an earlier run must not be taken for those of this one.
     let out = Results::prepare(options.out.as_deref(), job)?;
     let Ended { record, result } = build(job, options, &out, observer).unwrap_or_else(Ended::from);
     // A build that was killed looks as if it failed, and a copy that was cut off as if it were damaged.
@@ -137,6 +138,7 @@ fn settings(job: &JobFolder, own: &RunnerSettings) -> Result<RunnerSettings, Una
         (Some(demanded), Some(wanted)) if demanded != wanted => {
             return Err(Unable::Tier { wanted, demanded });
         }
+        // The machine's own demand counts more: a job may only ask.
         (own, wanted) => settings.isolation.tier = own.or(wanted),
     }
     (settings.limits, settings.archives) = lowered(own, &job.document.limits);
@@ -200,6 +202,7 @@ fn build(
         out,
         observer,
     );
+    // Before the session, whose scratch folder has the fifo.
     drop(jobserver);
     carried_out
 }
@@ -260,6 +263,7 @@ fn carry_out(
     let phase = phases.watch.phase();
     let took = began.elapsed();
     let package = build.id.to_string();
+    // Before the outcome is looked at: a failed build is explained by its log.
     out.put(&job.log, results::LOG).map_err(Unable::file("copy the log"))?;
     let log = Some(out.path(results::LOG));
     let ran = ran.map_err(|error| {

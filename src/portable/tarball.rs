@@ -30,6 +30,7 @@ pub(super) fn write_folder(
         let path = entry.path().strip_prefix(folder).unwrap_or(entry.path());
         entries.push(path.to_owned());
     }
+    // By bytes, as a folder's own order and that of a locale differ between machines.
     entries.sort_unstable_by(|a, b| a.as_os_str().as_bytes().cmp(b.as_os_str().as_bytes()));
     let top = fs_err::File::open(folder).map_err(PackError::Input)?.into_parts().0;
     let mut tar = TarWriter::new(out, source_date_epoch);

@@ -32,6 +32,7 @@ pub fn pack_files(files: &BTreeMap<EntryPath, PackedFile>) -> Result<Vec<u8>, Pa
     let mut files = files.clone();
     if let Ok(information) = EntryPath::parse(b"pkginfo.json") {
         let empty = PackedFile { mode: 0o644, content: b"{}".to_vec() };
+        // Hosts refuse a package without one.
         files.entry(information).or_insert(empty);
     }
     let mut entries: BTreeSet<(EntryPath, bool)> = BTreeSet::new();

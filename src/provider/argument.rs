@@ -82,6 +82,7 @@ impl ArgumentType {
     /// describes valid values.
     pub fn check(&self, value: &Value) -> Result<Value, String> {
         let text = value.as_str();
+        // Deployers type values in forms and files of variables, where everything is text.
         let parsed = || text.and_then(|text| serde_json::from_str::<Value>(text).ok());
         match self {
             Self::Text => line(value).ok_or_else(|| "must be one line of text".to_owned()),
@@ -157,11 +158,13 @@ fn line(value: &Value) -> Option<Value> {
 }
 
 fn is_line(text: &str) -> bool {
+    // The two are line breaks to JavaScript before ES2019 and to YAML 1.1.
     !text.chars().any(|letter| letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}'))
 }
 
 fn is_name(text: &str) -> bool {
     !text.is_empty()
+        // The limit of a file's name (NAME_MAX).
         && text.len() <= 255
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }

@@ -22,6 +22,7 @@ pub(super) fn check_shape(text: &str, syntax: &SyntaxConfig) -> Result<(), Error
     let (mut tokens, mut branches, mut begins) = (0_usize, 0_usize, false);
     // The parser stops at a text that has no token, too, and tells the place.
     for (token, _) in tokenize(text, false, syntax.clone()).map_while(Result::ok) {
+        // Only at the beginning of a tag: elsewhere it is a name.
         branches += usize::from(begins && matches!(token, Token::Ident("elif")));
         begins = matches!(token, Token::BlockStart);
         tokens = match token {
@@ -52,6 +53,7 @@ pub(super) struct OutputLimits {
 
 impl OutputLimits {
     /// Limits of every provider.
+    // The limits of one template are the engine's; a provider has any number of outputs.
     pub(super) const ALL: Self = Self { bytes: 256 << 20, time: Duration::from_secs(60) };
 }
 

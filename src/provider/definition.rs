@@ -174,6 +174,7 @@ fn argument(entry: &YamlEntry) -> Result<TemplateArgument, Problem> {
             return Err(Problem::at(offset, message));
         }
     };
+    // Found when the provider is read, not when a release is made.
     if origin == ArgumentOrigin::Release && release_value(name).is_none() {
         let known: Vec<&str> = RELEASE_VALUES.iter().map(|value| value.name).collect();
         let message = format!("a release has no value {name}");
@@ -331,6 +332,7 @@ fn package_file(node: &YamlNode) -> Result<PackageFileTemplate, Problem> {
         &["path", "template", "kind", "permissions", "when"],
     )?;
     let (path, at) = fields.needed("path")?;
+    // A path of a host's, which begins with a slash, is one of the package's.
     let checked = crate::archive::EntryPath::parse(path.trim_start_matches('/').as_bytes())
         .ok()
         .filter(|path| !path.is_root())

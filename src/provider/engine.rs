@@ -177,8 +177,11 @@ impl TemplateEngine {
 
     fn environment(&self, kind: TextKind) -> (Environment<'static>, Arc<Mutex<Vec<Value>>>) {
         let mut environment = Environment::new();
+        // For the places of errors in templates, which minijinja keeps only so.
         environment.set_debug(true);
+        // A misspelled name would give an empty text, and a cluster that is set up with it.
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        // Loops in loops end: a provider may come from somebody else (see minijinja's `set_fuel`).
         environment.set_fuel(Some(FUEL));
         let syntax = syntax();
         environment.set_syntax(syntax.clone());
@@ -232,11 +235,14 @@ impl TemplateEngine {
             let message = format!("this takes longer than {} s", longest.as_secs());
             return Err(Error::new(ErrorKind::OutOfFuel, message));
         }
+        // A file may render itself; fuel is counted for each file anew, and does not end that.
         if self.depth.fetch_add(1, Ordering::Relaxed) >= DEEPEST {
             self.depth.fetch_sub(1, Ordering::Relaxed);
             let message = format!("more than {DEEPEST} files are rendered within each other");
             return Err(Error::new(ErrorKind::InvalidOperation, message));
         }
+        // By the kind of its own name, so that a shell's text is checked as such wherever it is
+        // put.
         let rendered = self.with(more).map(|engine| engine.rendered(name, TextKind::of_file(name)));
         self.depth.fetch_sub(1, Ordering::Relaxed);
         rendered?.map_err(|fault| {

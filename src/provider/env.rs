@@ -18,6 +18,8 @@ pub(super) fn check(text: &str, values: &[Value]) -> Result<(), OutputFault> {
             Err(OutputFault { offset, reason: reason.to_owned() })
         };
         let text = line.strip_suffix('\n').unwrap_or(line);
+        // To systemd before version 254, a backslash at the end of a comment continues it; to a
+        // shell it does not.
         let is_comment = text.starts_with('#') && !text.contains(MARK) && !text.ends_with('\\');
         if !text.is_empty() && !is_comment {
             let assigned =

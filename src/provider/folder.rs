@@ -31,6 +31,7 @@ impl Provider {
     pub fn read(folder: &Path) -> Result<Self, ProviderError> {
         let mut files = Templates::new();
         collect(folder, folder, 0, &mut files)?;
+        // `.` has no name.
         let name = folder.canonicalize().ok();
         let name = name.as_deref().unwrap_or(folder).file_name();
         let name = name.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
@@ -79,6 +80,8 @@ impl Provider {
 
     fn from_files(name: &str, mut files: Templates) -> Result<Self, ProviderError> {
         for file in files.values() {
+            // A template with the mark could forge a token, and so put a value where none may
+            // stand.
             if let Some(offset) = file.text.find(MARK) {
                 let message = format!("the character U+{:04X} is reserved", u32::from(MARK));
                 return Err(file_error(Problem::at(offset, message), file));
@@ -103,6 +106,8 @@ impl Provider {
             bases.extend(below.templates.get(DEFINITION).map(|file| (base, file.text.clone())));
             bases.extend(below.bases.iter().cloned());
             for (name, file) in below.templates.iter().filter(|(name, _)| *name != DEFINITION) {
+                // The provider's own file of that name counts: that is how a template of the base
+                // is replaced.
                 files.entry(name.clone()).or_insert_with(|| file.clone());
             }
         }
@@ -282,6 +287,7 @@ fn collect(
                 Err(error) if error.kind() == io::ErrorKind::InvalidData && name != DEFINITION => {}
                 Err(error) => return Err(failed(&path, error)),
             }
+            // A folder that was named by mistake, such as a home, would be read as a whole.
             if files.len() > MOST {
                 let error = io::Error::other(format!("there are more than {MOST} files"));
                 return Err(failed(root, error));

@@ -112,6 +112,7 @@ impl TextKind {
     pub(super) fn bind(self, text: &str, values: &[Value]) -> String {
         let Some(quote) = self.token_quote() else { return text.to_owned() };
         let (mut bound, mut rest) = (String::with_capacity(text.len()), text);
+        // In one pass: a value that looks like a token is never looked at again.
         while let Some((range, index)) = next_token(rest, quote) {
             bound.push_str(&rest[..range.start]);
             if let Some(value) = values.get(index) {
@@ -133,6 +134,7 @@ fn check_scalar(scalar: &str, is_key: bool, values: &[Value]) -> Result<(), Stri
         let remedy = "join texts in the expression instead: {{ \"text\" ~ name }}";
         return Err(format!("a value stands within other text; {remedy}"));
     };
+    // JSON has no other keys, and YAML's `1:` and `"1":` are two.
     if is_key && !value.is_string() {
         return Err("a key must be text".to_owned());
     }
@@ -190,6 +192,7 @@ fn check_json_value(value: &Value, values: &[Value]) -> Result<(), (String, Stri
 }
 
 fn check_yaml(text: &str, values: &[Value]) -> Result<(), OutputFault> {
+    // The parser counts characters.
     let byte = |index: usize| text.char_indices().nth(index).map_or(text.len(), |(at, _)| at);
     // For each collection that is open: true if it is a mapping, and if its next node is a key.
     let mut open: Vec<(bool, bool)> = Vec::new();
@@ -208,6 +211,8 @@ fn check_yaml(text: &str, values: &[Value]) -> Result<(), OutputFault> {
             Event::Scalar(scalar, style, ..) => {
                 node();
                 let fault = |reason| OutputFault { offset: byte(span.start.index()), reason };
+                // In a plain or single-quoted scalar the JSON text that takes the token's place
+                // would mean something else.
                 if scalar.contains(MARK) && style != ScalarStyle::DoubleQuoted {
                     return Err(fault(
                         "a value stands within other text; join texts in the expression instead: \

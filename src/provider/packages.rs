@@ -107,6 +107,7 @@ impl Provider {
     /// Hash of all that a configuration depends on. The original had no sums of templates in it, so that
     /// a changed template of the same commit kept its id.
     pub(super) fn config_id(&self, variables: &Map<String, Value>) -> String {
+        // As texts: `H` has no hash for null and fractions.
         let text = |value: &Value| Value::String(value.to_string());
         let arguments: Map<_, _> =
             variables.iter().map(|(name, value)| (name.clone(), text(value))).collect();
@@ -143,6 +144,7 @@ fn add_list(
     let mut all = config.clone();
     let variant = variables.get("package_ids").and_then(Value::as_array);
     all.extend(variant.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned));
+    // The list is named by its hash, which the original makes of sorted ids.
     all.sort_unstable();
     all.dedup();
     let mut list_id = String::new();

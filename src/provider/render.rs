@@ -38,6 +38,7 @@ impl Provider {
                 continue;
             }
             let configured = self.configured(&variables);
+            // Outputs with the same values share their packages, which are packed once.
             let key = Value::Object(configured.clone()).to_string();
             if !configurations.contains_key(&key) {
                 let engine = TemplateEngine::new(Arc::clone(&self.templates), configured.clone());
@@ -50,6 +51,7 @@ impl Provider {
             variables.insert("arguments".to_owned(), self.described_arguments());
             let engine = TemplateEngine::new(Arc::clone(&self.templates), variables);
             let name = self.output_name(&engine, &output.name)?;
+            // One of two files of a name would be lost when they are stored.
             if !names.insert(name.clone()) {
                 return Err(ProviderError::SameOutput { provider: self.name.clone(), name });
             }

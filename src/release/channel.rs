@@ -60,6 +60,7 @@ impl ChannelParts<'_> {
                 for file in files {
                     add(&mut artifacts, file)?;
                 }
+                // Pages know values of the release alone, which are the same for every variant.
                 all = values;
             }
             // Without a variant there is nothing to launch.
@@ -76,6 +77,7 @@ impl ChannelParts<'_> {
     /// preferred one.
     fn bootstrap_url(&self, provider: &str) -> String {
         let own = self.metadata.storage_urls.get(provider);
+        // Launch pages of a cloud take files from the same cloud, as with the original.
         own.map_or_else(
             || self.metadata.repository_url.clone(),
             |url| format!("{url}{}", self.metadata.repository_path),
@@ -125,6 +127,7 @@ fn add(artifacts: &mut Vec<ReleaseArtifact>, file: ProviderFile) -> Result<(), R
     } else {
         ReleaseArtifact::of_channel(key, file.content_type.as_deref(), source)
     };
+    // A second one would be a second object of the same key, which a plan refuses.
     if !(file.reproducible && artifacts.contains(&artifact)) {
         artifacts.push(artifact);
     }

@@ -72,6 +72,7 @@ pub(super) fn is_equal(
     };
     let unreadable = |error| StoreError::Content { key: key.clone(), error };
     let length = local.length().map_err(unreadable)?;
+    // Some servers tell no size (chunked responses); the comparison finds out then.
     if head.size.is_some_and(|size| size != length) {
         return Ok(Some(false));
     }
@@ -83,6 +84,7 @@ pub(super) fn is_equal(
     // One byte more tells an object that is longer.
     match backend.get_range(key, 0..length + 1, &mut compared, transfer) {
         Ok(_) => Ok(Some(!compared.differs && compared.left == 0)),
+        // The error is this program's own, by which the transfer was ended.
         Err(_) if compared.differs => Ok(Some(false)),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
@@ -104,6 +106,8 @@ impl SignatureSource {
         }
         let unreadable = |error| StoreError::Content { key: key.clone(), error };
         let content = ContentReader::open(Local::of(&self.of)).map_err(unreadable)?;
+        // This key alone, whatever the caller trusts: the signature is to be replaced by one of
+        // this key otherwise.
         let keys = TrustedKeys::new([self.key.clone()], Vec::new());
         Ok(Some(verify(content, &text, &self.id, &keys).is_ok()))
     }

@@ -276,6 +276,8 @@ fn declared(text: &[u8]) -> Option<BTreeMap<String, String>> {
                 )
             }
         };
+        // The texts come from an archive of whoever made it, and go to a terminal (escape
+        // sequences).
         found.replace(char::is_control, " ").trim().to_owned()
     };
     Some(

@@ -34,11 +34,13 @@ pub fn execute(
     storages: &[(&Storage, Surveyed)],
     observer: &dyn Observer,
 ) -> Result<StoredCounts, ReleaseError> {
+    // Relaxed below is enough: they are read when all threads have ended.
     let (written, left) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let note = |is_written: bool| {
         let counter = if is_written { &written } else { &left };
         counter.fetch_add(1, Ordering::Relaxed);
     };
+    // Stage by stage over all storages, so that no storage names files that another one lacks.
     for (number, stage) in plan.stages.iter().enumerate() {
         let failed = |storage: &Storage, failure: OperationFailure| match failure {
             OperationFailure::Release(error) => *error,
@@ -94,6 +96,7 @@ fn store(
     operation: &ReleaseOperation,
     observer: &dyn Observer,
 ) -> Result<bool, OperationFailure> {
+    // Between two objects alone: each is stored by one request or not at all.
     if observer.is_interrupted() {
         return Err(StoreError::Interrupted.into());
     }
@@ -153,6 +156,7 @@ fn claim(
     let local = Local::Bytes(plan.metadata.as_bytes());
     let backend = storage.backend();
     let about = operation.about();
+    // Only if there is none: of two runs that begin a channel, the store takes one.
     if backend.put_described(key, local.content(key)?, &about, &transfer)? == Put::Written {
         return Ok(true);
     }

@@ -47,6 +47,7 @@ pub fn fetch_core(
         if has(bootstrap_name(id)) && has(active_name(id)) {
             return Ok(());
         }
+        // Before the bootstrap, which is long: a list of other packages is refused at once.
         let active = active(storage, metadata, id, observer)?;
         match repository.fetch_bootstrap(id.as_str(), &folder, &active, limits, observer) {
             Ok(true) => Ok(()),

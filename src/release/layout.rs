@@ -18,6 +18,7 @@ pub const TESTING: &str = "testing";
 /// Folder of releases below a channel.
 const COMMITS: &str = "commit";
 /// Folders of a repository that no channel may lie in.
+// A channel of such a name would put its files among those of all channels.
 const SHARED: [&str; 4] = ["bootstrap", "packages", "package_lists", "pkgpanda"];
 /// Upper limit of a commit's length.
 const LONGEST_COMMIT: usize = 100;
@@ -68,6 +69,7 @@ impl FromStr for Commit {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
         let is_commit = (1..=LONGEST_COMMIT).contains(&text.len())
             && text.bytes().all(is_plain)
+            // It becomes a part of paths: `..` and names that hide must not.
             && text.starts_with(|letter: char| letter.is_ascii_alphanumeric());
         if is_commit {
             Ok(Self(text.to_owned()))
@@ -167,6 +169,7 @@ impl ReleaseLocation {
 pub(super) fn is_bootstrap(key: &ObjectKey) -> bool {
     let mut parts = key.as_str().rsplit('/');
     parts.next().is_some_and(|name| bootstrap_id(name).or_else(|| active_id(name)).is_some())
+        // Other files may have the ending of a bootstrap's name.
         && parts.next() == Some(SHARED[0])
 }
 

@@ -119,6 +119,7 @@ impl Metadata {
         let field = |key: &str| value.get(key).ok_or_else(|| format!("the key {key} is missing"));
         let string = |key: &str| {
             let text = field(key)?.as_str().ok_or_else(|| format!("{key} is not a text"))?;
+            // Texts of a file that others may write go to terminals and into pages.
             if text.chars().any(char::is_control) {
                 return Err(format!("{key} has control characters"));
             }

@@ -24,6 +24,7 @@ impl StaticPkgpanda {
         let unusable = |reason: String| ReleaseError::Pkgpanda { path: path.to_owned(), reason };
         let unread = |error: std::io::Error| unusable(error.to_string());
         let file = open_regular(path).map_err(unread)?;
+        // A host may have no C library, or one of another version.
         static_machine(file).map_err(|error| unusable(error.to_string()))?;
         let sha256 = Sha256Sum::of_file(path).map_err(unread)?;
         Ok(Self { path: path.to_owned(), sha256 })

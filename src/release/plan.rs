@@ -117,6 +117,8 @@ impl ReleasePlan {
                 continue;
             }
             let (operations, copies) = operations(&location, artifact)?;
+            // In one piece: the copies of an artifact come after the object that they are copied
+            // from.
             first.push(operations);
             second.extend(copies.map(|copy| vec![copy]));
         }
@@ -148,6 +150,8 @@ impl ReleasePlan {
             self.stages.iter().flat_map(ReleaseStage::operations).map(|operation| &operation.key)
         };
         for key in all() {
+            // In a folder on disk, one name cannot be a file and a folder; in a bucket it could,
+            // and the storages would differ.
             let folder = format!("{key}/");
             let below = keys.range(folder.as_str()..).next();
             if below.is_some_and(|other| other.starts_with(&folder)) {

@@ -30,6 +30,8 @@ pub fn sign(
     let signatures = each(&wanted, |(path, source)| signature(path, source, signer))?;
     let signed = artifacts.into_iter().map(|artifact| match &artifact.reproducible_path {
         Some(path) if seen.contains(path) => {
+            // An archive with other bytes would have a signature beside it that does not fit, and
+            // no host would take it.
             ReleaseArtifact { existing: ExistingObject::HasToBeEqual, ..artifact }
         }
         _ => artifact,

@@ -29,6 +29,8 @@ impl Storage {
                 if let Some((id, key)) = keys {
                     s3.access_key_id = Some(id.clone());
                     s3.secret_access_key = Some(key.clone());
+                    // A token of the environment belongs to the keys there, and would make these
+                    // invalid.
                     s3.session_token = None;
                 }
                 if region.is_some() {
@@ -40,6 +42,7 @@ impl Storage {
                 let azure = &mut access.clouds.azure;
                 azure.account = Some(account.clone());
                 azure.key = Some(key.clone());
+                // As above: a token of the environment is not of this configuration.
                 azure.sas_token = None;
                 Store::open(&format!("az://{container}"), &access)?
             }

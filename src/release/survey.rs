@@ -55,6 +55,7 @@ impl Survey<'_> {
         let channel = read(storage, &second.metadata.key, self.observer)?;
         let is_ours = |text: &Option<Vec<u8>>| text.as_deref() == Some(plan.metadata.as_bytes());
         if let Some(text) = channel.as_deref().filter(|_| !is_ours(&channel)) {
+            // First of all, as it needs one request, and the rest may need thousands.
             check_owner(storage, &plan.location, text, self.replaces)?;
         }
         let release = read(storage, &first.metadata.key, self.observer)?;
@@ -250,12 +251,22 @@ pub fn read_release(
     path: &str,
     observer: &dyn Observer,
 ) -> Result<Metadata, ReleaseError> {
+    let (key, text) = read_text(storage, path, observer)?;
+    let name = storage.name.clone();
+    Metadata::parse(&text).map_err(|reason| ReleaseError::Metadata { storage: name, key, reason })
+}
+
+/// Reads the text of the release at a path of a storage.
+pub(super) fn read_text(
+    storage: &Storage,
+    path: &str,
+    observer: &dyn Observer,
+) -> Result<(ObjectKey, Vec<u8>), ReleaseError> {
     let path = path.trim_end_matches('/');
     let key: ObjectKey = format!("{path}/{METADATA}").parse().map_err(LayoutError::from)?;
     let text = read(storage, &key, observer)?.ok_or_else(|| ReleaseError::NoRelease {
         storage: storage.name.clone(),
         path: path.to_owned(),
     })?;
-    let name = storage.name.clone();
-    Metadata::parse(&text).map_err(|reason| ReleaseError::Metadata { storage: name, key, reason })
+    Ok((key, text))
 }

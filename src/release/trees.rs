@@ -26,6 +26,7 @@ pub fn completes(trees: &[TreePackages]) -> Result<Completes, ReleaseError> {
     let mut found = BTreeMap::new();
     for tree in trees {
         let variant = tree.variant.clone();
+        // JSON has the default variant under this key (metadata.json of the original).
         if variant.name() == Some("null") {
             return Err(ReleaseError::VariantName(variant));
         }
@@ -74,6 +75,8 @@ pub fn core_artifacts(
             if seen.insert(package) {
                 let source = ArtifactContent::File(cache.archive(package));
                 let path = key(package_path(package))?;
+                // Packages of one id may have been built twice, and hosts check them by the id; the
+                // sums of bootstraps stand in templates.
                 artifacts.push(ReleaseArtifact::reproducible(path, source, ExistingObject::Serves));
             }
         }

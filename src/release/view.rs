@@ -1,6 +1,7 @@
 //! Releases for people and programs: a list of channels, one release as text, JSON and a page.
 
 use std::fmt::Write as _;
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
@@ -10,12 +11,12 @@ use super::layout::{Commit, LayoutError, is_of_release};
 use super::metadata::{METADATA, Metadata};
 use super::parallel::each;
 use super::storage::Storage;
-use super::survey::read_release;
+use super::survey::read_text;
 use crate::base::escape::html;
 use crate::base::event::Observer;
 use crate::package::Variant;
 use crate::package::paths::{bootstrap_path, package_path};
-use crate::store::{ObjectKey, StoreTransfer};
+use crate::store::{Listed, ObjectKey, StoreTransfer};
 
 /// Channel with its release.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,9 @@ pub struct ReleaseName {
     pub tag: String,
 }
 
+/// Size in bytes from which descriptions are read one after another: in memory, a parsed one takes many times its bytes.
+const LARGE: u64 = 4 << 20;
+
 /// Lists the channels of a repository in a storage, or all.
 pub fn list(
     storage: &Storage,
@@ -46,14 +50,24 @@ pub fn list(
     let transfer = StoreTransfer { subject: repository.unwrap_or("releases"), observer };
     let objects = storage.backend().list(below.as_ref(), &transfer);
     let objects = objects.map_err(ReleaseError::reading(&storage.name))?;
-    let channel = |key: &ObjectKey| {
-        let path = key.as_str().strip_suffix(METADATA)?.strip_suffix('/')?;
-        (!is_of_release(path)).then(|| path.to_owned())
+    let channel = |listed: &Listed| {
+        let path = listed.key.as_str().strip_suffix(METADATA)?.strip_suffix('/')?;
+        // The same documents under their commits, of which there may be thousands.
+        (!is_of_release(path)).then(|| (path.to_owned(), listed.size))
     };
-    let channels: Vec<String> = objects.iter().filter_map(|listed| channel(&listed.key)).collect();
-    each(&channels, |channel| {
-        let release = match read_release(storage, channel, observer) {
-            Ok(Metadata { commit, tag, .. }) => Ok(ReleaseName { commit, tag }),
+    let channels: Vec<(String, u64)> = objects.iter().filter_map(channel).collect();
+    let large = Mutex::new(());
+    let alone =
+        |bytes: u64| (bytes > LARGE).then(|| large.lock().unwrap_or_else(PoisonError::into_inner));
+    each(&channels, |(channel, bytes)| {
+        let before = alone(*bytes);
+        let release = match read_text(storage, channel, observer) {
+            Ok((_, text)) => {
+                // The size that the storage has listed need not be that of what it gives.
+                let _alone = before.or_else(|| alone(text.len() as u64));
+                let metadata = Metadata::parse(&text);
+                metadata.map(|Metadata { commit, tag, .. }| ReleaseName { commit, tag })
+            }
             Err(ReleaseError::Metadata { reason, .. }) => Err(reason),
             Err(error) => return Err(error),
         };
@@ -235,6 +249,8 @@ fn trees_section(metadata: &Metadata, body: &mut String) {
 /// Makes a link, if browsers open the URL.
 fn link(url: &str, text: &str) -> String {
     let text = html(text);
+    // `javascript:` and the like would run with a click; the URLs are from a file that others may
+    // write.
     if ["http://", "https://", "file:///"].iter().any(|scheme| url.starts_with(scheme)) {
         format!("<a href=\"{}\">{text}</a>", html(url))
     } else {

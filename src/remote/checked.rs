@@ -113,6 +113,7 @@ pub(super) fn take(
     task: &ElsewhereTask<'_>,
     tier: Option<Tier>,
 ) -> Result<CheckedResult, ResultError> {
+    // First: it explains a result that is refused, too.
     copy_log(out, task).map_err(ResultError::Copy)?;
     let JobRecord { outcome, package, message, hint, build, .. } = record;
     if let Some(record) = &build {
@@ -168,6 +169,7 @@ fn check_record(
         &ids(&mut wanted.dependencies.iter().map(|needed| &needed.id)),
     )?;
     same("source_date_epoch", &record.source_date_epoch, &wanted.source_date_epoch)?;
+    // Jobs run without network: such a build had inputs that the id does not have.
     if record.network != Network::None {
         return Err(misfit("the network", "that of the machine", "none"));
     }
@@ -195,7 +197,9 @@ fn copy_package(built: &Built, out: &Path, task: &ElsewhereTask<'_>) -> Result<(
             format!("at most {}", limits.max_bytes),
         ));
     }
+    // Without links: the folder is that of all machines of the cluster.
     let file = open_plain(out, Path::new(PACKAGE)).map_err(ResultError::Package)?;
+    // A byte more than the record says, so that a file that goes on is told from a whole one.
     let mut tee = Tee::with_sha1(Until::new(file.take(built.bytes.saturating_add(1)), ends));
     let copied = fs_err::OpenOptions::new()
         .read(true)

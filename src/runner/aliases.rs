@@ -45,6 +45,7 @@ impl Aliases {
     fn link(&mut self, folder: &Path) -> io::Result<usize> {
         let number = self.known.len();
         fs_err::create_dir_all(&self.home)?;
+        // A relative target would be looked up from the folder of the link.
         let folder_of_all = std::path::absolute(folder)?;
         fs_err::os::unix::fs::symlink(folder_of_all, self.home.join(number.to_string()))?;
         self.known.push(folder.to_owned());

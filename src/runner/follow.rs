@@ -22,6 +22,7 @@ pub fn following<T>(
     work: impl FnOnce() -> T,
 ) -> T {
     let opened = open_regular(log).and_then(|mut file| {
+        // A log may have lines of an earlier command already.
         file.seek(SeekFrom::End(0))?;
         Ok(file.into_parts().0)
     });
@@ -75,6 +76,7 @@ impl Shown<'_> {
         }
         let text = String::from_utf8_lossy(&self.line);
         let text = text.trim_end_matches('\r');
+        // A build decides what its lines contain: a terminal would obey an escape sequence.
         let line = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter });
         let (subject, line) = (self.subject.to_owned(), line.collect());
         self.observer.event(Event::Output { subject, line });

@@ -207,6 +207,8 @@ impl Home {
         for attempt in 0_u32.. {
             let name = format!("run-{}-{attempt}", std::process::id());
             let lock = self.scratch.join(format!("{name}.lock"));
+            // The lock before the folder: a folder without a lock would be swept as one of a dead
+            // run.
             let Some(held) = self.lock_run(&name)? else { continue };
             let folder = self.scratch.join(name);
             match fs_err::create_dir(&folder) {
@@ -217,6 +219,7 @@ impl Home {
                     let home = self.clone();
                     return Ok(RunScratch { folder, view, lock, above, home, _held: held });
                 }
+                // Of a dead run with the same process id, not swept yet.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
@@ -253,6 +256,8 @@ impl Home {
     /// Scratch folders of dead runs. The locks keep other processes from sweeping them, too.
     pub fn orphans(&self) -> io::Result<Vec<Orphan>> {
         let mut orphans = Vec::new();
+        // Whatever lies in a folder that others can write to may be a trap: nothing in it is
+        // removed.
         if self.is_elsewhere && !own_folder::is_closed(&self.scratch) {
             return Ok(orphans);
         }
@@ -356,6 +361,8 @@ impl Orphan {
 
     /// Forgets the run, if its folder is gone.
     pub fn forget(self) -> io::Result<()> {
+        // A lock file without its folder would be kept for ever, and a folder without its lock is
+        // never swept.
         if self.folder.exists() { Ok(()) } else { fs_err::remove_file(&self.lock) }
     }
 }
@@ -366,6 +373,8 @@ pub fn give_folder(folder: &Path, map: &IdMap) -> io::Result<()> {
     fs_err::create_dir_all(folder)?;
     let (uid, gid) = map.root();
     let own = nix::unistd::Uid::current().as_raw();
+    // Only a folder that was just made: one that has been given away already is the container
+    // root's.
     if uid != own && fs_err::metadata(folder)?.uid() == own {
         chown(folder, Some(uid), Some(gid))?;
     }

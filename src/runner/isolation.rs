@@ -167,6 +167,8 @@ fn accept(
 pub(super) fn is_exposed(machine: &Machine) -> bool {
     machine.has(&Condition::NestedProc)
         && machine.has(&Condition::NoLandlockScope)
+        // A container of real root has ids that no process outside has, so it can look into none of
+        // them.
         && machine.map.writer != MapWriter::Privileged
 }
 

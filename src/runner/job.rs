@@ -18,7 +18,7 @@ use crate::archive::limit_remedy;
 use crate::base::causes::with_causes;
 use crate::base::event::Phase;
 use crate::container::cgroup::Cgroup;
-use crate::container::helper::{Finishing, HelperError, HelperSlot, Interrupt};
+use crate::container::helper::{EndingProcess, HelperError, HelperSlot, Interrupt};
 use crate::container::idmap::IdMap;
 
 /// A kind of job.
@@ -118,7 +118,7 @@ pub fn run_job<J: Job>(
     cgroup: Option<&Cgroup>,
     deadline: &Cell<Option<Instant>>,
     mut on_phase: impl FnMut(Phase),
-) -> Result<(Result<J::Answer, JobFailure>, Finishing), HelperError> {
+) -> Result<(Result<J::Answer, JobFailure>, EndingProcess), HelperError> {
     let envelope = Envelope { kind: J::KIND, job };
     helper.run(&envelope, cgroup, deadline, |message| match message {
         Message::Phase(phase) => {
@@ -182,6 +182,7 @@ fn handle<J: Job>(text: &RawValue) -> u8 {
     };
     let Performed { result, clear_up } = job.perform();
     let is_done = result.is_ok();
+    // Before the clearing up: the parent goes on with the next job meanwhile.
     let is_heard = send(&result.map_or_else(Message::Failed, Message::Done));
     if let Some(clear_up) = clear_up {
         clear_up();
@@ -202,6 +203,7 @@ pub(super) fn refuse(failure: JobFailure) {
 
 /// Writes a message as one line; false if the parent does not read any more.
 fn send<A: Serialize>(message: &Message<A>) -> bool {
+    // One write for the whole line: other processes write to the same pipe.
     let Ok(mut line) = serde_json::to_vec(message) else { return false };
     line.push(b'\n');
     let mut stdout = std::io::stdout().lock();

@@ -63,6 +63,8 @@ impl KeptFolder {
         let path = home.failed().join(id.name().as_str()).join(id.to_string());
         let lock = lock_path(home, id);
         for _attempt in 0..ATTEMPTS {
+            // Closed before anything lies in it: a kept state may have setuid programs of its
+            // image.
             home.close(&home.failed())?;
             match take(&lock)? {
                 Some(held) if held.is_at(&lock) => {
@@ -106,6 +108,7 @@ pub fn ids(home: &Home, name: &PackageName) -> io::Result<Vec<PackageId>> {
 pub fn is_over(folder: &Path) -> bool {
     let expiry = read_own(&folder.join(RECORD)).ok();
     let expiry = expiry.and_then(|text| serde_json::from_slice::<Expiry>(&text).ok());
+    // A folder without a record was never completed: a kill left it.
     expiry.is_none_or(|expiry| expiry.until <= now())
 }
 

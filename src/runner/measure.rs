@@ -64,6 +64,8 @@ impl Meter {
             other => other?,
         };
         let is_folder = data.is_dir();
+        // The names of a folder are not counted as links of a file's are: `.` and `..` of those
+        // below count.
         if !is_folder && data.nlink() > 1 && !self.seen.insert((data.dev(), data.ino())) {
             return Ok(None);
         }

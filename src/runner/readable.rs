@@ -79,6 +79,8 @@ impl<'a> InputCopies<'a> {
                 let (uid, gid) = self.map.root();
                 lchown(&place, Some(uid), Some(gid))?;
             } else if kind.is_file() {
+                // By the descriptor of the top folder: a folder that has become a link meanwhile
+                // gives nothing (CVE-2018-15664).
                 self.copy_file(&open_listed(&top, relative)?, &place)?;
             }
         }
@@ -91,7 +93,7 @@ impl<'a> InputCopies<'a> {
             other => other?,
         }
         let folder = fs_err::File::open(path)?;
-        self.give(folder.file(), 0o755)
+        self.set_owner_and_mode(folder.file(), 0o755)
     }
 
     fn copy_file(&mut self, from: &std::fs::File, to: &Path) -> io::Result<()> {
@@ -121,10 +123,10 @@ impl<'a> InputCopies<'a> {
         copy.set_modified(metadata.modified()?)?;
         // Execute permission is kept, and set-id bits mean nothing for a copy.
         let executable = if metadata.mode() & 0o100 == 0 { 0 } else { 0o111 };
-        self.give(copy.file(), 0o644 | executable)
+        self.set_owner_and_mode(copy.file(), 0o644 | executable)
     }
 
-    fn give(&self, file: &std::fs::File, mode: u32) -> io::Result<()> {
+    fn set_owner_and_mode(&self, file: &std::fs::File, mode: u32) -> io::Result<()> {
         let (uid, gid) = self.map.root();
         fchown(file, Some(uid), Some(gid))?;
         file.set_permissions(PermissionsExt::from_mode(mode))

@@ -12,7 +12,7 @@ use crate::base::atomic::TEMPORARY_PREFIX;
 use crate::base::removal::remove_all;
 use crate::container::cgroup::Cgroup;
 use crate::container::cleaner;
-use crate::container::helper::{Finishing, HelperError, Interrupt};
+use crate::container::helper::{EndingProcess, HelperError, Interrupt};
 use crate::container::idmap::IdMap;
 
 /// Number of attempts to remove a scratch folder, and the interval between them: processes of a killed
@@ -25,13 +25,13 @@ const INTERVAL: Duration = Duration::from_millis(25);
 #[derive(Debug)]
 pub struct Leftovers {
     // In the order in which they have to go.
-    process: Finishing,
+    process: EndingProcess,
     _cgroup: Option<Cgroup>,
     scratch: ScratchDir,
 }
 
 impl Leftovers {
-    pub(super) fn new(process: Finishing, cgroup: Option<Cgroup>, scratch: ScratchDir) -> Self {
+    pub(super) fn new(process: EndingProcess, cgroup: Option<Cgroup>, scratch: ScratchDir) -> Self {
         Self { process, _cgroup: cgroup, scratch }
     }
 

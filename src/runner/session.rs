@@ -207,6 +207,7 @@ impl Session {
         observer: &dyn Observer,
     ) -> Result<(Self, HelperSlot), SessionError> {
         let RunnerSettings { home, isolation: wanted, interrupt, limits, .. } = settings;
+        // Before this run writes anything: on a full disk it makes room.
         sweep(settings, observer);
         let scratch = home.start_run().map_err(SessionError::Home)?;
         let observer = &Once { notes: &settings.notes, observer };

@@ -66,6 +66,8 @@ impl Unpacker for LayerUnpacker {
             layers: layers.to_vec(),
             limits: self.settings.archives,
         };
+        // The first caller gets the helper that tried the tier; layers that arrive meanwhile get
+        // one each.
         let waiting = helper.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut helper = waiting.unwrap_or_else(|| session.helper());
         match run_job(&mut helper, &job, None, &Cell::default(), |_phase| ()) {

@@ -178,6 +178,7 @@ impl Registration {
         if new == Used::default() {
             return Ok(());
         }
+        // A collection looks at the uses under this lock: what is registered before it stays.
         let _gc = lock(&self.home, waiting)?;
         registered.add(new)
     }
@@ -199,6 +200,7 @@ pub fn say_waiting(observer: &dyn Observer) {
 pub fn register(home: &Home, used: &Used, waiting: impl FnOnce()) -> io::Result<Registration> {
     let folder = home.locks().join("uses");
     let _gc = lock(home, waiting)?;
+    // Runs alone keep the folder small: a user may never call `mkpanda gc`.
     if count(&folder)? >= MOST_FILES {
         fold(&folder)?;
     }
@@ -250,8 +252,10 @@ fn fold(folder: &Path) -> io::Result<Uses> {
     }
     let oldest = SystemTime::now().checked_sub(REMEMBERED).unwrap_or(UNIX_EPOCH);
     uses.last.forget_before(seconds(oldest));
+    // Before the runs' files go: so a kill in between loses no use.
     atomic::write(&folder.join(LAST), &serde_json::to_vec(&uses.last)?)?;
     for (entry, _held) in over {
+        // The lock file last: by it, the next one finds a record that a kill has left.
         remove_if_there(&entry.with_extension("json"))?;
         remove_if_there(&entry)?;
     }

@@ -60,6 +60,8 @@ pub fn enter(
         let hint = error.remedy().map(str::to_owned);
         JobFailure { hint, ..JobFailure::of(error) }
     })?;
+    // After the view has bound them, what only the caller can reach is no longer looked up by its
+    // path.
     namespace::become_root(map).map_err(JobFailure::of)?;
     Ok(view)
 }

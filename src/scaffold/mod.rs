@@ -122,6 +122,7 @@ pub fn is_tree(folder: &Path) -> bool {
     entries.flatten().any(|entry| {
         let name = entry.file_name();
         let is_own = name.to_str().is_some_and(|name| is_description(name, "treeinfo.json"));
+        // Names that begin with a dot are no packages (docs/format.md).
         is_own || has_buildinfo(&entry.path()) && !is_hidden(&entry.path())
     })
 }
@@ -211,6 +212,7 @@ fn write(
         refuse_links(top, file.parent().unwrap_or(below))?;
     }
     if let Some(taken) = places.iter().find(|place| fs_err::symlink_metadata(place).is_ok()) {
+        // All of them are looked up before the first is written: nothing is left half made.
         return Err(ScaffoldError::Exists(taken.clone()));
     }
     for (file, place) in files.iter().zip(&places) {

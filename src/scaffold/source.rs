@@ -106,6 +106,7 @@ impl NewSource {
         // Before anything is fetched.
         Self { url: url.to_owned(), sha1: Sha1Sum::of(b""), sha256: None }.checked()?;
         let failed = |source| DeclareError::Read { url: redact(url), source };
+        // On disk, since a source may be larger than the memory.
         let mut file = tempfile::tempfile().map_err(failed)?;
         http.download(url, url, &mut file, observer).map_err(DeclareError::Fetch)?;
         file.rewind().map_err(failed)?;
@@ -122,6 +123,8 @@ impl NewSource {
 
     /// Returns the source if a description may have it.
     fn checked(self) -> Result<Self, DeclareError> {
+        // Told apart by the URL: a server of such a URL answers with a page, whose sum would be
+        // pinned.
         let is_git = ["git@", "git://", "git+"].iter().any(|start| self.url.starts_with(start))
             || self.url.strip_suffix(".git").is_some();
         if is_git {

@@ -36,6 +36,7 @@ impl AddedKey {
     /// Key of a repository; `None` if its commit is given.
     pub fn git(place: &GitSelection) -> Option<Self> {
         let reference = place.reference.as_deref().unwrap_or(HEAD);
+        // A commit is what it is: there is nothing that a lock could pin.
         let is_commit = reference.parse::<CommitId>().is_ok();
         let (url, reference) = (redact(&place.url), reference.to_owned());
         (!is_commit).then_some(Self::Git { url, reference })

@@ -69,6 +69,7 @@ pub fn unpack(bundle: &Path, folder: &Path, ends: impl Fn() -> bool) -> Result<(
         fs_err::create_dir_all(folder.join(part))?;
     }
     fs_err::create_dir_all(&packs)?;
+    // `verify`: a pack that lacks an object is refused here, not in a build.
     let mut indexer = Indexer::new(None, &packs, 0o444, true)?;
     // Objects that are stored as differences are computed after all is read.
     indexer.progress(|_| !ends());
@@ -128,6 +129,7 @@ pub fn check_bundle(input: impl Read, commit: &CommitId) -> Result<(), BundleErr
         }
         let rest = held.len().saturating_sub(SUM);
         hasher.update(&held[..rest]);
+        // The last 20 bytes, which are the sum, are known for such only at the end.
         held.drain(..rest);
     }
     if is_pack && held.len() == SUM && *hasher.finalize() == *held {
@@ -139,6 +141,7 @@ pub fn check_bundle(input: impl Read, commit: &CommitId) -> Result<(), BundleErr
 
 /// Reads the header of a bundle, which ends with an empty line (gitformat-bundle(5)).
 fn read_header(input: &mut impl BufRead) -> Result<Refs, BundleError> {
+    // A line without an end would fill memory.
     let mut input = input.take(LONGEST_HEADER);
     let mut line = Vec::new();
     let mut next = |line: &mut Vec<u8>| -> Result<(), BundleError> {
@@ -159,6 +162,7 @@ fn read_header(input: &mut impl BufRead) -> Result<Refs, BundleError> {
             None => return Ok(refs),
             Some(b'@') if version == 3 && line == b"@object-format=sha1" => {}
             Some(b'@') => return Err(BundleError::Header("it needs what is not supported")),
+            // A prerequisite (gitformat-bundle(5)): a bundle for somebody who has the rest already.
             Some(b'-') => {
                 return Err(BundleError::Header("it needs objects that it does not hold"));
             }
@@ -272,10 +276,13 @@ impl BundleRequest<'_> {
         }
         if refs.is_empty() || !refs.values().any(|id| peeled(id) == Some(commit)) {
             refs.insert(
+                // `git bundle` takes nothing without a ref, and a reader finds the commit by its
+                // id.
                 format!("refs/commits/{}", self.commit).into_bytes(),
                 self.commit.to_string(),
             );
         }
+        // A lock file names them in JSON, which has no other bytes.
         refs.retain(|name, _| std::str::from_utf8(name).is_ok());
         Ok((refs, head_of_bundle))
     }

@@ -74,11 +74,13 @@ fn write_pack<'r>(
     builder.set_threads(1);
     builder.set_progress_callback(move |_, _, _| !ends())?;
     let mut walk = repository.revwalk()?;
+    // A fixed order: without one it is that in which the objects lie on the disk.
     walk.set_sorting(Sort::TOPOLOGICAL | Sort::TIME)?;
     walk.push(Oid::from_str(commit.as_str())?)?;
     builder.insert_walk(&mut walk)?;
     for (name, id) in refs {
         let mut object = repository.find_object(Oid::from_str(id)?, None)?;
+        // A tag may point to a tag; each is an object of its own that the history does not reach.
         while let Some(tag) = object.as_tag() {
             builder.insert_object(tag.id(), std::str::from_utf8(name).ok())?;
             object = tag.target()?;

@@ -27,8 +27,10 @@ pub(super) fn with_folder<T>(
     let _lock = FileLock::acquire_unless(&lock, waiting, || observer.is_interrupted())
         .map_err(SourceProblem::io("lock the cache"))?
         .ok_or(SourceProblem::Interrupted)?;
+    // Under the lock, since another process may make the same folders.
     let made = missing_folders(folder);
     let ready = fs_err::create_dir_all(folder);
+    // The lock is held by all who make something here: what is left is of dead ones.
     atomic::sweep_under_lock(folder).report(observer);
     let result = ready.map_err(SourceProblem::io("prepare the cache")).and_then(|()| work());
     if result.is_err() {

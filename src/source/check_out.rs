@@ -63,6 +63,7 @@ pub fn check_out(
             let shown = shown_file(Path::new(file_name));
             let io = |error| CheckOutError::Io { what: shown.clone(), error };
             make_empty(dest, &shown)?;
+            // Never a hard link: a build that writes to its source would change the cache.
             fs_err::copy(path, dest.join(file_name)).map(drop).map_err(io)
         }
         FetchedSource::Archive { path, file_name } => {
@@ -76,6 +77,7 @@ pub fn check_out(
         FetchedSource::GitMirror { path, commit, remote, converted } => {
             let objects = path.join("objects");
             let io = |error| CheckOutError::Io { what: commit.to_string(), error };
+            // The copy would lack what it borrows, or lead to a repository that is not the tree's.
             if !git_layout::alternates(&objects).map_err(io)?.is_empty() {
                 return Err(CheckOutError::Borrowed(path.clone()));
             }

@@ -92,6 +92,7 @@ pub(super) fn bare_copy(
 /// Gives a mirror the configuration that `git clone --mirror` of `url` writes, and no other: a
 /// configuration that came with a tree could name commands for git to run.
 pub(super) fn write_mirror_config(mirror: &Path, url: &str) -> Result<(), CloneError> {
+    // libgit2 would add to the configuration that is there.
     let new = mirror.join("config.new");
     remove_all(&new)?;
     let mut config = Config::open(&new)?;
@@ -168,6 +169,7 @@ fn check_out(
     let commit = repository.find_object(Oid::from_str(commit.as_str())?, None)?.peel_to_commit()?;
     fs_err::write(dot_git.join("HEAD"), format!("{}\n", commit.id()))?;
     let mut options = CheckoutBuilder::new();
+    // As committed: the host's git has made the files that it converts.
     options.force().disable_filters(true);
     repository.checkout_tree(commit.as_object(), Some(&mut options))?;
     if let Some(converted) = converted {
@@ -185,6 +187,7 @@ fn copy_converted(converted: &Path, dest: &Path) -> io::Result<()> {
             continue;
         }
         let path = entry.path().strip_prefix(converted).map_err(io::Error::other)?;
+        // The commit may have a link in a folder's place, which leads out of the clone.
         let place = locate_below(dest, path)?;
         let mut from = fs_err::File::open(entry.path())?;
         let mut options = fs_err::OpenOptions::new();

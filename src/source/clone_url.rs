@@ -35,6 +35,7 @@ pub fn clone_url(
     if selection.submodules {
         submodules.check_out(folder, url, 0)?;
     }
+    // Before `.git` is removed, from which the time is read.
     if selection.commit_time {
         give_commit_time(folder)?;
     }

@@ -26,14 +26,16 @@ pub(super) fn local_path(request: &SourceRequest, url: &str) -> Option<PathBuf> 
 }
 
 /// True if the file is present with the right digests.
-pub(super) fn is_right(
+pub(super) fn is_as_declared(
     path: &Path,
     file: &FileSource,
     pin: Option<&FilePin>,
     observer: &dyn Observer,
 ) -> io::Result<bool> {
     match fs_err::metadata(path) {
-        Ok(metadata) if metadata.is_file() => Ok(wrong_sum(path, file, pin, observer)?.is_none()),
+        Ok(metadata) if metadata.is_file() => {
+            Ok(sum_mismatch(path, file, pin, observer)?.is_none())
+        }
         Ok(_) => Ok(false),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
@@ -41,7 +43,7 @@ pub(super) fn is_right(
 }
 
 /// Mismatch of a digest or of the size.
-struct WrongSum {
+struct SumMismatch {
     kind: &'static str,
     expected: String,
     actual: String,
@@ -49,7 +51,7 @@ struct WrongSum {
     is_declared: bool,
 }
 
-impl WrongSum {
+impl SumMismatch {
     /// Compares the declared or locked digest of a file with the real one.
     fn of<T: ToString + PartialEq>(
         kind: &'static str,
@@ -57,13 +59,13 @@ impl WrongSum {
         actual: &T,
         is_declared: bool,
     ) -> Option<Self> {
-        let wrong = || Self {
+        let mismatch = || Self {
             kind,
             expected: expected.to_string(),
             actual: actual.to_string(),
             is_declared,
         };
-        (expected != actual).then(wrong)
+        (expected != actual).then(mismatch)
     }
 
     /// Error for a file that contradicts its pin, not its declaration.
@@ -74,25 +76,26 @@ impl WrongSum {
 }
 
 /// Returns the first mismatch of a file, if any. SHA-256 and size count only if declared or locked.
-fn wrong_sum(
+fn sum_mismatch(
     path: &Path,
     file: &FileSource,
     pin: Option<&FilePin>,
     observer: &dyn Observer,
-) -> io::Result<Option<WrongSum>> {
+) -> io::Result<Option<SumMismatch>> {
     let ends = || observer.is_interrupted();
+    // SHA-256 costs as much again as SHA-1.
     if file.sha256.is_none() && pin.is_none() {
         let sha1 = Sha1Sum::of_file_within(path, u64::MAX, ends)?;
-        return Ok(WrongSum::of("sha1", &file.sha1, &sha1, true));
+        return Ok(SumMismatch::of("sha1", &file.sha1, &sha1, true));
     }
     let mut tee = Tee::with_sha1(Until::new(open_regular(path)?, ends));
     io::copy(&mut tee, &mut io::sink())?;
     let (_, sums) = tee.finish();
     let declared = file.sha256.as_ref();
-    Ok(WrongSum::of("sha1", &file.sha1, &sums.sha1, true)
-        .or_else(|| WrongSum::of("sha256", declared?, &sums.sha256, true))
-        .or_else(|| WrongSum::of("sha256", &pin?.sha256, &sums.sha256, false))
-        .or_else(|| WrongSum::of("size", &pin?.size, &sums.bytes, false)))
+    Ok(SumMismatch::of("sha1", &file.sha1, &sums.sha1, true)
+        .or_else(|| SumMismatch::of("sha256", declared?, &sums.sha256, true))
+        .or_else(|| SumMismatch::of("sha256", &pin?.sha256, &sums.sha256, false))
+        .or_else(|| SumMismatch::of("size", &pin?.size, &sums.bytes, false)))
 }
 
 /// Warns if the file's name contains the query of its URL, which may be a secret.
@@ -123,7 +126,7 @@ pub(super) fn fetch(
     if target.is_dir() {
         return Err(SourceProblem::InTheWay(target));
     }
-    let is_cached = is_right(&target, file, pin, observer);
+    let is_cached = is_as_declared(&target, file, pin, observer);
     if is_cached.map_err(unless_interrupted("read the cache", observer))? {
         return fetched(SourceOrigin::Cache);
     }
@@ -145,18 +148,19 @@ pub(super) fn fetch(
         let done = options.http.download(&file.url, &subject, new.file(), observer)?;
         // Mismatched parts of two responses, and an undetected truncation, are the server's fault,
         // not the file's.
-        if (done.resumed || done.may_be_short) && wrong(&new, file, pin, observer)?.is_some() {
+        if (done.resumed || done.may_be_short) && mismatch(&new, file, pin, observer)?.is_some() {
             options.http.download(&file.url, &subject, new.file(), observer)?;
         }
     }
-    match wrong(&new, file, pin, observer)? {
+    match mismatch(&new, file, pin, observer)? {
         None => new.commit().map_err(SourceProblem::io("write the cache"))?,
-        Some(wrong) if !wrong.is_declared => return Err(wrong.of_lock(request, shown)),
+        Some(mismatch) if !mismatch.is_declared => return Err(mismatch.of_lock(request, shown)),
         // A local file can be inspected in place, and may be private.
-        Some(WrongSum { kind, expected, actual, .. }) if origin == SourceOrigin::Local => {
+        Some(SumMismatch { kind, expected, actual, .. }) if origin == SourceOrigin::Local => {
             return Err(SourceProblem::LocalSum { kind, url: shown, expected, actual });
         }
-        Some(WrongSum { kind, expected, actual, .. }) => {
+        Some(SumMismatch { kind, expected, actual, .. }) => {
+            // docs/format.md, "url": kept for inspection, under a name that nothing reads.
             let corrupt = request.cache_dir.join(format!("{}.corrupt", file.file_name()));
             let is_page = begins_as_page(&mut new);
             keep(&mut new, &corrupt).map_err(SourceProblem::io("keep a corrupt download"))?;
@@ -173,13 +177,13 @@ fn create(target: &Path) -> Result<AtomicFile, SourceProblem> {
     AtomicFile::create(target).map_err(SourceProblem::io("write the cache"))
 }
 
-fn wrong(
+fn mismatch(
     new: &AtomicFile,
     file: &FileSource,
     pin: Option<&FilePin>,
     observer: &dyn Observer,
-) -> Result<Option<WrongSum>, SourceProblem> {
-    wrong_sum(new.temporary_path(), file, pin, observer)
+) -> Result<Option<SumMismatch>, SourceProblem> {
+    sum_mismatch(new.temporary_path(), file, pin, observer)
         .map_err(unless_interrupted("read what was fetched", observer))
 }
 
@@ -257,8 +261,8 @@ fn from_mirror(
     if got.is_none() {
         return Ok(false);
     }
-    let Some(WrongSum { kind, expected, actual, .. }) =
-        wrong(&new, file, options.pins.of(file), observer)?
+    let Some(SumMismatch { kind, expected, actual, .. }) =
+        mismatch(&new, file, options.pins.of(file), observer)?
     else {
         new.commit().map_err(SourceProblem::io("write the cache"))?;
         return Ok(true);

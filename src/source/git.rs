@@ -33,6 +33,7 @@ pub(super) fn cached_path(request: &SourceRequest) -> PathBuf {
 fn in_folder(folder: &Path, url: &str) -> io::Result<PathBuf> {
     let mut found = Err(io::ErrorKind::NotFound.into());
     for path in git_mirror_paths(url) {
+        // A mirror's folder may be anybody's: a link in it must not lead to a private repository.
         found = locate_below(folder, &Path::new("git").join(path));
         if !found.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             break;
@@ -121,6 +122,7 @@ pub(super) fn fetch(
             search.warn(format!("a mirror failed: {}", with_causes(&problem)));
         }
     }
+    // Only now: mirrors were asked for what this machine lacks.
     if let Some(absent) = absent.filter(|_absent| !search.has_all()) {
         return Err(absent);
     }

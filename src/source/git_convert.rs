@@ -50,6 +50,7 @@ pub(super) fn add_converted(
         git_layout::object_folders(path).map_err(SourceProblem::io("read a git repository"))?;
     let failed = |error| SourceProblem::Repository { path: path.clone(), error };
     let tree_files = files(&objects, commit.as_str()).map_err(failed)?;
+    // Most commits: no git is started, nor a state made.
     if !tree_files.has_attributes {
         return Ok(fetched);
     }
@@ -241,6 +242,7 @@ impl Conversion<'_> {
     /// automatically.
     fn configure_lfs(&mut self, remote: Option<&str>) {
         match remote {
+            // Git LFS has no option against the network: it fails at this place.
             _ if self.offline => self.state.configure("lfs.url=file:///dev/null".to_owned()),
             Some(remote) => self.state.configure(format!("remote.origin.url={remote}")),
             None => {}
@@ -254,6 +256,7 @@ impl Conversion<'_> {
         let filters = ["config", "--null", "--get-regexp", "^filter\\."].map(OsStr::new);
         // Without any, git ends with an error.
         let filters = self.state.git(&filters).map(|(text, _)| text).unwrap_or_default();
+        // Another filter of the same name gives other files of the same commit.
         let sum = Sha256Sum::of(&[head, filters, wanted.join(&0)].concat());
         let place = self.state.folder().join(format!("files-{sum}"));
         if place.is_dir() {

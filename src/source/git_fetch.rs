@@ -44,6 +44,7 @@ impl Fetcher<'_> {
             // Not every server gives a commit by its number, and none by a part of it.
             let all = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"];
             git(&["fetch", "--quiet", "--", url, all[0], all[1]])?;
+            // A branch may be called like a part of a number, and goes first.
             let branch = format!("refs/remotes/origin/{wanted}");
             if git(&["checkout", "--quiet", "--detach", &branch]).is_ok() {
                 wanted = "HEAD";
@@ -53,6 +54,7 @@ impl Fetcher<'_> {
             git(&["fetch", "--quiet", "--", url, wanted])?;
             wanted = "FETCH_HEAD";
         }
+        // `--`: the name is a ref and never a path.
         git(&["checkout", "--quiet", "--detach", wanted, "--"])?;
         let failed = |error: git2::Error| unusable(folder, &error);
         let repository = Repository::open(folder).map_err(failed)?;

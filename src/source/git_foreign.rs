@@ -72,6 +72,7 @@ fn check(path: &Path) -> Result<(), SourceProblem> {
     if !is_whole {
         return Err(refuse("it is not a git repository with its own objects".to_owned()));
     }
+    // First, for a message that helps: libgit2 would say that objects are missing.
     if let Some(reason) = git_format::unsupported(path) {
         return Err(refuse(reason));
     }

@@ -39,6 +39,7 @@ fn extensions(text: &str) -> impl Iterator<Item = (String, String)> {
             return None;
         }
         let (name, value) = line.split_once('=').filter(|_| is_in)?;
+        // git-config(1), "Syntax": a comment may end the line.
         let value = value.split(['#', ';']).next().unwrap_or_default().trim().trim_matches('"');
         Some((name.trim().to_ascii_lowercase(), value.to_ascii_lowercase()))
     })

@@ -258,6 +258,7 @@ fn check_configuration(files: &[PathBuf]) -> Result<(), RepositoryRefusal> {
             })?;
             // Of the user's home: libgit2 takes it from the environment, and what lies there is the user's.
             if !path.starts_with('~') {
+                // A path is relative to the file that includes it (git-config(1), "Includes").
                 left.push_back(file.parent().unwrap_or(&file).join(path));
             }
         }
@@ -273,6 +274,7 @@ fn includes(text: &str) -> Vec<Option<String>> {
         let mut rest = line.trim_start();
         if rest.starts_with('[') {
             let section = rest[1..].trim_start().to_ascii_lowercase();
+            // `[include]` and `[includeIf "…"]`, whose condition is not judged here: any may hold.
             is_in = section.starts_with("include");
             // A setting may follow on the same line.
             rest = rest.rfind(']').map_or("", |at| &rest[at + 1..]);

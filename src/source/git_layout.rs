@@ -132,6 +132,7 @@ pub(super) fn open_objects(objects: &[PathBuf]) -> Result<Repository, git2::Erro
 pub(super) fn object_folders(git_dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut all = vec![git_dir.join("objects")];
     let mut last = all.clone();
+    // git ends there as well, with an error (alternates of alternates, five deep).
     for _ in 0..LONGEST_CHAIN {
         let mut next = Vec::new();
         for objects in &last {
@@ -212,9 +213,11 @@ fn is_hex(path: &Path, digits: usize) -> bool {
 
 fn copy_file(from: &Path, folder: &Path) -> io::Result<()> {
     let to = folder.join(from.file_name().unwrap_or_default());
+    // Names are digests of the contents, so a file that is there is the same.
     if fs_err::symlink_metadata(&to).is_ok() {
         return Ok(());
     }
+    // Neither a link, which may lead to a private file, nor a FIFO.
     if !fs_err::symlink_metadata(from)?.is_file() {
         let problem = format!("{} is not a regular file", from.display());
         return Err(io::Error::new(io::ErrorKind::InvalidData, problem));

@@ -181,6 +181,7 @@ impl WorkTreeComparison<'_> {
             "--porcelain=v2",
             "-z",
             "--untracked-files=no",
+            // A rename has two paths, and a line of another form.
             "--no-renames",
             // Files in a submodule are not part of the source; the submodule's commit is.
             "--ignore-submodules=dirty",
@@ -301,6 +302,7 @@ fn read_status(output: &[u8]) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
         let Some(path) = parts.get(fields) else { continue };
         changed.push(path.to_vec());
         let is_file = parts[3] == parts[5] && parts[3] != b"120000";
+        // Unstaged, and of the same mode: the only change that a filter may have made.
         if fields == 8 && parts[1] == b".M" && is_file {
             may_be_clean.push(path.to_vec());
         }

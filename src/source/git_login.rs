@@ -100,6 +100,7 @@ impl Credentials {
     /// The only helper, as git would have others store the password.
     fn helper(&self) -> Vec<(String, String)> {
         let of = |server: &str| (format!("credential.{server}.helper"), HELPER.to_owned());
+        // An empty value removes the helpers before it (gitcredentials(7)).
         let mut settings = vec![("credential.helper".to_owned(), String::new()), of(&self.server)];
         // The same server, which leads from plain HTTP to TLS.
         if let Some(host) = self.server.strip_prefix("http://")

@@ -108,6 +108,7 @@ impl<'a> GitMirror<'a> {
     pub(super) fn bring_up_to_date(&self, shown: &str) -> Result<ResolvedCommit, SourceProblem> {
         if self.look_if_whole()?.is_some() {
             configure(&self.path, shown)?;
+            // `--force`: a branch that was pushed over is another one in the mirror, too.
             let fetch = ["fetch", "--progress", "--prune", "--no-tags", "--force", "--"];
             let mut arguments: Vec<&OsStr> = fetch.iter().map(OsStr::new).collect();
             arguments.extend([self.login.url.as_os_str(), OsStr::new("+refs/*:refs/*")]);
@@ -179,6 +180,7 @@ impl<'a> GitMirror<'a> {
         loop {
             let result = run.run(folder, arguments);
             let Err(SourceProblem::Git { output, .. }) = &result else { return result };
+            // Before another attempt, which would fail in the same way after the same time.
             if says_no_room(output) {
                 let (url, folder) = (url.to_owned(), self.options.git_mirrors.clone());
                 return Err(SourceProblem::GitNoRoom { url, folder, output: output.clone() });

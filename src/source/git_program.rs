@@ -136,6 +136,7 @@ impl GitRun<'_> {
             self.stop(&mut child);
         }
         let ended = ended?;
+        // What it had started may still run, and write to the mirror.
         if ended.signal().is_some() {
             self.stop(&mut child);
         }
@@ -229,6 +230,7 @@ impl GitRun<'_> {
                     continue;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
+                // git has closed its stderr: nothing can be waited for but its end.
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(TICK / 10),
             }
             let ended = child.try_wait().map_err(SourceProblem::io("wait for git"))?;
@@ -275,6 +277,7 @@ impl GitOutput {
                 continue;
             }
             let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned();
+            // Lines of progress are not messages, and there are thousands of them.
             if line.contains("% (") {
                 received.extend(received_bytes(&line));
             } else if !line.is_empty() && self.kept.len() + line.len() < KEPT_BYTES {

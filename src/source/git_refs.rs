@@ -21,6 +21,7 @@ pub(super) fn full_names(name: &str) -> Vec<Vec<u8>> {
 /// All refs of a repository, loose ones before packed ones; symbolic ones are left out.
 pub(super) fn read_refs(git_dir: &Path) -> io::Result<Refs> {
     let mut refs = Refs::new();
+    // Packed refs first: a loose one of the same name is newer, and replaces it below.
     let packed = read_if_there(&git_dir.join("packed-refs"), LONGEST_LIST)?.unwrap_or_default();
     for line in packed.split(|byte| *byte == b'\n') {
         if line.len() > 41

@@ -53,6 +53,7 @@ fn is_allowed(path: &Path, git: &GitOptions) -> bool {
     // git reads the setting from these files alone, and asks in a folder that is no repository.
     let folder = tempfile::tempdir();
     let Ok(folder) = folder else { return false };
+    // `--type=path`: git expands `~/`.
     let arguments = ["config", "--null", "--type=path", "--get-all", "safe.directory"];
     let output = git.quiet(folder.path(), &arguments);
     let values = output.split(|byte| *byte == 0).map(|value| OsString::from_vec(value.to_vec()));

@@ -171,8 +171,11 @@ impl GitSelection {
 
     fn checked(self) -> Result<Self, GitSelectionError> {
         let is_odd = |text: &&String| {
+            // git would take it for an option.
             text.starts_with('-')
                 || text.contains(':')
+                // git refuses such a ref (git-check-ref-format(1)), and as a range it would mean
+                // others.
                 || text.contains("..")
                 || text.chars().any(|letter| letter.is_control() || letter.is_whitespace())
         };

@@ -128,8 +128,12 @@ impl<'a> GitState<'a> {
         let environment = vec![
             ("GIT_DIR", git_dir.into_os_string()),
             ("GIT_WORK_TREE", tree),
+            // The system's attributes, and those of the user in `SETTINGS`, would make builds
+            // differ.
             ("GIT_ATTR_NOSYSTEM", "1".into()),
+            // `git status` would write the index anew.
             ("GIT_OPTIONAL_LOCKS", "0".into()),
+            // An object that a partial clone lacks is an error: the network belongs to other steps.
             ("GIT_NO_LAZY_FETCH", "1".into()),
         ];
         let settings = SETTINGS.map(str::to_owned).into();

@@ -91,6 +91,7 @@ fn mirror_path(url: &str, keeps_port: bool) -> String {
     let path = path.trim_matches('/');
     let path = path.strip_suffix(".git").unwrap_or(path);
     let part = |(is_host, part): (bool, &str)| match part {
+        // Else a URL would lead out of the mirror's folder.
         "." | ".." => "_".repeat(part.len()),
         _ => part
             .chars()

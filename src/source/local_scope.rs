@@ -115,6 +115,7 @@ impl LocalScope {
                 || bounds.refs.as_ref().is_some_and(|refs| real.starts_with(refs))
         };
         for folder in [&repository.git_dir, &repository.common_dir] {
+            // All that a clone is made of, or that leads to another repository.
             let names = [
                 "",
                 "HEAD",

@@ -29,6 +29,7 @@ pub fn missing(
     options: &FetchOptions,
     observer: &dyn Observer,
 ) -> Option<Vec<MissingSource>> {
+    // The fetch itself says what is wrong with a mirror; here it would be said twice.
     let quiet = Interruptible::new(&Silent, || observer.is_interrupted());
     let mut found = Vec::new();
     for request in requests {
@@ -62,7 +63,8 @@ fn missing_source(
         SourceSpec::Url(source) | SourceSpec::UrlExtract(source) => {
             let cached = file::cached_path(request, source);
             if file::local_path(request, &source.url).is_some_and(|path| path.exists())
-                || file::is_right(&cached, source, options.pins.of(source), quiet).unwrap_or(false)
+                || file::is_as_declared(&cached, source, options.pins.of(source), quiet)
+                    .unwrap_or(false)
                 || has_file(source, options, quiet)
             {
                 return None;

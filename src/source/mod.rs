@@ -236,7 +236,7 @@ pub fn cached_file(request: &SourceRequest, observer: &dyn Observer) -> Option<P
         return None;
     };
     let path = file::cached_path(request, file);
-    file::is_right(&path, file, None, observer).unwrap_or(false).then_some(path)
+    file::is_as_declared(&path, file, None, observer).unwrap_or(false).then_some(path)
 }
 
 /// Returns the source's part of its package's id. For `git_local`, the part is the commit at HEAD;
@@ -288,6 +288,7 @@ pub fn fetch(
         }),
     };
     fetched
+        // Here and not at the check-out, which may run in a helper without the host's git.
         .and_then(|fetched| git_convert::add_converted(fetched, request, options, observer))
         .map_err(|problem| request.problem(problem))
 }

@@ -77,6 +77,7 @@ impl GitOptions {
     pub(super) fn quiet(&self, folder: &Path, arguments: &[&str]) -> Vec<u8> {
         let mut command = Command::new(&self.program);
         command.args(arguments).current_dir(folder).stdin(Stdio::null()).stderr(Stdio::null());
+        // Set where a hook of git runs mkpanda: they would lead to the hook's repository.
         for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_CONFIG"] {
             command.env_remove(name);
         }

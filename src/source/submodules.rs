@@ -151,6 +151,7 @@ fn place(folder: &Path, path: &str) -> Result<PathBuf, SubmoduleProblem> {
     let mut is_empty = true;
     for part in Path::new(path).components() {
         let Component::Normal(name) = part else { return Err(SubmoduleProblem::Path) };
+        // A submodule there would replace the repository's configuration and hooks.
         if name.eq_ignore_ascii_case(".git") || name.as_bytes().contains(&0) {
             return Err(SubmoduleProblem::Path);
         }
@@ -183,6 +184,7 @@ fn resolved(above: &str, url: &str) -> Option<String> {
     for part in url.split('/') {
         match part {
             "" | "." => {}
+            // Not above the host: the rest would be another server.
             ".." => drop(parts.pop()?),
             part => parts.push(part),
         }

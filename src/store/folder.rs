@@ -195,6 +195,7 @@ impl FolderBackend {
                 other => other.map_err(|error| failed(error.into()))?,
             };
             match kind(data.st_mode) {
+                // Of the entry itself: a link to a folder is a link here, and is passed over.
                 SFlag::S_IFDIR => folders.push(format!("{key}/")),
                 SFlag::S_IFREG => {
                     let size = u64::try_from(data.st_size).unwrap_or(0);
@@ -292,6 +293,7 @@ impl Backend for FolderBackend {
         _: &About<'_>,
         transfer: &StoreTransfer<'_>,
     ) -> Result<Put, StoreError> {
+        // Before the content is written, which may be long; the rename decides in the end.
         if self.has_name(key)? {
             return Ok(Put::WasThere);
         }
@@ -343,6 +345,7 @@ impl Backend for FolderBackend {
         while let Some(prefix) = left.pop() {
             left.extend(self.list_folder(&prefix, &mut found, transfer)?);
         }
+        // The order of a folder's entries is the filesystem's.
         found.sort_unstable();
         Ok(found)
     }
@@ -356,6 +359,7 @@ impl Backend for FolderBackend {
         let name = name_of(key);
         let is_folder = fstatat(&parent, name, AtFlags::AT_SYMLINK_NOFOLLOW)
             .is_ok_and(|data| kind(data.st_mode) == SFlag::S_IFDIR);
+        // A key below it would be lost, and no object has the name of a folder.
         if is_folder {
             return Ok(false);
         }

@@ -200,6 +200,7 @@ impl Store {
         match name.parse() {
             Ok(prefix) => Self {
                 backend: Arc::new(PrefixBackend::new(Arc::clone(&self.backend), prefix)),
+                // A server that is down is down for all of its folders.
                 reach: Arc::clone(&self.reach),
             },
             Err(_) => self.clone(),
@@ -261,6 +262,7 @@ impl Store {
         let end = match self.reach.failed(failure) {
             Consequence::Continue => "",
             Consequence::Skip => "; it is not asked again in this run",
+            // Another thread has told of it.
             Consequence::Skipped => return Ok(None),
         };
         let (subject, message) =

@@ -67,6 +67,7 @@ impl Backend for HttpBackend {
             .download_within(&self.url_of(key), subject, longest, to, *observer)
             .map(|done| GotObject { bytes: done.bytes, is_pieced: done.resumed })
             .map_err(|error| match error {
+                // A lower limit is the client's own, and the user's to raise.
                 HttpError::TooLarge { limit, .. } if limit == longest => {
                     StoreError::TooLarge { store: self.name(), key: key.clone(), longest }
                 }

@@ -75,6 +75,7 @@ struct VersionField {
 impl LockFile {
     /// Reads the text of a lock file.
     pub fn parse(text: &[u8]) -> Result<Self, LockFileError> {
+        // The version alone, first: a later form has keys that are unknown here.
         let VersionField { version } = serde_json::from_slice(text).map_err(LockFileError::Form)?;
         if version != VERSION {
             return Err(LockFileError::Version(version));

@@ -119,6 +119,7 @@ impl Backend for PrefixBackend {
             None => self.prefix.clone(),
             Some(key) => self.outer(key)?,
         };
+        // The prefix and the slash behind it.
         let start = self.prefix.to_string().len() + 1;
         let own = |listed: Listed| {
             let key = listed.key.to_string().get(start..)?.parse().ok()?;

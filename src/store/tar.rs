@@ -141,6 +141,7 @@ impl MemberIndex {
             kind: io::ErrorKind::InvalidData,
             message: format!("the archive is not used: {what} {problem}"),
         };
+        // Raw: the crate would read long names into memory without a limit, and hide their headers.
         for (number, entry) in archive.entries_with_seek()?.raw(true).enumerate() {
             if number >= MOST_MEMBERS {
                 return Err(refuse("it", "has too many members"));
@@ -175,6 +176,7 @@ impl MemberIndex {
                 EntryType::Directory if plain.is_empty() || plain == b"." || key().is_some() => {}
                 EntryType::Regular | EntryType::Continuous => {
                     let key = key().ok_or_else(|| refuse(&shown, "is not a name of a mirror"))?;
+                    // Two readers would find the next member in different places.
                     if said.size.is_some_and(|said| said != size) {
                         return Err(refuse(&shown, "has two sizes"));
                     }

@@ -72,6 +72,7 @@ pub fn clean(
     let mut cleaned = Cleaned { unknown, ..Cleaned::default() };
     let mut unswept = Unswept::default();
     for item in search.found {
+        // Between two items, so that none is removed by half.
         if observer.is_interrupted() {
             return Err(ProjectError::Interrupted.into());
         }
@@ -82,6 +83,8 @@ pub fn clean(
         match remove(project.cache.root(), &item) {
             Ok(true) => cleaned.items.push(item),
             Ok(false) => cleaned.in_use.push(item),
+            // One that cannot be removed does not keep the others; the first error is reported at
+            // the end.
             Err(error) => unswept.note(Err(error)),
         }
     }
@@ -92,13 +95,17 @@ pub fn clean(
 /// Removes an item, and folders that are empty then; `false` if a process uses the item.
 fn remove(root: &Path, item: &UnusedItem) -> io::Result<bool> {
     let lock = item.lock.as_ref().map(|lock| FileLock::try_acquire(lock)).transpose()?;
+    // Not waited for: who holds the lock may be at work for hours.
     if matches!(lock, Some(None)) {
         return Ok(false);
     }
+    // Against a link in the place of a folder, through which files outside of the cache would be
+    // removed.
     confinement::without_links(root, item.path.parent().unwrap_or(&item.path))?;
     let path = root.join(&item.path);
     remove_all(&path)?;
     for folder in path.ancestors().skip(1).take_while(|folder| *folder != root) {
+        // Usually ENOTEMPTY, and the folders above are not empty then either.
         if fs_err::remove_dir(folder).is_err() {
             break;
         }

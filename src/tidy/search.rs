@@ -53,6 +53,7 @@ impl Needs {
         for key in &order {
             let has_no_id =
                 |key: &PackageKey| project.tree.package(key).is_none() || without.contains(key);
+            // The order has requirements first, so one pass is enough.
             if project.tree.requires(key).iter().any(has_no_id) {
                 without.insert(key.clone());
             } else {
@@ -65,6 +66,8 @@ impl Needs {
         // A tree variant with a mistake in it may have any bootstrap.
         let bootstrap = |variant: &Variant| {
             let set = project.tree.resolve(variant).ok()?;
+            // One id that is not known makes the bootstrap's unknown, and then no bootstrap is
+            // removed.
             let ids: Vec<PackageId> = set.bootstrap.iter().map(id_of).collect::<Option<_>>()?;
             Some(BootstrapId::of(&ids).as_str().to_owned())
         };
@@ -130,12 +133,14 @@ fn entries(folder: &Path) -> io::Result<Vec<TidyEntry>> {
         let entry = entry?;
         let kind = entry.file_type()?;
         let Ok(name) = entry.file_name().into_string() else { continue };
+        // Files that are being written; those of dead processes have a sweep of their own.
         if name.starts_with(TEMPORARY_PREFIX) {
             continue;
         }
         let (is_folder, is_file) = (kind.is_dir(), kind.is_file());
         found.push(TidyEntry { path: entry.path(), name, is_folder, is_file });
     }
+    // The order of a folder's entries is the filesystem's, and the list is shown.
     found.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(found)
 }
@@ -171,6 +176,7 @@ impl TidySearch<'_> {
         let is_known = self.needs.names.contains(name);
         for entry in entries(folder)? {
             if entry.is_folder {
+                // Folders of a kept build, which only people remove.
                 let is_kept = ["src", "result"].contains(&entry.name.as_str());
                 if !is_kept && !self.needs.faulty.contains(name) {
                     self.source(&entry)?;
@@ -180,6 +186,8 @@ impl TidySearch<'_> {
             let bare = entry.name.strip_suffix(SUFFIX).unwrap_or(&entry.name);
             let id = bare.strip_suffix(".tar.xz").and_then(|id| id.parse::<PackageId>().ok());
             if let Some(id) = id.filter(|id| id.name() == name && entry.is_file) {
+                // By name: as long as the id is not known, any archive of the package may be the
+                // needed one.
                 if !self.needs.ids.contains(&id) && !self.needs.unknown.contains(name) {
                     let lock = self.project.home().package_lock(self.project.cache.root(), &id);
                     self.add(UnusedKind::Package, &entry.path, Some(lock));
@@ -199,6 +207,7 @@ impl TidySearch<'_> {
             |entry: &TidyEntry| entry.is_file || entry.is_folder && entry.name == REPOSITORY;
         let locks = &self.project.fetch_options().locks;
         let lock = folder_lock(locks, &folder.path);
+        // Otherwise the folder may be a user's own, which the names do not tell.
         if !is_file(&lock) || !inside.iter().all(is_ours) {
             return Ok(());
         }
@@ -239,6 +248,7 @@ impl TidySearch<'_> {
 
     /// True if a name is one of our files, of a tree variant that the tree does not have.
     fn is_of_no_variant(&self, name: &str, file: &str) -> bool {
+        // With a broken `treeinfo.json`, no variant is known not to exist.
         let Some(variants) = &self.needs.variants else { return false };
         is_latest(name, file) && !variants.iter().any(|variant| variant.file(file) == name)
     }

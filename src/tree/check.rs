@@ -57,6 +57,7 @@ impl PackageTree {
         for group in graph::cyclic_groups(&reached, |key| self.requires(key)) {
             let cycle = graph::topological_order(&group, |key| self.requires(key)).err();
             faults.extend(cycle.map(|cycle| self.cycle(cycle)));
+            // Without the cycles, the rest has an order, in which the clashes are found.
             acyclic.retain(|key| !group.contains(key));
         }
         let order = self.order(&acyclic).unwrap_or_default();
@@ -131,6 +132,7 @@ impl PackageTree {
         for key in order {
             let Some(package) = self.package(key) else { continue };
             let requires = &package.info.requires;
+            // The clash below is reported once, and not for everything above it.
             if requires.iter().any(|required| tainted.contains(required)) {
                 tainted.insert(key);
                 continue;

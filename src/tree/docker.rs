@@ -37,6 +37,7 @@ impl PackageTree {
         let (name, state) = tag.rsplit_once("_dockerdir-")?;
         let tag = match state {
             "latest" => DockerFolderTag::Latest,
+            // Any other text is an image of a registry.
             sum => DockerFolderTag::Sum(sum.parse().ok()?),
         };
         let (name, path) = self.docker_folders.get_key_value(&name.parse().ok()?)?;

@@ -92,6 +92,7 @@ pub(super) fn read_text(base: &Path, path: &Path) -> Result<String, Report> {
         return Err(whole("the file is longer than 16 MiB, so it cannot be a description"));
     }
     let mut bytes = Vec::new();
+    // Limited again: a file that grows, or one of /proc, has more than its length says.
     file.take(LONGEST_FILE).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
     String::from_utf8(bytes).map_err(|error| {
         let offset = error.utf8_error().valid_up_to();

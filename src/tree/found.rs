@@ -50,6 +50,7 @@ impl FoundFolder {
         if !is_folder {
             return Self::Nothing;
         }
+        // A linked folder may lie anywhere; its own files must not lead out of it.
         let base = if is_link { path.as_path() } else { root };
         let name = package_name(&file_name);
         if name.as_ref().is_ok_and(|name| nearer.contains_key(name)) {

@@ -205,6 +205,7 @@ impl PackageTree {
 
     fn lookup(&self, key: &PackageKey) -> Lookup<'_> {
         let Some(folder) = self.folders.get(&key.name) else { return Lookup::Absent };
+        // A fault of the folder is one of all variants: which ones there are is not sure.
         if !folder.problems.is_empty() {
             return Lookup::Broken(folder.problems.iter().collect());
         }

@@ -29,6 +29,8 @@ impl PackageTree {
             docker_folders: BTreeMap::new(),
             warnings: Vec::new(),
         };
+        // In this order: what is read first is nearer, and hides what upstreams have under the same
+        // name.
         tree.add_packages(root)?;
         tree.add_builders(root)?;
         tree.add_trees(root)?;
@@ -52,6 +54,7 @@ impl PackageTree {
                 FoundFolder::Nothing => {}
                 FoundFolder::Package { name, folder, docker } => {
                     if let Some(docker) = docker {
+                        // The nearest one counts, as with packages.
                         self.docker_folders.entry(name.clone()).or_insert(docker);
                     }
                     self.folders.extend(folder.map(|folder| (name, folder)));

@@ -66,6 +66,7 @@ impl PackageTree {
             }
         }
         walk.run();
+        // Before the walk ends, so that wrong names in both lists are reported together.
         let bootstrap = walk.bootstrap_seeds(file);
         let (packages, mut warnings) = walk.finish()?;
         let bootstrap = match bootstrap {

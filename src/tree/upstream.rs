@@ -22,6 +22,7 @@ pub struct Upstream {
 /// Reads the `upstream.json` of a packages directory, if present.
 pub fn read_upstream(packages: &Path) -> Result<Option<Upstream>, TreeError> {
     let path = packages.join("upstream.json");
+    // A link that leads nowhere is there: it is an error, not a tree without an upstream.
     if path.symlink_metadata().is_err() {
         return Ok(None);
     }
@@ -50,6 +51,7 @@ impl UpstreamChain {
     pub fn push(&mut self, packages: &Path, upstream: &Upstream) -> Result<(), TreeError> {
         let identity = identity(packages, &upstream.source);
         let known = self.0.iter().position(|known| *known == identity);
+        // Before the check, so that the cycle that is shown has its first item at its end, too.
         self.0.push(identity);
         match known {
             None => Ok(()),

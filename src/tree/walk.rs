@@ -66,6 +66,8 @@ impl<'a> RequirementWalk<'a> {
     pub(super) fn enqueue(&mut self, key: PackageKey, from: Option<PackageKey>) {
         if !self.reached.contains_key(&key) {
             self.queue.push_back(key.clone());
+            // The first way is kept: the walk goes in breadth, so the chain in a message is a
+            // shortest one.
             self.reached.insert(key, from);
         }
     }
@@ -79,6 +81,7 @@ impl<'a> RequirementWalk<'a> {
                     }
                 }
                 Lookup::Broken(reports) => {
+                    // A fault of the folder is one of each of its variants.
                     let new = reports.into_iter().filter(|report| !self.problems.contains(report));
                     let new: Vec<Report> = new.cloned().collect();
                     self.problems.extend(new);

@@ -98,14 +98,14 @@ fn owners_that_are_told_are_in_the_layer_and_in_the_record() {
         fs_err::write(folder.join(name), "x").unwrap();
         fs_err::set_permissions(folder.join(name), PermissionsExt::from_mode(0o640)).unwrap();
     }
-    tell_owner(&folder.join("own"), (3, 4)).unwrap();
-    tell_owner(&folder.join("root"), (0, 0)).unwrap();
+    write_owner(&folder.join("own"), (3, 4)).unwrap();
+    write_owner(&folder.join("root"), (0, 0)).unwrap();
     let owner = |entry: &Ownable<'_>| {
         let told = if entry.path.as_bytes() == b"told" { (5, 6) } else { (0, 0) };
         entry.note.map_or(told, |note| note.resolve(None, told))
     };
     let mut record = Vec::new();
-    let owners = LayerOwners::Told { owner: &owner, record: &mut record };
+    let owners = LayerOwners::Function { owner: &owner, record: &mut record };
     let (tar, packed) =
         pack_layer(&folder, Vec::new(), EntryTimes::Latest(0), owners, &ArchiveLimits::NONE)
             .unwrap();

@@ -4,7 +4,7 @@
 //! missing. An existing archive of the same id stays, whatever its bytes: packages of one id may
 //! have been built twice.
 
-use std::io;
+use std::io::{self, Seek};
 use std::path::Path;
 
 use super::error::PublishError;
@@ -58,16 +58,17 @@ pub fn publish_bootstrap(
         files.push(target.sum_file(sha256));
         files.extend(target.signature_file(archive, sha256, signature, signer)?);
     } else if theirs.is_none() {
-        let copy = target.copy()?;
-        let sum = Sha256Sum::of_reader(copy.as_file()).map_err(target.file())?;
+        let mut copy = target.copy(archive)?;
+        let sum = Sha256Sum::of_reader(&copy).map_err(target.file())?;
         files.push(target.sum_file(&sum));
         if sum != *sha256 {
             // Another version may compress differently; a damaged archive gets no sum that vouches for it.
-            let archive = copy.reopen().map_err(target.file())?;
-            decompressed(archive)
+            copy.rewind().map_err(target.file())?;
+            decompressed(copy)
                 .and_then(|mut tar| io::copy(&mut tar, &mut io::sink()))
                 .map_err(|error| target.damaged(error.to_string()))?;
         }
+        // This machine's key vouches only for the bytes that were made here.
         if sum == *sha256 {
             files.extend(target.signature_file(archive, sha256, signature, signer)?);
         }

@@ -36,6 +36,7 @@ pub fn publish_image(
         let target = target(backend, document, observer);
         match target.small(document, LONGEST_INDEX)? {
             None => missing.push(document),
+            // A killed run may have put the index, and not its signature.
             Some(found) if found == image.index => sign(&target, image, signer)?,
             // Another build of the same folder.
             Some(_) => {}
@@ -48,6 +49,7 @@ pub fn publish_image(
         let target = target(backend, name, observer);
         let key: ObjectKey = name.parse()?;
         match backend.head(&key, &target.transfer) {
+            // Names of blobs are their digests: what is there is the same.
             Ok(_) => continue,
             Err(error) if error.is_not_found() || error.kind() == FailureKind::Unsupported => {}
             Err(error) => return Err(error.into()),

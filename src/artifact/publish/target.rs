@@ -1,9 +1,8 @@
 //! An archive in a store, with the files beside it.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Seek};
 use std::path::Path;
-
-use tempfile::NamedTempFile;
 
 use super::error::PublishError;
 use crate::artifact::record;
@@ -122,11 +121,15 @@ impl ArchiveTarget<'_> {
         }
     }
 
-    /// Downloads the archive that the store has.
-    pub(super) fn copy(&self) -> Result<NamedTempFile, PublishError> {
-        let copy = NamedTempFile::new().map_err(self.file())?;
-        let mut file = copy.reopen().map_err(self.file())?;
-        self.backend.get(&self.what.parse()?, &mut file, &self.transfer)?;
+    /// Downloads the archive that the store has. `archive` is the one of this machine.
+    pub(super) fn copy(&self, archive: &Path) -> Result<File, PublishError> {
+        // Beside this machine's archive, where there is room for one: a TMPDIR may be in memory. The file
+        // has no name, so that a killed run leaves nothing there. A cache may be read-only, too.
+        let folder = archive.parent().unwrap_or(Path::new("."));
+        let made = tempfile::tempfile_in(folder).or_else(|_error| tempfile::tempfile());
+        let mut copy = made.map_err(self.file())?;
+        self.backend.get(&self.what.parse()?, &mut copy, &self.transfer)?;
+        copy.rewind().map_err(self.file())?;
         Ok(copy)
     }
 

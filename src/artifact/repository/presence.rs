@@ -17,6 +17,7 @@ impl Repository {
     pub fn has_locally(&self, id: &PackageId) -> bool {
         let folder = self.store.local_folder();
         let place = folder.map(|folder| folder.join(package_path(id)));
+        // A link does not count: a folder of packages has files, and a link may lead anywhere.
         place.and_then(|place| fs_err::symlink_metadata(place).ok()).is_some_and(|it| it.is_file())
     }
 

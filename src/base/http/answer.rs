@@ -67,6 +67,7 @@ impl<'a> HttpAnswer<'a> {
         request: RequestBuilder,
         observer: &'a dyn Observer,
     ) -> Result<(AnswerHead, Self), Broken> {
+        // Bounded: a server that is faster than the disk would otherwise fill memory.
         let (sender, pieces) = sync_channel(AHEAD);
         std::thread::Builder::new()
             .name("download".to_owned())

@@ -65,6 +65,7 @@ impl<'a> HttpExchange<'a> {
     /// Starts a request for the URL's bytes as they are.
     pub(super) fn request(&self, method: Method) -> RequestBuilder {
         let request = self.client.request(method, self.url.clone());
+        // Sums, ranges and sizes are those of the file, not those of a compressed transfer.
         let request = request.header(ACCEPT_ENCODING, "identity");
         match self.login {
             Some(login) => request.basic_auth(&login.name, Some(&login.password)),
@@ -93,6 +94,8 @@ impl<'a> HttpExchange<'a> {
             let mut next = next.map_err(|error| self.not_sent(error))?;
             let is_same = redirect::is_same_server(&url, &target);
             for (name, value) in &headers {
+                // Credentials stay with the server that they are for; cookies are chosen anew for
+                // each request.
                 if *name != COOKIE && (is_same || *name != AUTHORIZATION) {
                     next.headers_mut().entry(name).or_insert_with(|| value.clone());
                 }
@@ -204,6 +207,7 @@ impl<'e, 'a> Attempts<'e, 'a> {
             HttpFailure::Refused { reason } => (reason, None),
             HttpFailure::Passing { reason, wait } => (reason, wait),
         };
+        // A long download over a bad line arrives as long as its attempts make progress.
         if have >= self.furthest + PROGRESS {
             self.furthest = have;
             self.waits = Box::new(waits(self.exchange.options));

@@ -251,6 +251,7 @@ impl HttpClient {
         work: impl FnOnce(&exchange::HttpExchange<'_>) -> Result<T, HttpError>,
     ) -> Result<T, HttpError> {
         let parsed = url::parse(url)?;
+        // On first use, since it reads all certificates of the system.
         let built = self.0.client.get_or_init(|| build(&self.0.options));
         let built = built.as_ref().map_err(|reason| HttpError::Refused {
             url: redact(url),
@@ -277,6 +278,7 @@ pub(crate) fn builder(options: &HttpOptions) -> Result<ClientBuilder, String> {
         .user_agent(concat!("mkpanda/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(options.connect_timeout)
         .timeout(options.stall_timeout)
+        // A referer would show the next server the URL before, whose query may be a secret.
         .referer(false))
 }
 

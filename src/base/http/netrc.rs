@@ -38,6 +38,7 @@ impl Netrc {
 
     /// The login for a server.
     pub(super) fn of(&self, host: &str) -> Option<&HttpLogin> {
+        // The first that fits counts, as in curl: what stands behind a `default` never does.
         let is_for = |name: &Option<String>| name.as_ref().is_none_or(|name| name == host);
         let (_, login) = self.machines.iter().find(|(name, _)| is_for(name))?;
         (!login.name.is_empty() || !login.password.is_empty()).then_some(login)

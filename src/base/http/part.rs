@@ -85,6 +85,7 @@ impl<'a> PartDownload<'a> {
                 let length = number(head.headers.get(CONTENT_LENGTH));
                 self.same_file(&head.headers)?;
                 let end = length.map(|length| length.min(self.range.end));
+                // A server without ranges sends all of the file, of which the beginning is skipped.
                 self.body(&answer, self.at, end)
             }
             StatusCode::PARTIAL_CONTENT => {
@@ -107,6 +108,7 @@ impl<'a> PartDownload<'a> {
     /// Refuses to put parts of two files together.
     fn same_file(&mut self, headers: &HeaderMap) -> Result<(), HttpFailure> {
         let validator = validator(headers);
+        // `If-Range` is not enough: a server may ignore it and send a part of the new file.
         if self.done() > 0 && self.validator != validator {
             return Err(HttpFailure::Lasting(HttpError::Refused {
                 url: self.exchange.shown.clone(),

@@ -113,7 +113,9 @@ impl Proxies {
     /// Returns the proxy for a URL; `None` if the host is reached directly.
     pub(super) fn of(&self, url: &Url) -> Option<&Url> {
         let proxy = if url.scheme() == "https" { &self.https } else { &self.http }.as_ref()?;
+        // An absolute name ends with a dot, and is the same host.
         let host = url.host_str()?.trim_matches(['[', ']']).trim_end_matches('.').to_lowercase();
+        // `::ffff:127.0.0.1` is 127.0.0.1, for loopback and for networks of IPv4.
         let address = host.parse::<IpAddr>().ok().map(|address| address.to_canonical());
         let is_loopback =
             host == "localhost" || address.is_some_and(|address| address.is_loopback());
@@ -155,6 +157,7 @@ impl Exception {
         if text == "*" {
             return Self { hosts: Hosts::All, port: None };
         }
+        // Before a port is split off: an address of IPv6 is full of colons.
         if let Some(network) = Hosts::network(&text) {
             return Self { hosts: network, port: None };
         }

@@ -41,6 +41,7 @@ pub(super) fn target(from: &Url, status: u16, headers: &HeaderMap) -> Option<Res
             "the server leads to {shown}, which is not followed: only http and https are"
         )));
     }
+    // RFC 9110, 10.2.2: a target without a fragment inherits that of the URL before.
     if to.fragment().is_none() {
         to.set_fragment(from.fragment());
     }
@@ -133,6 +134,7 @@ impl Cookie {
                 _ => {}
             }
         }
+        // A server in clear cannot set a cookie that only TLS may carry: somebody on the way could.
         if cookie.name.is_empty() || cookie.is_secure && url.scheme() != "https" {
             return None;
         }

@@ -59,6 +59,7 @@ pub(crate) fn not_sent(error: reqwest::Error, options: &HttpOptions) -> NotSent 
     let is_refused = error.is_connect() && has_refusal(&error);
     // `reqwest` says what happened only in the last cause.
     let reason = with_causes(&error);
+    // A wrong certificate stays one, and people should hear of it at once.
     if lasting || reason.contains("certificate") {
         return NotSent::Lasting(reason);
     }
@@ -93,12 +94,14 @@ pub(crate) fn waits(options: &HttpOptions) -> impl Iterator<Item = Duration> + u
         .with_min_delay(options.first_wait)
         .with_max_delay(options.longest_wait)
         .with_max_times(options.attempts.saturating_sub(1) as usize)
+        // Many jobs that were refused together would otherwise come back together.
         .with_jitter()
         .build()
 }
 
 /// True if a server that answers so may answer otherwise the next time.
 pub(crate) fn may_pass(status: StatusCode) -> bool {
+    // Not 501 and 505: a server that cannot do something cannot do it a minute later.
     matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502..=504 | 506..=599)
 }
 

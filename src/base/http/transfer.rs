@@ -105,6 +105,7 @@ impl<'a> HttpTransfer<'a> {
         self.have = 0;
         self.resumed = false;
         self.total = number(headers.get(CONTENT_LENGTH));
+        // With neither, the end of the connection is the end of the file, be it cut off or not.
         self.may_be_short = self.total.is_none() && !headers.contains_key(TRANSFER_ENCODING);
         self.validator = validator(headers);
         if self.total.is_some_and(|total| total > self.exchange.options.max_bytes) {
@@ -173,6 +174,7 @@ pub(super) fn validator(headers: &HeaderMap) -> Option<HeaderValue> {
     if headers.get(ACCEPT_RANGES).is_some_and(|value| value == "none") {
         return None;
     }
+    // A weak one (`W/"…"`) does not say that the bytes are the same.
     headers.get(ETAG).filter(|value| is_etag(value)).or_else(|| headers.get(LAST_MODIFIED)).cloned()
 }
 

@@ -26,6 +26,8 @@ pub fn redact(url: &str) -> String {
         None => (&rest[..rest.len() - behind.len()], behind),
     };
     let mut shown = [scheme, slashes].concat();
+    // In `https://user:a/b@host` the slash ends the host for a parser: what stands before it is the
+    // user's.
     let rest = behind_odd_password(scheme, rest).unwrap_or(rest);
     let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
     let (authority, behind) = rest.split_at(end);
@@ -122,6 +124,7 @@ fn next_url(text: &str) -> Option<(usize, usize)> {
 }
 
 fn push_authority(scheme: &str, authority: &str, shown: &mut String) {
+    // The last one: a password may have an unescaped `@`.
     let Some((user, host)) = authority.rsplit_once('@') else {
         shown.push_str(authority);
         return;

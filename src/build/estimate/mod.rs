@@ -37,6 +37,7 @@ fn newest(folder: &Path) -> Vec<std::path::PathBuf> {
         let path = entry.path();
         if let Ok(changed) = fs_err::metadata(record::path(&path)).and_then(|it| it.modified()) {
             found.push((changed, path));
+            // Kept short on the way: a name may have thousands of builds.
             if found.len() > 2 * LOOKED_INTO {
                 keep_newest(&mut found);
             }

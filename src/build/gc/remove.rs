@@ -41,6 +41,7 @@ pub(super) fn remove(
     for path in garbage.items.iter().filter(|item| item.kind == GarbageKind::Step).flat_map(paths) {
         unswept.note(remove_all(path));
     }
+    // Read after the removal of entries, whose blobs are no longer needed.
     let needed = needed_blobs(home, &uses.now).map_err(GcError::Io)?;
     // Also without an image: blobs of a process that died may lie there.
     store.remove_manifests(&images, &needed, observer).map_err(GcError::Store)?;
@@ -60,8 +61,10 @@ pub(super) fn remove(
             }
         }
     }
+    // In a namespace: layers have files of ids that only its root may remove.
     let removed = isolation::remove_all(isolation, home, &others).map_err(GcError::Isolation);
     unswept.note(remove_empty_folders(home));
+    // After the empty folders, which can go whatever else failed.
     removed?;
     unswept.first().map_err(GcError::Io)
 }

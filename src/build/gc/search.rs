@@ -35,6 +35,7 @@ pub(super) fn search(
     search.blobs.hold(&uses.now.blobs);
     let kept = search.images(store)?;
     search.steps()?;
+    // After images and steps, which hold theirs.
     search.unneeded_blobs();
     search.scratch()?;
     search.staging(store)?;

@@ -102,6 +102,7 @@ fn unpacked(home: &Home, isolation: &TierRequest) -> Result<BTreeMap<String, u64
             *sums.entry(name).or_default() += bytes;
         }
     }
+    // Layers never change, so a size is measured once; thousands of files each take seconds.
     if now != known {
         let text = serde_json::to_vec(&now).map_err(|error| GcError::Io(error.into()))?;
         if let Err(error) = atomic::write(&home.root().join(SIZES), &text) {

@@ -78,6 +78,7 @@ pub(super) fn documents(
 fn package_info(package: &Package) -> Value {
     let info = &package.info;
     let mut object = declared(package);
+    // As written, in the order of the file: that is what the original's `pkginfo.json` has.
     object.insert("requires".to_owned(), info.requires_as_written.clone());
     object.into()
 }
@@ -114,6 +115,7 @@ fn plain_build_ids(package: &Package, inputs: &Inputs) -> Map<String, Value> {
     add("sources", sources.collect::<Map<_, _>>().into());
     add("build", inputs.build.as_str().into());
     add("pkgpanda_version", FORMAT_VERSION.into());
+    // The key is the original's: it is hashed, and another one would change all ids.
     add("docker", inputs.image.prefixed().into());
     if let Some(extra) = &inputs.extra {
         add("extra_source", extra.as_str().into());

@@ -183,6 +183,8 @@ fn hash_folder(folder: &Path, tally: &mut ByteTally<'_>) -> Result<Sha1Sum, Fold
                 if kind.is_dir() {
                     open.push((path, name));
                 } else if let Some(sum) = hash_entry(&path, kind, (folder, &root), tally)? {
+                    // The hash of the digits of a hash, as `H` of the original makes it of every
+                    // text.
                     entries.insert(name, Sha1Sum::of(sum.as_str().as_bytes()));
                 }
             }
@@ -237,9 +239,11 @@ fn hash_entry(
             }
             Err(error) => return Err(FolderError::Unreadable(error)),
         };
+        // The original's walk neither enters a link to a folder nor hashes it.
         if target.is_dir() {
             return Ok(None);
         }
+        // Any file of the machine could get into an id so, and differ on the next one.
         if !target.starts_with(root) {
             let (link, folder) = (path.to_owned(), folder.to_owned());
             return Err(FolderError::Leaves { link, target, folder });

@@ -122,6 +122,8 @@ pub fn identify<E: Error + 'static>(
 ) -> Result<Identities, IdentityError<E>> {
     let packages: Vec<&Package> =
         distinct(order).into_iter().filter_map(|key| tree.package(key)).collect();
+    // All at once and before the order counts: reading files is the slow part, and independent of
+    // other packages.
     let sums = parallel::each_short(&packages, |package| sums_of_files(package, hasher));
     let keys = packages.iter().map(|package| &package.key);
     let mut sums: HashMap<&PackageKey, _> = keys.zip(sums).collect();
@@ -245,6 +247,8 @@ impl Identities {
                 }
             }
         }
+        // The order of the ids as texts, which the hash depends on. Names are ranked once, as
+        // comparing whole ids of ten thousand packages takes seconds.
         found.sort_unstable_by(|&a, &b| {
             let by_name = scratch.ranks[a].cmp(&scratch.ranks[b]);
             by_name.then_with(|| self.all[a].text.cmp(&self.all[b].text))
@@ -268,6 +272,7 @@ fn distinct(order: &[PackageKey]) -> Vec<&PackageKey> {
 }
 
 fn ranks(order: &[&PackageKey]) -> Vec<usize> {
+    // With the separator, which decides where one name begins with another.
     let mut names: Vec<String> = order.iter().map(|key| format!("{}--", key.name)).collect();
     let wanted = names.clone();
     names.sort_unstable();

@@ -242,8 +242,8 @@ fn a_plan_says_why() {
             latest_build_ids: Some(before.build_ids(old_tree.package(key).unwrap(), old)),
         }
     });
-    assert_eq!(plan.steps[0].action, Action::Cached);
-    assert_eq!(plan.steps[3].action, Action::Build(Why::ArchiveMissing));
+    assert_eq!(plan.entries[0].action, Action::Cached);
+    assert_eq!(plan.entries[3].action, Action::Build(Why::ArchiveMissing));
     assert_eq!(plan.to_build().count(), 3);
     let text = plan.to_string();
     let lines: Vec<&str> = text.lines().collect();

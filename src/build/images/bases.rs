@@ -58,6 +58,8 @@ impl ImageFinder<'_> {
             source: Box::new(source),
         };
         let mut found: BTreeMap<ImageKey, Option<Image>> = BTreeMap::new();
+        // Again with what was found: the triggers of a base image may name images that were unknown
+        // before.
         loop {
             // A name that is not a reference is the id of an image in the store.
             let mut known = |name: &str, platform: &Platform| {

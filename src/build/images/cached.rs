@@ -42,6 +42,8 @@ const ROLE: &str = "the cache";
 /// Upper limit of an index in bytes: longer ones are cut off, and so not read.
 const LONGEST_INDEX: u64 = 1 << 20;
 /// Number of digits that tell base images apart.
+// 64 bits: the image itself records its bases in full, so a collision costs a build, and nothing
+// else.
 const BASES_DIGITS: usize = 16;
 
 /// Keys of the image of a `docker/` folder: the one with all inputs from elsewhere, the one with the base

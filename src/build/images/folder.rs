@@ -121,7 +121,7 @@ impl ImageFinder<'_> {
         if self.registry.is_offline() || self.silent.contains(shared.registry()) {
             return Ok(None);
         }
-        let found = self.registry.hasty().has(shared, observer);
+        let found = self.registry.giving_up_early().has(shared, observer);
         let pulled = match found {
             Ok(false) => return Ok(None),
             Ok(true) => match self.pulled(name, shared, observer)? {

@@ -125,6 +125,8 @@ impl ImageFinder<'_> {
             return Ok(None);
         }
         let may_name = self.building.may_build || self.building.may_pull_builders;
+        // An image of a tree's own mirror came without that name, and gets none: other trees would
+        // use it.
         if may_name && image.references.contains(&names[0]) {
             let failed = |source| ImageError::Store {
                 name: name.as_str().to_owned(),

@@ -143,6 +143,8 @@ impl<'a> ImageFinder<'a> {
         if self.building.runner.interrupt.is_raised() {
             return Err(ImageError::Interrupted);
         }
+        // Once a run, so that all packages of a run are built in the same image, whatever a tag
+        // means by then.
         if let Some(found) = self.found.get(name.as_str()) {
             return Ok(found.clone());
         }

@@ -137,7 +137,7 @@ impl Jobserver {
     pub fn begin(&self, own: usize, is_told: bool) -> JobserverAccess {
         let mut book = self.pool.lock();
         book.reserved += own;
-        self.pool.settle(&mut book, |_held| 0);
+        self.pool.reconcile(&mut book, |_held| 0);
         let count = |count| u32::try_from(count).unwrap_or(u32::MAX);
         JobserverAccess {
             fifo: self.fifo.clone(),
@@ -152,7 +152,7 @@ impl Jobserver {
     pub fn end(&self, own: usize, others: usize, failed: bool) {
         let mut book = self.pool.lock();
         book.reserved = book.reserved.saturating_sub(own);
-        self.pool.settle(&mut book, |held| lost(held, others, failed));
+        self.pool.reconcile(&mut book, |held| lost(held, others, failed));
     }
 }
 
@@ -230,13 +230,15 @@ impl TokenPool {
         // Builds may have any user of their container; its folder keeps others out.
         fs_err::set_permissions(fifo, std::fs::Permissions::from_mode(0o666))?;
         let pipe = File::options()
+            // Both ends by one descriptor (which fifo(7) allows on Linux), so that neither opening
+            // blocks, and the fifo never ends for a build while no other has it open.
             .read(true)
             .write(true)
             .custom_flags(OFlag::O_NONBLOCK.bits())
             .open(fifo)?;
         let pool =
             Self { pipe, book: Book { cores, ..Book::default() }.into(), changed: Condvar::new() };
-        pool.settle(&mut pool.lock(), |_held| 0);
+        pool.reconcile(&mut pool.lock(), |_held| 0);
         Ok(pool)
     }
 
@@ -245,7 +247,7 @@ impl TokenPool {
     }
 
     /// Brings the fifo and the book in line.
-    fn settle(&self, book: &mut Book, lost: impl FnOnce(usize) -> usize) {
+    fn reconcile(&self, book: &mut Book, lost: impl FnOnce(usize) -> usize) {
         let put = book.balance(self.drain(), lost);
         let written = (&self.pipe).write(&vec![b'+'; put]).unwrap_or(0);
         // A build that fills the fifo at this moment put more tokens there than it should hold.
@@ -277,7 +279,7 @@ impl TokenPool {
                 _ = poll(&mut waiting, PollTimeout::from(PATIENCE));
                 book = self.lock();
                 if book.is_in_debt() {
-                    self.settle(&mut book, |_held| 0);
+                    self.reconcile(&mut book, |_held| 0);
                 }
             } else if book.reserved == 0 {
                 book = self.changed.wait(book).unwrap_or_else(PoisonError::into_inner);
@@ -288,7 +290,7 @@ impl TokenPool {
                     .unwrap_or_else(PoisonError::into_inner);
                 book = waited;
                 if timeout.timed_out() {
-                    self.settle(&mut book, |_held| 0);
+                    self.reconcile(&mut book, |_held| 0);
                 }
             }
         }

@@ -95,6 +95,7 @@ impl Project {
         );
         let mut without: BTreeMap<PackageKey, WithoutId> = BTreeMap::new();
         let mut allowed = keys.clone();
+        // Before the order, which does not exist for them.
         for group in graph::cyclic_groups(keys, |key| self.tree.requires(key)) {
             for key in group {
                 let why = "it requires itself, directly or not".to_owned();

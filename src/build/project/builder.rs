@@ -32,6 +32,8 @@ impl Project {
         local.look_ahead = options.network == Network::None;
         let (mut first, mut inputs) = (None, None);
         let scratch = if options.elsewhere.is_some() {
+            // What opening a session would do: without one, nothing else removes the folders of
+            // dead runs.
             session::sweep(settings, observer);
             // Uploads of sources need a folder, whether this machine builds or not.
             let made = InputsFolder::create(&settings.home).map_err(ProjectError::Home)?;

@@ -19,7 +19,7 @@ mod relock;
 mod shared_caches;
 mod supplies;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -36,7 +36,7 @@ use crate::build::execute::{self, Pace, Requests};
 use crate::build::id::Identities;
 use crate::build::images::{FoundImage, ImageLocations, SharedBuilders};
 use crate::build::jobserver;
-use crate::build::plan::{Action, BuildPlan, CacheState, PlanStep, plan};
+use crate::build::plan::{Action, BuildPlan, CacheState, PlanEntry, plan};
 use crate::build::record::{self, Record};
 use crate::build::upstream;
 use crate::container::namespace::Network;
@@ -143,6 +143,7 @@ impl Project {
         observer: &dyn Observer,
     ) -> Result<Self, ProjectError> {
         let (cache, pins) = Self::prepare(&mut options)?;
+        // Before the expansion, whose error would name the upstream alone.
         if let Some(upstream) = Self::missing_upstream(&options, observer)? {
             return Err(Self::without_upstream(options, cache, upstream, observer)?);
         }
@@ -190,6 +191,8 @@ impl Project {
         tree: PackageTree,
     ) -> Result<Self, ProjectError> {
         let keys: Vec<PackageKey> = tree.keys().collect();
+        // A tree from elsewhere may bring a `cache/` with it, and links there to folders of the
+        // user's.
         let links = parallel::each_short(&keys, |key| {
             let sources = tree.package(key).into_iter().flat_map(|package| &package.info.sources);
             cache.linked_folder(&key.name, sources.map(|(name, _)| name))
@@ -294,12 +297,13 @@ impl Project {
 
     /// Plans the actions for packages.
     pub fn plan(&self, identified: &IdentifiedPackages) -> BuildPlan {
-        // In the order of the identities, as the plan asks.
-        let all: Vec<_> = identified.identities.iter().collect();
-        let mut states =
-            parallel::each_short(&all, |identity| self.cache.has(&identity.id)).into_iter();
-        plan(&self.tree, &identified.identities, |key, _| {
-            let archive = states.next().unwrap_or_default();
+        let all: Vec<_> = identified.identities.iter().map(|identity| &identity.id).collect();
+        // All at once: a plan asks for one after another, and a look may wait for a disk.
+        let there = parallel::each_short(&all, |id| self.cache.has(id));
+        let there: HashSet<_> =
+            all.into_iter().zip(there).filter_map(|(id, there)| there.then_some(id)).collect();
+        plan(&self.tree, &identified.identities, |key, id| {
+            let archive = there.contains(id);
             // `latest` gives a reason only, so it isn't read where nothing is to be done.
             let latest = if archive { None } else { self.last_build(key) };
             let record = latest.as_ref().and_then(|id| {
@@ -324,24 +328,25 @@ impl Project {
         observer: &dyn Observer,
     ) -> Result<(), ProjectError> {
         let interrupt = &self.options.runner.interrupt;
-        let cached: Vec<&PlanStep> =
-            plan.steps.iter().filter(|step| step.action == Action::Cached).collect();
-        let written = parallel::each_short(&cached, |step| {
-            self.cache.write_latest(&step.id, &step.key.variant).map_err(ProjectError::Cache)
+        let cached: Vec<&PlanEntry> =
+            plan.entries.iter().filter(|entry| entry.action == Action::Cached).collect();
+        let written = parallel::each_short(&cached, |entry| {
+            self.cache.write_latest(&entry.id, &entry.key.variant).map_err(ProjectError::Cache)
         });
         written.into_iter().collect::<Result<(), _>>()?;
         let caches = self.reachable_caches(&options.shared_caches);
         let fetched = self.fetch_cached(plan, &caches, observer)?;
         let plan = &plan.without(&fetched);
-        let keys: Vec<&PackageKey> = plan.to_build().map(|step| &step.key).collect();
+        let keys: Vec<&PackageKey> = plan.to_build().map(|entry| &entry.key).collect();
         if keys.is_empty() {
             session::sweep(&self.options.runner, observer);
             return Ok(());
         }
+        // Before the first helper: from here on, a collection spares the images.
         let registration = self.register(identified, &keys, observer)?;
         let (builder, first, inputs) = self.builder(registration, caches, options, observer)?;
         let requests = Requests {
-            ids: plan.to_build().map(|step| &step.id).collect(),
+            ids: plan.to_build().map(|entry| &entry.id).collect(),
             make: &|place| self.request_of(identified, keys[place], options),
         };
         let indices: BTreeMap<&PackageKey, usize> =
@@ -352,6 +357,7 @@ impl Project {
         observer.event(Event::Planned(Arc::new(planned)));
         let result =
             execute::execute(&builder, &requests, needs, &took, options.pace, first, observer);
+        // Their folders go before the empty ones of the cache are looked for.
         drop((builder, inputs));
         if result.is_err() {
             self.cache.remove_empty_folders(keys.iter().map(|key| &key.name));

@@ -106,6 +106,7 @@ impl Project {
         upstream: MissingSource,
         observer: &dyn Observer,
     ) -> Result<ProjectError, ProjectError> {
+        // Without the upstream's packages, which nobody can know yet.
         let tree = PackageTree::read(&options.packages, &[])?;
         let lock = options.lock.as_ref();
         let pins = lock.map(|lock| lock.image_pins(true)).unwrap_or_default();

@@ -3,7 +3,7 @@
 use super::{BuildOptions, IdentifiedPackages, Project};
 use crate::build::id::PackageIdentity;
 use crate::build::job::{BuildSettings, Dependency, PackageBuild};
-use crate::build::plan::{BuildPlan, PlanStep};
+use crate::build::plan::{BuildPlan, PlanEntry};
 use crate::build::record::RecordedDeclarations;
 use crate::build::request::PackageRequest;
 use crate::package::{SourceName, SourceSpec};
@@ -74,11 +74,11 @@ impl Project {
         let runner = &self.options.runner;
         let map = isolation::expected_map(&runner.isolation);
         let cores = u32::try_from(options.pace.cores).unwrap_or(u32::MAX);
-        let describe = |step: &PlanStep| {
-            let package = self.request_of(identified, &step.key, options).package;
+        let describe = |entry: &PlanEntry| {
+            let package = self.request_of(identified, &entry.key, options).package;
             let command = package.command(&runner.home.packages(), cores);
             let described = Described { command: &command, map: &map, limits: &runner.limits };
-            format!("\nsandbox {}\n{described}", step.id)
+            format!("\nsandbox {}\n{described}", entry.id)
         };
         plan.to_build().map(describe).collect::<Vec<_>>().concat()
     }

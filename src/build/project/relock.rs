@@ -121,6 +121,7 @@ impl Project {
             return Ok(Relocked { lock: old.clone(), failures: Vec::new(), unknown });
         }
         if options.update.is_empty() {
+            // A changed digest may be an attack, so it is pinned only on demand (`--update`).
             let changed = |fault: &LockFault| matches!(fault, LockFault::Changed { .. });
             let items: Vec<_> = foreign.faults(old).into_iter().filter(changed).collect();
             if !items.is_empty() {
@@ -139,6 +140,7 @@ impl Project {
             drop_sources(sources, wanted, needed, options);
         }
         failures.extend(self.relock_images(&mut lock, keys, options, observer)?);
+        // With names or packages given, the rest of the tree was not looked at.
         if options.update.is_empty() && !options.is_partial {
             let store =
                 ImageStore::open(self.options.runner.home.root()).map_err(ProjectError::Store)?;
@@ -210,6 +212,7 @@ impl Project {
             }
             for named in &new {
                 let images = if named.image.is_base { &mut pins.bases } else { &mut pins.images };
+                // Otherwise the old pin would be what is found.
                 images.remove(&named.image.key);
             }
             let mut finder = self.pinned_finder(&store, &pins, &self.options.registry);

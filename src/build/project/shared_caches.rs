@@ -11,7 +11,7 @@ use crate::base::atomic;
 use crate::base::event::{Event, Observer, PackageOutcome};
 use crate::base::lock::FileLock;
 use crate::base::parallel;
-use crate::build::plan::{BuildPlan, PlanStep};
+use crate::build::plan::{BuildPlan, PlanEntry};
 use crate::package::PackageId;
 use crate::package::contents::check;
 use crate::tree::PackageKey;
@@ -29,12 +29,12 @@ impl Project {
         caches: &SharedCaches,
         observer: &dyn Observer,
     ) -> Result<BTreeSet<PackageId>, ProjectError> {
-        let steps: Vec<&PlanStep> = plan.to_build().collect();
-        if steps.is_empty() || !caches.read() {
+        let entries: Vec<&PlanEntry> = plan.to_build().collect();
+        if entries.is_empty() || !caches.read() {
             return Ok(BTreeSet::new());
         }
-        let results = parallel::each(&steps, AT_ONCE, observer, |step| {
-            self.fetch_one(step, caches, observer).map(|found| found.then(|| step.id.clone()))
+        let results = parallel::each(&entries, AT_ONCE, observer, |entry| {
+            self.fetch_one(entry, caches, observer).map(|found| found.then(|| entry.id.clone()))
         });
         if observer.is_interrupted() {
             return Err(ProjectError::Interrupted);
@@ -45,11 +45,11 @@ impl Project {
 
     fn fetch_one(
         &self,
-        step: &PlanStep,
+        entry: &PlanEntry,
         caches: &SharedCaches,
         observer: &dyn Observer,
     ) -> Result<bool, ProjectError> {
-        let PlanStep { key, id, .. } = step;
+        let PlanEntry { key, id, .. } = entry;
         let limits = self.options.runner.archives;
         let brought = self.bring(key, id, observer, |archive| {
             caches.fetch_package(id, archive, &limits, &check, observer)
@@ -68,6 +68,7 @@ impl Project {
     ) -> Result<Option<PackageOutcome>, ProjectError> {
         let began = Instant::now();
         let lock = self.options.runner.home.package_lock(self.cache.root(), id);
+        // The same lock as a build's: another run may be building the package.
         let lock = FileLock::acquire_unless(&lock, || (), || observer.is_interrupted())
             .map_err(ProjectError::Cache)?;
         if lock.is_none() {

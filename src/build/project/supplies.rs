@@ -124,6 +124,7 @@ impl Project {
                         .and_then(|id| source::fetch(request, &id, &self.options.fetch, observer))
                 })
             });
+            // In this thread, beside the sources: images come from other servers.
             let images = self.fetch_images(&store, keys, observer);
             let fetched = fetched.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             (fetched, images)

@@ -145,8 +145,10 @@ impl Schedule {
 pub(super) fn remaining(needed_by: &[Vec<usize>], took: &[Option<Duration>]) -> Vec<Duration> {
     let mut known: Vec<Duration> = took.iter().copied().flatten().collect();
     known.sort_unstable();
+    // The median: a single build of an hour must not make all unknown ones look long.
     let unknown = known.get(known.len() / 2).copied().unwrap_or(SOME_TIME);
     let mut remaining = vec![Duration::ZERO; needed_by.len()];
+    // Backwards, as users come after what they need: their paths are known then.
     for package in (0..needed_by.len()).rev() {
         let after = needed_by[package].iter().map(|user| remaining[*user]).max();
         let own = took.get(package).copied().flatten().unwrap_or(unknown);

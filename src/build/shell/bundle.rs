@@ -18,6 +18,7 @@ impl Shell {
     /// Writes the container with a command, or with the image's shell, into a new folder.
     pub fn write_bundle(self, command: Option<&[String]>, folder: &Path) -> Result<(), ShellError> {
         let bundle = |source| ShellError::Bundle { path: folder.to_owned(), source };
+        // Fails if it is there, even empty: what is removed after an error is this program's own.
         fs_err::create_dir(folder).map_err(bundle)?;
         let written = self.write_into(command, folder, bundle);
         if written.is_err() {

@@ -104,6 +104,8 @@ impl Shell {
         let (session, helper) = Session::open(&settings, observer)?;
         let map = &session.machine().map;
         if let Some(kept) = &kept
+            // Its files have owners of another map, which this container's root could not even
+            // read.
             && kept.build.mapping != map.digest()
         {
             return Err(ShellError::OtherIds { id: build.id.clone(), tier: kept.build.tier });
@@ -114,6 +116,7 @@ impl Shell {
         let jobserver = Jobserver::start_if_useful(scratch, cores.cores, cores.jobserver, observer);
         let share = share(&build, cores.cores, jobserver.as_ref());
         let place = runner.session.inputs().map_err(ShellError::Home)?;
+        // A shell makes no package; the job has the fields all the same.
         let files = runner.files(&build.id, &place.join("unused"), place.join("kept"))?;
         let socket = ConsoleSocket::bind(&place).map_err(ShellError::Console)?;
         let job = ShellJob {
@@ -157,10 +160,12 @@ impl Shell {
             let scratch = files.scratch;
             let ran =
                 runner.session.run(&mut helper, &id.to_string(), &job, scratch, |now| phase = now);
+            // The end of the pipe, by which the attending thread sees that the command is over.
             drop(running);
             let attended = attending.join();
             (ran, attended.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         });
+        // After the command, which has the fifo open, and before the session with its folder.
         drop(jobserver);
         let ran = ran.map_err(|source| BuildError::Job { id: id.clone(), source })?;
         let code = ran.result.map_err(|failure| failed(&job.build, phase, failure))?;

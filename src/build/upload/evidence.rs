@@ -145,6 +145,8 @@ impl Evidence<'_> {
         let claim = Claim::read(&text, self.keys).ok()?;
         let mut content = crate::base::digest::Tee::new(content);
         claim.verify(&mut content, signed_id(id)).ok()?;
+        // The file that was verified must be the one whose digest was taken: in between it may have
+        // been replaced.
         (content.finish().1.sha256 == *sha256).then(|| String::from_utf8(text).ok())?
     }
 

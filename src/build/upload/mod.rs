@@ -82,6 +82,7 @@ impl PackageUpload {
                 (read(serde_json::from_slice(&buildinfo).unwrap_or_default())?, Some(text))
             }
         };
+        // Read once more since the check; what is sent must be what was believed.
         if record.sha256 != sha256 {
             return Err(unknown(&archive, &record.sha256));
         }

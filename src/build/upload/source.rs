@@ -106,6 +106,7 @@ impl SourceUpload {
     ) -> Result<Put, UploadError> {
         match backend.head(&self.key, transfer) {
             Ok(_) => return Ok(Put::WasThere),
+            // Stores that know no HEAD get the source again, which changes nothing.
             Err(error) if error.is_not_found() || error.kind() == FailureKind::Unsupported => {}
             Err(error) => return Err(error.into()),
         }

@@ -99,6 +99,8 @@ impl<'a> RunningBuild<'a> {
         let job = self.job;
         let copy = self.lay_out()?;
         let script = package::entry(&copy, &job.package.build_script)?;
+        // Without an entrypoint the script is executed itself; bash of the stock image only reads
+        // it.
         if job.command.arguments.len() == 1 {
             self.check_executable(&script)?;
         }
@@ -152,6 +154,7 @@ impl<'a> RunningBuild<'a> {
         let mut prepared = prepare_over(workspace, command, changes)?;
         let membership = jobserver::join(workspace, self.job, &mut prepared)?;
         let (uid, gid) = prepared.ids();
+        // With one id every user is that id on disk, and what was kept has its owners already.
         if (uid, gid) != (0, 0) && !workspace.is_single() && changes.is_none() {
             own_tree(&workspace.scratch("src"), uid, gid)?;
             own_tree(&workspace.scratch("result"), uid, gid)?;

@@ -53,6 +53,7 @@ pub(super) fn join(
         note: Some(format!("no jobserver: {why}")),
         ..Membership::default()
     };
+    // Replacing them would lose options, and make takes one such variable only.
     if prepared.variable(MAKEFLAGS).is_some() {
         return Ok(without("the image sets MAKEFLAGS"));
     }
@@ -74,6 +75,7 @@ pub(super) fn join(
         |value: String| prepared.set_variable(MAKEFLAGS, &format!(" --jobserver-auth={value}"));
     if style == Style::Descriptors {
         close_to_changes(&place)?;
+        // Neither blocks: the run itself has both ends open.
         let read = OpenOptions::new().read(true).open(&place).map_err(JobFailure::of)?;
         let write = OpenOptions::new().write(true).open(&place).map_err(JobFailure::of)?;
         let read = out_of_the_way(read.into_parts().0.into())?;

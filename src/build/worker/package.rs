@@ -110,6 +110,8 @@ fn copy_entries(from: &Path, entries: &[PackedEntry], to: &Path) -> io::Result<(
             PackedKind::Link => {
                 fs_err::os::unix::fs::symlink(fs_err::read_link(from.join(path))?, &place)?;
             }
+            // Without following links of the folder, which someone may change between listing and
+            // copying.
             PackedKind::File => copy_file(open_listed(&top, path)?, &place)?,
         }
     }
@@ -117,6 +119,7 @@ fn copy_entries(from: &Path, entries: &[PackedEntry], to: &Path) -> io::Result<(
 }
 
 fn copy_file(mut from: File, to: &Path) -> io::Result<()> {
+    // Git keeps this bit of a file's mode and no other.
     let executable = if from.metadata()?.permissions().mode() & 0o111 == 0 { 0 } else { 0o111 };
     let mut copy = fs_err::OpenOptions::new().write(true).create_new(true).open(to)?;
     // Within the kernel, and without copying where the filesystem shares blocks.

@@ -71,6 +71,7 @@ fn unpacked(
     if is_ours(&place) {
         return Ok(place);
     }
+    // One lock for all packages: unpacking uses all idle cores anyway.
     let lock = packages.join(".lock");
     let _lock = FileLock::acquire(&lock, || ()).map_err(|error| wrong(&error))?;
     if is_ours(&place) {
@@ -119,6 +120,8 @@ fn put_in_place(fresh: &Path, place: &Path) -> std::io::Result<()> {
         let mut old = fresh.as_os_str().to_owned();
         old.push(".old");
         let old = PathBuf::from(old);
+        // Renamed before it is removed: mounts of running builds keep the folder, but nobody finds
+        // half of it.
         fs_err::rename(place, &old)?;
         remove_all(&old)?;
     }

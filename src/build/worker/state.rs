@@ -84,6 +84,7 @@ pub(super) fn restore(
     state: &Path,
 ) -> Result<(PathBuf, EarlierChanges), JobFailure> {
     for name in WRITTEN {
+        // Copies, as the shell may write to them, and the next one is to find what the script left.
         copy_folder(&state.join(name), &workspace.scratch(name)).map_err(JobFailure::of)?;
     }
     let upper = state.join(UPPER);

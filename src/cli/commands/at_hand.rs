@@ -74,6 +74,7 @@ pub(super) fn open_project(
 pub(super) fn offline(mut settings: Settings) -> Settings {
     settings.offline = true;
     settings.only_mirrors = false;
+    // Each of them by itself: every part asks its own switch.
     settings.registry.offline = true;
     settings.mirrors.stores.retain(|mirror| !mirror.is_remote());
     settings.shared_caches = settings.shared_caches.local();
@@ -171,10 +172,12 @@ pub(super) fn typed_key(
 /// A package folder that is typed as a path, as shells complete it: `zlib/`, `./zlib`, `/srv/tree/zlib`. Gives the
 /// packages folder, and the name of the package. A bare name is not a path.
 pub(super) fn typed_folder(folder: &Path, text: &str) -> Option<(PathBuf, String)> {
+    // A name that is also a folder here is meant as a name.
     if !text.contains('/') && !matches!(text, "." | "..") {
         return None;
     }
     let mut path = folder.join(text);
+    // `.` and `..` have no name of their own.
     if path.file_name().is_none() {
         path = fs_err::canonicalize(path).ok()?;
     }
@@ -190,6 +193,7 @@ pub(super) fn typed_name(
     text: &str,
 ) -> Result<PackageName, CliError> {
     let root = fs_err::canonicalize(tree.root()).ok();
+    // A path into another tree must not become a package of the same name in this one.
     let here = typed_folder(folder, text).filter(|(packages, _)| Some(packages) == root.as_ref());
     let name = here.map_or_else(|| text.to_owned(), |(_, name)| name);
     let absent = || InspectError::NoSuchPackage {

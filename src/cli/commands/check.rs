@@ -39,6 +39,7 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result<(), CliError> {
         for item in &items {
             wanted.push(at_hand::typed_name(&folder, found, item)?);
         }
+        // In a package's folder, that package is meant, as with `mkpanda` alone.
         if items.is_empty() && tree.is_none() && folder != packages {
             wanted.push(at_hand::typed_name(&folder, found, "./")?);
         }
@@ -76,6 +77,7 @@ fn settings_report(error: &SettingsError, packages: &Path) -> Report {
     if let SettingsError::Parse(report) = error {
         return report.clone();
     }
+    // The other errors name the key in their text, and know no line.
     let problem = Problem::whole(with_causes(error));
     let problem = match error.hint() {
         Some(hint) => problem.hint(hint),

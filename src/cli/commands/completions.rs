@@ -67,6 +67,7 @@ impl EnvCompleter for PlainBash {
         let words = String::from_utf8_lossy(&words);
         let environment = Environment::from_process();
         let separator = environment.get(SEPARATOR).unwrap_or("\n");
+        // Names of variants and packages come from a tree, which may be hostile.
         let words: Vec<&str> = words.split(separator).filter(|it| is_plain(it)).collect();
         to.write_all(words.join(separator).as_bytes())
     }

@@ -20,6 +20,7 @@ pub fn run(context: &Context<'_>, args: &ConfigArgs) -> Result<(), CliError> {
     let all = origins::settings(context.global, context.environment, &tree, &settings)?;
     let mut shown: Vec<&Setting> = Vec::new();
     for key in &args.keys {
+        // With the dot: `limit` must not show `limits`.
         let table = format!("{key}.");
         let found = all.iter().filter(|one| one.key == *key || one.key.starts_with(&table));
         let before = shown.len();

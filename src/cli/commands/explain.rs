@@ -87,6 +87,7 @@ fn against(folder: &Path, typed: Option<&str>) -> Result<Against, CliError> {
     match fs_err::metadata(&path) {
         Ok(data) if data.is_dir() => Ok(Against::Store(path)),
         Ok(_) => Ok(Against::File(path)),
+        // An id has no slash, so a path was meant.
         Err(source) if text.contains('/') => Err(CliError::Folder { path, source }),
         Err(_) => Ok(Against::Id(text.to_owned())),
     }

@@ -34,6 +34,7 @@ fn fetch(
     jobs: usize,
     observer: &dyn Observer,
 ) -> Result<(), CliError> {
+    // Before anything is downloaded: a fetch fills what later builds take without a network.
     project.check_lock(keys)?;
     let requests = project.source_requests(keys)?;
     let supplies = project.fetch_all(requests, keys, jobs, observer)?;

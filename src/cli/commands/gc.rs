@@ -32,6 +32,7 @@ pub fn run(context: &Context<'_>, args: &GcArgs) -> Result<(), CliError> {
         .map(|value| Text { origin: "--max-size".to_owned(), value: value.clone() }.size());
     let most = most.transpose()?;
     let mut options = GcOptions {
+        // Without days nothing is spared for its age.
         since: (args.keep_days > 0)
             .then(|| SystemTime::now().checked_sub(DAY * args.keep_days))
             .flatten(),

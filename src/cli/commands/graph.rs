@@ -8,7 +8,7 @@ use super::super::error::CliError;
 use super::super::inspect_error::InspectError;
 use super::{Context, at_hand};
 use crate::build::project::ProjectError;
-use crate::inspect::relations::{Chains, Relation, Relations, why};
+use crate::inspect::relations::{Chains, Relation, Relations, requirement_chains};
 use crate::tree::{PackageKey, typed_variant};
 
 /// Depth from which packages begin at the left again, further below.
@@ -30,6 +30,7 @@ pub fn run(context: &Context<'_>, args: &GraphArgs) -> Result<(), CliError> {
     let typed = |text: &String| -> Result<Vec<PackageKey>, CliError> {
         let mut keys = at_hand::typed_package(&folder, tree, text)?;
         let all = keys.clone();
+        // A package without a variant means all of its variants, of which a tree usually has one.
         keys.retain(|key| packages.contains(key));
         match (&variant, keys.is_empty()) {
             (Some(variant), true) => {
@@ -48,7 +49,7 @@ pub fn run(context: &Context<'_>, args: &GraphArgs) -> Result<(), CliError> {
         let found: Vec<Chains> = from
             .iter()
             .flat_map(|from| to.iter().map(move |to| (from, to)))
-            .map(|(from, to)| why(tree, from, to))
+            .map(|(from, to)| requirement_chains(tree, from, to))
             .collect();
         // Of several variants, those count of which there is something to say.
         let is_any = found.iter().any(|chains| chains.needs);
@@ -132,6 +133,8 @@ fn lines(relations: &Relations) -> String {
                 _ => "",
             };
             _ = writeln!(text, "{before}{key}{mark}");
+            // At the left again: at this depth, the branches alone would fill the lines of a
+            // terminal.
             if is_deep {
                 roots.push_back(key);
                 continue;
@@ -147,6 +150,7 @@ fn lines(relations: &Relations) -> String {
                 (child, format!("{below}{branch}"), format!("{below}{bar}"), depth + 1)
             });
             let mut lines: Vec<_> = lines.collect();
+            // A stack: the first child is taken out first.
             lines.reverse();
             open.extend(lines);
         }

@@ -43,6 +43,7 @@ pub(super) fn run(
         only_cached: false,
     };
     let mut options = options(context, settings, args)?;
+    // After the options: a wrong option is reported before anything is fetched.
     let named = pairs("--build-context", &args.build_context)?;
     let (contexts, _brought) = image_context::named(context, named, &builder, observer)?;
     options.contexts = contexts;
@@ -51,10 +52,12 @@ pub(super) fn run(
     let built = builder
         .build(&log_name(&options.names, &inputs.name), &options, observer)
         .map_err(|error| CliError::Dockerfile(Box::new(error)))?;
+    // Kept until here: the folder of a fetched context goes with the value.
     drop(inputs.brought);
     let names: Vec<String> = options.names.iter().map(crate::image::ImageRef::familiar).collect();
     let name = if names.is_empty() { "<none>".to_owned() } else { names.join(" ") };
     let to_stdout = |output: &String| output == "-" || output.ends_with(":-");
+    // The id would be in the middle of an archive.
     if !args.output.as_ref().is_some_and(to_stdout) {
         context.printer.data(&format!("{}  {name}\n", built.id));
     }
@@ -103,6 +106,8 @@ fn pairs(option: &'static str, texts: &[String]) -> Result<Vec<(String, String)>
 fn arguments(context: &Context<'_>, args: &ImageBuildArgs) -> BTreeMap<String, String> {
     let argument = |text: &String| match text.split_once('=') {
         Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+        // As Docker: a name alone takes the variable's value, and is passed over if that is not
+        // set.
         None => Some((text.clone(), context.environment.get(text)?.to_owned())),
     };
     args.build_arg.iter().filter_map(argument).collect()
@@ -147,6 +152,7 @@ fn secrets(
                 bad("--secret", text, &format!("the variable {name} is not set"))
             })?)),
             (Some(path), None) => SecretLocation::File(base.join(path)),
+            // As Docker: `id` alone is a variable of that name or, without one, a file.
             (None, None) => match value(&id).filter(|_| kind.is_none()) {
                 Some(value) => SecretLocation::Value(Hidden(value)),
                 None => SecretLocation::File(base.join(&id)),

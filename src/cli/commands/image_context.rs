@@ -151,6 +151,7 @@ fn meaning(base: &Path, given: &Path) -> Result<ArgumentMeaning, CliError> {
     }
     let path = base.join(given);
     let found = fs_err::metadata(&path);
+    // What is on this machine counts first, so that a folder `github.com` can be built.
     if found.as_ref().is_ok_and(std::fs::Metadata::is_file) {
         return Ok(ArgumentMeaning::Elsewhere(ContextSource::File(path)));
     }

@@ -61,6 +61,7 @@ fn package(
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let name: PackageName =
         name.parse().map_err(|source| CliError::FolderName { path: path.to_owned(), source })?;
+    // Before the source is fetched, which may take long.
     scaffold::refuse_to_replace(tree, &name).map_err(InspectError::from)?;
     let source = match &args.from {
         None => None,

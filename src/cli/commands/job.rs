@@ -67,7 +67,8 @@ fn make(
     let (key, _) = at_hand::typed_key(folder, &project.tree, name)?;
     let wanted = std::slice::from_ref(&key);
     let (identified, mut plan) = requested::plan_with_sources(project, wanted, build, observer)?;
-    plan.steps.retain(|step| step.key != key);
+    // What the package requires is built; the package itself is the job's to build.
+    plan.entries.retain(|entry| entry.key != key);
     project.build(&identified, &plan, build, observer)?;
     let inputs = project.inputs(&identified, &key, build, observer)?;
     Ok(portable::export(project, &inputs, target, options)?)
@@ -76,6 +77,7 @@ fn make(
 /// Limits of the settings that differ from the defaults.
 pub(super) fn limits(settings: &Settings) -> JobLimits {
     let archives = ArchiveLimits::default();
+    // A job has the same bytes wherever it is made, unless somebody set a limit.
     let unless = |limit: Option<u64>, default: u64| limit.filter(|limit| *limit != default);
     JobLimits {
         time: unless(Some(settings.time_limit.as_secs()), DEFAULT_TIME_LIMIT.as_secs()),
@@ -97,8 +99,11 @@ fn carry_out(context: &Context<'_>, args: &JobRunArgs) -> Result<(), CliError> {
         pkgpanda: context.pkgpanda,
     };
     let unable = |error| CliError::Unable(Box::new(error));
+    // Always, without a setting: an engine that ends or kills its worker must not leave a build
+    // behind.
     context.parent.die_with().map_err(|errno| unable(CliError::Signals(errno.into())))?;
     let folder = match context.folder() {
+        // A working directory that cannot be used is the machine's fault, a typed one the caller's.
         Err(error) if context.global.directory.is_none() => return Err(unable(error)),
         folder => folder?,
     };
@@ -191,6 +196,7 @@ fn text(job: &JobFolder, record: Option<&JobRecord>) -> String {
         row(&format!("limit {name}"), limit.to_string());
     }
     row("tier", tier.map_or_else(|| "any".to_owned(), |tier| tier.to_string()));
+    // The folder may have been used for another job before.
     if let Some(record) = record.filter(|record| !record.is_of(job)) {
         row("outcome", format!("unknown: out/record.json is that of another job, {}", record.job));
     } else if let Some(record) = record {

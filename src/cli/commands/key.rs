@@ -71,6 +71,7 @@ fn show(context: &Context<'_>, path: &Path, format: FormatArg) -> Result<(), Cli
     let beside = public_path(path);
     let (key, source) = match is_encrypted {
         None => (public(path)?, path),
+        // Spares the password: a secret key of minisign has its public key in the encrypted part.
         Some(true) if beside.exists() => (public(&beside)?, beside.as_path()),
         Some(_) => (signing::signer(path, context.environment)?.key().clone(), path),
     };

@@ -27,6 +27,7 @@ pub fn run(context: &Context<'_>, args: &LockArgs) -> Result<(), CliError> {
         let empty = || TreeLock { path: TreeLock::place(&packages), ..TreeLock::default() };
         let old = old.unwrap_or_else(empty);
         let mut options = super::project_options(context, &settings, packages.clone(), &interrupt);
+        // The old lock must not decide what the new one pins.
         options.lock = None;
         let project = Project::open(options, observer)?;
         let all = project.lockable(observer);
@@ -71,11 +72,13 @@ fn check(
 /// Writes the lock, and shows its new and removed entries.
 fn write(context: &Context<'_>, old: &TreeLock, relocked: Relocked) -> Result<(), CliError> {
     let Relocked { lock, failures, unknown } = relocked;
+    // Before anything is written: a mistyped name would look as if it were up to date.
     if !unknown.is_empty() {
         return Err(CliError::NothingToUpdate(unknown));
     }
     fetch::complete(failures)?;
     let failed = |source| CliError::LockFile { path: lock.path.clone(), source };
+    // An unchanged file keeps its time, by which other programs see changes.
     atomic::write_if_changed(&lock.path, lock.to_text().as_bytes()).map_err(failed)?;
     for (sign, lines) in [('-', old.lines_not_in(&lock)), ('+', lock.lines_not_in(old))] {
         for line in lines {

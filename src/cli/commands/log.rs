@@ -73,6 +73,7 @@ fn package_here(context: &Context<'_>) -> Result<Option<String>, CliError> {
 fn of_package(home: &Home, text: &str) -> Result<Vec<PastBuild>, CliError> {
     let known = history::names(home).map_err(ToolError::History)?;
     let of = |name: &PackageName| history::of_name(home, name).map_err(ToolError::History);
+    // Names of packages have no `--`, which separates them from the version.
     let typed = text.split_once("--").map_or(text, |(name, _)| name);
     if let Ok(name) = typed.parse::<PackageName>()
         && known.contains(&name)

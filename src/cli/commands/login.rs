@@ -59,6 +59,7 @@ pub fn logout(context: &Context<'_>, args: &LogoutArgs) -> Result<(), CliError> 
 fn host(typed: Option<&str>) -> Result<RegistryHost, CliError> {
     let text = typed.unwrap_or(HUB);
     let bare = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    // As docker does: people copy the address of a browser.
     let bare = bare.map_or(text, |bare| bare.split('/').next().unwrap_or_default());
     Ok(bare.parse().map_err(ToolError::Registry)?)
 }
@@ -78,6 +79,7 @@ fn ask(args: &LoginArgs, host: &RegistryHost) -> Result<RegistryLogin, CliError>
         let prompt = format!("Password of {user} at {host}: ");
         signing::ask(&prompt)?.ok_or(ToolError::NoPassword)?
     };
+    // The file keeps `user:password` in one text, as does basic authentication (RFC 7617, 2).
     if user.is_empty() || user.contains(':') {
         return Err(ToolError::BadUser(user).into());
     }

@@ -41,6 +41,7 @@ fn write(folder: &Path, command: &clap::Command) -> std::io::Result<()> {
     let mut page = Vec::new();
     man.render(&mut page)?;
     fs_err::write(folder.join(man.get_filename()), page)?;
+    // Hidden commands are for programs.
     let mut shown = command.get_subcommands().filter(|command| !command.is_hide_set());
     shown.try_for_each(|command| write(folder, command))
 }

@@ -54,6 +54,7 @@ fn create(context: &Context<'_>, args: &MirrorCreateArgs) -> Result<(), CliError
     super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
     let home = Home::new(first.home.clone(), first.scratch.clone());
+    // Before anything is put there: a folder that others can write to is closed first.
     home.mark().map_err(ProjectError::Home)?;
     let task = format!("mirror {}", place.display());
     observer.event(Event::TaskBegan { task: task.clone() });
@@ -69,6 +70,7 @@ fn create(context: &Context<'_>, args: &MirrorCreateArgs) -> Result<(), CliError
             options = Some(project.fetch_options().clone());
         }
         let options = options.unwrap_or_else(|| unreachable!("there is a tree"));
+        // Nothing is written of an incomplete mirror: the old one stays as it is.
         fetch::complete(run.failures)?;
         let written = write(&run.existing, run.contents, args.prune, &options, observer)?;
         Ok((run.existing.place().to_owned(), written))
@@ -105,6 +107,7 @@ impl MirrorRun<'_> {
         let (have, wanted): (Vec<_>, Vec<_>) = project
             .source_requests(&keys)?
             .into_iter()
+            // What the mirror has is not fetched again, even if no cache on this machine has it.
             .partition(|request| self.existing.has_source(request));
         for request in &have {
             self.contents.keep_source(request);

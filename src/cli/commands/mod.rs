@@ -107,6 +107,7 @@ impl Context<'_> {
         packages: Option<&Path>,
     ) -> Result<Settings, CliError> {
         let settings = Settings::work_out(self.global, jobs, self.environment, packages)?;
+        // As soon as the settings are known: everything later may take long.
         if settings.die_with_parent {
             self.parent.die_with().map_err(|errno| CliError::Signals(errno.into()))?;
         }
@@ -161,7 +162,7 @@ struct RequestedArtifact {
 
 impl RunOutcome {
     fn count(&mut self, plan: &BuildPlan) {
-        self.cached = plan.steps.len() - plan.to_build().count();
+        self.cached = plan.entries.len() - plan.to_build().count();
     }
 
     /// Prints the results of a run.
@@ -338,8 +339,10 @@ fn fetch_options(context: &Context<'_>, settings: &Settings, home: &Home) -> Fet
     fetch.offline = settings.offline;
     fetch.only_mirrors = settings.only_mirrors;
     fetch.mirrors.clone_from(&settings.mirrors.stores);
+    // Behind the mirrors, which the user or the tree names for sources.
     fetch.mirrors.extend(settings.shared_caches.sources());
     fetch.http = settings.http.clone();
+    // By this link: the program's file may have been replaced by an update since the start.
     fetch.git.supervisor = Some("/proc/self/exe".into());
     let count = context.environment.get("GIT_CONFIG_COUNT");
     fetch.git.config_count = count.and_then(|count| count.parse().ok()).unwrap_or(0);
@@ -388,6 +391,8 @@ fn interrupt_on_signals(interrupt: &std::sync::Arc<Interrupt>) -> Result<(), Cli
         for signal in signals.forever() {
             interrupt.raise();
             if first.get_or_insert_with(Instant::now).elapsed() > AGAIN {
+                // The handler's exit skips destructors, and a terminal without echo would be left
+                // behind.
                 super::ui::raw::restore();
                 drop(signal_hook::low_level::emulate_default_handler(signal));
             }

@@ -35,6 +35,7 @@ pub fn run(context: &Context<'_>, args: &PackageArgs) -> Result<(), CliError> {
         let order = requested::resolve(&project, &wanted, &options, &progress)?;
         return super::show_plan(context, &project, &order, &options, |_| String::new(), &progress);
     }
+    // Only now: until here nothing is begun, and a signal may end the process at once.
     super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
     let mut outcome = RunOutcome::default();

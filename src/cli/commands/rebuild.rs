@@ -90,6 +90,7 @@ impl Again<'_> {
             .iter()
             .filter_map(|key| identified.identities.get(key))
             .map(|identity| &identity.id);
+        // All of them first: a build may take hours.
         if let Some(id) = ids.find(|id| !self.project.cache.has(id)) {
             return Err(ToolError::NotInCache(id.clone()).into());
         }
@@ -140,6 +141,7 @@ impl Again<'_> {
                 std::io::copy(&mut log, file.file())?;
                 file.commit()
             });
+            // A log that could not be kept is not named: the error of the build matters more.
             failed.log = copied.is_ok().then_some(kept);
         }
         PortableJobError::Build(build)

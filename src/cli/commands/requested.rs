@@ -48,6 +48,7 @@ fn resolve_with(
 ) -> Result<Vec<PackageKey>, CliError> {
     let set = project.tree.resolve_packages(wanted).map_err(ProjectError::Tree)?;
     project.warn(&set.warnings, observer);
+    // The lock first: it is read from a file, while the other check looks for every source.
     project.check_lock(&set.packages)?;
     let repository = options.repository.as_ref();
     project.check_offline(&set.packages, with_sources, repository, observer)?;

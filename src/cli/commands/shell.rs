@@ -115,7 +115,7 @@ fn fresh(
     let (key, _) = at_hand::typed_key(&context.folder()?, &project.tree, &args.package)?;
     let wanted = std::slice::from_ref(&key);
     let (identified, mut plan) = requested::plan_with_sources(project, wanted, &options, observer)?;
-    plan.steps.retain(|step| step.key != key);
+    plan.entries.retain(|entry| entry.key != key);
     project.build(&identified, &plan, &options, observer)?;
     let inputs = project.inputs(&identified, &key, &options, observer)?;
     Ok(ShellInputs {

@@ -88,7 +88,7 @@ fn seconds(time: Duration) -> Value {
 
 impl JsonStatus {
     /// Name and fields of an event, if reported.
-    fn tell(&mut self, event: &Event, now: Instant) -> Option<(&'static str, Value)> {
+    fn fields_of(&mut self, event: &Event, now: Instant) -> Option<(&'static str, Value)> {
         if let Event::TransferEnded { subject } = event {
             self.downloads.remove(subject);
             let download = self.state.downloads.get(subject)?;
@@ -234,9 +234,9 @@ fn none_if_empty(text: &str) -> Option<&str> {
 impl Observer for JsonEvents {
     fn event(&self, event: Event) {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = status.tell(&event, Instant::now());
+        let reported = status.fields_of(&event, Instant::now());
         let is_said = !self.quiet || matches!(event, Event::Warning { .. } | Event::Retry { .. });
-        if let Some((name, fields)) = told.filter(|_| is_said) {
+        if let Some((name, fields)) = reported.filter(|_| is_said) {
             emit(name, &fields);
         }
     }

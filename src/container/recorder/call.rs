@@ -2,7 +2,7 @@
 
 use crate::container::seccomp::program::NATIVE;
 use crate::container::seccomp::table::PolicyRow;
-use crate::container::sys::Asked;
+use crate::container::sys::Notification;
 
 /// A recorded call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,15 +53,15 @@ pub(super) enum PathStart {
 }
 
 /// Decodes a call; `None` for calls outside of `rows`, the recorded ones.
-pub(super) fn decode(rows: &[PolicyRow], asked: &Asked) -> Option<RecordedCall> {
-    let is_native = asked.architecture == NATIVE;
+pub(super) fn decode(rows: &[PolicyRow], notification: &Notification) -> Option<RecordedCall> {
+    let is_native = notification.architecture == NATIVE;
     let number = |row: &PolicyRow| if is_native { row.native } else { row.compat };
-    let name = rows.iter().find(|row| number(row) == Some(asked.call))?.name;
+    let name = rows.iter().find(|row| number(row) == Some(notification.call))?.name;
     let plain = name.trim_end_matches("32");
     // i386's first calls have ids of 16 bits.
     let is_short = !is_native && plain == name && name != "fchownat";
     let id = |index: usize| {
-        let id = low(asked.arguments[index]);
+        let id = low(notification.arguments[index]);
         if is_short {
             Some(id & 0xffff).filter(|id| *id != 0xffff)
         } else {
@@ -70,7 +70,7 @@ pub(super) fn decode(rows: &[PolicyRow], asked: &Asked) -> Option<RecordedCall> 
     };
     let path = |follow| Named::Path {
         from: PathStart::WorkingDirectory,
-        address: address(asked, 0),
+        address: address(notification, 0),
         follow,
         may_be_empty: false,
     };
@@ -86,8 +86,8 @@ pub(super) fn decode(rows: &[PolicyRow], asked: &Asked) -> Option<RecordedCall> 
     Some(match plain {
         "chown" => chown(path(true), 1),
         "lchown" => chown(path(false), 1),
-        "fchown" => chown(Named::Descriptor(descriptor(asked.arguments[0])), 1),
-        "fchownat" => chown(at(asked), 2),
+        "fchown" => chown(Named::Descriptor(descriptor(notification.arguments[0])), 1),
+        "fchownat" => chown(at(notification), 2),
         "setuid" | "setfsuid" => become_one(false, 1),
         "setreuid" => become_one(false, 2),
         "setresuid" => become_one(false, 3),
@@ -99,16 +99,16 @@ pub(super) fn decode(rows: &[PolicyRow], asked: &Asked) -> Option<RecordedCall> 
 }
 
 /// File reference of `fchownat`.
-fn at(asked: &Asked) -> Named {
-    let flags = low(asked.arguments[4]);
+fn at(notification: &Notification) -> Named {
+    let flags = low(notification.arguments[4]);
     let has = |flag: libc::c_int| flags & flag.unsigned_abs() != 0;
-    let from = match descriptor(asked.arguments[0]) {
+    let from = match descriptor(notification.arguments[0]) {
         libc::AT_FDCWD => PathStart::WorkingDirectory,
         number => PathStart::Descriptor(number),
     };
     Named::Path {
         from,
-        address: address(asked, 1),
+        address: address(notification, 1),
         follow: !has(libc::AT_SYMLINK_NOFOLLOW),
         may_be_empty: has(libc::AT_EMPTY_PATH),
     }
@@ -123,9 +123,9 @@ fn descriptor(argument: u64) -> i32 {
     low(argument).cast_signed()
 }
 
-fn address(asked: &Asked, index: usize) -> u64 {
-    let argument = asked.arguments[index];
-    if asked.architecture == NATIVE { argument } else { low(argument).into() }
+fn address(notification: &Notification, index: usize) -> u64 {
+    let argument = notification.arguments[index];
+    if notification.architecture == NATIVE { argument } else { low(argument).into() }
 }
 
 #[cfg(test)]
@@ -137,7 +137,7 @@ mod tests {
 
     fn call(architecture: u32, number: u32, arguments: [u64; 6]) -> Option<RecordedCall> {
         let thread = nix::unistd::Pid::from_raw(1);
-        decode(&recorded(), &Asked { id: 1, thread, architecture, call: number, arguments })
+        decode(&recorded(), &Notification { id: 1, thread, architecture, call: number, arguments })
     }
 
     fn native(number: libc::c_long, arguments: [u64; 6]) -> Option<RecordedCall> {

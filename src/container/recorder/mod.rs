@@ -18,9 +18,9 @@
 mod call;
 mod caller;
 mod chown_command;
-mod questions;
+mod notifications;
 
-pub(super) use questions::Questions;
+pub(super) use notifications::Notifications;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -90,8 +90,8 @@ impl Recorder {
     }
 
     /// Prepares for the notifications of a container.
-    pub(super) fn begin(&self, questions: BorrowedFd<'_>) {
-        if let Err(errno) = sys::answer_on_the_same_processor(questions) {
+    pub(super) fn begin(&self, listener: BorrowedFd<'_>) {
+        if let Err(errno) = sys::answer_on_the_same_processor(listener) {
             tracing::debug!(%errno, "chown takes longer");
         }
         self.state.borrow_mut().has_begun = true;
@@ -108,32 +108,34 @@ impl Recorder {
     }
 
     /// Answers a pending notification.
-    pub(super) fn answer(&self, questions: BorrowedFd<'_>) -> nix::Result<()> {
-        let asked = match sys::take_question(questions) {
+    pub(super) fn answer(&self, listener: BorrowedFd<'_>) -> nix::Result<()> {
+        let notification = match sys::receive_notification(listener) {
             // The caller is gone.
             Err(Errno::ENOENT | Errno::EINTR) => return Ok(()),
             taken => taken?,
         };
-        let done = match decode(&self.calls, &asked) {
+        let done = match decode(&self.calls, &notification) {
             Some(RecordedCall::Chown { file, user, group }) => {
-                let caller = Caller::of(asked.thread);
+                let caller = Caller::of(notification.thread);
                 let found = caller.as_ref().ok_or(FailedLookup::Unknown);
                 let found = found.and_then(|caller| Ok((caller.find(file)?, self.root(caller))));
                 let named_id = || caller.as_ref().and_then(Caller::named_id);
                 // After all that was read of the caller: the thread's id may have been reused before
                 // (seccomp_unotify(2)).
-                if !sys::is_still_asked(questions, asked.id) {
+                if !sys::is_still_waited_for(listener, notification.id) {
                     return Ok(());
                 }
                 match found {
-                    Ok((file, Some(root))) => self.give(&file, root, (user, group), &named_id),
+                    Ok((file, Some(root))) => {
+                        self.change_owner(&file, root, (user, group), &named_id)
+                    }
                     Ok((_, None)) => {
-                        self.is_lost("the container's root was not found");
+                        self.note_loss("the container's root was not found");
                         Ok(())
                     }
                     Err(FailedLookup::Errno(errno)) => Err(errno),
                     Err(FailedLookup::Unknown) => {
-                        self.is_lost("a file was not found");
+                        self.note_loss("a file was not found");
                         Ok(())
                     }
                 }
@@ -141,26 +143,26 @@ impl Recorder {
             Some(RecordedCall::Become { groups, ids }) => {
                 let own = if groups { self.user.gid } else { self.user.uid };
                 if ids.iter().flatten().any(|id| *id != own) {
-                    self.is_lost("a program went on as another user");
+                    self.note_loss("a program went on as another user");
                 }
                 Ok(())
             }
             None => Ok(()),
         };
-        match sys::answer(questions, asked.id, done) {
+        match sys::answer(listener, notification.id, done) {
             Err(Errno::ENOENT) => Ok(()),
             sent => sent,
         }
     }
 
     /// Notes that owners may be lost.
-    fn is_lost(&self, why: &str) {
+    fn note_loss(&self, why: &str) {
         tracing::debug!("owners may be lost: {why}");
         self.state.borrow_mut().recorded.is_incomplete = true;
     }
 
     /// Changes the owner of a file, and records the owner if the file is on the container's root.
-    fn give(
+    fn change_owner(
         &self,
         file: &OwnedFd,
         root: u64,
@@ -169,28 +171,28 @@ impl Recorder {
     ) -> nix::Result<()> {
         let data = fstat(file)?;
         let is_ours = field(file.as_fd(), "mnt_id") == Some(root);
-        let mut root_file = RootFile { file, upper: &self.upper, data, is_copied_up: None };
+        let mut root_file = RootFile { file, upper: &self.upper, data, is_from_below: None };
         if self.user.uid != 0 {
-            self.may_give(is_ours.then_some(&mut root_file), user, group)?;
+            self.check_permission(is_ours.then_some(&mut root_file), user, group)?;
         }
         // Determined now, as the following call copies the file up: afterwards, without an attribute, a
         // new file and a copied one look the same.
-        if is_ours && !root_file.says_itself() {
-            root_file.is_copied_up();
+        if is_ours && !root_file.can_have_attributes() {
+            root_file.is_from_below();
         }
         let zero = |id: Option<u32>| id.map(|_| 0);
         let (uid, gid) = (zero(user).map(Uid::from_raw), zero(group).map(Gid::from_raw));
         fchownat(file, "", uid, gid, AtFlags::AT_EMPTY_PATH)?;
         let is_something = user.is_some() || group.is_some();
         if is_ours && is_something && !self.note(&mut root_file, (user, group), named_id) {
-            self.is_lost("an owner can't be noted");
+            self.note_loss("an owner can't be noted");
         }
         Ok(())
     }
 
     /// Checks the permission of a user other than root: such a user may change own files only, to
     /// groups of their own. Nothing is known about files in mounts.
-    fn may_give(
+    fn check_permission(
         &self,
         root_file: Option<&mut RootFile<'_>>,
         user: Option<u32>,
@@ -199,7 +201,7 @@ impl Recorder {
         let is_own =
             root_file.is_none_or(|root_file| match root_file.note().unwrap_or_default().user {
                 NotedId::Is(id) => id == self.user.uid,
-                NotedId::Same | NotedId::Unset => !root_file.is_copied_up(),
+                NotedId::Same | NotedId::Unset => !root_file.is_from_below(),
             });
         let has_group = |group| group == self.user.gid || self.user.groups.contains(&group);
         let may = user.is_none_or(|user| user == self.user.uid) && group.is_none_or(has_group);
@@ -214,7 +216,7 @@ impl Recorder {
         (mut user, mut group): (Option<u32>, Option<u32>),
         named_id: &dyn Fn() -> Option<NamedId>,
     ) -> bool {
-        let identity = if root_file.says_itself() { None } else { root_file.identity() };
+        let identity = if root_file.can_have_attributes() { None } else { root_file.identity() };
         let listed = |of: &FileIdentity| self.state.borrow().recorded.notes.get(of).copied();
         let before = root_file.note().or_else(|| identity.as_ref().and_then(listed));
         let before = before.unwrap_or_default();
@@ -227,7 +229,8 @@ impl Recorder {
         if seems(group, before.group, self.user.gid) && named_id() == Some(NamedId::User) {
             group = None;
         }
-        let is_new = self.user.uid == 0 && (root_file.says_itself() || !root_file.is_copied_up());
+        let is_new =
+            self.user.uid == 0 && (root_file.can_have_attributes() || !root_file.is_from_below());
         let part = |given: Option<u32>, before: NotedId, shown: u32| match (given, before) {
             (None, before) => before,
             (Some(id), NotedId::Unset | NotedId::Same) if id == shown && is_new => NotedId::Same,
@@ -237,7 +240,7 @@ impl Recorder {
             user: part(user, before.user, self.user.uid),
             group: part(group, before.group, self.user.gid),
         };
-        if root_file.says_itself() {
+        if root_file.can_have_attributes() {
             return note == before || note.write_through(&root_file.path()).is_ok();
         }
         let Some(identity) = identity else { return false };
@@ -251,12 +254,12 @@ struct RootFile<'a> {
     file: &'a OwnedFd,
     upper: &'a Path,
     data: FileStat,
-    is_copied_up: Option<bool>,
+    is_from_below: Option<bool>,
 }
 
 impl RootFile<'_> {
     /// True if the file can have extended attributes.
-    fn says_itself(&self) -> bool {
+    fn can_have_attributes(&self) -> bool {
         let kind = SFlag::from_bits_truncate(self.data.st_mode) & SFlag::S_IFMT;
         kind == SFlag::S_IFREG || kind == SFlag::S_IFDIR
     }
@@ -268,7 +271,7 @@ impl RootFile<'_> {
 
     /// Owner in the file's attribute.
     fn note(&self) -> Option<OwnerNote> {
-        if self.says_itself() { OwnerNote::read_through(&self.path()).ok()? } else { None }
+        if self.can_have_attributes() { OwnerNote::read_through(&self.path()).ok()? } else { None }
     }
 
     /// Path in the upper directory, if the file is in there.
@@ -279,15 +282,15 @@ impl RootFile<'_> {
     }
 
     /// True if the file comes from a layer below, whether copied up or not.
-    fn is_copied_up(&mut self) -> bool {
-        if let Some(known) = self.is_copied_up {
+    fn is_from_below(&mut self) -> bool {
+        if let Some(known) = self.is_from_below {
             return known;
         }
-        let says_itself = self.says_itself();
+        let can_have_attributes = self.can_have_attributes();
         let found = self.upper().is_none_or(|upper| {
-            says_itself && xattr::get(upper, ORIGIN).is_ok_and(|origin| origin.is_some())
+            can_have_attributes && xattr::get(upper, ORIGIN).is_ok_and(|origin| origin.is_some())
         });
-        *self.is_copied_up.insert(found)
+        *self.is_from_below.insert(found)
     }
 
     /// Identity in the upper directory, if the file is there.

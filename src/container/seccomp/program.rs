@@ -55,6 +55,7 @@ pub fn build(rows: &[PolicyRow]) -> Vec<sock_filter> {
 
 /// The rows of one architecture; begins with the call's number loaded, ends by allowing.
 fn section(rows: &[PolicyRow], number: impl Fn(&PolicyRow) -> Option<u32>) -> Vec<sock_filter> {
+    // Also for calls of x32, whose numbers have bit 30.
     let mut program = vec![jump(IF_AT_LEAST, FIRST_UNKNOWN, 0, 1), answer(DeniedAnswer::Unknown)];
     for row in rows {
         let Some(number) = number(row) else { continue };

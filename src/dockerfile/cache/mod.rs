@@ -102,6 +102,8 @@ pub fn step_key(
 ) -> CacheKey {
     let mut step = step.clone();
     if let LayerStep::Run(run) = &mut step {
+        // The network and proxies are the machine's, and the same command is meant to give the same
+        // files with any of them.
         run.network = None;
         run.proxies.clear();
     }
@@ -134,6 +136,8 @@ impl BuildCache {
         let path = self.path("step", key);
         let Some(made) = read::<StepResult>(&path) else { return Ok(None) };
         if let Some(layer) = &made.layer {
+            // Before the look: a collection in between would remove the blob just after it was
+            // seen.
             claim(layer)?;
             if !store.has_layer(layer) {
                 return Ok(None);

@@ -44,7 +44,7 @@ impl Sum {
     }
 
     /// Adds a label for the following data.
-    pub fn say(&mut self, text: &str) {
+    pub fn add_label(&mut self, text: &str) {
         self.field(text.as_bytes());
     }
 
@@ -139,6 +139,7 @@ impl Sum {
         Ok(())
     }
 
+    // With its length, so that two lists of fields never give the same bytes.
     fn field(&mut self, bytes: &[u8]) {
         self.hasher.update(&(bytes.len() as u64).to_le_bytes());
         self.hasher.update(bytes);

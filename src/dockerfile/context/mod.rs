@@ -150,6 +150,7 @@ impl ContextFiles {
             name.push(IGNORE_FILE);
             PathBuf::from(name)
         });
+        // The first one that is there counts alone, as with docker.
         let paths = beside.into_iter().chain([root.join(IGNORE_FILE)]);
         Self::less_what_is_ignored(root, paths)
     }

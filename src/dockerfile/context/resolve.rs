@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 /// As many as the kernel follows.
+// `MAXSYMLINKS` (path_resolution(7)).
 const MOST_LINKS: u32 = 40;
 
 /// Reason why a path cannot be resolved.
@@ -23,6 +24,8 @@ pub(super) fn resolve(root: &Path, path: &Path) -> Result<Option<PathBuf>, Resol
     let mut rest: VecDeque<OsString> = names(path).collect();
     while let Some(name) = rest.pop_front() {
         if name == ".." {
+            // At the root nothing is left to pop, and `..` stays there, as for a process whose root
+            // this is.
             found.pop();
             continue;
         }

@@ -82,6 +82,7 @@ fn one(
     let look = |source| ContextError::Look { source };
     let folder = fs_err::symlink_metadata(&full).map_err(look)?.is_dir();
     let mut is_left_out = false;
+    // Both: a symlink must not be a way around the patterns.
     for name in [path, &found] {
         // The replacement for invalid UTF-8 in a name matters for few patterns.
         let name = name.to_string_lossy();

@@ -65,6 +65,7 @@ impl<'f> ContextEntries<'f> {
         selected: &'f Selected,
         choice: &'f FileChoice,
     ) -> Self {
+        // The order of names, as that of a disk is anything, and the digest depends on it.
         let walk = WalkDir::new(files.root.join(&selected.path)).sort_by_file_name().into_iter();
         let (matched, held, ready) = (Vec::new(), VecDeque::new(), VecDeque::new());
         Self { files, selected, choice, walk, matched, held, ready }
@@ -107,6 +108,8 @@ impl<'f> ContextEntries<'f> {
             let may = (!ignored || self.files.ignore.may_keep_below(&name))
                 && (!excluded || self.choice.exclude.may_keep_below(&own));
             if !may {
+                // Folders such as `node_modules` are left out for the time that it takes to read
+                // them.
                 self.walk.skip_current_dir();
                 return Ok(None);
             }

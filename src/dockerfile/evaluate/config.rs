@@ -174,6 +174,7 @@ impl ConfigDocument {
     /// The value of a variable of its environment.
     pub fn variable(&self, name: &str) -> Option<&str> {
         let named = |item: &str| item.split_once('=').is_some_and(|(key, _)| key == name);
+        // From the end: of a name that is there twice, the last counts.
         let item = self.config.env.iter().rev().find(|item| named(item))?;
         item.split_once('=').map(|(_, value)| value)
     }
@@ -227,6 +228,8 @@ fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<String>, 
 
 fn as_keys<S: Serializer>(set: &BTreeSet<String>, serializer: S) -> Result<S::Ok, S::Error> {
     let empty = serde_json::Map::new();
+    // An object of empty objects: Go's `map[string]struct{}`, as the OCI image configuration has
+    // it.
     serializer.collect_map(set.iter().map(|key| (key, &empty)))
 }
 

@@ -10,6 +10,7 @@ use crate::package::Problem;
 const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
 
 /// The largest real-time signal.
+// `SIGRTMAX` of Linux (signal(7)).
 const LAST_SIGNAL: u8 = 64;
 
 impl StageState {
@@ -150,6 +151,7 @@ impl StageState {
         let shown = format!("ENTRYPOINT {words:?}");
         let empty = words.is_empty();
         self.document.config.entrypoint = (!empty).then_some(words);
+        // A CMD of this stage stays, whichever of the two comes first.
         if !self.has_cmd {
             self.document.config.cmd = None;
         }
@@ -243,6 +245,7 @@ fn is_signal(text: &str) -> bool {
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
     let offset = |prefix| name.strip_prefix(prefix).and_then(|rest: &str| rest.parse::<u8>().ok());
     match name {
+        // Aliases of signal(7), which `nix` does not know.
         "RTMIN" | "RTMAX" | "CLD" | "POLL" | "IOT" | "UNUSED" => true,
         _ => {
             offset("RTMIN+").is_some_and(|offset| offset <= 15)

@@ -88,6 +88,8 @@ impl StageState {
     /// Starts a stage from the result of its base.
     pub fn new(scope: &Scope, planned: &PlannedStage, base: EvaluatedStage) -> Self {
         let EvaluatedStage { mut document, arguments } = base;
+        // Taken out: triggers are carried out in the image that is built on this one, and not in
+        // those built on that.
         let triggers = std::mem::take(&mut document.config.on_build);
         if document.os.is_empty() {
             document.os.clone_from(&planned.platform.os);

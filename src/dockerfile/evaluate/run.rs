@@ -13,6 +13,7 @@ use crate::image::config::{fault_of_environment, fault_of_working_dir};
 use crate::package::Problem;
 
 /// Path of a script's file for its command.
+// The folder's name is BuildKit's, and scripts see it as `$0`.
 const SCRIPTS: &str = "/dev/pipes";
 
 impl StageState {
@@ -30,6 +31,7 @@ impl StageState {
                     self.in_shell(text)
                 }
             }
+            // Unexpanded: here-documents of RUN are the shell's, with its own variables.
             (CommandForm::Shell(line), all) => self.in_shell(with_documents(line, all)),
             (exec @ CommandForm::Exec(_), _) => self.command_words(exec),
         };
@@ -112,6 +114,7 @@ fn script_file(
     position: &Position,
 ) -> Result<StepDocument, Problem> {
     let name = script.name.clone();
+    // The name becomes a file's, and must not lead elsewhere.
     if name.contains(['/', '\0']) || matches!(&*name, "." | "..") {
         return Err(position.problem(format!("the here-document {name:?} can't be a file's name")));
     }

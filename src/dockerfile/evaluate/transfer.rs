@@ -71,6 +71,7 @@ impl StageState {
                 Some(false) => Unpack::Nothing,
             },
         };
+        // The history goes with the image to whoever pulls it, and a URL may have a password.
         Ok(Applied { step: Some(LayerStep::Copy(step)), created_by: redact_text(&shown) })
     }
 

@@ -39,6 +39,7 @@ impl AgentSocket {
         let opened = fs_err::File::open(folder)?;
         let short = format!("/proc/self/fd/{}/agent", opened.as_raw_fd());
         let listener = UnixListener::bind(short)?;
+        // On Linux, connecting needs write permission on the socket (unix(7)).
         fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
         if owner.0 != nix::unistd::Uid::current().as_raw() {
             chown(&path, Some(owner.0), Some(owner.1))?;
@@ -50,6 +51,7 @@ impl AgentSocket {
             loop {
                 let heard = poll::wait_any(&[listener.as_fd(), over.as_fd()], None);
                 let Ok(Some(heard)) = heard else { return };
+                // The end of the other side's pipe: the value was dropped.
                 if heard.get(1).is_none_or(|flags| !flags.is_empty()) {
                     return;
                 }
@@ -75,6 +77,7 @@ impl AgentSocket {
 
 impl Drop for AgentSocket {
     fn drop(&mut self) {
+        // Before the thread is joined, which waits for just that.
         drop(self.open.take());
         if let Some(listening) = self.listening.take() {
             drop(listening.join());

@@ -85,6 +85,7 @@ fn added(
                 config.cloned().flatten().map(EvaluatedStage::of_image)
             }
         };
+        // Without the base its variables are unknown, and a URL may have some.
         let Some(base) = base else { continue };
         let mut state = StageState::new(scope, planned, base);
         for statement in state.statements(dockerfile)? {

@@ -148,6 +148,8 @@ impl ImageBuild<'_> {
                     match done {
                         Ok(done) => drop(shared.done.insert(stage.number, done)),
                         Err(error) => {
+                            // A stage that ends because another one failed has no cause of its own
+                            // to tell.
                             let follows = matches!(
                                 &error,
                                 DockerfileError::Step { problem, .. }
@@ -208,6 +210,8 @@ impl ImageBuild<'_> {
                 let added = added.map_err(|error| stored(ImageStoreError::Io(error.into())))?;
                 annotations.insert(ADDED.to_owned(), added);
             }
+            // Inputs that only this tree has: another tree with the same folder would find the
+            // image by its name.
             if shared.has_nameless_base || shared.has_own_caches {
                 names = &[];
             }

@@ -71,6 +71,7 @@ impl StageBuilder<'_, '_> {
         let name = &name.as_str()[..DIGITS];
         for copy in 0_u32.. {
             let folder = home.join(format!("{name}-{copy}"));
+            // Before it is made: from here on, a collection leaves it alone.
             self.build.use_folder(&folder, observer).map_err(super::stage::unprovided)?;
             fs_err::create_dir_all(&folder).map_err(failed)?;
             give_to_container_root(map, &folder).map_err(failed)?;
@@ -80,6 +81,7 @@ impl StageBuilder<'_, '_> {
             let lock = match sharing {
                 Sharing::Shared => FileLock::share_unless(&lock, give_up),
                 Sharing::Locked => FileLock::acquire_unless(&lock, || (), give_up),
+                // Never waited for: the next copy is taken instead.
                 Sharing::Private => FileLock::try_acquire(&lock),
             };
             match lock.map_err(failed)? {

@@ -45,7 +45,7 @@ pub(super) enum TreeOwners<'a> {
     /// Owners on disk.
     Disk,
     /// Recorded owners, in the single-id tier.
-    Told(&'a KnownOwners),
+    Known(&'a KnownOwners),
 }
 
 /// Lists all files of a source, with their digest.
@@ -63,7 +63,7 @@ pub(super) fn choose_with_digest(
             let Some((path, metadata)) = model_of(files.root(), source) else { continue };
             if added.insert(place.to_owned()) {
                 let (path, place) = (path.to_owned(), place.to_owned());
-                sum.say("above");
+                sum.add_label("above");
                 add(
                     &mut sum,
                     files,
@@ -72,7 +72,7 @@ pub(super) fn choose_with_digest(
                 )?;
             }
         }
-        sum.say(if selected.folder { "folder" } else { "file" });
+        sum.add_label(if selected.folder { "folder" } else { "file" });
         let mut entries = Vec::new();
         for entry in files.entries(&selected, choice) {
             let entry = entry?;
@@ -91,9 +91,9 @@ fn add(
     owners: &TreeOwners<'_>,
 ) -> Result<(), ContextError> {
     sum.add(files, entry)?;
-    if let TreeOwners::Told(known) = owners {
+    if let TreeOwners::Known(known) = owners {
         let (uid, gid) = owner(known, files.root(), &entry.path);
-        sum.say(&format!("{uid}:{gid}"));
+        sum.add_label(&format!("{uid}:{gid}"));
     }
     Ok(())
 }

@@ -89,6 +89,8 @@ impl StageBuilder<'_, '_> {
             let Some((expected, by)) = self.expected(url, checksum.as_deref())? else { continue };
             let fetched = self.fetch(url, name, observer)?;
             let found = sum(&fetched, observer).map_err(file("read a download"))?;
+            // Checked once it has come: until then the digest was only believed, for the cache's
+            // key.
             if found != expected {
                 let url = crate::base::http::redact(url);
                 let (found, expected) = (found.prefixed(), expected.prefixed());

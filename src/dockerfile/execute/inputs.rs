@@ -129,6 +129,7 @@ impl StageBuilder<'_, '_> {
             }
         };
         let key = (pattern.to_owned(), exclude.to_vec(), parents);
+        // The same pattern may come in several stages, and reading all files takes long.
         let known = match from {
             CopyOrigin::Context => self.build.shared().chosen.get(&key).cloned(),
             _ => None,

@@ -60,14 +60,16 @@ pub(super) fn put(from: &Path, data: &Metadata, to: &Path, with: With) -> io::Re
         } else if kind.is_file() {
             let mut source = open_file(from)?;
             let mut target =
+                // Private until it has its owner: a copied key must not be readable for a moment.
                 OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
             io::copy(&mut source, &mut target)?;
         } else {
+            // A socket or a device, which no layer of a build has.
             return Ok(true);
         }
     }
     // A change of owner clears capabilities and set-id bits, so it comes first.
-    let is_given = with.owner.give(to)?;
+    let is_given = with.owner.apply(to)?;
     if kind.is_dir() || kind.is_file() {
         copy_attributes(from, to)?;
     }
@@ -98,7 +100,7 @@ pub(super) fn put_text(text: &str, to: &Path, with: With) -> io::Result<()> {
         Err(_) => {}
     }
     fs_err::write(to, text)?;
-    with.owner.give(to).map(drop)?;
+    with.owner.apply(to).map(drop)?;
     fs_err::set_permissions(to, std::fs::Permissions::from_mode(with.mode & 0o7777))
 }
 
@@ -118,6 +120,8 @@ fn open_file(path: &Path) -> io::Result<fs_err::File> {
 fn copy_attributes(from: &Path, to: &Path) -> io::Result<()> {
     for (name, value) in kept_attributes(from)? {
         match xattr::set(to, &name, &value) {
+            // Capabilities need a right in the namespace of the filesystem (capabilities(7),
+            // "Namespaced file capabilities").
             Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOTSUP)) => {}
             set => set?,
         }

@@ -122,6 +122,8 @@ impl ImageBuild<'_> {
         let find = || find(self.builder.store).map_err(|error| store_error(name, error));
         let Some(image) = find()? else { return Ok(None) };
         self.register(&Used::of_image(&image), observer)?;
+        // Looked for again: a removal may have come before the registration, and from then on none
+        // can.
         Ok(find()?.filter(|found| found.manifest == image.manifest))
     }
 
@@ -155,6 +157,7 @@ impl ImageBuild<'_> {
             })?;
         let named =
             self.builder.store.find(&reference).map_err(|error| store_error(name, error))?;
+        // The image came by a mirror of the tree's own, and so without the name.
         if named.is_none_or(|named| named.manifest != pulled.manifest) {
             self.shared().has_nameless_base = true;
         }

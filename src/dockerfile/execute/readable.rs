@@ -21,6 +21,7 @@ pub(super) fn make_readable(
     map: &IdMap,
     into: &Path,
 ) -> io::Result<()> {
+    // The container's root is the caller, and reads what the caller reads.
     if map.root().0 == nix::unistd::Uid::current().as_raw() {
         return Ok(());
     }
@@ -44,6 +45,8 @@ fn are_readable(folder: &Path, matches: &[Match]) -> io::Result<bool> {
         // The folders on the way count too.
         for path in entry.path.ancestors() {
             let data = fs_err::symlink_metadata(folder.join(path))?;
+            // The bits of others alone: the container's root is neither the owner nor in the group.
+            // An ACL may say more; then a copy is made in vain.
             let wanted = if data.is_dir() { 0o005 } else { 0o004 };
             if !data.is_symlink() && data.permissions().mode() & wanted != wanted {
                 return Ok(false);
@@ -56,7 +59,7 @@ fn are_readable(folder: &Path, matches: &[Match]) -> io::Result<bool> {
 fn copy_all(folder: &Path, matches: &[Match], owner: (u32, u32), to: &Path) -> io::Result<()> {
     fs_err::create_dir_all(to)?;
     fs_err::set_permissions(to, std::fs::Permissions::from_mode(0o755))?;
-    let owner = Ownership { ids: owner, single: false };
+    let owner = Ownership { ids: owner, is_single_id: false };
     let top = fs_err::File::open(folder)?.into_parts().0;
     let mut linked = HashMap::new();
     for entry in matches.iter().flat_map(|found| &found.entries) {

@@ -131,6 +131,7 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
             observer.event(Event::TaskBegan { task: task.clone() });
             let made = self.make(step, &mut gathered, &below, observer);
             observer.event(Event::TaskEnded { task });
+            // At once, even after a failure: commands of other builds wait for these caches.
             self.locks.clear();
             self.agents.clear();
             let made = made?;

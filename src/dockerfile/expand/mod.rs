@@ -166,6 +166,7 @@ impl<'t, 'e> Lexer<'t, 'e> {
                     }
                 }
             }
+            // A few lines of ENV that double each other make terabytes (as with "billion laughs").
             ExpandError::check_length(&read.text)?;
         }
         match stop {
@@ -308,6 +309,7 @@ impl<'t, 'e> Lexer<'t, 'e> {
                 choose(operator, &name, value, word, false)
             }
             Some(operator @ ('#' | '%')) => {
+                // Escapes stay: the pattern needs them, as `\*` is a star there.
                 let word = self.until(Some('}'), true)?.text;
                 if kept {
                     return Ok(format!("${{{name}{operator}{word}}}"));

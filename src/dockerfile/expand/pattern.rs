@@ -80,6 +80,7 @@ impl ExpansionPattern {
     }
 
     pub(super) fn without_suffix(&self, value: &str, most: bool) -> String {
+        // A suffix is a prefix read backwards, which needs no second matcher.
         let backwards = Self(self.0.iter().rev().copied().collect());
         let count = backwards.matched(value.chars().rev(), most).unwrap_or(0);
         let all = value.chars().count();

@@ -24,6 +24,7 @@ pub(super) fn parse(text: &str) -> Option<u64> {
         total = total.checked_add(part(number, nanoseconds(unit)?)?)?;
         rest = after;
     }
+    // Go's durations are 64-bit numbers with a sign, and other builders read them back as such.
     (total == 0 || total >= SHORTEST && i64::try_from(total).is_ok()).then_some(total)
 }
 

@@ -79,6 +79,7 @@ pub(super) fn announced(line: &str) -> Vec<Announced> {
     }
     let with_documents = ["ADD", "COPY", "RUN"].iter().any(|it| keyword.eq_ignore_ascii_case(it));
     let (_, rest) = words::flags(rest);
+    // In the exec form no shell reads a `<<`.
     if !with_documents || matches!(words::json(rest), JsonWords::Array(_)) {
         return Vec::new();
     }
@@ -194,6 +195,7 @@ fn from(mut flags: InstructionFlags, rest: &str) -> Result<Parsed, LineError> {
     let (base, name) = match &*words {
         [base] => (base, None),
         [base, word, name] if word.eq_ignore_ascii_case("as") => {
+            // As BuildKit does, so that names are compared without case.
             (base, Some(name.to_ascii_lowercase()))
         }
         _ => {
@@ -220,6 +222,7 @@ fn onbuild(rest: &str) -> Result<String, LineError> {
         return Err(LineError::from("ONBUILD has no instruction".to_owned()));
     }
     let keyword = word.to_ascii_uppercase();
+    // Docker's list: a trigger of a trigger would run in the image after the next one.
     if matches!(&*keyword, "ONBUILD" | "FROM" | "MAINTAINER") {
         return Err(LineError::from(format!("{keyword} is not allowed in ONBUILD")));
     }

@@ -47,6 +47,7 @@ impl<'t> LineReader<'t> {
                     let message = format!("the escape {value:?} is neither \\ nor `");
                     return Err(Problem::at(position, message));
                 }
+                // An unknown key is a comment, and a comment ends the directives.
                 _ => break,
             }
             seen.push(key);
@@ -82,6 +83,8 @@ impl<'t> LineReader<'t> {
             let mut continues = continues;
             while continues {
                 let Some((_, line)) = self.physical() else { break };
+                // Within a continued line, comments and empty lines do not end it: Docker warns of
+                // the latter, and goes on.
                 if is_comment(line) || line.trim().is_empty() {
                     continue;
                 }

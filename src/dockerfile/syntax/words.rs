@@ -129,6 +129,7 @@ pub(super) fn json(text: &str) -> JsonWords {
         return JsonWords::No;
     }
     match serde_json::from_str::<Vec<serde_json::Value>>(text) {
+        // As docker does: `[ -f x ] && y` is a command of a shell.
         Err(_) => JsonWords::No,
         Ok(values) => {
             let texts: Option<Vec<String>> =
@@ -173,6 +174,8 @@ pub(super) fn announcement(word: &str) -> Option<Announced> {
     }
     let [name] = <[String; 1]>::try_from(expand_words(rest, &Expander::unquoting()).ok()?).ok()?;
     let raw = expand_words(rest, &Expander::raw()).ok()?;
+    // Quoted in any way, a name keeps the document from being expanded, as in shells (POSIX,
+    // "Here-Document").
     Some(Announced { expand: raw == [&*name], name, strip_tabs, descriptor })
 }
 

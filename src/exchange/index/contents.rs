@@ -107,6 +107,7 @@ pub fn read_index(
         parts.record.and_then(|_| recorded_of(backend, id, observer))
     });
     if observer.is_interrupted() {
+        // Otherwise what was not read would be missing in an index that looks complete.
         return Err(StoreError::Interrupted.into());
     }
     let mut packages: BTreeMap<PackageName, Vec<PackageVersion>> = BTreeMap::new();
@@ -155,6 +156,7 @@ fn list_of(
 ) -> Option<BTreeSet<PackageId>> {
     let text = small(backend, &active_path(id), LONGEST_LIST, observer)?;
     let ids: BTreeSet<PackageId> = serde_json::from_slice(&text).ok()?;
+    // A list that does not give its id is damaged, and says nothing of the bootstrap.
     (BootstrapId::of(&ids).as_str() == id).then_some(ids)
 }
 

@@ -64,6 +64,7 @@ fn replace(
     let quiet = WithoutDownloads(observer);
     let transfer = StoreTransfer { subject: SUBJECT, observer: &quiet };
     let mut old = Vec::new();
+    // One byte more tells a longer text from the same one.
     let longest = text.len() as u64 + 1;
     match backend.get_range(&key, 0..longest, &mut old, &transfer) {
         Ok(_) if old == text => return Ok(false),

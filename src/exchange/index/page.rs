@@ -19,6 +19,7 @@ struct Escaped<T>(T);
 
 impl<T: fmt::Display> fmt::Display for Escaped<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Names of a store may have control characters, which HTML forbids even as references.
         let text = self.0.to_string().replace(char::is_control, "\u{fffd}");
         f.write_str(&crate::base::escape::html(&text))
     }

@@ -51,6 +51,7 @@ pub(super) fn package(
         }
     };
     let (bytes, found) = archive(id, parts, Box::new(contents_of), &mut findings);
+    // A record that is missing is a finding already.
     if let Some(found) = found.filter(|_| parts.record.is_some()) {
         compare_record(id, &found, &mut findings);
     }
@@ -137,6 +138,7 @@ fn archive<'l>(
             CheckResult::Signature(Err(error)) => findings.untrusted(&error),
         }
     }
+    // Otherwise an archive whose sums alone fail would count as sound.
     if sums.is_none() && is_readable {
         findings.add(FaultKind::Damaged, "the archive cannot be read to its end");
     }

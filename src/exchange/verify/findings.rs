@@ -49,6 +49,7 @@ impl<'f> ObjectFindings<'f> {
         let text = self.file(&format!("{}{SUFFIX}", self.name), LONGEST + 1)?;
         match Claim::read(&text, rules.required.unwrap_or(rules.trusted)) {
             Ok(claim) => Some(claim),
+            // A signature for others says nothing here.
             Err(SignatureError::UnknownKey { .. }) if rules.required.is_none() => None,
             Err(error) => {
                 self.untrusted(&error);

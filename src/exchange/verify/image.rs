@@ -93,6 +93,7 @@ impl IndexCheck<'_> {
         };
         let name = format!("{IMAGES}/blobs/sha256/{digest}");
         let stated = descriptor["size"].as_u64();
+        // Indexes and manifests may name a blob any number of times, which would be read as often.
         if !self.seen.insert((name.clone(), stated)) {
             return None;
         }

@@ -51,6 +51,7 @@ pub(super) fn read<T: Send>(
             .collect();
         let mut writer = FanOut(writers);
         let read = backend.get_range(key, 0..u64::MAX, &mut writer, transfer);
+        // Before the threads are waited for: their pipes end only when the last writer is closed.
         drop(writer);
         let results = running
             .into_iter()

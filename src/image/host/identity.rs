@@ -42,6 +42,8 @@ pub(super) fn id(root: &Path) -> Result<ImageId, HostBuilderError> {
         format!("release {}", Sha256Sum::of(release(root)?.as_bytes())),
     ];
     let packages = packages(root).map_err(HostBuilderError::Read)?;
+    // Without a list of packages the id would never change, and stale results would be taken for
+    // new.
     if packages.is_empty() {
         return Err(HostBuilderError::NoPackages);
     }
@@ -78,6 +80,8 @@ fn packages(root: &Path) -> io::Result<Vec<String>> {
         digest("apk", &root.join(name), &mut lines)?;
     }
     for name in entries(&root.join(PACMAN))? {
+        // A folder is called `<name>-<version>-<release>`; the file beside them is the database's
+        // version.
         if root.join(PACMAN).join(&name).is_dir() {
             lines.push(format!("pacman {}", name.display()));
         }
@@ -132,6 +136,8 @@ fn dpkg(file: impl Read, lines: &mut Vec<String>) -> io::Result<()> {
                 "Package" => value.clone_into(&mut stanza.package),
                 "Version" => value.clone_into(&mut stanza.version),
                 "Architecture" => value.clone_into(&mut stanza.architecture),
+                // The third word, after the wish and the fault: `deinstall ok config-files` is a
+                // removed package. Files of `status.d` have no such line.
                 "Status" => stanza.removed = value.rsplit(' ').next() != Some("installed"),
                 _ => {}
             }

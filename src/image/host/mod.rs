@@ -162,6 +162,7 @@ impl HostImage {
         if !root.join("usr").is_dir() {
             return Err(HostBuilderError::NoUsr(root.join("usr")));
         }
+        // Build scripts are run by bash, as by the original.
         if !["bin/bash", "usr/bin/bash"].iter().any(|path| root.join(path).exists()) {
             return Err(HostBuilderError::Program("/bin/bash"));
         }
@@ -218,12 +219,15 @@ fn add(root: &Path, path: &Path, host: &mut HostRoot) -> io::Result<()> {
     let target = Path::new("/").join(path);
     if data.is_symlink() {
         let points_to = fs_err::read_link(&place)?;
+        // As a link, so that `/bin/sh` and `/usr/bin/sh` stay the same file, as packages of merged
+        // systems expect.
         if leads_into_usr(path, &points_to) {
             host.symlinks.push(Symlink { path: target, target: points_to });
             return Ok(());
         }
     }
-    // A dangling link, or a link to an unreadable file, is left out.
+    // A dangling link, or a link to an unreadable file, is left out. Resolved here: in the
+    // namespace the same link would be followed from another root.
     if let Ok(source) = fs_err::canonicalize(&place) {
         host.binds.push(HostBind { source, target });
     }

@@ -112,6 +112,7 @@ fn set(root: &Path, folder: &Path, described: &std::fs::Metadata) -> io::Result<
         };
     }
     let (owner, group) = (Uid::from_raw(described.uid()), Gid::from_raw(described.gid()));
+    // Before the mode: a change of owner clears the set-user-id bits (chown(2)).
     fchown(&fd, Some(owner), Some(group))?;
     fchmod(&fd, Mode::from_bits_truncate(described.mode() & 0o7777))?;
     if folder.as_os_str().is_empty() {

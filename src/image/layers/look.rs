@@ -42,6 +42,7 @@ pub(super) fn look(layer: &Path, path: &Path) -> io::Result<LayerLookup> {
             hides |= is_opaque_at(&place)?;
             continue;
         }
+        // Overlayfs merges folders alone: any other entry hides what is below it.
         hides = true;
         if is_whiteout_at(&place, &data)? {
             return Ok(LayerLookup { found: None, hides });

@@ -67,6 +67,7 @@ pub fn ensure_unpacked(
 ) -> Result<Vec<PathBuf>, LayerError> {
     let layers = highest_occurrences(layers);
     let place = |layer: &LayerBlob| folder.join(layer.diff_id.hex());
+    // Without the lock: a layer with its final name is whole, and the common case needs no waiting.
     if !layers.iter().all(|layer| place(layer).is_dir()) {
         unpack_missing(folder, &layers, options, knows_attributes)?;
     }
@@ -95,6 +96,8 @@ pub fn remove_unpacked(folder: &Path, diff_id: &DiffId) -> Result<(), LayerError
     let _lock = FileLock::acquire(&folder.join(LOCK), || ()).map_err(fail)?;
     let layer = folder.join(diff_id.hex());
     let doomed = temporary(folder, diff_id);
+    // Under a name that is swept, so that a removal that is cut off leaves no half layer under the
+    // final one.
     match fs_err::rename(&layer, &doomed) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         renamed => renamed.map_err(fail)?,
@@ -190,6 +193,8 @@ fn unpack_all(
 /// a whiteout fails.
 fn whiteouts(folder: &Path, knows_attributes: impl FnOnce(&Path) -> bool) -> io::Result<Whiteouts> {
     let name = format!("{TEMPORARY_PREFIX}whiteout");
+    // Tried, not derived from versions: devices 0/0 work in user namespaces since Linux 5.8
+    // (a3c751a50fe6), but LSMs and filesystems may refuse them.
     let is_made = Whiteouts::Devices.make_at(folder, name.as_ref()).is_ok();
     remove_all(&folder.join(name))?;
     let is_by_attribute = !is_made && knows_attributes(folder);
@@ -206,6 +211,8 @@ fn unpack(
     let place = folder.join(diff_id.hex());
     let blob = |source| LayerError::Blob { diff_id: diff_id.clone(), source };
     let fail = |source| LayerError::Folder { folder: folder.to_owned(), source };
+    // A FIFO comes from this program's own pull. From a store of another's making, it would block
+    // forever.
     let opened =
         if layer.is_fifo { fs_err::File::open(&layer.path) } else { open_regular(&layer.path) };
     let file = opened.map_err(blob)?;
@@ -226,6 +233,7 @@ fn unpack(
     let (summary, found) =
         with_content(file.into_file(), limits.max_threads, unpack).map_err(blob)?;
     let summary = summary?;
+    // Only now, as the digest is known at the end; the files are under the temporary name, and go.
     if found != *diff_id.sum() {
         return Err(LayerError::DiffId { expected: diff_id.clone(), found: found.into() });
     }

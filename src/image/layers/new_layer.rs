@@ -52,6 +52,8 @@ pub fn write_layer(
         stored.update(bytes);
         size += bytes.len() as u64;
     });
+    // Without name and time in the header (RFC 1952, 2.3), which is what keeps the bytes
+    // reproducible.
     let gzip = flate2::GzBuilder::new().write(out, flate2::Compression::new(LEVEL));
     let out = Tap::new(gzip, |bytes: &[u8]| plain.update(bytes));
     let (out, packed) = match owners {
@@ -60,8 +62,8 @@ pub fn write_layer(
             let file = fs_err::File::create(owners_file(upper)).map_err(PackError::Output)?;
             let mut record = BufWriter::new(file);
             let owner = |entry: &Ownable<'_>| owners.of_made(upper, entry);
-            let told = LayerOwners::Told { owner: &owner, record: &mut record };
-            let packed = pack_layer(upper, out, times, told, limits)?;
+            let recorded = LayerOwners::Function { owner: &owner, record: &mut record };
+            let packed = pack_layer(upper, out, times, recorded, limits)?;
             record.flush().map_err(PackError::Output)?;
             packed
         }
@@ -85,11 +87,14 @@ pub fn adopt(folder: &Path, upper: &Path, diff_id: &DiffId) -> Result<bool, Laye
     let place = folder.join(diff_id.hex());
     make_lock(folder).map_err(fail)?;
     let _lock = FileLock::acquire(&folder.join(LOCK), || ()).map_err(fail)?;
+    // Another build made the same layer meanwhile.
     if place.is_dir() {
         return Ok(true);
     }
     let take = || -> io::Result<()> {
+        // Before the layer has its name, for the same reason as with unpacked ones.
         nix::unistd::syncfs(fs_err::File::open(upper)?)?;
+        // First: a layer that is there without its owners would give all of its files to root.
         match fs_err::rename(owners_file(upper), owners_file(&place)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -119,6 +124,7 @@ fn make_lock(folder: &Path) -> io::Result<()> {
     if owner.uid() != made.uid() {
         fchown(file.as_file(), Some(owner.uid()), Some(owner.gid()))?;
     }
+    // Never replacing: another process may hold a lock on the file that is there.
     match file.persist_noclobber(path) {
         Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(error.error),
         _ => Ok(()),
@@ -141,7 +147,7 @@ pub struct StepOwners {
 #[derive(Debug)]
 pub struct KnownOwners {
     /// Owners recorded for the layer under construction.
-    told: OwnerRecords,
+    recorded: OwnerRecords,
     step_owners: StepOwners,
     /// Layers, highest first, with their owner records and implied folders.
     layers: Vec<(PathBuf, OwnerRecords, BTreeSet<PathBuf>)>,
@@ -153,12 +159,12 @@ impl KnownOwners {
         let layer = |layer: &PathBuf| Ok((layer.clone(), records(layer)?, implied::read(layer)?));
         let layers = layers.iter().rev().map(layer);
         let layers = layers.collect::<io::Result<_>>()?;
-        Ok(Self { told: HashMap::new(), step_owners: StepOwners::default(), layers })
+        Ok(Self { recorded: HashMap::new(), step_owners: StepOwners::default(), layers })
     }
 
     /// Records the owner of a path in the layer under construction.
-    pub fn tell(&mut self, path: &Path, owner: (u32, u32)) {
-        self.told.insert(path.as_os_str().as_encoded_bytes().to_vec(), owner);
+    pub fn record(&mut self, path: &Path, owner: (u32, u32)) {
+        self.recorded.insert(path.as_os_str().as_encoded_bytes().to_vec(), owner);
     }
 
     /// Sets the owners recorded while the layer was made.
@@ -173,7 +179,7 @@ impl KnownOwners {
 
     /// Owner of an entry of the layer under construction, in `upper`.
     fn of_made(&self, upper: &Path, entry: &Ownable<'_>) -> (u32, u32) {
-        if let Some(owner) = self.told.get(entry.path.as_bytes()) {
+        if let Some(owner) = self.recorded.get(entry.path.as_bytes()) {
             return *owner;
         }
         let below = self.below(entry.path);
@@ -258,6 +264,8 @@ fn records(layer: &Path) -> io::Result<OwnerRecords> {
         read => read?,
     };
     let record = |record: &[u8]| {
+        // The path comes last, as it may have blanks; names may have anything but NUL, which
+        // separates.
         let mut parts = record.splitn(4, |byte| *byte == b' ');
         let mut id = || std::str::from_utf8(parts.next()?).ok()?.parse().ok();
         let owner = (id()?, id()?);

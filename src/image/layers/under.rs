@@ -40,6 +40,7 @@ pub fn with_merged_whiteouts(layers: &[PathBuf], home: &Path) -> io::Result<Vec<
             if folder.as_os_str().is_empty() || shows_folder(&layers[..index], &folder)? {
                 continue;
             }
+            // Right below the layer, so that the folder hides nothing of the layers above.
             let place = under.get_or_insert_with(|| home.join(format!("under-{index}")));
             fs_err::create_dir_all(place.join(folder))?;
         }

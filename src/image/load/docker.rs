@@ -4,7 +4,7 @@
 use oci_spec::image::{Descriptor, ImageManifestBuilder, MediaType, SCHEMA_VERSION};
 use serde::Deserialize;
 
-use super::select::{Called, by_name, check_count};
+use super::select::{NamedItem, by_name, check_count};
 use super::source::StagedArchive;
 use super::staging::{Blob, Staging};
 use super::{
@@ -37,10 +37,11 @@ struct DockerManifestEntry {
     layers: Option<Vec<String>>,
 }
 
-impl Called for DockerManifestEntry {
-    fn called(&self) -> Vec<String> {
+impl NamedItem for DockerManifestEntry {
+    fn given_names(&self) -> Vec<String> {
         match &self.repo_tags {
             Some(tags) if !tags.is_empty() => tags.clone(),
+            // `docker save` of an id gives no tags.
             _ => vec![self.config.clone()],
         }
     }
@@ -61,7 +62,7 @@ pub(super) fn read(
     check_count(&entries, &options.selection)?;
     let (mut wanted, mut problems) = (SelectedImages::default(), Vec::new());
     for entry in entries {
-        let called = entry.called();
+        let called = entry.given_names();
         wanted.take(&called, read_image(archive, entry, options, staging), &mut problems)?;
     }
     wanted.or_problems(problems)

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::select::{Called, by_name, check_count};
+use super::select::{NamedItem, by_name, check_count};
 use super::source::LayoutSource;
 use super::staging::Staging;
 use super::{
@@ -19,6 +19,7 @@ use crate::image::manifest::parse_manifest;
 use crate::image::reference::ImageRef;
 
 /// Upper limit of nested indexes.
+// Each level is a recursion here, and a hostile layout could have any number.
 const DEEPEST_INDEX: usize = 4;
 
 /// Entries of the top index for one image: all entries of one name, or a nameless entry.
@@ -52,7 +53,7 @@ pub(super) fn read(
     for unit in units {
         let before = search.problems.len();
         let candidates = search.candidates(&unit.entries)?;
-        let called = unit.called().join(", ");
+        let called = unit.given_names().join(", ");
         if !candidates.is_empty() {
             choices.push(ManifestChoice { unit, candidates });
         } else if unit.named && search.problems.len() == before {
@@ -74,7 +75,7 @@ pub(super) fn read(
     check_count(&choices, &options.selection)?;
     for choice in &choices {
         let image = read_first(source, choice, options, staging, &mut wanted.passed_over);
-        wanted.take(&choice.called(), image, &mut problems)?;
+        wanted.take(&choice.given_names(), image, &mut problems)?;
     }
     wanted.or_problems(problems)
 }
@@ -111,6 +112,7 @@ fn units(top: Vec<CheckedDescriptor>) -> Vec<IndexUnit> {
     for entry in top {
         let name = (entry.full_name.clone(), entry.ref_name.clone());
         let named = name != (None, None);
+        // Several entries of one name are one image for several platforms.
         let number = if named { *known.entry(name).or_insert(units.len()) } else { units.len() };
         match units.get_mut(number) {
             Some(unit) => unit.entries.push(entry),
@@ -120,16 +122,16 @@ fn units(top: Vec<CheckedDescriptor>) -> Vec<IndexUnit> {
     units
 }
 
-impl Called for IndexUnit {
-    fn called(&self) -> Vec<String> {
+impl NamedItem for IndexUnit {
+    fn given_names(&self) -> Vec<String> {
         let entry = &self.entries[0];
         entry.full_name.iter().chain(&entry.ref_name).cloned().collect()
     }
 }
 
-impl Called for ManifestChoice {
-    fn called(&self) -> Vec<String> {
-        match self.unit.called() {
+impl NamedItem for ManifestChoice {
+    fn given_names(&self) -> Vec<String> {
+        match self.unit.given_names() {
             called if called.is_empty() => vec![self.candidates[0].digest.to_string()],
             called => called,
         }
@@ -156,6 +158,7 @@ impl LayoutSearch<'_, '_> {
     ) -> Result<Vec<CheckedDescriptor>, LoadProblem> {
         let mut candidates = Vec::new();
         self.collect(entries, 0, &mut candidates)?;
+        // A stable sort: among equals the first counts (OCI image index).
         candidates.sort_by_key(|target| target.rank(&self.options.platform));
         Ok(candidates)
     }
@@ -171,6 +174,8 @@ impl LayoutSearch<'_, '_> {
             return Err(LoadProblem::Index { limit });
         }
         for entry in entries {
+            // Counted over the whole search: an index may lead to another one many times, and so to
+            // exponentially many.
             self.looked_at += 1;
             if self.looked_at > limit {
                 return Err(LoadProblem::Index { limit });
@@ -239,7 +244,7 @@ fn read_image(
     content.push(config);
     Ok(StagedImage {
         names: names(&unit.entries[0]),
-        called: unit.called(),
+        called: unit.given_names(),
         id: ImageId::from(parsed.config.digest.sum().clone()),
         media_type: media_type.clone(),
         manifest,

@@ -223,6 +223,7 @@ pub(super) fn read(
         }
         LoadInput::Stream(stream, _) => read_archive(stream, options, staging)?,
     };
+    // Before the store's lock is taken, which all other processes would wait for.
     if found.len() + found.iter().map(|image| image.names.len()).sum::<usize>() > MOST_NAMES {
         return Err(LoadProblem::Many { most: MOST_NAMES });
     }
@@ -246,6 +247,7 @@ fn read_archive(
         Some(ImageForm::DockerArchive) | None if docker => docker::read(&archive, options, staging),
         _ => Err(LoadProblem::NoImage {
             form: options.form,
+            // Docker before 1.10 wrote that file instead of `manifest.json`.
             old_docker: archive.has("repositories"),
         }),
     }
@@ -291,6 +293,8 @@ pub(super) fn check_layers(config: &ImageConfig, layers: &[Blob]) -> Result<(), 
                 let (digest, reason) = (layer.digest.clone(), reason.clone());
                 return Err(LoadProblem::LayerContent { number, digest, reason });
             }
+            // The digest of the compressed blob is right, but the id promises this one, and
+            // packages' ids rest on that.
             Ok(found) if found != expected => {
                 let (expected, found) = (expected.clone(), found.clone());
                 return Err(LoadProblem::DiffId { number, expected, found });

@@ -4,19 +4,19 @@ use super::{ImageSelection, LoadProblem};
 use crate::image::reference::ImageRef;
 
 /// Item of an input, with the names that the input gives to the item.
-pub(super) trait Called {
+pub(super) trait NamedItem {
     /// Returns the names.
-    fn called(&self) -> Vec<String>;
+    fn given_names(&self) -> Vec<String>;
 }
 
 /// Keeps the items that match the selection. [`ImageSelection::OneFor`] keeps all items if none
 /// matches: the only image of an input may have any name.
-pub(super) fn by_name<T: Called>(
+pub(super) fn by_name<T: NamedItem>(
     items: Vec<T>,
     selection: &ImageSelection,
 ) -> Result<Vec<T>, LoadProblem> {
     let same = |item: &T, name: &ImageRef| {
-        item.called().iter().any(|called| called.parse().as_ref() == Ok(name))
+        item.given_names().iter().any(|called| called.parse().as_ref() == Ok(name))
     };
     match selection {
         ImageSelection::OneFor(name) if items.iter().any(|item| same(item, name)) => {
@@ -26,7 +26,8 @@ pub(super) fn by_name<T: Called>(
         ImageSelection::Named(wanted) => {
             let name: Option<ImageRef> = wanted.parse().ok();
             let (meant, others): (Vec<T>, Vec<T>) = items.into_iter().partition(|item| {
-                item.called().contains(wanted) || name.as_ref().is_some_and(|name| same(item, name))
+                item.given_names().contains(wanted)
+                    || name.as_ref().is_some_and(|name| same(item, name))
             });
             if meant.is_empty() {
                 let (wanted, called) = (wanted.clone(), all_called(&others));
@@ -38,7 +39,7 @@ pub(super) fn by_name<T: Called>(
 }
 
 /// Fails if no item is left, or several for a selection of one image.
-pub(super) fn check_count<T: Called>(
+pub(super) fn check_count<T: NamedItem>(
     items: &[T],
     selection: &ImageSelection,
 ) -> Result<(), LoadProblem> {
@@ -51,8 +52,8 @@ pub(super) fn check_count<T: Called>(
     }
 }
 
-fn all_called<T: Called>(items: &[T]) -> Vec<String> {
-    let mut called: Vec<String> = items.iter().flat_map(Called::called).collect();
+fn all_called<T: NamedItem>(items: &[T]) -> Vec<String> {
+    let mut called: Vec<String> = items.iter().flat_map(NamedItem::given_names).collect();
     called.sort();
     called.dedup();
     called

@@ -83,6 +83,7 @@ impl LayoutSource<'_> {
                 }
                 let file = open_file(&path)?;
                 let found = file.metadata().map_err(LoadProblem::Read)?.len();
+                // Before the copy: a sparse file of terabytes would fill the disk.
                 check_size(what, size, found)?;
                 staging.add(file)?
             }
@@ -112,8 +113,11 @@ impl StagedArchive {
             let name = String::from_utf8_lossy(&member.name);
             let target = String::from_utf8_lossy(&member.link);
             let node = match member.kind {
+                // Read at once, whatever it is: a pipe cannot go back once `manifest.json` has said
+                // what is needed.
                 MemberKind::File => StagedNode::File(staging.add(&mut tar)?.digest),
                 MemberKind::HardLink => StagedNode::Link(normalize("", &target)),
+                // `docker save` writes one for a layer that several images share.
                 MemberKind::Symlink => {
                     let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
                     StagedNode::Link(normalize(folder, &target))
@@ -123,11 +127,15 @@ impl StagedArchive {
             };
             // A name that leads out of the archive is none that anything could be looked up by.
             let Some(name) = normalize("", &name) else { continue };
+            // Readers differ in which of two members counts, so one could check another image than
+            // is used.
             if names.get(&name).is_some_and(|old| *old != node) {
                 return Err(LoadProblem::Duplicate { name });
             }
             names.insert(name, node);
         }
+        // To the end, so that a truncated archive is refused, and a writer in a pipe gets no
+        // SIGPIPE.
         tar.finish()?;
         Ok(Self { names })
     }

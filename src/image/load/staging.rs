@@ -93,6 +93,7 @@ impl<'s> Staging<'s> {
 
     /// Takes in a blob, to the end of its reader.
     pub(super) fn add(&mut self, input: impl Read) -> Result<Blob, LoadProblem> {
+        // A number: names of the input never become paths.
         let path = self.folder.join(format!("blob-{}", self.blobs.len()));
         let file = File::create(&path).map_err(LoadProblem::Write)?;
         let measured = measure(input, Some(file), self.limits.max_bytes, self.left)?;
@@ -223,9 +224,11 @@ fn hash_unpacked<R: Read>(
             Err(error) => break Err(error),
         }
     };
+    // It borrows the recorder, whose failure is looked at now.
     drop(limited);
     match outcome {
         Ok(()) => Ok(Ok((sum.finish().into(), bytes))),
+        // Before the decoder's view of it: a full disk would count as a damaged blob.
         Err(error) if recorder.failure.is_some() => Err(recorder.problem(error)),
         Err(error) => match exceeded(&error) {
             Some(limit) => Err(LoadProblem::Limit(limit)),

@@ -21,7 +21,7 @@ pub struct Client {
 
 /// Mirrors whose failures became warnings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum MirrorWarnings {
     /// All mirrors.
     All,
     /// All but the absence of the image.
@@ -36,8 +36,8 @@ impl Client {
 
     /// Returns a client with the same options that soon gives up, for questions with another way out.
     #[must_use]
-    pub fn hasty(&self) -> Self {
-        let connections = Arc::new(self.connections.hasty());
+    pub fn giving_up_early(&self) -> Self {
+        let connections = Arc::new(self.connections.giving_up_early());
         Self { connections, mirrors: Arc::clone(&self.mirrors) }
     }
 
@@ -57,7 +57,7 @@ impl Client {
     pub(super) fn ask_places<T>(
         &self,
         reference: &ImageRef,
-        told: Told,
+        warnings: MirrorWarnings,
         observer: &dyn Observer,
         work: impl Fn(&RegistryWire<'_>) -> Result<T, RegistryProblem>,
     ) -> Result<T, RegistryError> {
@@ -66,6 +66,8 @@ impl Client {
                 Ok(done) => return Ok(done),
                 Err(failed) => failed,
             };
+            // What would fail at every place, such as a full disk, is no reason to ask the next
+            // one.
             if !endpoint.is_mirror || !problem.is_the_places() {
                 return Err(error(Verb::Pull, reference, &endpoint, problem));
             }
@@ -73,7 +75,9 @@ impl Client {
                 problem,
                 RegistryProblem::Exchange(RegistryExchangeError::NotFound { .. })
             );
-            if consequence == Consequence::Skipped || (is_absent && told == Told::Faults) {
+            if consequence == Consequence::Skipped
+                || (is_absent && warnings == MirrorWarnings::Faults)
+            {
                 continue;
             }
             let is_last = consequence == Consequence::Skip;

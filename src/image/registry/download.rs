@@ -32,6 +32,7 @@ impl<'a, 'w> BlobDownload<'a, 'w> {
         partial: &'w mut Partial,
         progress: &'w BlobProgress,
     ) -> io::Result<Self> {
+        // What was kept is read, too, as its digest is part of the blob's.
         partial.file.seek(SeekFrom::Start(0))?;
         progress.reached(partial.had);
         Ok(Self {
@@ -64,6 +65,7 @@ impl<'a, 'w> BlobDownload<'a, 'w> {
             return Ok(bytes);
         }
         let bytes = self.stream.next()?;
+        // Before the progress, which tells followers that the bytes can be read.
         self.partial.file.write_all(&bytes).map_err(RegistryProblem::Keep)?;
         self.at += bytes.len() as u64;
         self.partial.had = self.at;
@@ -76,6 +78,7 @@ impl Read for BlobDownload<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.given == self.pending.len() {
             self.pending = self.next().map_err(|problem| {
+                // `Read` has its own error type, through decoders that replace the message.
                 let error = io::Error::other(problem.to_string());
                 self.problem = Some(problem);
                 error

@@ -24,6 +24,7 @@ use crate::image::store::{ImageStore, LayerBlob};
 use crate::store::registry::{BlobRequest, RegistryExchangeError, RegistryWire};
 
 /// Number of blobs that are fetched at once.
+// Docker and containerd fetch three layers at once.
 const AT_ONCE: usize = 4;
 
 /// The layers of an image, each blob once.
@@ -153,9 +154,11 @@ impl<'p> FetchedLayers<'p> {
             .collect();
         let fetched = self.fetch_all(wire);
         if fetched.is_err() {
+            // Before the unpacker is joined, which waits for the end of its FIFOs.
             self.items.iter().for_each(|item| item.progress.give_up());
         }
         let unpacking = unpacking.map_or(Ok(()), joined);
+        // After the unpacker: followers that still wait for a reader would wait forever.
         self.items.iter().for_each(|item| item.progress.unread());
         let followed: Vec<bool> =
             followers.into_iter().map(|follower| follower.is_some_and(joined)).collect();
@@ -348,6 +351,7 @@ fn open(
 /// Links a whole blob into the staging folder; the partial file stays for other processes that may
 /// be waiting for the blob.
 fn link(partial: &Partial, staged: &Path) -> std::io::Result<()> {
+    // Filesystems without hard links lose the partial file.
     fs_err::hard_link(&partial.path, staged).or_else(|_error| fs_err::rename(&partial.path, staged))
 }
 
@@ -358,12 +362,14 @@ pub(super) fn blob_of_store(store: &ImageStore, wanted: &BlobRequest, staged: &P
     let right = |path: &Path| {
         fs_err::metadata(path).is_ok_and(|data| data.is_file() && data.len() == wanted.size)
     };
+    // Once more by the link: the name may have led to another file between the two.
     right(&path) && fs_err::hard_link(&path, staged).is_ok() && right(staged)
 }
 
 fn make_folder(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     fs_err::create_dir(path)?;
+    // Whatever the umask: the unpacker has other ids, and must get to the FIFOs.
     fs_err::set_permissions(path, PermissionsExt::from_mode(0o755))
 }
 

@@ -52,6 +52,8 @@ impl MirrorProblem {
     pub(super) fn kind(&self) -> Option<FailureKind> {
         match self {
             Self::Fetch(error) => Some(error.kind()).filter(|kind| *kind != FailureKind::Local),
+            // As a refusal, after which the next place is asked: a damaged mirror must not stop a
+            // build.
             Self::Damaged { .. } => Some(FailureKind::Denied),
             Self::Local(_) => None,
         }
@@ -95,6 +97,7 @@ impl MirrorLayout<'_> {
     /// Reads a document, which is short.
     fn document(&self, name: &str) -> Result<Vec<u8>, MirrorProblem> {
         let mut bytes = Vec::new();
+        // One byte more than allowed, so that a longer document is told from a whole one.
         self.place.get_range(&key(name), 0..LONGEST_DOCUMENT + 1, &mut bytes, self.transfer)?;
         if bytes.is_empty() {
             // Of an empty range a server cannot say that the file is missing.
@@ -117,6 +120,7 @@ impl MirrorLayout<'_> {
         let bytes = self.document(&name)?;
         self.select(&name, &bytes, platform, |target| {
             let names = target.full_name.iter().chain(&target.ref_name);
+            // Content is what a digest names, under whatever name the mirror has it.
             if reference.digest() == Some(&target.digest) {
                 return true;
             }
@@ -216,6 +220,8 @@ impl MirrorLayout<'_> {
             let (reference, manifest) = (reference.clone(), image.manifest);
             return Ok(Some(PulledImage { reference, id: image.id, manifest, was_there }));
         }
+        // In the store's folder: blobs that the store has are hard links, which need the same
+        // filesystem.
         let staged = store.staging_folder(observer).map_err(local)?;
         let folder = staged.folder.path().join("layout");
         self.gather(pull, target, &folder)?;
@@ -289,6 +295,7 @@ impl MirrorLayout<'_> {
             let (what, expected) = (name.clone(), content.size);
             self.damaged(&name, LoadProblem::Size { what, expected, found })
         };
+        // A wrong length is told before gigabytes of it come.
         let head = self.place.head(&key(&name), self.transfer)?;
         if let Some(found) = head.size.filter(|found| *found != content.size) {
             return Err(wrong(found));

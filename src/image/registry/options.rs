@@ -92,7 +92,10 @@ impl Pull<'_> {
         }
         let sizes = manifest.layers.iter().map(|layer| layer.content.size);
         let limit = self.options.limits.max_bytes;
+        // The sizes are the manifest's words, and could sum up to little by overflowing.
         let sum = sizes.fold(config, u64::saturating_add);
+        // Compressed sizes, so only the least that it will be; the unpacker counts the bytes
+        // themselves.
         if sum > limit || manifest.layers.len() as u64 > self.options.limits.max_entries {
             return Err(LoadProblem::Limit(LimitExceeded::Bytes(limit)));
         }

@@ -64,6 +64,7 @@ impl Partials {
         let path = self.path(digest);
         loop {
             let give_up = || observer.is_interrupted();
+            // Two processes that append to one file would mix their bytes.
             let Some(lock) = FileLock::acquire_unless(&path, &waiting, give_up)? else {
                 return Ok(None);
             };
@@ -105,6 +106,7 @@ impl Partials {
             // It may be gone again.
             return Ok(false);
         }
+        // By a rename, as link(2) replaces nothing; the loop then locks the new file.
         fs_err::rename(&beside, self.path(digest))?;
         Ok(true)
     }

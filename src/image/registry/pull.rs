@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::client::{Client, Told};
+use super::client::{Client, MirrorWarnings};
 use super::error::{RegistryError, RegistryProblem, Verb};
 use super::fetch::{FetchedLayers, blob_of_store, fetch_document};
 use super::options::{Pull, PullOptions, PulledImage, Unpacker};
@@ -52,7 +52,9 @@ impl Client {
         if let Some(pulled) = self.pull_mirrored(store, reference, options, observer)? {
             return Ok(pulled);
         }
-        self.ask_places(reference, Told::All, observer, |wire| pull.from(wire, known.as_ref()))
+        self.ask_places(reference, MirrorWarnings::All, observer, |wire| {
+            pull.from(wire, known.as_ref())
+        })
     }
 
     /// Asks if a mirror or the registry itself has an image of that name. The registry itself has the
@@ -72,7 +74,7 @@ impl Client {
     /// Requests the manifest of an image, and nothing else; a missing one is an error.
     pub fn look(&self, reference: &ImageRef, observer: &dyn Observer) -> Result<(), RegistryError> {
         let ask = |wire: &RegistryWire<'_>| Ok(resolve::look(wire, reference)?);
-        self.ask_places(reference, Told::Faults, observer, ask)
+        self.ask_places(reference, MirrorWarnings::Faults, observer, ask)
     }
 }
 
@@ -85,6 +87,8 @@ impl Pull<'_> {
     ) -> Result<PulledImage, RegistryProblem> {
         if let Some((image, top)) = known {
             match resolve::current(wire, self.reference)? {
+                // The digest of the index, if there is one: HEAD of a tag tells that, not the
+                // platform's manifest.
                 Some(current) if current == *top => return Ok(self.there(image)),
                 Some(_) => {}
                 None => self.observer.event(Event::Note {
@@ -164,6 +168,7 @@ impl Pull<'_> {
         let folder = staged.folder.path();
         let partials = Partials::of(self.store.folder());
         let mut staging = Staging::new(folder, self.options.limits);
+        // As it came, byte for byte: its digest is the image's name in registries.
         let manifest = staging.add_bytes(&document.bytes)?;
         let parsed = parse_manifest(&document.bytes, &document.media_type).map_err(|problem| {
             LoadProblem::Document { what: "the manifest".to_owned(), problem }
@@ -191,6 +196,7 @@ impl Pull<'_> {
         };
         self.store.commit(std::slice::from_ref(&found), self.observer)?;
         for digest in &blobs {
+            // After the commit: a run that is cut off before has all bytes for the next one.
             partials.forget(digest);
         }
         partials.sweep();
@@ -223,6 +229,7 @@ impl Pull<'_> {
             if blob.digest == wanted.digest {
                 return Ok(blob);
             }
+            // The link alone, not the store's file.
             fs_err::remove_file(&path).map_err(RegistryProblem::Keep)?;
         }
         fetch_document(wire, &wanted, partials, path)

@@ -57,6 +57,7 @@ fn push(
     image: &Image,
     to: &ImageRef,
 ) -> Result<PushedImage, RegistryProblem> {
+    // The registry would refuse it, but only after all blobs were sent.
     if to.digest().is_some_and(|digest| *digest != image.manifest) {
         return Err(RegistryProblem::OtherDigest { found: image.manifest.clone() });
     }
@@ -143,6 +144,8 @@ fn send(
         return Ok(0);
     }
     for other in &blob.elsewhere {
+        // Saves the upload if the registry lets this user read the other repository (OCI
+        // Distribution Specification, "Mounting a blob from another repository").
         if upload::mount(wire, &blob.digest, other, subject)? {
             return Ok(0);
         }

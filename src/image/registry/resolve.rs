@@ -64,6 +64,7 @@ pub(super) fn current(
     wire: &RegistryWire<'_>,
     reference: &ImageRef,
 ) -> Result<Option<BlobDigest>, RegistryExchangeError> {
+    // A HEAD does not count as a pull in Docker Hub's rate limit.
     manifest::head(wire, &request(&name(reference), &reference.familiar()))
 }
 
@@ -122,6 +123,7 @@ fn fetch(
     let next = request(&name, subject);
     let document = manifest::get(wire, &next, Some(&target.digest), LONGEST_DOCUMENT)?;
     let found = document.bytes.len() as u64;
+    // The digest is right, so the index is wrong.
     if found != target.size {
         let (what, expected) = ("the manifest".to_owned(), target.size);
         return Err(LoadProblem::Size { what, expected, found }.into());

@@ -10,6 +10,8 @@ use nix::fcntl::{FcntlArg, OFlag};
 use nix::sys::stat::Mode;
 
 /// Poll interval while waiting for a reader of the FIFO.
+// Opening a FIFO for writing without blocking fails until there is a reader (ENXIO, fifo(7)), and
+// nothing tells when.
 const POLL: Duration = Duration::from_millis(5);
 const BUFFER: usize = 256 << 10;
 
@@ -62,6 +64,8 @@ impl BlobProgress {
     }
 
     fn now(&self) -> TailState {
+        // Poison says that a thread panicked, which its join tells; the state is one assignment and
+        // never half.
         *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -103,6 +107,7 @@ pub(super) fn follow(fifo: &Path, blob: &Path, progress: &BlobProgress) -> bool 
         while at < state.bytes {
             let most = BUFFER.min(usize::try_from(state.bytes - at).unwrap_or(BUFFER));
             let Ok(count) = rest.read(&mut buffer[..most]) else { return false };
+            // A reader that is gone (EPIPE), as SIGPIPE is ignored in programs of Rust.
             if count == 0 || fifo.write_all(&buffer[..count]).is_err() {
                 return false;
             }
@@ -122,6 +127,8 @@ fn open(path: &Path, progress: &BlobProgress) -> Option<File> {
             Mode::empty(),
         ) {
             Ok(opened) => {
+                // Blocking from now on: a slow unpacker is waited for, instead of an error (EAGAIN,
+                // pipe(7)).
                 nix::fcntl::fcntl(&opened, FcntlArg::F_SETFL(OFlag::empty())).ok()?;
                 return Some(opened.into());
             }

@@ -87,6 +87,7 @@ fn write(
             SavedMember::Bytes(bytes) => (bytes.len() as u64, EntryType::Regular),
             SavedMember::Blob(_, size) | SavedMember::Plain(_, size) => (*size, EntryType::Regular),
         };
+        // The names are short, so neither GNU's nor PAX's extensions are needed.
         let mut header = Header::new_ustar();
         header.set_path(name).map_err(SaveError::Write)?;
         header.set_entry_type(kind);
@@ -100,6 +101,8 @@ fn write(
             SavedMember::Folder => tar.append(&header, io::empty()),
             SavedMember::Bytes(bytes) => tar.append(&header, bytes.as_slice()),
             SavedMember::Blob(digest, size) => {
+                // A blob that got shorter would make a member shorter than its header says, and all
+                // after it nonsense.
                 tar.append(&header, Exactly::new(open(saving, digest)?, *size))
             }
             SavedMember::Plain(layer, size) => {

@@ -112,6 +112,7 @@ fn put(
 ) -> Result<(), SaveError> {
     let path = blobs.join(digest.hex());
     let is_there = |found: std::fs::Metadata| found.is_file() && found.len() == size;
+    // By length alone: whoever loads the layout checks the digests.
     if fs_err::symlink_metadata(&path).is_ok_and(is_there) {
         return Ok(());
     }
@@ -141,6 +142,7 @@ fn lock(folder: &Path) -> Result<FileLock, SaveError> {
     }
     let options = || {
         let mut options = fs_err::OpenOptions::new();
+        // A symlink could lead out of the folder, and a FIFO would wait for a reader.
         options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
         options
     };

@@ -118,6 +118,8 @@ impl BlobRoom {
         observer: &dyn Observer,
     ) -> Result<(), ImageStoreError> {
         let blob = blob(layer, path.to_owned());
+        // A removal that runs at the same time lists blobs under this lock, and would delete a new
+        // one.
         let _store = self.store.lock(observer)?;
         self.store.keep(&blob).map_err(ImageStoreError::Io)
     }
@@ -196,5 +198,6 @@ fn manifest(
     if !annotations.is_empty() {
         manifest["annotations"] = json!(annotations);
     }
+    // Keys are sorted, so the same image has the same digest in every run.
     serde_json::to_vec(&manifest).expect("texts and numbers can be written")
 }

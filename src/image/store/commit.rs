@@ -100,6 +100,7 @@ impl ImageStore {
             .tempdir_in(&self.folder)
             .map_err(ImageStoreError::Io)?;
         let path = folder.path().join(STAGING_LOCK);
+        // While the store's lock is held, under which alone others take this folder for a dead one.
         let lock = FileLock::acquire(&path, || ()).map_err(ImageStoreError::Io)?;
         Ok(StagingFolder { folder, _lock: lock })
     }
@@ -150,6 +151,7 @@ impl ImageStore {
         for blob in found.iter().flat_map(|image| image.content.iter().chain([&image.manifest])) {
             self.keep(blob).map_err(ImageStoreError::Io)?;
         }
+        // Before the index: an entry must never lead to a blob that a power cut took.
         sync_folder(&self.folder.join("blobs/sha256")).map_err(ImageStoreError::Io)?;
         let mut index = LayoutIndex::read(&self.folder)?;
         for image in found {
@@ -197,7 +199,9 @@ impl ImageStore {
             return Ok(());
         }
         let file = File::open(&blob.path)?;
+        // Helpers read blobs under other ids.
         file.set_permissions(PermissionsExt::from_mode(0o644))?;
+        // A name with the digest promises the content, also after a power cut.
         file.sync_all()?;
         fs_err::rename(&blob.path, target)
     }

@@ -148,6 +148,7 @@ impl LayoutIndex {
                 entries.push(old);
             }
         }
+        // With a name, the image needs its nameless entry no longer.
         entries.retain(|entry| digest(entry) != own || annotation(entry, REF_NAME).is_some());
         set_name(&mut image, Some(name));
         entries.push(image);
@@ -166,6 +167,7 @@ pub(super) fn reference(target: &CheckedDescriptor) -> Option<ImageRef> {
 }
 
 fn is_full(name: &str) -> bool {
+    // A bare tag, which other tools write, would be read as a name of Docker Hub's library.
     name.contains(['/', ':'])
 }
 

@@ -44,6 +44,7 @@ impl ImageStore {
         let (file, stamp) = real_path(&changing_file(place))
             .and_then(|file| read_stamp(&file).map(|stamp| (file, stamp)))
             .map_err(|error| fail(LoadProblem::Read(error)))?;
+        // By the real path: a symlink of a release may lead to another file tomorrow.
         let key = key(place, &file, name);
         let known = self.locations().map_err(|error| fail(error.into()))?.remove(&key);
         if let Some(known) = known.filter(|known| known.stamp == stamp) {
@@ -53,6 +54,7 @@ impl ImageStore {
             }
         }
         let options = LoadOptions { limits, ..LoadOptions::for_location(place, name) };
+        // The stamp was taken before: a change during the load is seen as one by the next run.
         let loaded = self.load(LoadInput::Path(&place.path), &options, observer)?;
         let manifest = loaded[0].manifest.clone();
         let located = Located { file, stamp, manifest: manifest.clone() };
@@ -84,6 +86,7 @@ impl ImageStore {
         located: Located,
         observer: &dyn Observer,
     ) -> Result<(), ImageStoreError> {
+        // Read again under the lock, as another process may have added a location since.
         let _store = self.lock(observer)?;
         let mut locations = self.locations()?;
         locations.insert(key, located);

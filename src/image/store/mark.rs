@@ -52,6 +52,7 @@ impl ImageStore {
         marks: &mut Marks,
     ) -> Result<(), ImageStoreError> {
         marks.needed.insert(blob.clone());
+        // Once for each kind: the same bytes may be named as a manifest and as something unknown.
         if !marks.read.insert((blob.clone(), kind)) {
             return Ok(());
         }
@@ -85,6 +86,8 @@ impl ImageStore {
             let inner = inner.map_err(|error| damaged(called, what, error))?;
             let named = descriptor.get("mediaType").and_then(Value::as_str).unwrap_or_default();
             let inner_kind = kind_of(named);
+            // A manifest's layers and configuration are not searched: they are large, and lead to
+            // nothing.
             let may_lead_on = inner_kind != DocumentKind::Other || kind == DocumentKind::Other;
             // Layouts may leave out what is for other machines.
             if may_lead_on && self.blob_path(&inner).exists() {

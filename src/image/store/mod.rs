@@ -188,6 +188,7 @@ impl ImageStore {
         let mut ids: Vec<String> = images.iter().map(|image| image.id.to_string()).collect();
         ids.sort();
         ids.dedup();
+        // Ids, not images: one image may be there with two manifests.
         if ids.len() > 1 {
             return Err(ImageStoreError::Ambiguous { prefix: prefix.to_owned(), ids });
         }
@@ -253,6 +254,7 @@ impl ImageStore {
         let bytes = self.document(&manifest.config.digest, "the configuration", &called)?;
         let config = ImageConfig::parse(&bytes)
             .map_err(|problem| ImageStoreError::Config { image: called.clone(), problem })?;
+        // Layers and diff ids are paired by their positions from here on.
         if config.diff_ids.len() != manifest.layers.len() {
             return Err(damaged(
                 &called,
@@ -266,6 +268,8 @@ impl ImageStore {
             let path = self.blob_path(&layer.content.digest);
             let size =
                 fs_err::metadata(&path).map_err(|error| damaged(&called, &what, error))?.len();
+            // Digests of layers are left to the unpacking: reading gigabytes for a list would take
+            // minutes.
             if size != layer.content.size {
                 let problem = format!("has {size} bytes instead of {}", layer.content.size);
                 return Err(damaged(&called, &what, problem));

@@ -45,6 +45,8 @@ impl ImageStore {
         let mut gone =
             index.take_out(|entry| name.as_ref().is_some_and(|name| is_called(entry, name)));
         if gone.is_empty() {
+            // By text, so that an entry of which nothing else can be understood can be removed,
+            // too.
             gone = index.take_out(|entry| digest(entry) == Some(text));
         }
         if gone.is_empty() {
@@ -95,6 +97,8 @@ impl ImageStore {
             let digest = name.to_str().and_then(|hex| format!("sha256:{hex}").parse().ok());
             // Files other than blobs belong to other tools.
             let Some(digest) = digest else { continue };
+            // `st_blocks` counts units of 512 bytes, whatever the filesystem's block size is
+            // (inode(7)).
             blobs.insert(digest, entry.metadata().map_err(ImageStoreError::Io)?.blocks() * 512);
         }
         Ok(blobs)

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use crate::archive::{
-    ArchiveLimits, EntryPath, EntryTimes, FileIdentity, NotedId, OwnerNote, Whiteouts, tell_owner,
+    ArchiveLimits, EntryPath, EntryTimes, FileIdentity, NotedId, OwnerNote, Whiteouts, write_owner,
 };
 use crate::image::layers::{KnownOwners, StepOwners, owners_file, write_layer};
 
@@ -17,7 +17,7 @@ fn made(
     let mut owners = KnownOwners::read(&[home.join("below")]).unwrap();
     owners.made_by(step_owners);
     for (path, owner) in told {
-        owners.tell(Path::new(path), *owner);
+        owners.record(Path::new(path), *owner);
     }
     let blob = tempfile::tempfile().unwrap();
     let upper = home.join("upper");
@@ -66,7 +66,7 @@ fn what_is_new_is_the_makers_and_what_was_there_stays_whose_it_was() {
             .unwrap();
         note
     };
-    tell_owner(&upper.join("given"), (3, 4)).unwrap();
+    write_owner(&upper.join("given"), (3, 4)).unwrap();
     // `sed -i` and the like.
     note("kept", NotedId::Same, NotedId::Same);
     note("partly", NotedId::Is(9), NotedId::Unset);

@@ -89,6 +89,7 @@ impl TreeFindings {
     }
 
     fn add(&mut self, severity: Severity, rule: Rule, report: Report) {
+        // Variants of a package share files, and each would report them again.
         if self.seen.insert(report.to_string()) {
             self.all.push(TreeFinding { severity, rule, report });
         }

@@ -33,6 +33,7 @@ pub(super) fn check_root(tree: &PackageTree, findings: &mut TreeFindings) {
     let Ok(entries) = fs_err::read_dir(tree.root()) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
+        // The tree's own cache has folders with build scripts of packages, too.
         let is_passed_over = name.as_encoded_bytes().starts_with(b".") || name == "cache";
         let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
         let is_package = name.to_str().is_some_and(|name| names.contains(name));
@@ -47,6 +48,7 @@ fn check_folder(folder: &Path, findings: &mut TreeFindings) {
     let Ok(entries) = fs_err::read_dir(folder) else { return };
     let names: Vec<String> =
         entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    // `buildinfo.jsn` and the like: without this, the folder would be passed over in silence.
     let near = names.iter().find(|name| nearest(name, [DESCRIPTION]).is_some());
     let is_described = names.iter().any(|name| name.ends_with(DESCRIPTION));
     let hint = match near {

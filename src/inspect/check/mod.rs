@@ -74,6 +74,7 @@ impl OpenedTree {
                 findings.error(Rule::Invalid, whole(&options.packages, error.to_string(), &hint));
                 None
             }
+            // What is left is not the tree's fault but the machine's.
             Err(error) => return Err(error),
         };
         Ok(Self { options, findings, tree, is_whole })
@@ -103,6 +104,8 @@ impl OpenedTree {
         faults(&tree, &keys, wanted.is_empty(), is_whole, &mut findings);
         oddities(&tree, &keys, wanted.is_empty(), is_whole, &mut findings);
         let has_errors = findings.all.iter().any(|finding| finding.severity == Severity::Error);
+        // With errors, packages have no ids, and each would be reported a second time as one that
+        // the lock lacks.
         if !has_errors && wanted.is_empty() && options.lock.is_some() {
             lock(options, tree, &keys, &mut findings);
         }

@@ -21,6 +21,7 @@ pub(super) fn text_of(package: &Package) -> Option<String> {
 pub(super) fn check(package: &Package, findings: &mut TreeFindings) {
     let path = package.build_script();
     let is_executable =
+        // A script that is not there is reported by another rule.
         fs_err::metadata(&path).map_or(true, |data| data.permissions().mode() & 0o111 != 0);
     if !is_executable {
         let message = "the build script is not executable, which only works in images with an entrypoint that runs scripts";
@@ -42,6 +43,8 @@ fn oddities(path: &Path, text: &str) -> Vec<(Rule, Report)> {
             .push((Rule::DosLineEnds, Problem::at(offset, message).hint(hint).in_file(path, text)));
     }
     let is_binary = text.contains('\0');
+    // A binary has a format of its own; a text without `#!` fails with ENOEXEC, unless a shell
+    // starts it.
     if !text.starts_with("#!") && !is_binary {
         let message = "the build script does not begin with #! and its interpreter";
         let report = Problem::at(0, message).hint("begin it with #!/bin/bash").in_file(path, text);

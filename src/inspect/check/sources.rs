@@ -27,6 +27,7 @@ pub(super) fn check(package: &Package, findings: &mut TreeFindings) {
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         if let Some(script) = &script
             && !mentions(script, name.as_str())
+            // Scripts call others, which may use the source.
             && !is_mentioned_beside(package, name.as_str())
         {
             let message = format!("the build script does not mention the source {name}");
@@ -40,6 +41,7 @@ pub(super) fn check(package: &Package, findings: &mut TreeFindings) {
                 let key = if source.as_written.contains_key("git") { "git" } else { "url" };
                 plain(package, &[keys.as_slice(), &[key]].concat(), name, findings);
             }
+            // `ssh://`, and paths: the first is encrypted, the others are on this machine.
             SourceSpec::Git { .. } => {}
             SourceSpec::GitLocal { rel_path } => {
                 let path = package.folder.join(rel_path);
@@ -71,6 +73,7 @@ fn keys_of(package: &Package, name: &SourceName) -> Vec<String> {
 fn is_plain(url: &str, schemes: &[&str]) -> bool {
     let Some((scheme, rest)) = url.split_once("://") else { return false };
     let host = rest.split(['/', ':', '?', '#']).next().unwrap_or_default();
+    // Nobody listens between this machine and itself.
     let is_here = host == "localhost" || host.starts_with("127.") || rest.starts_with("[::1]");
     !is_here && schemes.iter().any(|plain| scheme.eq_ignore_ascii_case(plain))
 }
@@ -108,6 +111,7 @@ fn check_file(
         missing(package, &[keys, &["url"]].concat(), name, &path, hint, findings);
         return;
     };
+    // Larger ones are summed by the fetch anyway; a check is to be quick.
     if !data.is_file() || data.len() > LARGEST_SUMMED {
         return;
     }
@@ -145,6 +149,7 @@ fn mentions(script: &str, name: &str) -> bool {
 
 /// True if another file of the package names a source.
 fn is_mentioned_beside(package: &Package, name: &str) -> bool {
+    // Limits of depth, size and number: it is only a warning that depends on it.
     let files = walkdir::WalkDir::new(&package.folder).max_depth(4).into_iter().flatten();
     let files = files.filter(|entry| entry.file_type().is_file());
     let is_description = |entry: &walkdir::DirEntry| {

@@ -71,6 +71,7 @@ pub fn compare(
         same: other.id == now.id,
         chain: Vec::new(),
     };
+    // Only the id matters: other records of the same id have the same inputs.
     if comparison.same {
         return Some(comparison);
     }
@@ -78,6 +79,7 @@ pub fn compare(
     let mut build = Some(other.clone());
     let mut from = other.id.clone();
     loop {
+        // The graph has no cycles, and each step goes down, so the loop ends.
         let (step, next) = step(project, known, &at, &from, build.as_ref())?;
         comparison.chain.push(step);
         let Some((key, id)) = next else { break };
@@ -144,6 +146,7 @@ fn step(
         }
         None => {}
     }
+    // With an input of its own that differs, the package would have changed anyway.
     let next = next.filter(|_| step.changes.is_empty());
     Some((step, next))
 }

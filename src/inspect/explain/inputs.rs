@@ -28,6 +28,7 @@ pub(super) fn flat(build_ids: &Value) -> BTreeMap<String, Value> {
     let mut found = BTreeMap::new();
     for (key, value) in build_ids.as_object().into_iter().flatten() {
         match value {
+            // Flat, so that a difference is that of one source or one variable, not of all.
             Value::Object(entries) if NESTED.contains(&key.as_str()) => {
                 for (name, value) in entries {
                     found.insert(format!("{key}/{name}"), plain(value));

@@ -140,6 +140,7 @@ impl RecordFolders {
             .folders
             .iter()
             .find_map(|folder| places(id).iter().find_map(|path| read_below(folder, path)));
+        // A cache is written by others: a file's name does not prove which build it is of.
         kept.filter(|build| build.id == *id).or_else(|| self.of_archive(id))
     }
 
@@ -193,6 +194,7 @@ impl RecordFolders {
         });
         let mut ids: Vec<PackageId> =
             folders.chain([archives]).flat_map(|folder| ids_in(&folder)).collect();
+        // Folders of others may hold anything.
         ids.retain(|id| *id.name() == key.name);
         ids.sort();
         ids.dedup();
@@ -255,6 +257,7 @@ fn newest(folder: &Path, key: &PackageKey) -> Option<KnownBuild> {
         .flat_map(|folder| ids_in(folder))
         .flat_map(|id| places(&id))
         .filter_map(|path| {
+            // The time is taken of the opened file: a name may become a link in between.
             let file = confinement::open_plain(folder, &path).ok()?;
             Some((file.metadata().ok()?.modified().ok()?, path))
         })

@@ -19,6 +19,7 @@ const OWNED: [&str; 9] =
 
 /// A text in which nothing is an expression.
 pub(super) fn literal(text: &str) -> String {
+    // There is no other way to write it: expressions have no escape.
     text.replace("${{", "${{ '${{' }}")
 }
 
@@ -33,6 +34,7 @@ pub(super) fn workflow(jobs: Entries) -> Value {
     Value::map([
         ("name", Value::text("packages")),
         ("on", Value::map(started)),
+        // The least that a checkout needs: build scripts of packages run in these jobs.
         ("permissions", Value::map([("contents", Value::text("read"))])),
         ("jobs", Value::Map(jobs)),
     ])
@@ -84,6 +86,8 @@ impl Wave<'_> {
             job.push(("strategy".to_owned(), strategy));
             steps.push(kept_logs(format!("{LOGS}-{id}-${{{{ strategy.job-index }}}}")));
         }
+        // Steps are added below: those of the template come first, since they check the sources
+        // out.
         let mut job = settings.template.merged(job, &OWNED, &["steps"])?;
         let checkout = Value::map([("uses", Value::text("actions/checkout@v4"))]);
         let first = settings.template.list("steps")?;

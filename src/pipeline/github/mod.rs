@@ -44,6 +44,7 @@ pub(super) fn render(pipeline: &Pipeline, settings: &JobSettings) -> Result<Stri
             jobs.push((id.clone(), wave.job(settings, &command)?));
             ids.push(id);
         }
+        // Whole waves wait for whole waves: a job cannot need a single one of a matrix.
         before = ids;
     }
     if settings.bootstraps {

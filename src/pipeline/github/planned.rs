@@ -24,6 +24,7 @@ pub fn planned(pipeline: &Pipeline, settings: &JobSettings) -> Result<String, Pi
         if waves == 1 {
             return Err(PipelineError::TooLarge { engine: "GitHub", size, limit: LARGEST_FILE });
         }
+        // At least one less each time, so that the loop ends.
         waves = (waves * LARGEST_FILE / size).clamp(1, waves - 1);
     }
 }
@@ -48,6 +49,7 @@ fn render(waves: usize, settings: &JobSettings) -> Result<String, PipelineError>
             ..Wave::default()
         };
         jobs.push((id.clone(), wave.job(settings, &waves_command(settings))?));
+        // The plan as well: a job reads the outputs only of jobs that it names in `needs`.
         before = vec![PLAN.to_owned(), id.clone()];
     }
     if settings.bootstraps {

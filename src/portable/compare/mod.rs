@@ -108,6 +108,7 @@ pub fn compare(
         return Ok(ArchiveComparison::SameEntries);
     }
     let both = paths.iter().filter_map(|path| Some((*path, mine.get(path)?, theirs.get(path)?)));
+    // Both archives are read twice: contents of all that differ do not fit into memory.
     let windows = windows(both, SEARCHED_IN_ALL);
     let contents = [one.contents(&windows)?, other.contents(&windows)?];
     let difference = |path: &EntryPath| {

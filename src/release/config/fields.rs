@@ -23,6 +23,7 @@ impl FieldReader<'_> {
             let before = self.text.get(..offset).unwrap_or(self.text);
             before.matches('\n').count() + 1
         });
+        // Keys of the file are quoted in messages, and may have any characters.
         let message = message.into().replace(char::is_control, " ");
         ReleaseConfigError { path: self.path.to_owned(), line, message, hint: None }
     }
@@ -108,6 +109,7 @@ impl<'r> ConfigFields<'r> {
         match self.optional(key)? {
             None => Ok(false),
             Some(field) => match field.text.to_ascii_lowercase().as_str() {
+                // The original read the file as YAML 1.1, where all of these are booleans.
                 "true" | "yes" | "on" => Ok(true),
                 "false" | "no" | "off" => Ok(false),
                 _ => Err(self.wrong(&field, "it is neither true nor false")),
@@ -139,6 +141,8 @@ impl<'r> ConfigFields<'r> {
         let text = match text.strip_prefix('$') {
             None => text.clone(),
             Some(rest) if rest.starts_with('$') => rest.to_owned(),
+            // The message has the variable's name, never a value: the value of a key may be a
+            // secret.
             Some(name) => (self.reader.variable)(name).ok_or_else(|| {
                 let error =
                     self.at(key, offset, &format!("the variable {name} is not set, or empty"));
@@ -171,6 +175,7 @@ impl<'r> ConfigFields<'r> {
                 && url.has_host()
                 && url.username().is_empty()
                 && url.password().is_none()
+                // Paths are appended to it, and would become part of a query.
                 && url.query().is_none()
                 && url.fragment().is_none()
         };

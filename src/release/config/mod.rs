@@ -128,6 +128,7 @@ fn storages(
     let mut found = Vec::new();
     for entry in entries {
         let is_name = !entry.key.is_empty()
+            // A mapping in `metadata.json` has such a key for nothing at all.
             && entry.key != "null"
             && !entry.key.chars().any(|letter| letter.is_control() || letter == '/');
         if !is_name || !names.insert(&entry.key) {

@@ -131,6 +131,7 @@ fn folder(fields: &mut ConfigFields<'_>) -> Result<(StorageKind, String), Releas
 fn bucket(fields: &mut ConfigFields<'_>) -> Result<String, ReleaseConfigError> {
     let bucket = fields.required("bucket")?;
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    // Three letters is the shortest name of S3, and of Google Cloud Storage.
     if bucket.text.len() < 3 || !bucket.text.bytes().all(is_plain) {
         return Err(fields.wrong(&bucket, "it is not the name of a bucket"));
     }
@@ -156,6 +157,8 @@ fn download_url(fields: &mut ConfigFields<'_>) -> Result<String, ReleaseConfigEr
 fn s3(fields: &mut ConfigFields<'_>) -> Result<(StorageKind, String), ReleaseConfigError> {
     let place = bucket(fields)?;
     let url = download_url(fields)?;
+    // Empty as if absent: an environment variable that is set to nothing is a common way to leave
+    // it out.
     let given =
         |field: Option<ConfigField>| field.map(|field| field.text).filter(|text| !text.is_empty());
     let id = given(fields.optional("access_key_id")?);
@@ -174,6 +177,7 @@ fn s3(fields: &mut ConfigFields<'_>) -> Result<(StorageKind, String), ReleaseCon
 
 fn azure(fields: &mut ConfigFields<'_>) -> Result<(StorageKind, String), ReleaseConfigError> {
     let account = fields.required("account_name")?;
+    // The limits of Azure for names of storage accounts.
     if !(3..=24).contains(&account.text.len())
         || !account.text.bytes().all(|byte| byte.is_ascii_alphanumeric())
     {
@@ -181,6 +185,7 @@ fn azure(fields: &mut ConfigFields<'_>) -> Result<(StorageKind, String), Release
     }
     let key = fields.required("account_key")?;
     let container = fields.required("container")?;
+    // The dollar for `$root` and `$web`, which Azure has of its own.
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-$".contains(&byte);
     if container.text.len() < 3 || !container.text.bytes().all(is_plain) {
         return Err(fields.wrong(&container, "it is not the name of a container"));

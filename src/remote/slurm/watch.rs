@@ -125,21 +125,18 @@ impl JobWatch<'_> {
             if let Some(end) = self.recorded(id)? {
                 return Ok(end);
             }
-            let listing =
-                self.slurm.queue.listing(&self.slurm.client, not_before, || self.is_over());
-            let status = match &listing {
-                Ok(listing) => listing.get(id).map(|(_, status)| status),
+            let queue = &self.slurm.queue;
+            let listing = match queue.listing(&self.slurm.client, not_before, || self.is_over()) {
+                Ok(listing) => listing,
                 Err(_) if self.is_over() => break,
-                Err(_) => {
-                    let Err(source) = listing else { unreachable!("it is an error") };
-                    if !source.may_pass() {
-                        return Err(SlurmError::Submit(source));
-                    }
+                Err(source) if !source.may_pass() => return Err(SlurmError::Submit(source)),
+                Err(source) => {
                     self.away(Duration::ZERO, source)?;
                     self.pause(&mut interval);
                     continue;
                 }
             };
+            let status = listing.get(id).map(|(_, status)| status);
             match status.map(JobStatus::course) {
                 Some(JobCourse::Waits) => {
                     lost_since = None;

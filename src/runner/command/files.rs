@@ -82,6 +82,7 @@ pub(super) fn write(
     let write = |(index, file): (usize, &TextFile)| {
         let source = home.join(index.to_string());
         fs_err::write(&source, &file.text)
+            // A build that packs or hashes `/etc` would otherwise see when it was run.
             .and_then(|()| set_time(&source, WRITTEN))
             .map_err(JobFailure::of)?;
         let target = file.path.clone();

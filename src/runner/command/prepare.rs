@@ -89,21 +89,24 @@ pub fn prepare_over<'w>(
     points.extend(folders.map(|(path, mode)| Point::folder_with_mode(path, *mode)));
     let upper = make_root(workspace, &layers, host, &points)?;
     let root = workspace.view().root();
+    // Before any mount: the maker of the container would follow a link of the image there.
     targets::check_system(&root)?;
-    targets::settle(&root, &mut binds, 0)?;
+    targets::resolve(&root, &mut binds, 0)?;
     let passwd = read_text(&root, "etc/passwd").map_err(JobFailure::of)?;
     let group = read_text(&root, "etc/group").map_err(JobFailure::of)?;
     let user =
         resolve_user(&command.user, passwd.as_deref(), group.as_deref()).map_err(JobFailure::of)?;
     let is_single = workspace.is_single();
     let wanted = &command.working_directory;
-    let owner = Ownership { ids: (0, 0), single: is_single };
+    let owner = Ownership { ids: (0, 0), is_single_id: is_single };
     let unmade = |error: std::io::Error| {
         let path = wanted.display();
         JobFailure::new(format!(
             "the working directory {path} cannot be made in the image: {error}"
         ))
     };
+    // As the image's own process would see it, and never by the kernel: a link in the image could
+    // lead to a folder of the machine.
     let folder = locate(&root, wanted, false).map_err(unmade)?;
     // Without symlinks: the kernel follows no `missing/..`.
     let inside = Path::new("/").join(folder.strip_prefix(&root).unwrap_or(wanted));
@@ -218,9 +221,9 @@ impl Prepared<'_> {
 
     /// Adds a mount of a path in the view.
     pub fn bind(&mut self, bind: Bind) -> Result<(), JobFailure> {
-        let settled = self.sandbox.binds.len();
+        let resolved = self.sandbox.binds.len();
         self.sandbox.binds.push(bind);
-        targets::settle(&self.sandbox.root, &mut self.sandbox.binds, settled)
+        targets::resolve(&self.sandbox.root, &mut self.sandbox.binds, resolved)
     }
 
     /// Rows of the seccomp filter for the command's user, without those that a recorder answers.
@@ -299,6 +302,7 @@ impl Prepared<'_> {
 
 /// Ids of a user, whose main group is among the supplementary ones, as after a login.
 fn ids(user: &UserSpec) -> User {
+    // initgroups(3) adds it, and programs look for a file's group in this list alone.
     let mut groups = vec![user.gid];
     groups.extend(&user.additional_gids);
     User { uid: user.uid, gid: user.gid, groups }

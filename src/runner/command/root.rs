@@ -66,6 +66,7 @@ pub fn make_root(
     }
     let Some(home) = upper_home(workspace)? else {
         let copy = workspace.scratch("root");
+        // Without overlay the mount points lie in the copy, which nothing is made of.
         fs_err::create_dir(&copy).map_err(JobFailure::of)?;
         for layer in std::iter::once(&view.skeleton()).chain(layers) {
             merge_layer(layer, &copy).map_err(JobFailure::of)?;
@@ -111,6 +112,8 @@ pub fn make_root(
     if !is_complete {
         // A lower directory must not change below a mount.
         umount2(&root, MntFlags::empty()).map_err(JobFailure::of)?;
+        // A work directory is used once: with `volatile`, the kernel marks it, and refuses another
+        // mount (overlayfs.rst, "Volatile mount").
         remove_all(&work).and_then(|()| fs_err::create_dir(&work)).map_err(JobFailure::of)?;
         mount()?;
     }
@@ -134,6 +137,7 @@ fn upper_home(workspace: &Workspace<'_>) -> Result<Option<PathBuf>, JobFailure> 
             fs_err::create_dir(&home).map_err(JobFailure::of)?;
             let options = format!("mode=0755,uid=0,gid=0,size={size}");
             let flags = MsFlags::empty();
+            // A tmpfs of its own, since that of the view has 1 GiB.
             mount(Some("tmpfs"), &home, Some("tmpfs"), flags, Some(options.as_str())).map_err(
                 |errno| {
                     JobFailure::new(format!("a tmpfs of {size} bytes cannot be mounted: {errno}"))

@@ -48,20 +48,21 @@ pub(super) fn check_working_directory(place: &Path) -> Result<(), JobFailure> {
 
 /// Gives mounts targets in the root without symbolic links, from the one with number `first` on; those
 /// before it have such targets. `root` has all mount points.
-pub(super) fn settle(root: &Path, binds: &mut [Bind], first: usize) -> Result<(), JobFailure> {
+pub(super) fn resolve(root: &Path, binds: &mut [Bind], first: usize) -> Result<(), JobFailure> {
     let wanted: Vec<PathBuf> = binds.iter().map(|bind| bind.target.clone()).collect();
     for index in first..binds.len() {
         let target = &wanted[index];
         let refused = |why: String| {
             JobFailure::new(format!("nothing can be mounted at {}: {why}", target.display()))
         };
+        // The last one is on top, and hides those before it.
         let above = wanted[..index].iter().rposition(|above| target.starts_with(above));
         let place = match above {
             Some(above) => {
                 let below = target.strip_prefix(&wanted[above]).unwrap_or(target);
                 below_mount(&binds[above].target, below)
             }
-            None => settled(root, target).map_err(|error| refused(error.to_string()))?,
+            None => resolved(root, target).map_err(|error| refused(error.to_string()))?,
         };
         // The visible mount; links of the image may lead into a mount, too.
         let above = binds[..index].iter().rposition(|above| place.starts_with(&above.target));
@@ -94,7 +95,7 @@ fn below_mount(mount: &Path, below: &Path) -> PathBuf {
 
 /// Resolves a target in the root to a path without symbolic links. `/dev` does not belong to the
 /// image.
-fn settled(root: &Path, target: &Path) -> io::Result<PathBuf> {
+fn resolved(root: &Path, target: &Path) -> io::Result<PathBuf> {
     if target.starts_with("/dev") && !target.components().any(|part| part == Component::ParentDir) {
         return Ok(target.to_owned());
     }
@@ -138,7 +139,7 @@ mod tests {
     }
 
     fn targets(root: &Path, mut binds: Vec<Bind>) -> Result<Vec<PathBuf>, String> {
-        settle(root, &mut binds, 0).map_err(|failure| failure.message)?;
+        resolve(root, &mut binds, 0).map_err(|failure| failure.message)?;
         Ok(binds.into_iter().map(|bind| bind.target).collect())
     }
 

@@ -60,6 +60,7 @@ impl Home {
         for entry in entries {
             let name = entry?.file_name();
             let is_temporary = name.as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes());
+            // A folder of a version before has no mark, but no other names either: it is adopted.
             if !is_temporary && !NAMES.iter().any(|known| name == **known) {
                 return Ok(Some(name));
             }
@@ -114,6 +115,7 @@ impl Home {
         if fs_err::symlink_metadata(&marker).is_ok() {
             return Ok(());
         }
+        // Never through a link: what is there, a link included, has ended this function above.
         fs_err::write(marker, MARKED)
     }
 }

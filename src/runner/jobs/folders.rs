@@ -32,6 +32,7 @@ impl RemoveEntries {
     fn enter(&self) -> Result<View, JobFailure> {
         let is_plain =
             |name: &String| !name.is_empty() && name != "." && name != ".." && !name.contains('/');
+        // The helper has rights over all ids of the map: a name must not lead out of the folder.
         if !self.names.iter().all(is_plain) {
             return Err(JobFailure::new("the helper was asked for an entry with an invalid name"));
         }

@@ -63,7 +63,7 @@ impl Job for FilterJob {
     fn perform(&self) -> Performed<'_, Filters> {
         // The descriptor stays open until the process ends: calls would fail without it.
         let recording = nix::sys::prctl::set_no_new_privs()
-            .and_then(|()| sys::install_asking_seccomp(&seccomp::build(&table::recorded())))
+            .and_then(|()| sys::install_notifying_seccomp(&seccomp::build(&table::recorded())))
             .map(std::mem::forget);
         let recording = recording.err().map(|errno| errno.to_string());
         Ok(Filters { refusing: refusing().err(), recording }).into()

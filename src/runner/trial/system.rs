@@ -146,6 +146,7 @@ fn distribution(text: &str) -> (String, Family) {
 /// Engine of the container whose root this is: each leaves a file of its own.
 fn engine(root: &Path) -> Option<ContainerEngine> {
     let has = |path: &str| root.join(path).exists();
+    // First, since Kubernetes runs containers by engines that leave files of their own.
     if has("var/run/secrets/kubernetes.io") || has("run/secrets/kubernetes.io") {
         Some(ContainerEngine::Kubernetes)
     } else if has("run/.containerenv") {

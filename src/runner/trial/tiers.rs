@@ -191,6 +191,7 @@ fn remedies_of_map(map: &IdMap, system: &System) -> Vec<String> {
     let is_weak = |program: &Path| {
         let has_bit =
             fs_err::metadata(program).is_ok_and(|data| data.permissions().mode() & 0o4000 != 0);
+        // Fedora installs both programs with file capabilities instead of the setuid bit.
         let has_capability =
             xattr::get(program, "security.capability").is_ok_and(|value| value.is_some());
         !has_bit && !has_capability

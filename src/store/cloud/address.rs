@@ -107,6 +107,7 @@ fn is_bucket(name: &str) -> bool {
     (3..=222).contains(&name.len())
         && name.bytes().all(is_plain)
         && name.bytes().any(|byte| byte.is_ascii_alphanumeric())
+        // In a URL of the path style the bucket is a part of the path.
         && !name.contains("..")
 }
 

@@ -116,6 +116,7 @@ impl StoreAnswer {
 fn element(text: &str, name: &str) -> Option<String> {
     let (_, rest) = text.split_once(&format!("<{name}>"))?;
     let (value, _) = rest.split_once('<')?;
+    // `&amp;` last: it must not make an entity of what was none.
     let plain = value.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"");
     Some(plain.replace("&apos;", "'").replace("&amp;", "&"))
 }

@@ -49,6 +49,8 @@ impl AwsFiles {
     /// Returns a profile by name, or the default profile, empty if missing.
     pub(super) fn profile(&self, name: Option<&str>) -> Result<Profile, CloudError> {
         let wanted = name.unwrap_or("default");
+        // Amazon's tools write `[profile x]` in `config`, `[x]` in `credentials`, and `[default]`
+        // in both.
         let in_config = match self.config.get(&format!("profile {wanted}")) {
             None if wanted == "default" => self.config.get("default"),
             found => found,
@@ -64,6 +66,7 @@ impl AwsFiles {
             };
         }
         let value = |key: &str| {
+            // `credentials` goes before `config`, as for Amazon's tools.
             let sections = [in_credentials, in_config].into_iter().flatten();
             sections.filter_map(|section| section.get(key)).find(|value| !value.is_empty()).cloned()
         };

@@ -90,6 +90,8 @@ impl Account {
             Some(string) => Self::parse(string.reveal())?,
             None => Self::default(),
         };
+        // Key and token together: one of the variable and one of the string would be for two
+        // accounts.
         let has_own = given.key.is_some() || given.sas_token.is_some();
         let (key, sas_token) = if has_own {
             (given.key.clone(), given.sas_token.clone())

@@ -62,6 +62,7 @@ impl CloudBackend {
     }
 
     fn connected(&self) -> Result<&ConnectedStore, CloudFailure> {
+        // Once, with its error: each package would otherwise read the files and fail again.
         let made = self.connected.get_or_init(|| {
             let made = match self.address.kind() {
                 CloudKind::S3 => s3::connect(&self.address, &self.settings.s3, self.options()),

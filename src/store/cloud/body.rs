@@ -45,6 +45,7 @@ impl Sent {
     }
 
     fn fail(&self, error: io::Error) -> io::Error {
+        // reqwest wraps what a body gives it: the error itself is kept, and taken back in `wire`.
         let shown = io::Error::new(error.kind(), "the file cannot be read");
         *self.0.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         shown
@@ -167,6 +168,7 @@ impl Body for Incoming {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 let until = Instant::now() + self.exchange.stall_timeout;
+                // The client's own timeout would be one for the whole answer, however long that is.
                 self.silence.as_mut().reset(until);
                 Poll::Ready(Some(Ok(frame)))
             }

@@ -79,6 +79,7 @@ impl<'d> ObjectDownload<'d> {
             None if from > 0 => Some(GetRange::Offset(from)),
             None => None,
         };
+        // What is there is of that object: with another one, the file would be of two.
         let if_match = self.object.as_ref().filter(|_| self.have.get() > 0);
         let if_match = if_match.map(|(identity, _)| identity.clone());
         let is_resumed = if_match.is_some();
@@ -93,6 +94,7 @@ impl<'d> ObjectDownload<'d> {
         };
         let identity = check(&result, &self.path).map_err(lasting)?;
         let seen = (identity, result.meta.size);
+        // A store that does not know `If-Match` answers with what it has.
         if is_resumed && self.object.as_ref() != Some(&seen) {
             return self.start_over("the store went on with something else");
         }
@@ -171,5 +173,6 @@ pub(super) fn check(result: &GetResult, path: &Path) -> Result<String, CloudErro
     if is_page && !path.as_ref().to_ascii_lowercase().ends_with(".html") {
         return Err(protocol("it is an HTML page"));
     }
+    // All three clouds give one; a proxy's page and a captive portal's do not.
     result.meta.e_tag.clone().ok_or_else(|| protocol("it has no ETag"))
 }

@@ -122,6 +122,7 @@ impl CloudExchange {
     /// Takes the file for a request's body of a length.
     pub(super) fn take_content(&self, length: u64) -> Option<File> {
         let mut state = self.state();
+        // By the length: a request for a token, on the way, has a body of its own.
         state.content.take_if(|(_, announced)| *announced == length).map(|(file, _)| file)
     }
 

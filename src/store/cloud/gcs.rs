@@ -39,6 +39,7 @@ pub(super) fn connect(
         .with_retry(no_retries())
         .with_http_connector(wire);
     let builder = if emulator.is_some() {
+        // Without any, the crate would ask the machine's metadata server.
         let nobody = GcpCredential { bearer: "emulator".to_owned() };
         builder.with_credentials(Arc::new(StaticCredentialProvider::new(nobody)))
     } else {
@@ -91,6 +92,8 @@ fn check(path: &Path) -> Result<(), CloudError> {
     let content: serde_json::Value = serde_json::from_slice(&text)
         .map_err(|_secret| broken(format!("{} is not JSON", path.display())))?;
     match content.get("type").and_then(serde_json::Value::as_str) {
+        // What the crate reads. Of other kinds (workload identity), it would fail with its own
+        // words.
         Some("service_account" | "authorized_user") | None => Ok(()),
         Some(_) => Err(broken(format!(
             "{} has credentials of a kind that cannot be used here: only those of a service account and of a user can",

@@ -115,6 +115,7 @@ impl<'s> CloudOperation<'s> {
                 CloudFailure::Refused { reason, .. } if made > 0 => (reason, None),
                 failure => return Err(failure),
             };
+            // As for downloads from web servers: progress earns new attempts.
             if have() >= furthest + PROGRESS {
                 furthest = have();
                 left = waits(self.options).collect::<Vec<_>>().into_iter();
@@ -158,6 +159,7 @@ impl<'s> CloudOperation<'s> {
                 let reason = format!("{server} answers {}", answer.status);
                 CloudFailure::Passing { reason, wait: answer.wait }
             }
+            // Before the statuses of objects: a 404 of a token server is not a missing object.
             RequestFault::Answer(answer) if is_of_credentials => {
                 CloudFailure::Lasting(CloudError::NoToken { server, answer: Box::new(answer) })
             }

@@ -32,6 +32,7 @@ pub(super) fn run<T>(
     runtime()?.block_on(async {
         let mut future = pin!(future);
         loop {
+            // The future is polled on; only the look at the interruption comes between.
             match tokio::time::timeout(SLICE, future.as_mut()).await {
                 Ok(done) => return Ok(done),
                 Err(_) if observer.is_interrupted() => return Err(Stopped::Interrupted),

@@ -35,6 +35,8 @@ pub(super) fn connect(
         .with_region(region)
         .with_endpoint(url.as_str().trim_end_matches('/'))
         .with_virtual_hosted_style_request(is_virtual)
+        // Not all stores of the kind know `DeleteObjects`, and one object is removed at a time
+        // here.
         .with_disable_bulk_delete(true)
         // S3 knows the header in copies since October 2025.
         .with_copy_if_not_exists(S3CopyIfNotExists::Header(
@@ -62,6 +64,7 @@ fn bucket_url(
     region: &str,
 ) -> Result<(Url, bool), CloudError> {
     if let Some(text) = &given.endpoint {
+        // In the path style: a host of the user's has no name for each bucket.
         return Ok((endpoint(text, "AWS_ENDPOINT_URL")?, false));
     }
     if let Some(text) = &profile.endpoint {
@@ -69,6 +72,7 @@ fn bucket_url(
     }
     let is_word =
         |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    // It becomes a part of the host to which credentials go.
     if region.is_empty() || !is_word(region) {
         return Err(settings("the region is not a word", Some("AWS_REGION=eu-west-1")));
     }

@@ -214,6 +214,7 @@ async fn streamed(
 /// Makes a payload with a length and no memory, in place of which the connection sends the file. Azure and
 /// GCS sign no bodies.
 fn stand_in(length: u64) -> PutPayload {
+    // Shared by all pieces: the crate wants a payload, of which it asks nothing but the length.
     static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
     let zeros = Bytes::from_static(&ZEROS);
     let whole = usize::try_from(length / zeros.len() as u64).unwrap_or(usize::MAX);
@@ -251,6 +252,7 @@ async fn send_parts(
     file: &mut File,
     length: u64,
 ) -> Result<Vec<PartId>, CloudFailure> {
+    // Larger parts where 8 MiB would be too many.
     let size = PART.max(length.div_ceil(MOST_PARTS));
     let mut sent: Vec<(usize, PartId)> = Vec::new();
     let (mut done, mut begun) = (0, 0);
@@ -277,6 +279,7 @@ async fn send_parts(
             operation.ask(part).await.map(|part| (number, part, bytes))
         });
     }
+    // Parts end in any order, and S3 takes the list in that of their numbers alone.
     sent.sort_unstable_by_key(|(number, _)| *number);
     Ok(sent.into_iter().map(|(_, part)| part).collect())
 }

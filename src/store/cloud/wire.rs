@@ -71,6 +71,7 @@ impl CloudWire {
             None => builder().build().or_else(|_error| builder().tls_certs_only([]).build()),
         };
         let client = client.map_err(broken)?;
+        // A proxy cannot reach what lies beside this machine, and would see its credentials.
         let direct = builder().no_proxy().tls_certs_only([]).build().map_err(broken)?;
         Ok(Self(Arc::new(Inner { client, direct, endpoint, completion: None })))
     }
@@ -112,6 +113,7 @@ impl CloudWire {
             if begins {
                 outgoing.headers_mut().extend(exchange.upload.headers.iter().cloned());
             }
+            // Here, since the crate completes an upload without a condition (`upload`).
             if let Some((name, value)) = &self.0.completion
                 && ends
                 && !exchange.upload.replaces
@@ -156,6 +158,7 @@ impl HttpService for CloudWire {
             let before = sent.bytes();
             match tokio::time::timeout(exchange.stall_timeout, answer.as_mut()).await {
                 Ok(answer) => break answer,
+                // An upload is no silence as long as bytes go out.
                 Err(_) if sent.bytes() != before => {}
                 Err(_) => return Err(note(RequestFault::Broken(silence(&exchange)))),
             }
@@ -164,6 +167,7 @@ impl HttpService for CloudWire {
             note(sent.take_error().map_or(RequestFault::NotSent(error), RequestFault::Content))
         })?;
         let (status, headers) = (response.status(), response.headers().clone());
+        // Also for a status of success: Azure gives the object its name before its content.
         if let Some(fault) = copy_fault(&headers) {
             return Err(note(fault));
         }

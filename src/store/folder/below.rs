@@ -43,6 +43,7 @@ pub(super) fn parent(store: &Path, key: &ObjectKey, make: bool) -> io::Result<Ow
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let mut opened = openat(&folder, part, flags, Mode::empty());
         if make && matches!(opened, Err(Errno::ENOENT)) {
+            // As the umask has it: the folder may be shared by a group.
             match mkdirat(&folder, part, Mode::from_bits_truncate(0o777)) {
                 Ok(()) | Err(Errno::EEXIST) => {}
                 Err(error) => return Err(named(error)),

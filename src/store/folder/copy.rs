@@ -34,6 +34,7 @@ pub(super) fn write_content(
         ObjectContent::File(path, length) => (path, length),
     };
     let from = open_regular(path).map_err(unreadable)?.into_file();
+    // The announced length and no more: the file may be growing.
     let (mut from, mut done) = (from.take(length), 0);
     while done < length {
         if transfer.observer.is_interrupted() {

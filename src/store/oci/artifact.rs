@@ -112,6 +112,7 @@ pub(super) fn read_any(bytes: &[u8]) -> Result<(ObjectKey, ObjectBlob), Artifact
     let manifest: ImageManifest =
         serde_json::from_slice(bytes).map_err(|error| not_valid(&error.to_string()))?;
     let artifact = manifest.artifact_type().as_ref();
+    // First: what is another program's has no annotations of ours, and is no fault.
     if !kind::is_ours(artifact) {
         let found = artifact.unwrap_or(manifest.config().media_type()).to_string();
         return Err(ArtifactError::Foreign { found: format!("{:?}", shown(&found)) });

@@ -104,6 +104,7 @@ impl OciBackend {
 
     /// Waits until no other thread of this process writes a tag.
     fn turn(&self, tag: &str) -> MutexGuard<'_, ()> {
+        // A fixed number of locks: two tags may share one, which costs a wait and nothing else.
         let mut hasher = DefaultHasher::new();
         tag.hash(&mut hasher);
         let number = usize::try_from(hasher.finish() % TURNS as u64).unwrap_or_default();

@@ -48,6 +48,7 @@ impl OciBackend {
         let failed_exchange = |error: RegistryExchangeError| failed(error.into());
         let wire = self.wire(transfer).map_err(|error| failed(error.into()))?;
         let (tag, is_small) = (tag::of(key), content.length() <= SMALL);
+        // A large upload would keep out others of the same lock for its whole time.
         let turn = is_small.then(|| self.turn(&tag));
         if find(&wire, key, transfer).map_err(failed)?.is_some() {
             return Ok(Put::WasThere);
@@ -70,6 +71,7 @@ impl OciBackend {
             }
             turn
         };
+        // Last: until then, no reader finds the blob, and a collection of the registry may take it.
         let put = self.put_manifest(&wire, key, &bytes, transfer);
         // The repository might have been emptied meanwhile.
         *self.has_config.lock().unwrap_or_else(PoisonError::into_inner) &= put.is_ok();
@@ -231,6 +233,7 @@ impl OciBackend {
         let accept = [media_type.as_str()];
         let request = DocumentRequest { name: &tag, accept: &accept, subject };
         match manifest::head(wire, &request) {
+            // Asked again, since the last writer of a tag wins.
             Ok(found) if found == Some(Sha256Sum::of(bytes).into()) => Ok(Put::Written),
             Ok(_) | Err(RegistryExchangeError::NotFound { .. }) => {
                 match find_manifest(wire, key, transfer)? {

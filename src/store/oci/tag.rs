@@ -66,6 +66,7 @@ pub(super) fn read(tag: &str) -> Option<TagKey> {
         return Some(TagKey::Shortened);
     }
     let key: ObjectKey = decode(tag)?.parse().ok()?;
+    // A tag that another program made may decode to a key whose tag is another.
     (of(&key) == tag).then_some(TagKey::Whole(key))
 }
 

@@ -47,6 +47,7 @@ pub(super) fn size(
                 return Ok(size);
             }
         }
+        // A registry may lead to storage whose signed URL is for GET alone.
         Err(error) if error.is_refusal() => {}
         Err(error) => return Err(error),
     }
@@ -188,6 +189,7 @@ impl<'a, 'w> BlobStream<'a, 'w> {
         self.skip -= skipped;
         drop(bytes.drain(..usize::try_from(skipped).unwrap_or(bytes.len())));
         let reached = self.at + bytes.len() as u64;
+        // A blob that has no end is given up here, before its digest could be compared.
         if reached > self.request.size {
             return Err(self.size(reached));
         }

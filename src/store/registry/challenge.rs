@@ -120,6 +120,8 @@ fn next_item(rest: &mut &str) -> Option<ChallengePart> {
 }
 
 fn is_token(letter: char) -> bool {
+    // The letters of a token (RFC 9110, 5.6.2), with `/` and `:`, as some write URLs without
+    // quotes.
     letter.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~/:".contains(letter)
 }
 

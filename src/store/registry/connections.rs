@@ -13,14 +13,14 @@ use super::credentials::CredentialSources;
 use super::error::RegistryExchangeError;
 use super::host::{Endpoint, Registries, RegistryHost};
 use super::reference::ImageRef;
-use super::token::Proofs;
+use super::token::Authorizations;
 use crate::base::causes::with_causes;
 use crate::base::http::{self, HttpOptions};
 use crate::store::failure::FailureKind;
 use crate::store::reach::{Consequence, Reach};
 
 /// Upper limit of the time to connect, for requests that the caller can do without.
-const HASTY: Duration = Duration::from_secs(5);
+const BRIEF: Duration = Duration::from_secs(5);
 /// Upper limit of redirects of one request.
 const MOST_REDIRECTS: usize = 10;
 
@@ -41,30 +41,30 @@ pub struct RegistryOptions {
 pub struct Connections {
     options: RegistryOptions,
     /// Options of requests that give up early.
-    hasty_http: HttpOptions,
+    brief_http: HttpOptions,
     /// True if all requests give up early.
-    is_hasty: bool,
+    gives_up_early: bool,
     shared: Arc<SharedConnections>,
 }
 
 /// CA file, early giving up, and permitted redirects: all that distinguishes HTTP clients.
-type ClientKey = (Option<PathBuf>, bool, Leads);
+type ClientKey = (Option<PathBuf>, bool, RedirectScope);
 
 /// Servers to which redirects may lead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Leads {
+enum RedirectScope {
     /// Any.
     Anywhere,
     /// The server of the first request only, as the body is secret.
-    Nowhere,
+    SameServer,
 }
 
-/// State that hasty connections share with the others.
+/// State that connections that give up early share with the others.
 #[derive(Default)]
 struct SharedConnections {
     /// HTTP clients.
     clients: Mutex<HashMap<ClientKey, HttpClient>>,
-    tokens: Proofs,
+    tokens: Authorizations,
     /// Reachability of registries and mirrors, by host.
     reach: Mutex<HashMap<String, Arc<Reach>>>,
 }
@@ -84,23 +84,23 @@ impl Default for Connections {
 impl Connections {
     /// Creates connections with these options.
     pub fn new(options: RegistryOptions) -> Self {
-        let hasty_http = HttpOptions {
+        let brief_http = HttpOptions {
             attempts: 1,
-            connect_timeout: options.http.connect_timeout.min(HASTY),
-            stall_timeout: options.http.stall_timeout.min(2 * HASTY),
+            connect_timeout: options.http.connect_timeout.min(BRIEF),
+            stall_timeout: options.http.stall_timeout.min(2 * BRIEF),
             ..options.http.clone()
         };
-        Self { options, hasty_http, is_hasty: false, shared: Arc::default() }
+        Self { options, brief_http, gives_up_early: false, shared: Arc::default() }
     }
 
     /// Returns connections with the same configuration and state that give up early, for requests that
     /// the caller can do without. A registry that could not be reached before is not asked at all.
     #[must_use]
-    pub fn hasty(&self) -> Self {
+    pub fn giving_up_early(&self) -> Self {
         Self {
             options: self.options.clone(),
-            hasty_http: self.hasty_http.clone(),
-            is_hasty: true,
+            brief_http: self.brief_http.clone(),
+            gives_up_early: true,
             shared: Arc::clone(&self.shared),
         }
     }
@@ -113,7 +113,7 @@ impl Connections {
             Some(FailureKind::Local) => Consequence::Continue,
             // The short time limit may be at fault, and the next request may be one that is needed.
             Some(FailureKind::Unreachable | FailureKind::Refused)
-                if self.is_hasty && !endpoint.is_mirror =>
+                if self.gives_up_early && !endpoint.is_mirror =>
             {
                 Consequence::Continue
             }
@@ -144,13 +144,13 @@ impl Connections {
         let reach = self.reach(&endpoint.host);
         let is_failing = reach.is_failing();
         let is_skipped =
-            if endpoint.is_mirror { reach.is_skipped() } else { self.is_hasty && is_failing };
+            if endpoint.is_mirror { reach.is_skipped() } else { self.gives_up_early && is_failing };
         if is_skipped {
             return Err(RegistryExchangeError::Skipped { host: endpoint.host.clone() });
         }
-        let is_hasty = self.is_hasty || (is_failing && !endpoint.is_mirror);
-        let http = if is_hasty { &self.hasty_http } else { &self.options.http };
-        Ok((http, self.client(endpoint, http, is_hasty, Leads::Anywhere)?))
+        let gives_up_early = self.gives_up_early || (is_failing && !endpoint.is_mirror);
+        let http = if gives_up_early { &self.brief_http } else { &self.options.http };
+        Ok((http, self.client(endpoint, http, gives_up_early, RedirectScope::Anywhere)?))
     }
 
     /// Returns the HTTP client for requests whose body is secret. A redirect to another server is an error:
@@ -159,11 +159,11 @@ impl Connections {
         &self,
         endpoint: &Endpoint,
     ) -> Result<HttpClient, RegistryExchangeError> {
-        let http = if self.is_hasty { &self.hasty_http } else { &self.options.http };
-        self.client(endpoint, http, self.is_hasty, Leads::Nowhere)
+        let http = if self.gives_up_early { &self.brief_http } else { &self.options.http };
+        self.client(endpoint, http, self.gives_up_early, RedirectScope::SameServer)
     }
 
-    pub(super) fn tokens(&self) -> &Proofs {
+    pub(super) fn tokens(&self) -> &Authorizations {
         &self.shared.tokens
     }
 
@@ -197,15 +197,15 @@ impl Connections {
         &self,
         endpoint: &Endpoint,
         options: &HttpOptions,
-        is_hasty: bool,
-        leads: Leads,
+        gives_up_early: bool,
+        redirects_to: RedirectScope,
     ) -> Result<HttpClient, RegistryExchangeError> {
-        let key = (endpoint.ca.clone(), is_hasty, leads);
+        let key = (endpoint.ca.clone(), gives_up_early, redirects_to);
         let mut clients = self.shared.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = clients.get(&key) {
             return Ok(known.clone());
         }
-        let client = build(endpoint, options, leads)?;
+        let client = build(endpoint, options, redirects_to)?;
         clients.insert(key, client.clone());
         Ok(client)
     }
@@ -214,13 +214,14 @@ impl Connections {
 fn build(
     endpoint: &Endpoint,
     options: &HttpOptions,
-    leads: Leads,
+    redirects_to: RedirectScope,
 ) -> Result<HttpClient, RegistryExchangeError> {
     let refused = |reason: String| RegistryExchangeError::Refused {
         url: endpoint.url(""),
         reason: format!("the HTTP client can't be set up: {reason}"),
     };
-    let builder = || http::builder(options).map(|builder| builder.redirect(redirects(leads)));
+    let builder =
+        || http::builder(options).map(|builder| builder.redirect(redirects(redirects_to)));
     let Some(path) = &endpoint.ca else {
         return builder()
             .map_err(refused)?
@@ -240,12 +241,13 @@ fn build(
         return Err(ca("it has no certificate in PEM".to_owned()));
     }
     let builder = builder().map_err(refused)?;
+    // Beside the system's: a registry may lead to storage with a public certificate.
     builder.tls_certs_merge(certificates).build().map_err(|error| ca(with_causes(&error)))
 }
 
 /// Follows redirects, except from TLS to plain HTTP. `reqwest` keeps credentials away from other
 /// hosts.
-fn redirects(leads: Leads) -> Policy {
+fn redirects(redirects_to: RedirectScope) -> Policy {
     Policy::custom(move |attempt| {
         let from = attempt.previous().last().map(|url| url.scheme().to_owned());
         let first = attempt.previous().first().map(reqwest::Url::origin);
@@ -253,7 +255,8 @@ fn redirects(leads: Leads) -> Policy {
             attempt.error("it redirects in a circle")
         } else if from.as_deref() == Some("https") && attempt.url().scheme() != "https" {
             attempt.error("it redirects to plain HTTP")
-        } else if leads == Leads::Nowhere && first != Some(attempt.url().origin()) {
+        } else if redirects_to == RedirectScope::SameServer && first != Some(attempt.url().origin())
+        {
             attempt.error("it redirects to another server, which must not get the token")
         } else {
             attempt.follow()

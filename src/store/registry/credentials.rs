@@ -114,6 +114,7 @@ impl CredentialSources {
                     let found = helper::ask(&program, &self.search_path, host, observer).map_err(
                         |problem| CredentialError::Helper { program, path: path.clone(), problem },
                     )?;
+                    // A helper that knows nothing leaves it to the next file.
                     if found.is_some() {
                         return Ok(found);
                     }
@@ -202,6 +203,7 @@ pub(super) fn same_registry(key: &str, host: &str) -> bool {
 
 fn credential(entry: &RawEntry) -> Result<Option<Credential>, String> {
     let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    // Before the password, which docker leaves empty beside a token.
     if let Some(token) = filled(&entry.identitytoken) {
         return Ok(Some(Credential::Identity(Secret::new(token))));
     }
@@ -210,6 +212,7 @@ fn credential(entry: &RawEntry) -> Result<Option<Credential>, String> {
         let bytes = STANDARD.decode(auth.trim()).map_err(|_error| wrong())?;
         let text = String::from_utf8(bytes).map_err(|_error| wrong())?;
         let (user, password) = text.split_once(':').ok_or_else(wrong)?;
+        // Docker itself trims NULs from what it has decoded.
         let password = Secret::new(password.trim_end_matches('\0'));
         return Ok(Some(Credential::Password { user: user.to_owned(), password }));
     }

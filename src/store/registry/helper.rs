@@ -63,6 +63,7 @@ fn ask_for(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
+        // For the kill below, and so that Ctrl-C is for this program to handle.
         .process_group(0)
         .spawn()
         .map_err(|error| format!("can't be started: {error}"))?;

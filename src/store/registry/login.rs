@@ -187,6 +187,7 @@ fn write(path: &Path, document: &Map<String, Value>) -> Result<(), LoginError> {
         // A link stays where it is, and leads to the new content.
         let path = fs_err::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let folder = path.parent().unwrap_or(Path::new("/"));
+        // As docker makes it: passwords lie in it.
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let mut file = AtomicFile::create(&path)?.with_mode(0o600);
         let text = format!("{:#}\n", Value::Object(document.clone()));

@@ -77,6 +77,8 @@ pub(crate) fn get(
     })?;
     let found = BlobDigest::from(Sha256Sum::of(&bytes));
     let named = digest_header(&headers);
+    // Of a tag only the header says what was sent: it tells of damage, and the digest is kept from
+    // then on.
     if let Some(expected) = expected.or(named.as_ref())
         && *expected != found
     {

@@ -129,6 +129,7 @@ fn parse(text: &str) -> Result<ImageRef, &'static str> {
             "each part of the path has a-z and 0-9, with one dot, one or two underscores or any hyphens between them",
         );
     }
+    // As docker: `ubuntu` is `library/ubuntu`, on its own registry alone.
     let official = registry == DEFAULT_REGISTRY && !path.contains('/');
     let repository = if official { format!("{OFFICIAL_PREFIX}{path}") } else { path.to_owned() };
     if registry.len() + 1 + repository.len() > LONGEST_NAME {

@@ -16,7 +16,7 @@ pub(crate) fn shown(url: &str) -> String {
 }
 
 /// Names the object of a URL in words.
-pub(super) fn what(url: &str) -> String {
+pub(super) fn object_name(url: &str) -> String {
     let path = url.split(['?', '#']).next().unwrap_or_default();
     let mut parts = path.rsplit('/');
     match (parts.next(), parts.next()) {
@@ -55,6 +55,7 @@ fn words(bytes: &[u8]) -> String {
     let all = if errors.is_empty() { std::slice::from_ref(&said) } else { errors };
     let mut words: Vec<String> = Vec::new();
     for error in all {
+        // Of the specification, of OAuth 2.0 (RFC 6749, 5.2), and of some registries' own.
         let keys = ["message", "error_description", "error", "details", "code"];
         let text = keys.iter().filter_map(|key| error.get(key)?.as_str());
         let text = text.chain(error.as_str()).find(|text| !text.trim().is_empty());

@@ -77,6 +77,7 @@ fn next(url: &str, headers: &HeaderMap) -> Result<Option<String>, RegistryExchan
     };
     let next = Url::parse(url).and_then(|here| Ok((here.join(target)?, here)));
     match next {
+        // Credentials go along: a link must not lead them to another server or repository.
         Ok((next, here)) if next.origin() == here.origin() && next.path() == here.path() => {
             Ok(Some(next.into()))
         }

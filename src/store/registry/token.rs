@@ -37,15 +37,18 @@ struct GrantedToken {
 /// Headers that a registry has accepted, by URL of the repository and scope; and the registries that
 /// demand none at `/v2/`.
 #[derive(Debug, Default)]
-pub(super) struct Proofs(Mutex<HashMap<(String, String), HeaderValue>>, Mutex<HashSet<String>>);
+pub(super) struct Authorizations(
+    Mutex<HashMap<(String, String), HeaderValue>>,
+    Mutex<HashSet<String>>,
+);
 
-impl Proofs {
+impl Authorizations {
     pub(super) fn get(&self, key: &(String, String)) -> Option<HeaderValue> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
-    pub(super) fn keep(&self, key: (String, String), proof: HeaderValue) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, proof);
+    pub(super) fn keep(&self, key: (String, String), authorization: HeaderValue) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, authorization);
     }
 
     /// Notes that a registry demands nothing at the URL of `/v2/`.
@@ -139,6 +142,8 @@ pub(super) fn fetch(
 
 fn identity_form(request: &TokenRequest<'_>, token: &Secret) -> String {
     let mut form = url::form_urlencoded::Serializer::new(String::new());
+    // "OAuth2 Token Authentication" of the distribution project: an identity token is a refresh
+    // token.
     form.append_pair("grant_type", "refresh_token");
     form.append_pair("service", request.service.unwrap_or_default());
     form.append_pair("scope", &request.scopes.join(" "));

@@ -111,9 +111,11 @@ fn place(
     let mut url = base
         .join(location)
         .map_err(|_error| protocol("the place that it names for an upload is not a URL"))?;
+    // The content would go out in clear, and anybody on the way could change it.
     if base.scheme() == "https" && url.scheme() != "https" {
         return Err(protocol("it wants an upload over plain HTTP"));
     }
+    // Appended: the registry's own query has the state of the upload.
     url.query_pairs_mut().append_pair("digest", &digest.to_string());
     Ok(url.into())
 }

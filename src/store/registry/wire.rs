@@ -19,7 +19,7 @@ use super::challenge::{Challenge, challenges, is_insufficient, missing_scopes};
 use super::connections::Connections;
 use super::error::RegistryExchangeError;
 use super::host::Endpoint;
-use super::reply::{message, shown, what};
+use super::reply::{message, object_name, shown};
 use super::secret::Credential;
 use super::token::{self, TokenRequest};
 use super::transport::{RegistryFailure, Transport, basic};
@@ -134,6 +134,7 @@ impl<'a> RegistryWire<'a> {
         &self,
         ask: &Ask<'_>,
     ) -> Result<(AnswerHead, HttpAnswer<'a>), RegistryFailure> {
+        // By repository and scope: a token for one is not one for the other.
         let key = self.token_key(ask);
         let tokens = self.connections.tokens();
         let known = tokens.get(&key);
@@ -145,14 +146,14 @@ impl<'a> RegistryWire<'a> {
         let mut scopes = self.scopes(ask);
         // The second round adds the scopes that, by the registry's answer, the token of the first lacks.
         for _ in 0..2 {
-            let proof = self.prove(&demand, &scopes)?;
-            (head, answer) = self.send(ask, Some(&proof))?;
+            let authorization = self.authorization(&demand, &scopes)?;
+            (head, answer) = self.send(ask, Some(&authorization))?;
             let asked = challenges(&head.headers);
             let more = missing_scopes(&asked, &scopes);
             let is_refused = head.status == StatusCode::UNAUTHORIZED
                 || (head.status == StatusCode::FORBIDDEN && asked.iter().any(is_insufficient));
             if !is_refused {
-                tokens.keep(key, proof);
+                tokens.keep(key, authorization);
                 break;
             }
             if more.is_empty() {
@@ -241,7 +242,7 @@ impl<'a> RegistryWire<'a> {
     fn send(
         &self,
         ask: &Ask<'_>,
-        proof: Option<&HeaderValue>,
+        authorization: Option<&HeaderValue>,
     ) -> Result<(AnswerHead, HttpAnswer<'a>), RegistryFailure> {
         let mut request = self
             .client
@@ -250,8 +251,8 @@ impl<'a> RegistryWire<'a> {
             .header(ACCEPT_ENCODING, "identity");
         // The registry may send an upload to another host, which must not get the credentials.
         let own = Url::parse(ask.url).is_ok_and(|url| self.is_ours(ask.url, &url));
-        if let Some(proof) = proof.filter(|_| own) {
-            request = request.header(AUTHORIZATION, proof.clone());
+        if let Some(authorization) = authorization.filter(|_| own) {
+            request = request.header(AUTHORIZATION, authorization.clone());
         }
         match ask.body {
             None => self.transport.exchange(request),
@@ -296,7 +297,7 @@ impl<'a> RegistryWire<'a> {
             return Ok((head, answer));
         }
         let host = self.endpoint.host.clone();
-        let what = || what(ask.url);
+        let what = || object_name(ask.url);
         Err(match status {
             StatusCode::UNAUTHORIZED => self.unauthorized(message(&answer))?.into(),
             StatusCode::FORBIDDEN => {
@@ -346,13 +347,14 @@ impl<'a> RegistryWire<'a> {
 
     /// Returns the `Authorization` header that answers the challenges: a token of the token server, or user
     /// and password.
-    fn prove(
+    fn authorization(
         &self,
         asked: &[Challenge],
         scopes: &[String],
     ) -> Result<HeaderValue, RegistryFailure> {
         let host = || self.endpoint.host.clone();
         let challenge = |reason| RegistryExchangeError::Challenge { host: host(), reason };
+        // Tokens before passwords, which would otherwise go out with each request.
         let bearer = asked.iter().find(|asked| matches!(asked, Challenge::Bearer { .. }));
         if let Some(Challenge::Bearer { realm, service, .. }) = bearer {
             let url = Url::parse(realm)

@@ -49,6 +49,7 @@ impl<'k> Claim<'k> {
                 SignatureError::UnknownKey { key, trusted }
             });
         }
+        // The old form signs the content itself, which would have to be held in memory.
         if !text.is_prehashed {
             return Err(SignatureError::Legacy { key });
         }
@@ -58,6 +59,7 @@ impl<'k> Claim<'k> {
     /// Verifies that a trusted key signed this artifact under this id.
     pub fn verify(&self, artifact: impl Read, id: &str) -> Result<KeyId, SignatureError> {
         let key = self.text.key;
+        // Before the comment is looked at: until then it is anybody's text.
         let found = self.verify_content(artifact)?;
         let comment = &self.text.comment;
         let statement: Statement = comment.parse().map_err(|source| SignatureError::Statement {
@@ -78,6 +80,7 @@ impl<'k> Claim<'k> {
     /// Verifies both signatures, of the content and of the comment, and gives the content's sum.
     fn verify_content(&self, mut artifact: impl Read) -> Result<Sha256Sum, SignatureError> {
         let invalid = || SignatureError::Invalid { key: self.text.key };
+        // One for each key of the id, as the artifact is read once.
         let mut verifiers = Vec::new();
         for key in &self.keys {
             let verifier = key.verifier().verify_stream(&self.text.signature);

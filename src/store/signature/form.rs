@@ -68,6 +68,7 @@ impl SignatureText {
         }
         let text = std::str::from_utf8(text).map_err(|_error| FormError::Text)?;
         let lines: Vec<&str> = text.lines().collect();
+        // Comments are shown, and a terminal would obey them.
         let is_odd = |letter: char| letter.is_control() && letter != '\t';
         if lines.iter().any(|line| line.contains(is_odd)) {
             return Err(FormError::Text);

@@ -107,6 +107,7 @@ impl TrustedKey {
     pub fn named(text: &str, base: &Path) -> Result<Self, SigningKeyError> {
         match text.parse() {
             Ok(key) => return Ok(key),
+            // Not taken for a path, since the error would show the key as a file's name.
             Err(source @ KeyFormError::Secret) => {
                 return Err(SigningKeyError::Form { place: "the text".into(), source });
             }

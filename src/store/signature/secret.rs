@@ -313,6 +313,7 @@ fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), SecretKeyError> {
         })
         .map_err(failed)?;
     match file.persist_noclobber(path) {
+        // A key that is lost by a power cut may have been published before.
         Ok(_) => sync_folder(folder).map_err(failed),
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
             Err(SecretKeyError::Exists(path.to_owned()))

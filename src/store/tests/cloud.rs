@@ -63,13 +63,17 @@ pub(super) struct Bucket<'c> {
     store: Store,
 }
 
-fn moto(port: u16) -> Vec<String> {
-    ["-H", "127.0.0.1", "-p", &port.to_string()].map(str::to_owned).to_vec()
+/// Starts a stand-in that runs on moto, with its interpreter.
+fn on_moto(script: &'static str) -> Option<Server> {
+    let moto = executable("MKPANDA_TEST_MOTO")?;
+    let python = std::path::Path::new(&moto).with_file_name("python");
+    let script = format!("{}/tests/data/servers/{script}", env!("CARGO_MANIFEST_DIR"));
+    Some(Server::start(&python.to_string_lossy(), |_, port| vec![script.clone(), port.to_string()]))
 }
 
 impl Cloud {
     pub(crate) fn s3() -> Option<Self> {
-        let server = Server::start(&executable("MKPANDA_TEST_MOTO")?, |_, port| moto(port));
+        let server = on_moto("s3.py")?;
         Some(Self::new("s3", s3_settings(server.url()), server))
     }
 
@@ -84,14 +88,8 @@ impl Cloud {
         Some(Self::new("az", azure_settings(&server.url()), server))
     }
 
-    /// The stand-in of Google's runs on moto, with its interpreter.
     pub(crate) fn gcs() -> Option<Self> {
-        let moto = executable("MKPANDA_TEST_MOTO")?;
-        let python = std::path::Path::new(&moto).with_file_name("python");
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/servers/gcs.py");
-        let server = Server::start(&python.to_string_lossy(), |_, port| {
-            vec![script.to_owned(), port.to_string()]
-        });
+        let server = on_moto("gcs.py")?;
         Some(Self::new("gs", gcs_settings(server.url()), server))
     }
 

@@ -67,6 +67,7 @@ impl LockFault {
         if sources.contains_key(&wanted.key) {
             return None;
         }
+        // A source of the same place was changed, not added: that has another remedy.
         let same = sources.keys().filter(|known| known.place() == wanted.key.place());
         let locked: Vec<String> = same.map(SourceKey::sum).collect();
         Some(if locked.is_empty() {

@@ -63,6 +63,7 @@ impl SourceKey {
     pub fn of(spec: &SourceSpec, head: Option<&CommitId>) -> Option<Self> {
         Some(match spec {
             SourceSpec::Git { url, commit, .. } => {
+                // The lock is in the repository, where no password should be.
                 Self::Git { url: redact(url), commit: commit.clone() }
             }
             SourceSpec::GitLocal { rel_path } => {

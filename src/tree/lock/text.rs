@@ -95,6 +95,8 @@ impl SourceLine {
     fn read(self) -> Option<(SourceKey, Option<FilePin>)> {
         let Self { git, git_local, url, commit, sha1, sha256, size } = self;
         Some(match (git, git_local, url, commit, sha1, sha256, size) {
+            // Every field is named, so that a line with the fields of two kinds is refused, not
+            // read as one of them.
             (Some(url), None, None, Some(commit), None, None, None) => {
                 (SourceKey::Git { url, commit }, None)
             }
@@ -112,6 +114,8 @@ impl SourceLine {
 impl TreeLock {
     /// Reads the text of a lock.
     pub fn parse(text: &str) -> Result<Self, Problem> {
+        // The version first, and alone: a lock of a later version has fields that would be reported
+        // as unknown, which hides what is really the matter.
         let VersionField { version } = from_toml(text)?;
         if *version.as_ref() != VERSION {
             let message = format!("this is version {} of the format", version.as_ref());
@@ -200,6 +204,7 @@ pub fn added_line(key: &AddedKey, pin: &AddedPin) -> String {
 fn from_toml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Problem> {
     toml::from_str(text).map_err(|error| {
         let offset = error.span().map(|span| span.start);
+        // A merge may have left its marks in the file, and everything in it can be found out anew.
         let hint = "remove this file, and write it anew: mkpanda lock".to_owned();
         Problem { offset, message: serde_words::plain(error.message()).0, hint: Some(hint) }
     })
@@ -214,6 +219,7 @@ fn sources(lines: Vec<Spanned<SourceLine>>) -> Result<Sources, Problem> {
                 "a source needs git or git_local and commit, or url, sha1, sha256 and size";
             return Err(Problem::at(at, message));
         };
+        // Places are shown in messages, and a lock comes with a tree of others.
         if key.place().1.chars().any(char::is_control) {
             return Err(Problem::at(at, "a place has no control characters"));
         }

@@ -9,6 +9,7 @@ gcp-storage-emulator has the JSON interface, and of the XML one only GET and PUT
 import sys
 from urllib.parse import quote, unquote
 
+import one_writer  # noqa: F401
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import run_simple
 

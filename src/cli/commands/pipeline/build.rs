@@ -48,7 +48,7 @@ pub(super) fn run(context: &Context<'_>, args: &PipelineBuildArgs) -> Result<(),
     let result = run.build(&mut outcome, &mut failed, observer);
     let result = outcome.show(context, &progress, result);
     for key in &failed {
-        run.tell_failed(key);
+        run.show_command_of_failed(key);
     }
     result
 }
@@ -136,7 +136,7 @@ impl Run<'_> {
     }
 
     /// Gives the command by which a failed build fails on other machines, too.
-    fn tell_failed(&self, key: &PackageKey) {
+    fn show_command_of_failed(&self, key: &PackageKey) {
         let global = self.context.global;
         let mut words = vec!["mkpanda".to_owned()];
         if let Some(tree) = &global.directory {

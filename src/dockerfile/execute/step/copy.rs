@@ -40,6 +40,8 @@ impl LayerMaker<'_> {
             maker: self,
             step,
             owner: step.chown.as_deref().map(|chown| self.new_owner_of(chown)).transpose()?,
+            // Symlinks of the image are followed within its root: `/var/run` may lead to `/run`,
+            // but never out.
             destination: locate(&root, Path::new(&step.destination), false)
                 .map_err(JobFailure::of)?,
             root,
@@ -57,6 +59,7 @@ impl LayerMaker<'_> {
                 ..JobFailure::new("there is nothing to copy: no file matches")
             });
         }
+        // Before the first file: a refused COPY must not be half done.
         copying.check_count(&items)?;
         for (source, found) in items {
             if let CopySource::Document(document) = source {
@@ -84,7 +87,7 @@ impl LayerMaker<'_> {
         let single = self.workspace.is_single();
         match self.owner_of(&with_group(user))? {
             Err(ImageUserError::NoUser(_) | ImageUserError::NoGroup(_)) => {
-                Ok(Ownership { ids: (0, 0), single })
+                Ok(Ownership { ids: (0, 0), is_single_id: single })
             }
             found => found.map_err(JobFailure::of),
         }
@@ -97,7 +100,7 @@ impl LayerMaker<'_> {
         let group = read_text(&root, "etc/group").map_err(JobFailure::of)?;
         let found = resolve_user(user, passwd.as_deref(), group.as_deref());
         let single = self.workspace.is_single();
-        Ok(found.map(|found| Ownership { ids: (found.uid, found.gid), single }))
+        Ok(found.map(|found| Ownership { ids: (found.uid, found.gid), is_single_id: single }))
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) enum CopyOwners {
     /// Their own owners.
     Kept,
     /// Whom they belonged to where there is one id only.
-    Told(Rc<KnownOwners>),
+    Known(Rc<KnownOwners>),
 }
 
 /// Which modes copied files have, if nothing else is said.
@@ -72,6 +72,7 @@ pub(super) fn find(
         }
         CopyInput::Pattern { layers, pattern, exclude, parents } => {
             let folders = maker.workspace.unpacked(layers)?;
+            // Mounted, as whiteouts and opaque folders of its layers count.
             let tree = maker.workspace.mount_tree(&folders, &format!("source-{index}"))?;
             let choice = choice(exclude, *parents).map_err(from_context)?;
             let matches =
@@ -110,7 +111,9 @@ pub(super) fn owners(
     if !maker.workspace.is_single() {
         return Ok(CopyOwners::Kept);
     }
-    KnownOwners::read(folders).map(|known| CopyOwners::Told(Rc::new(known))).map_err(JobFailure::of)
+    KnownOwners::read(folders)
+        .map(|known| CopyOwners::Known(Rc::new(known)))
+        .map_err(JobFailure::of)
 }
 
 impl CopyOwners {
@@ -118,7 +121,7 @@ impl CopyOwners {
         match self {
             Self::Root => (0, 0),
             Self::Kept => (data.uid(), data.gid()),
-            Self::Told(known) => owner(known, root, path),
+            Self::Known(known) => owner(known, root, path),
         }
     }
 }

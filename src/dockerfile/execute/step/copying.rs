@@ -109,7 +109,8 @@ impl Copying<'_> {
     }
 
     fn new_owner(&self) -> Ownership {
-        self.owner.unwrap_or(Ownership { ids: (0, 0), single: self.maker.workspace.is_single() })
+        self.owner
+            .unwrap_or(Ownership { ids: (0, 0), is_single_id: self.maker.workspace.is_single() })
     }
 
     pub(super) fn document(&self, name: &str, text: &str) -> Result<(), JobFailure> {
@@ -202,7 +203,7 @@ impl Copying<'_> {
         let unpacked = matches!(item.modes, Modes::Unpacked { .. });
         let owner = self.owner.unwrap_or_else(|| Ownership {
             ids: item.owners.of(&item.root, &entry.path, &data),
-            single: self.maker.workspace.is_single(),
+            is_single_id: self.maker.workspace.is_single(),
         });
         let own = data.permissions().mode() & 0o7777;
         let mode = match item.modes {
@@ -225,6 +226,8 @@ impl Copying<'_> {
             }
             self.linked.borrow_mut().insert(file, to.to_owned());
         }
+        // A symlink can have no attributes of users (xattr(7)), so its owner is kept beside the
+        // layer.
         if !put(&from, &data, to, with)? {
             let path = to.strip_prefix(&self.root).unwrap_or(to).to_owned();
             self.maker.told.borrow_mut().push((path, owner.ids));

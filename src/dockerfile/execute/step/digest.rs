@@ -36,7 +36,7 @@ fn digest(workspace: &Workspace<'_>, job: &DigestJob) -> Result<Sha256Sum, JobFa
     let files = ContextFiles::of_tree(&workspace.mount_tree(&folders, "digest")?);
     let choice = choice(&job.exclude, job.parents).map_err(from_context)?;
     let known = KnownOwners::read(&folders).map_err(JobFailure::of)?;
-    let owners = if workspace.is_single() { TreeOwners::Told(&known) } else { TreeOwners::Disk };
+    let owners = if workspace.is_single() { TreeOwners::Known(&known) } else { TreeOwners::Disk };
     let mut digests = String::new();
     for source in &job.sources {
         let CopySource::Path(pattern) = source else { continue };

@@ -51,6 +51,8 @@ impl Job for LayerJob {
             };
             let waiting = match network {
                 StepNetwork::Own(uplink) => {
+                    // Before the namespaces are entered: from within, the network's program could
+                    // not be started as the caller.
                     Some(uplink.start(&self.folders.machine.map).map_err(JobFailure::of)?)
                 }
                 StepNetwork::None | StepNetwork::Host => None,
@@ -138,7 +140,7 @@ impl LayerMaker<'_> {
         let owners = if self.workspace.is_single() {
             let mut owners = KnownOwners::read(&below).map_err(JobFailure::of)?;
             for (path, owner) in self.told.borrow().iter() {
-                owners.tell(path, *owner);
+                owners.record(path, *owner);
             }
             owners.made_by(making);
             Some(owners)
@@ -147,6 +149,8 @@ impl LayerMaker<'_> {
         };
         let times = match &job.step {
             LayerStep::Copy(step) if step.from == CopyOrigin::Context => {
+                // Files of a context have the times of a checkout, which differ from machine to
+                // machine.
                 EntryTimes::All(job.source_date_epoch)
             }
             _ => EntryTimes::Latest(job.source_date_epoch),

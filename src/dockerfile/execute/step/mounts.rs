@@ -86,8 +86,8 @@ impl LayerMaker<'_> {
                         }
                         _ => fs_err::create_dir(&place).map_err(JobFailure::of)?,
                     }
-                    let owner = Ownership { ids: *owner, single: self.workspace.is_single() };
-                    owner.give(&place).map(drop).map_err(JobFailure::of)?;
+                    let owner = Ownership { ids: *owner, is_single_id: self.workspace.is_single() };
+                    owner.apply(&place).map(drop).map_err(JobFailure::of)?;
                     let mode = std::fs::Permissions::from_mode(*mode);
                     fs_err::set_permissions(&place, mode).map_err(JobFailure::of)?;
                 }
@@ -117,11 +117,11 @@ impl LayerMaker<'_> {
                 if let Some(target) = target {
                     // The view is in memory, and is gone with the step.
                     write_file(home, content, *mode)?;
-                    let owner = Ownership { ids: *owner, single: self.workspace.is_single() };
+                    let owner = Ownership { ids: *owner, is_single_id: self.workspace.is_single() };
                     // With a single id, root is the only user, and a file in memory has user attributes only
                     // since Linux 6.6.
-                    if !owner.single {
-                        owner.give(home).map(drop).map_err(JobFailure::of)?;
+                    if !owner.is_single_id {
+                        owner.apply(home).map(drop).map_err(JobFailure::of)?;
                     }
                     mounts.add(home.to_owned(), target, false);
                 }
@@ -137,8 +137,8 @@ impl LayerMaker<'_> {
                 let place = self.workspace.in_view(socket);
                 let mode = std::fs::Permissions::from_mode(*mode);
                 fs_err::set_permissions(&place, mode).map_err(JobFailure::of)?;
-                let owner = Ownership { ids: *owner, single: self.workspace.is_single() };
-                owner.give(&place).map(drop).map_err(JobFailure::of)?;
+                let owner = Ownership { ids: *owner, is_single_id: self.workspace.is_single() };
+                owner.apply(&place).map(drop).map_err(JobFailure::of)?;
                 mounts.add(place, target, true);
             }
             // An optional secret or agent is missing.
@@ -159,7 +159,7 @@ impl LayerMaker<'_> {
         (ids, mode): ((u32, u32), u32),
     ) -> Result<PathBuf, JobFailure> {
         let place = locate(cache, Path::new(source), false).map_err(JobFailure::of)?;
-        let owner = Ownership { ids, single: self.workspace.is_single() };
+        let owner = Ownership { ids, is_single_id: self.workspace.is_single() };
         make_folders_with(cache, &place, owner, mode).map_err(|error| {
             JobFailure::new(format!("{source}: the cache has no such folder: {error}"))
         })?;
@@ -174,7 +174,8 @@ impl LayerMaker<'_> {
         source: &str,
         home: &Path,
     ) -> Result<(), JobFailure> {
-        // Left by a step that was killed.
+        // Left by a step that was killed. Under another name until it is whole: a half-filled cache
+        // would never be filled again.
         let new = place.with_file_name("files.new");
         remove_all(&new).map_err(JobFailure::of)?;
         fs_err::create_dir(&new).map_err(JobFailure::of)?;
@@ -259,7 +260,7 @@ impl LayerMaker<'_> {
 
     /// Copies the listed files to the same paths.
     fn copy_matches(&self, from: &Path, matches: &[Match], to: &Path) -> Result<(), JobFailure> {
-        let owner = Ownership { ids: (0, 0), single: self.workspace.is_single() };
+        let owner = Ownership { ids: (0, 0), is_single_id: self.workspace.is_single() };
         for entry in matches.iter().flat_map(|found| &found.entries) {
             if entry.path.as_os_str().is_empty() {
                 continue;
@@ -286,6 +287,7 @@ fn write_file(path: &Path, content: &[u8], mode: u32) -> Result<(), JobFailure> 
     fs_err::OpenOptions::new()
         .write(true)
         .create_new(true)
+        // Before the content is in it, so that nobody reads a secret in between.
         .mode(0o600)
         .open(path)
         .and_then(|mut file| file.write_all(content))

@@ -53,6 +53,8 @@ impl LayerMaker<'_> {
             network: job.network.of_namespace(),
             time_limit: job.time_limit,
             log_limit: job.log_limit,
+            // `sudo` and package managers in images need set-id programs; within the namespace
+            // these give no right outside.
             no_new_privileges: false,
         };
         let prepared = prepare(&self.workspace, &command)?;

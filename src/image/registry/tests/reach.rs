@@ -40,7 +40,7 @@ fn a_registry_that_is_down_gets_all_attempts_once_and_then_one_for_each_image() 
     }
     // A copy knows, and a question with another way out is not asked.
     let name = format!("{}/c:1", server.host()).parse().unwrap();
-    let error = client.clone().hasty().has(&name, &place.told).unwrap_err();
+    let error = client.clone().giving_up_early().has(&name, &place.told).unwrap_err();
     assert!(with_causes(&error).contains("could not be reached before"), "{error}");
     assert_eq!(server.requests().len(), 4);
     // Another run asks again.
@@ -71,12 +71,12 @@ fn a_registry_that_comes_back_gets_all_attempts_again() {
 }
 
 #[test]
-fn a_hasty_question_that_fails_takes_no_attempts_from_a_pull() {
+fn a_question_that_gives_up_early_takes_no_attempts_from_a_pull() {
     let server = silent();
     let place = TestClient::new(&[&server]);
     let client = Client::new(place.options.clone());
     let name = format!("{}/a:1", server.host());
-    client.hasty().has(&name.parse().unwrap(), &place.told).unwrap_err();
+    client.giving_up_early().has(&name.parse().unwrap(), &place.told).unwrap_err();
     assert_eq!(server.requests().len(), 1);
     pull(&client, &place, &name).unwrap_err();
     assert_eq!(server.requests().len(), 3);
@@ -105,14 +105,18 @@ fn the_registry_itself_says_if_an_image_is_there_whatever_a_mirror_does() {
     let (mirror, own) = (silent(), serve(&RegistryContents::simple(), |_, _| None));
     let mut place = TestClient::new(&[&mirror, &own]);
     with_mirrors(&mut place, &own.host(), &[mirror.host()]);
-    let client = Client::new(place.options.clone()).hasty();
+    let client = Client::new(place.options.clone()).giving_up_early();
     let has = |name: &str| {
         let name = format!("{}/{name}", own.host()).parse().unwrap();
         client.has(&name, &place.told).unwrap()
     };
     assert!(has("r:1") && !has("r:none"));
     assert!(!has("r:none") && !has("r:none"));
-    assert_eq!(mirror.requests().len(), 3, "also of hasty questions, three are enough");
+    assert_eq!(
+        mirror.requests().len(),
+        3,
+        "also of questions that give up early, three are enough"
+    );
     assert_eq!(warnings(&place, "not asked again"), 1);
 }
 

@@ -10,7 +10,7 @@ use crate::container::passing;
 
 /// Notifications of a container.
 #[derive(Debug)]
-pub(in crate::container) enum Questions<'a> {
+pub(in crate::container) enum Notifications<'a> {
     /// None: the container has no filter, or no notifying process is left.
     None,
     /// The container's first process will send the descriptor.
@@ -21,27 +21,27 @@ pub(in crate::container) enum Questions<'a> {
         recorder: &'a Recorder,
     },
     /// The descriptor has arrived.
-    Coming {
+    Listening {
         /// The descriptor. After it is closed, notifying calls fail with ENOSYS.
-        questions: OwnedFd,
+        listener: OwnedFd,
         /// Recorder for the answers.
         recorder: &'a Recorder,
     },
 }
 
-impl Questions<'_> {
+impl Notifications<'_> {
     /// Descriptor to poll.
     pub(in crate::container) fn readable(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::None => None,
             Self::Expected { channel, .. } => Some(channel.as_fd()),
-            Self::Coming { questions, .. } => Some(questions.as_fd()),
+            Self::Listening { listener, .. } => Some(listener.as_fd()),
         }
     }
 
     /// Handles the result of a poll.
-    pub(in crate::container) fn hear(&mut self, said: PollFlags) -> std::io::Result<()> {
-        if said.is_empty() {
+    pub(in crate::container) fn handle(&mut self, ready: PollFlags) -> std::io::Result<()> {
+        if ready.is_empty() {
             return Ok(());
         }
         let is_over = match self {
@@ -50,19 +50,19 @@ impl Questions<'_> {
                 let recorder = *recorder;
                 *self = match passing::receive(channel)? {
                     None => Self::None,
-                    Some(questions) => {
-                        recorder.begin(questions.as_fd());
-                        Self::Coming { questions, recorder }
+                    Some(listener) => {
+                        recorder.begin(listener.as_fd());
+                        Self::Listening { listener, recorder }
                     }
                 };
                 false
             }
-            Self::Coming { questions, recorder } if said.contains(PollFlags::POLLIN) => {
-                recorder.answer(questions.as_fd())?;
+            Self::Listening { listener, recorder } if ready.contains(PollFlags::POLLIN) => {
+                recorder.answer(listener.as_fd())?;
                 false
             }
             // No notifying process is left.
-            Self::Coming { .. } => true,
+            Self::Listening { .. } => true,
         };
         if is_over {
             *self = Self::None;
