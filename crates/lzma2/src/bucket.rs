@@ -296,7 +296,8 @@ const fn base(depth: u32) -> u32 {
 /// The byte of a key at a depth.
 #[inline]
 fn byte_of(key: u64, depth: u32) -> u8 {
-    key.to_be_bytes()[((depth - PREFIX) % KEY) as usize]
+    // By a shift: an index into the bytes would go through memory.
+    (key >> (8 * (KEY - 1 - (depth - PREFIX) % KEY))).to_le_bytes()[0]
 }
 
 /// Bytes of the data; zeros behind its end.

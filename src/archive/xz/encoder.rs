@@ -79,6 +79,7 @@ impl<S: BlockSink> BlockEncoder<S> {
     }
 
     /// Compresses what follows at a level.
+    #[must_use]
     pub fn at_level(self, level: CompressionLevel) -> Self {
         Self { level, ..self }
     }

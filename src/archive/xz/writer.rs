@@ -17,6 +17,7 @@ impl<W: Write> XzWriter<W> {
     }
 
     /// Compresses at a level.
+    #[must_use]
     pub fn at_level(self, level: CompressionLevel) -> Self {
         Self(self.0.at_level(level))
     }
