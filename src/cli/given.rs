@@ -265,6 +265,16 @@ impl<'a> GivenValues<'a> {
         self.variable(key).or_else(|| self.files.iter().find_map(in_file))
     }
 
+    /// A choice that a typed option replaces.
+    pub(super) fn choice_unless<T: clap::ValueEnum>(
+        &self,
+        typed: Option<T>,
+        key: &str,
+        pick: impl Fn(&ConfigFile) -> Option<T>,
+    ) -> Result<Option<T>, SettingsError> {
+        if typed.is_some() { Ok(typed) } else { self.choice(key, pick) }
+    }
+
     pub(super) fn choice<T: clap::ValueEnum>(
         &self,
         key: &str,

@@ -294,6 +294,7 @@ impl<'a> RunningBuild<'a> {
         let options = archive::PackOptions {
             source_date_epoch: self.job.package.source_date_epoch,
             threads: cores.threads,
+            level: self.job.package.compression,
             limits: self.job.folders.limits,
         };
         let mut tee = Tee::with_sha1(self.output.try_clone().map_err(JobFailure::of)?);
@@ -313,6 +314,7 @@ impl<'a> RunningBuild<'a> {
             bytes: sums.bytes,
             unpacked: summary.uncompressed_bytes,
             tar_sha256: Some(tar_sha256),
+            compression: self.job.package.compression,
             notes,
         })
     }
