@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use crate::base::suggestion::nearest;
 
 /// Variables of mkpanda.
-const OWN: [&str; 24] = [
+const OWN: [&str; 26] = [
     "MKPANDA_DIE_WITH_PARENT",
     "MKPANDA_EXECUTOR_FOLDER",
     "MKPANDA_EXECUTOR_KIND",
@@ -31,6 +31,8 @@ const OWN: [&str; 24] = [
     "MKPANDA_OFFLINE",
     "MKPANDA_ONLY_MIRRORS",
     "MKPANDA_PROGRESS",
+    "MKPANDA_REMOTE_EXECUTOR",
+    "MKPANDA_REMOTE_INSTANCE",
     "MKPANDA_REPOSITORY_URL",
     "MKPANDA_SCRATCH",
 ];
@@ -139,6 +141,7 @@ mod tests {
             include_str!("executor.rs"),
             include_str!("given.rs"),
             include_str!("given/stores.rs"),
+            include_str!("remote.rs"),
             include_str!("user_paths.rs"),
             include_str!("settings.rs"),
             include_str!("signing.rs"),

@@ -100,6 +100,9 @@ impl<'a> GivenValues<'a> {
             if !near.says.executor.is_empty() {
                 return Err(alone("[executor]"));
             }
+            if !near.says.remote.is_empty() {
+                return Err(alone("[remote]"));
+            }
             if !near.says.revoked_keys.is_empty() {
                 return Err(alone("revoked_keys"));
             }

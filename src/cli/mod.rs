@@ -30,6 +30,8 @@ pub mod origins;
 mod parent;
 pub mod pipeline_args;
 pub mod release_args;
+pub mod remote;
+pub mod remote_file;
 pub mod schemas;
 pub mod settings;
 pub mod settings_error;
