@@ -65,7 +65,7 @@ impl GivenValues<'_> {
         if let Some(option) = options.iter().find(|option| !option.starts_with('-')) {
             let origin = "executor.options".to_owned();
             return Err(Text { origin, value: option.clone() }
-                .wrong("single option of sbatch, such as --partition=p"));
+                .wrong("option of sbatch in one text, such as --partition=p"));
         }
         Ok(ExecutorSettings {
             kind: self.choice("EXECUTOR_KIND", |file| file.executor.kind)?,
