@@ -419,7 +419,7 @@ fn what_other_machines_cannot_give_is_refused_before_anything_is_built() {
         "--executor-folder",
     );
     cluster.configure("options = ['p']");
-    refused(&[], "\"p\" is not a single option of sbatch", "");
+    refused(&[], "\"p\" is not an option of sbatch", "");
     cluster.configure("");
     std::fs::remove_file(cluster.folder.join("bin/sbatch")).unwrap();
     // The machine may have a real one.
