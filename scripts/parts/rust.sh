@@ -2,11 +2,11 @@
 
 export CARGO_TERM_COLOR=never
 
-part_fmt() { check "cargo fmt --check" cargo fmt --check; }
+part_fmt() { check "cargo fmt --check" cargo fmt --all --check; }
 
 part_clippy() {
   local status=0
-  check "cargo clippy, warnings denied" cargo clippy --quiet --locked --all-targets -- -D warnings || status=1
+  check "cargo clippy, warnings denied" cargo clippy --quiet --locked --workspace --all-targets -- -D warnings || status=1
   check "the same for pkgpanda alone" \
     cargo clippy --quiet --locked --all-targets --no-default-features -- -D warnings || status=1
   return "$status"
@@ -35,12 +35,12 @@ part_carried() {
 
 part_docs() {
   check "cargo doc, warnings denied" env RUSTDOCFLAGS="-D warnings" \
-    cargo doc --quiet --locked --no-deps --document-private-items
+    cargo doc --quiet --locked --workspace --no-deps --document-private-items
 }
 
 # Runs unit tests. Of those that pass, only what they have left out is shown.
 nextest() {
-  cargo nextest run --locked --lib --test layering --no-fail-fast --status-level fail --success-output immediate "$@" 2>&1 |
+  cargo nextest run --locked --workspace --lib --test layering --no-fail-fast --status-level fail --success-output immediate "$@" 2>&1 |
     grep -vE '^( *std(out|err) ───| *running 1 test| *test .* \.\.\. ok| *test result: ok\. 1 passed.*|)$'
 }
 
@@ -54,7 +54,7 @@ part_unit() {
   if cargo nextest --version > /dev/null 2>&1; then
     runner nextest || status=1
   else
-    runner cargo test --quiet --locked --lib --test layering --no-fail-fast || status=1
+    runner cargo test --quiet --locked --workspace --lib --test layering --no-fail-fast || status=1
   fi
   runner cargo test --quiet --locked --doc || status=1
   return "$status"

@@ -103,4 +103,6 @@ pub use tar_write::{PackSummary, TarWriter};
 pub use unpack::{UnpackSummary, Watcher, unpack_package, unpack_package_watched};
 pub use xz::XzReader;
 #[cfg(feature = "builder")]
-pub use xz::{Block, BlockEncoder, BlockRecord, BlockSink, Crc64, StreamWriter, XzWriter};
+pub use xz::{
+    Block, BlockEncoder, BlockRecord, BlockSink, CompressionLevel, Crc64, StreamWriter, XzWriter,
+};

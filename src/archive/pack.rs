@@ -10,7 +10,7 @@ use super::error::PackError;
 use super::limits::ArchiveLimits;
 use super::scan::{FolderEntry, FolderEntryKind, Inode, scan};
 use super::tar_write::{PackSummary, TarWriter};
-use super::xz::XzWriter;
+use super::xz::{CompressionLevel, XzWriter};
 use crate::base::digest::{Sha256, Sha256Sum};
 use crate::base::tap::Tap;
 
@@ -21,6 +21,8 @@ pub struct PackOptions {
     pub source_date_epoch: u64,
     /// Number of compressing threads, without effect on the bytes.
     pub threads: u32,
+    /// Level of compression, without effect on the contents.
+    pub level: CompressionLevel,
     /// Limits when the archive is unpacked. Holes of sparse files count.
     pub limits: ArchiveLimits,
 }
@@ -52,6 +54,7 @@ pub fn pack_package(
     }
     // The size decides how the last blocks are cut, so it is known beforehand in every run.
     let out = XzWriter::new(out, options.threads, Some(bytes)).map_err(PackError::Output)?;
+    let out = out.at_level(options.level);
     let mut sum = Sha256::new();
     let out = Tap::new(out, |bytes: &[u8]| sum.update(bytes));
     let (out, summary) = write_all(folder, &found, out, options)?;

@@ -218,7 +218,12 @@ fn packages_are_refused_that_unpack_to_more_than_the_limit() {
     fs_err::create_dir_all(place.parent().unwrap()).unwrap();
     fs_err::create_dir(folder.path().join("p")).unwrap();
     fs_err::write(folder.path().join("p/zeros"), vec![0; 1 << 20]).unwrap();
-    let options = PackOptions { source_date_epoch: 1, threads: 1, limits: ArchiveLimits::NONE };
+    let options = PackOptions {
+        source_date_epoch: 1,
+        threads: 1,
+        level: crate::archive::CompressionLevel::Default,
+        limits: ArchiveLimits::NONE,
+    };
     let archive = fs_err::File::create(&place).unwrap();
     pack_package(&folder.path().join("p"), archive, &options).unwrap();
     assert!(fs_err::metadata(&place).unwrap().len() < 10_000, "it is small when packed");

@@ -27,8 +27,8 @@ use crate::base::regular::open_regular;
 use crate::package::PackageId;
 
 /// Counts up whenever the same content may become other bytes: with the encoder's constants, with
-/// another liblzma, with the groups of packages.
-pub(super) const VERSION: &str = "3";
+/// changes of the encoder, with the groups of packages.
+pub(super) const VERSION: &str = "4";
 
 /// A summary takes some hundred bytes per entry.
 const LARGEST_SUMMARY: u64 = 1 << 30;

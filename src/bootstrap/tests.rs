@@ -42,8 +42,12 @@ impl Cache {
 
     fn pack(&self, id: &str, folder: &Path) -> (PackageId, PathBuf) {
         let archive = self.0.path().join(format!("{id}.tar.xz"));
-        let options =
-            PackOptions { source_date_epoch: EPOCH, threads: 1, limits: ArchiveLimits::NONE };
+        let options = PackOptions {
+            source_date_epoch: EPOCH,
+            threads: 1,
+            level: crate::archive::CompressionLevel::Default,
+            limits: ArchiveLimits::NONE,
+        };
         pack_package(folder, fs_err::File::create(&archive).unwrap(), &options).unwrap();
         (id.parse().unwrap(), archive)
     }

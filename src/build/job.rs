@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::archive::CompressionLevel;
 use crate::base::digest::{Sha1Sum, Sha256Sum};
 use crate::container::namespace::Network;
 use crate::image::config::RunConfig;
@@ -48,6 +49,9 @@ pub struct PackageBuild {
     pub environment: Vec<(String, String)>,
     /// Latest time of files in the package, in seconds of the epoch.
     pub source_date_epoch: u64,
+    /// Level of compression of the package.
+    #[serde(default)]
+    pub compression: CompressionLevel,
     /// Network of the build script.
     pub network: Network,
     /// Longest run time of the build script.
@@ -98,7 +102,7 @@ pub struct BuildJob {
     pub threads: u32,
     /// Jobserver of the run.
     pub jobserver: Option<JobserverAccess>,
-    /// Archive: an empty file of the caller.
+    /// File for the archive, which the caller made empty.
     pub output: PathBuf,
     /// Log.
     pub log: PathBuf,
@@ -109,6 +113,8 @@ pub struct BuildJob {
 pub struct BuildSettings {
     /// Latest time of files in the package, in seconds of the epoch.
     pub source_date_epoch: u64,
+    /// Level of compression of the package.
+    pub compression: CompressionLevel,
     /// Network of the build script.
     pub network: Network,
     /// Longest run time of the build script.
@@ -131,8 +137,15 @@ impl PackageBuild {
         dependencies: Vec<Dependency>,
         settings: &BuildSettings,
     ) -> Self {
-        let BuildSettings { source_date_epoch, network, time_limit, log_limit, keep, keep_failed } =
-            *settings;
+        let BuildSettings {
+            source_date_epoch,
+            compression,
+            network,
+            time_limit,
+            log_limit,
+            keep,
+            keep_failed,
+        } = *settings;
         Self {
             folder: package.folder.clone(),
             build_script: package.info.build_script.clone(),
@@ -145,6 +158,7 @@ impl PackageBuild {
             environment: variables(&id, &package.key, source_date_epoch),
             id,
             source_date_epoch,
+            compression,
             network,
             time_limit,
             log_limit,
@@ -241,6 +255,9 @@ pub struct Built {
     pub bytes: u64,
     /// Size of the unpacked contents in bytes.
     pub unpacked: u64,
+    /// Level of compression; missing where it is the default.
+    #[serde(default, skip_serializing_if = "CompressionLevel::is_default")]
+    pub compression: CompressionLevel,
     /// SHA-256 of the uncompressed archive; missing in records of older versions.
     #[serde(default)]
     pub tar_sha256: Option<Sha256Sum>,

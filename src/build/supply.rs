@@ -8,6 +8,7 @@ use crate::artifact::repository::Repository;
 use crate::base::atomic::{self, PreparedFile};
 use crate::base::event::{Event, Observer, PackageOutcome, Phase};
 use crate::base::lock::FileLock;
+use crate::base::remedy::with_hint;
 use crate::container::helper::HelperSlot;
 use crate::container::helper::Interrupt;
 use crate::package::{PackageSource, SourceName};
@@ -21,7 +22,7 @@ use super::job::{BuildJob, Built};
 use super::kept::{self, Keeping};
 use super::local::LocalBuilds;
 use super::package_runner::{BuildFiles, CoreShare, PackageRunner, Phases, failed, interrupted};
-use super::upload::{PackageUpload, Uploads};
+use super::upload::{PackageUpload, UnprovenError, Uploads, build_again};
 
 pub use super::failed::{BuildError, FailedBuild, OpenError};
 pub use super::request::PackageRequest;
@@ -132,7 +133,7 @@ impl PackageBuilder {
                 sources: &sources,
             };
             if let Some(built) = delegation.build(phases)? {
-                self.upload(request, &built);
+                self.upload(request, &built, phases.observer);
                 self.cache.write_latest(id, variant).map_err(file("write latest"))?;
                 return Ok(PackageOutcome::Built);
             }
@@ -194,9 +195,18 @@ impl PackageBuilder {
     }
 
     /// Sends a package to the shared caches.
-    fn upload(&self, request: &PackageRequest, built: &Built) {
+    fn upload(&self, request: &PackageRequest, built: &Built, observer: &dyn Observer) {
         let id = &request.package.id;
         let (archive, text) = (self.cache.archive(id), &request.package.buildinfo_full);
+        if !built.compression.is_default() {
+            if !self.uploads.lanes().is_empty() {
+                let level = built.compression;
+                let message = UnprovenError::Level { archive: archive.clone(), level }.to_string();
+                let message = with_hint(message, Some(&build_again(&archive)));
+                observer.event(Event::Warning { subject: id.to_string(), message });
+            }
+            return;
+        }
         self.uploads.add_package(PackageUpload::new(id, archive, built, text));
     }
 
@@ -243,7 +253,7 @@ impl PackageBuilder {
                 }
                 output.commit().map_err(file("put the archive in place"))?;
                 runner.sums.note(&self.cache.archive(id), built.sha256.clone());
-                self.upload(request, &built);
+                self.upload(request, &built, phases.observer);
                 let latest = latest.unwrap_or_else(|| self.cache.prepare_latest(id, variant));
                 latest
                     .and_then(|latest| latest.map_or(Ok(()), PreparedFile::put_in_place))

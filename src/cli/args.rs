@@ -8,7 +8,9 @@ pub use super::cache_args::{CacheCommand, CleanArgs, ExchangeArgs, StoreArgs};
 use super::candidates;
 pub use super::executor_args::ExecutorArgs;
 pub use super::format_arg::FormatArg;
-pub use super::global_args::{GlobalArgs, IsolationArg, JobserverArg, NetworkArg, ProgressArg};
+pub use super::global_args::{
+    CompressionArg, GlobalArgs, IsolationArg, JobserverArg, NetworkArg, ProgressArg,
+};
 use super::help;
 pub use super::image_args::{ImageBuildArgs, ImageCommand};
 pub use super::inspect_args::{CheckArgs, ExplainArgs, GraphArgs, GraphFormat, InitArgs, ListArgs};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::args::{IsolationArg, JobserverArg, NetworkArg, ProgressArg};
+use super::args::{CompressionArg, IsolationArg, JobserverArg, NetworkArg, ProgressArg};
 use super::config_fault;
 use super::executor_file::ExecutorFile;
 use super::grant::TrustFile;
@@ -53,6 +53,8 @@ pub struct ConfigFile {
     pub jobs: Option<NonZeroU16>,
     /// Distribution of the cores among concurrent builds.
     pub jobserver: Option<JobserverArg>,
+    /// Level of compression of packages.
+    pub compression: Option<CompressionArg>,
     /// Scratch folder of builds.
     pub scratch: Option<PathBuf>,
     /// The latest time that files in packages have, in seconds of the epoch.
@@ -90,7 +92,8 @@ pub struct ConfigFile {
 }
 
 /// Keys of a [`ConfigFile`] that are not tables.
-const SETTINGS: [&str; 16] = [
+const SETTINGS: [&str; 17] = [
+    "compression",
     "die_with_parent",
     "isolation",
     "jobs",

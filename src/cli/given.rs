@@ -58,7 +58,7 @@ impl<'a> GivenValues<'a> {
             None => None,
         };
         if let Some(user) = &user
-            // Relative to what? A tree could be moved to where such a path leads.
+            // Another tree could be moved to where a relative path leads.
             && let Some(path) = user.says.trust.keys().find(|path| !path.is_absolute())
         {
             return Err(SettingsError::Value {
@@ -84,10 +84,11 @@ impl<'a> GivenValues<'a> {
             if !near.says.credentials.is_empty() {
                 return Err(alone("[credentials]"));
             }
-            // A tree could trust its own key, or revoke those of others.
+            // A tree could take packages from wherever it wants, and send the user's there.
             if !near.says.cache.is_empty() {
                 return Err(alone("[[cache]]"));
             }
+            // A tree could trust its own key, or revoke those of others.
             if !near.says.trusted_keys.is_empty() {
                 return Err(alone("trusted_keys"));
             }
@@ -262,6 +263,16 @@ impl<'a> GivenValues<'a> {
             Some(Text { origin, value: pick(&file.says)? })
         };
         self.variable(key).or_else(|| self.files.iter().find_map(in_file))
+    }
+
+    /// A choice that a typed option replaces.
+    pub(super) fn choice_unless<T: clap::ValueEnum>(
+        &self,
+        typed: Option<T>,
+        key: &str,
+        pick: impl Fn(&ConfigFile) -> Option<T>,
+    ) -> Result<Option<T>, SettingsError> {
+        if typed.is_some() { Ok(typed) } else { self.choice(key, pick) }
     }
 
     pub(super) fn choice<T: clap::ValueEnum>(

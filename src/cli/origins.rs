@@ -135,6 +135,12 @@ fn setting_specs(args: &GlobalArgs, settings: &Settings) -> Vec<SettingSpec> {
         choice("isolation", "--isolation", name(args.isolation), name(settings.isolation)),
         choice("network", "--network", name(args.network), name(Some(settings.network))),
         choice("jobserver", "--jobserver", name(args.jobserver), name(Some(settings.jobserver))),
+        choice(
+            "compression",
+            "--compression",
+            name(args.compression),
+            name(Some(settings.compression)),
+        ),
         choice("progress", "--progress", name(args.progress), name(Some(settings.progress))),
         plain("jobs", SettingForm::Text, settings.jobs.map_or_else(|| json!(cores()), Value::from)),
         SettingSpec {

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::args::{GlobalArgs, IsolationArg, JobserverArg, NetworkArg, ProgressArg};
+use super::args::{
+    CompressionArg, GlobalArgs, IsolationArg, JobserverArg, NetworkArg, ProgressArg,
+};
 use super::caches::shared_caches;
 use super::clouds::cloud_settings;
 use super::environment::Environment;
@@ -64,6 +66,8 @@ pub struct Settings {
     pub jobs: Option<u16>,
     /// Distribution of the cores among concurrent builds.
     pub jobserver: JobserverArg,
+    /// Level of compression of packages.
+    pub compression: CompressionArg,
     /// The builder's own folder.
     pub home: PathBuf,
     /// Scratch folder of builds.
@@ -240,11 +244,12 @@ impl Settings {
                 None => given.jobs()?,
                 typed => typed,
             },
-            jobserver: match args.jobserver {
-                None => given.choice("JOBSERVER", |file| file.jobserver)?,
-                typed => typed,
-            }
-            .unwrap_or(JobserverArg::Auto),
+            jobserver: given
+                .choice_unless(args.jobserver, "JOBSERVER", |file| file.jobserver)?
+                .unwrap_or(JobserverArg::Auto),
+            compression: given
+                .choice_unless(args.compression, "COMPRESSION", |file| file.compression)?
+                .unwrap_or(CompressionArg::Default),
             home: own_home(environment)?,
             scratch: given.scratch(args)?,
             source_date_epoch: given.file(|file| file.source_date_epoch).unwrap_or(DEFAULT_EPOCH),
@@ -252,11 +257,9 @@ impl Settings {
             die_with_parent: args.die_with_parent
                 || given.boolean("DIE_WITH_PARENT", |file| file.die_with_parent)?,
             keep_failed: given.keep_failed()?,
-            progress: match args.progress {
-                None => given.choice("PROGRESS", |file| file.progress)?,
-                typed => typed,
-            }
-            .unwrap_or(ProgressArg::Auto),
+            progress: given
+                .choice_unless(args.progress, "PROGRESS", |file| file.progress)?
+                .unwrap_or(ProgressArg::Auto),
             time_limit: time.unwrap_or(DEFAULT_TIME_LIMIT),
             memory_limit: memory,
             process_limit: processes,

@@ -45,7 +45,9 @@ pub enum SettingsError {
     #[error("{path}: {key} counts in your own configuration alone", path = .0.display(), key = .1)]
     UsersAlone(PathBuf, &'static str),
     /// There is no folder for the jobs of other machines.
-    #[error("packages are to be built on other machines, and no folder is named that they share")]
+    #[error(
+        "packages cannot be built on other machines: no folder is named that all of them share"
+    )]
     NoExecutorFolder,
     /// No engine is named.
     #[error("packages are to be built by an engine of the Remote Execution API, and none is named")]
@@ -58,11 +60,11 @@ pub enum SettingsError {
     #[error("this mkpanda was built without the feature remote-execution")]
     WithoutRemote,
     /// Builds on other machines have no network.
-    #[error("packages are to be built on other machines, and with the network of the machine")]
+    #[error("packages that are built on other machines cannot use a machine's network")]
     ExecutorNetwork,
     /// Builds on other machines leave nothing here.
     #[error(
-        "packages are to be built on other machines, and --dont-clean-after-build keeps folders of this one"
+        "--dont-clean-after-build keeps folders of this machine, but packages are to be built on others"
     )]
     ExecutorKeep,
     /// A key cannot be used.

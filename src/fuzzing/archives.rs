@@ -159,8 +159,12 @@ fn check_entries(index: &PackageIndex, found: &UnpackedListing) {
 /// Checks that packing the unpacked files gives a package with the same contents.
 fn packed_again(index: &PackageIndex, place: &GuardedFolder) {
     let mut package = Vec::new();
-    let options =
-        PackOptions { source_date_epoch: 1 << 31, threads: 1, limits: ArchiveLimits::NONE };
+    let options = PackOptions {
+        source_date_epoch: 1 << 31,
+        threads: 1,
+        level: crate::archive::CompressionLevel::Default,
+        limits: ArchiveLimits::NONE,
+    };
     match pack_package(&place.folder(), &mut package, &options) {
         // An ordinary user may be unable to read files without permissions.
         Err(PackError::Input(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => {

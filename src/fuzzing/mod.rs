@@ -15,6 +15,7 @@
 //! mutated bytes would never pass a header's checksum.
 
 mod archives;
+mod compression;
 mod dockerfiles;
 mod documents;
 mod guarded_folder;
@@ -34,7 +35,7 @@ use crate::archive::ArchiveLimits;
 pub type FuzzTarget = fn(&[u8]) -> bool;
 
 /// All targets, by name.
-pub const TARGETS: [(&str, FuzzTarget); 23] = [
+pub const TARGETS: [(&str, FuzzTarget); 24] = [
     ("buildinfo", documents::buildinfo),
     ("treeinfo", documents::treeinfo),
     ("upstream", documents::upstream),
@@ -58,6 +59,7 @@ pub const TARGETS: [(&str, FuzzTarget); 23] = [
     ("source_tar", archives::source_tar),
     ("source_stream", archives::source_stream),
     ("source_zip", archives::source_zip),
+    ("xz", compression::xz),
 ];
 
 /// Limits small enough to be exceeded quickly, and large enough for ordinary inputs.

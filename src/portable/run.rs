@@ -11,7 +11,7 @@ use super::folder::{JobFolder, layer_name};
 use super::inputs::{self, JobInputs};
 use super::results::{self, JobOutcome, JobRecord, PackageSums, Results};
 use super::unable::Unable;
-use crate::archive::ArchiveLimits;
+use crate::archive::{ArchiveLimits, CompressionLevel};
 use crate::base::causes::with_causes;
 use crate::base::event::{Event, Observer, PackageOutcome, Phase};
 use crate::build::execute::demand;
@@ -170,6 +170,7 @@ fn build(
     let place = InputsFolder::create(home).map_err(Unable::file("make a scratch folder"))?;
     let build_settings = BuildSettings {
         source_date_epoch: job.document.source_date_epoch,
+        compression: CompressionLevel::Default,
         // A job has all of its inputs.
         network: Network::None,
         time_limit: settings.limits.time,

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use super::config::ReleaseConfigError;
 use super::layout::{Commit, LayoutError};
 use super::plan::PlanError;
+use crate::archive::CompressionLevel;
 use crate::artifact::repository::RepositoryError;
 use crate::base::escape::path_argument;
+use crate::build::upload::build_again;
 use crate::installer::InstallerError;
 use crate::package::{PackageId, Variant};
 use crate::provider::ProviderError;
@@ -41,6 +43,16 @@ pub enum ReleaseError {
         name: String,
         /// The folders.
         folders: [PathBuf; 2],
+    },
+    /// A package's archive is for this machine alone.
+    #[error("package {package} was compressed with --compression={}, for this machine alone", level.as_str())]
+    Level {
+        /// Package.
+        package: PackageId,
+        /// Level of compression.
+        level: CompressionLevel,
+        /// The archive.
+        archive: PathBuf,
     },
     /// The configuration is not there.
     #[error("{} is not there, so no storage of releases is known", .0.display())]
@@ -259,6 +271,7 @@ impl ReleaseError {
             Self::Config(error) => return error.hint.clone(),
             Self::Provider(error) => return error.hint(),
             Self::Installer(error) => return error.hint(),
+            Self::Level { archive, .. } => build_again(archive),
             Self::SameProvider { .. } => "rename one of the two folders".to_owned(),
             Self::NoCommit { .. } => {
                 "run mkpanda in a git checkout, or name the commit: DCOS_IMAGE_COMMIT=…".to_owned()

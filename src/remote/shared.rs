@@ -129,6 +129,7 @@ impl SharedFolder {
         let sum = Sha256Sum::of_file(executable)?;
         let path = self.root.join("programs").join(sum.as_str()).join("mkpanda");
         if !path.exists() {
+            // Whole at once: a machine may start the program as soon as it has its name.
             let mut file = AtomicFile::create(&path)?.with_mode(0o755);
             io::copy(&mut fs_err::File::open(executable)?, file.file())?;
             file.commit()?;
@@ -140,6 +141,7 @@ impl SharedFolder {
     /// another form are not of this program: the folder is one that the user chose.
     fn sweep(&self, now: SystemTime) {
         let jobs = self.root.join("jobs");
+        // By the time of change, which a link that is made or removed sets, too (inode(7)).
         let is_old = |path: &Path| {
             let changed = fs_err::symlink_metadata(path).ok().and_then(|data| {
                 Some((now.duration_since(SystemTime::UNIX_EPOCH).ok()?, data.ctime()))

@@ -42,6 +42,7 @@ mod jobserver;
 mod kernel;
 mod killed;
 mod kills;
+mod levels;
 mod limits;
 mod lock;
 mod locks;

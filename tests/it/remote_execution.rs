@@ -259,7 +259,7 @@ fn a_tree_cannot_name_an_engine_and_wrong_settings_are_refused_by_name() {
     refused(&["--remote-executor", "grpc://"], "the connection to grpc:// cannot be prepared");
     refused(&["--remote-property", "linux"], "pair NAME=VALUE");
     refused(&["--remote-header", "a b=c"], "the header \"a b\" or its value is not valid");
-    refused(&["--network", "host"], "with the network of the machine");
+    refused(&["--network", "host"], "cannot use a machine's network");
     farm.configure("certificate = 'cert.pem'");
     refused(&[], "certificate together with its key");
     farm.configure("headers = { x = '$NOT_SET' }");

@@ -17,9 +17,10 @@ fn noise(length: usize) -> Vec<u8> {
     (0..length).map(|_| next()).collect()
 }
 
-/// A tar of four files, each in a block of its own, of which one is stored; and their contents.
+/// A tar of four files, each in a block of its own, of which one is stored and two have a dictionary of
+/// 192 KiB; and their contents.
 fn archive() -> (Vec<u8>, Vec<u8>) {
-    let text = b"text\n".repeat(40_000);
+    let text = b"text\n".repeat(38_000);
     // With its header it fills what is looked at at once.
     let noise = noise((512 << 10) - 512);
     let sink = StreamWriter::new(Vec::new()).unwrap();

@@ -120,7 +120,7 @@ proptest! {
             ["before", "after", "layer"].map(|name| scratch.path().join(name));
         fs_err::create_dir(&before).unwrap();
         plant(&before, &nodes, &times);
-        let options = PackOptions { source_date_epoch: u64::MAX, threads: 1, limits: ArchiveLimits::NONE };
+        let options = PackOptions { source_date_epoch: u64::MAX, threads: 1, level: crate::archive::CompressionLevel::Default, limits: ArchiveLimits::NONE };
         let mut package = Vec::new();
         let (packed, tar_sum) = pack_package(&before, &mut package, &options).unwrap();
         let unpacked = unpack_package(package.as_slice(), &after, &ArchiveLimits::default()).unwrap();

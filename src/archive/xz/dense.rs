@@ -24,7 +24,7 @@ const REPETITION: u64 = 128;
 /// Sampling interval of positions to look up; positions are chosen by the data.
 const SAMPLE: u64 = 64;
 
-/// The logarithm of the number of places that are remembered: all of 24 MiB.
+/// The logarithm of the number of places that are remembered: all of 32 MiB.
 const PLACES: u32 = 19;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,11 +1,11 @@
-//! XZ: an encoder of our own around liblzma's LZMA2, and a decoder that accepts the same streams as
-//! `xz`.
+//! XZ: an encoder of our own around the LZMA2 of `crates/lzma2`, and a decoder by liblzma that accepts the
+//! same streams as `xz`.
 //!
 //! ```text
 //! encoder    cuts data into blocks, in order     dense    finds what is compressed already
 //! pool       threads that encode blocks          block    one block, compressed or stored
-//! container  header, index and footer
-//! reader     all streams of a file, decoded
+//! container  header, index and footer            level    choice between time and size
+//! reader     all streams of a file, decoded      machine_code    detects x86 code
 //! ```
 //!
 //! The output is a single stream, which every reader reads to its end, of independent blocks.
@@ -13,9 +13,8 @@
 //! `LZMADecompressor`, many a library); GNU tar, `xz`, Python's `lzma.open` and busybox don't.
 //!
 //! The bytes depend on the data, on the data's size as given beforehand, and on the constants here;
-//! not on the number of threads, nor on time. liblzma's own multi-threaded encoder is reproducible,
-//! too, but has fixed filters, and no blocks from elsewhere; up to 24 MiB, its output is the same
-//! as here. Here a block can be stored (60 MB of noise: 0.3 s of processor time instead of 42), and
+//! not on the number of threads, nor on time. Each block is decoded by liblzma and compared before
+//! it is written. A block can be stored (60 MB of noise: 0.3 s of processor time instead of 42), and
 //! can be copied from elsewhere: bootstraps are assembled from kept parts.
 
 #[cfg(feature = "builder")]
@@ -28,6 +27,10 @@ mod crc64;
 mod dense;
 #[cfg(feature = "builder")]
 mod encoder;
+#[cfg(feature = "builder")]
+mod level;
+#[cfg(feature = "builder")]
+mod machine_code;
 #[cfg(feature = "builder")]
 mod pool;
 mod reader;
@@ -42,6 +45,8 @@ pub use container::StreamWriter;
 pub use crc64::Crc64;
 #[cfg(feature = "builder")]
 pub use encoder::{BlockEncoder, BlockSink};
+#[cfg(feature = "builder")]
+pub use level::CompressionLevel;
 pub use reader::XzReader;
 #[cfg(feature = "builder")]
 pub use writer::XzWriter;
@@ -66,6 +71,35 @@ mod tests {
     fn unpacked_by(data: &[u8], threads: u32) -> io::Result<Vec<u8>> {
         let mut out = Vec::new();
         XzReader::new(data, threads)?.read_to_end(&mut out).map(|_| out)
+    }
+
+    #[test]
+    fn each_level_is_read_and_filters_code_alone_where_it_may() {
+        // Calls of one function from everywhere, which the filter makes equal.
+        let mut code = machine_code::program(62, 5, 1 << 20);
+        for at in 0..30_000_u32 {
+            code.push(0xe8);
+            code.extend_from_slice(&(at * 7).to_le_bytes());
+            code.extend_from_slice(&[0x55, at.to_le_bytes()[0], 0x90]);
+        }
+        for (data, is_code) in [(code, true), (b"text of words\n".repeat(9000), false)] {
+            for level in
+                [CompressionLevel::Fast, CompressionLevel::Default, CompressionLevel::Small]
+            {
+                let packed_by = |threads| {
+                    let size = Some(data.len() as u64);
+                    let writer = XzWriter::new(Vec::new(), threads, size).unwrap();
+                    let mut writer = writer.at_level(level);
+                    writer.write_all(&data).unwrap();
+                    writer.finish().unwrap()
+                };
+                let packed = packed_by(1);
+                assert!(packed == packed_by(8));
+                assert!(unpacked(&packed).unwrap() == data, "{level:?}");
+                let is_filtered = packed[13] & 3 == 1;
+                assert_eq!(is_filtered, is_code && level == CompressionLevel::Small, "{level:?}");
+            }
+        }
     }
 
     /// Large blocks, which several threads decode, then another stream.

@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::block::{Block, Method, encode};
+use super::level::CompressionLevel;
 
 /// Data that is to become a block.
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub(super) struct BlockJob {
     pub(super) data: Arc<Vec<u8>>,
     pub(super) range: Range<usize>,
     pub(super) method: Method,
+    pub(super) level: CompressionLevel,
 }
 
 type Done = (u64, io::Result<Block>);
@@ -98,8 +100,8 @@ impl Drop for BlockPool {
 fn work(waiting: &Mutex<Receiver<BlockJob>>, done: &Sender<Done>, cancelled: &AtomicBool) {
     loop {
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(BlockJob { number, data, range, method }) = next else { return };
-        let block = encode(&data[range], method, cancelled);
+        let Ok(BlockJob { number, data, range, method, level }) = next else { return };
+        let block = encode(&data[range], method, level, cancelled);
         // Its memory is for the next one.
         drop(data);
         if done.send((number, block)).is_err() {

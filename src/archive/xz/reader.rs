@@ -1,7 +1,7 @@
 //! Decoder of all streams of a file, with several threads where the blocks are large.
 //!
 //! liblzma decodes several blocks at once if their headers have their sizes, as ours and those of
-//! `xz -T` do. A block needs memory for its compressed and its decoded data: a file of 24 MiB blocks
+//! `xz -T` do. A block needs memory for its compressed and its decoded data: a file of 20 MiB blocks
 //! some 50 MiB a thread. Where the limit does not allow another thread, fewer are used; where the
 //! process may have little memory only, one is. The threads end with the reader.
 

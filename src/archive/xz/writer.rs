@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{BlockEncoder, StreamWriter};
+use super::{BlockEncoder, CompressionLevel, StreamWriter};
 
 /// Compresses the written data. `finish` must be called: without it, the stream is truncated, and
 /// no reader accepts it as whole.
@@ -14,6 +14,12 @@ impl<W: Write> XzWriter<W> {
     /// [`BlockEncoder::part`]. The number of threads does not change the output.
     pub fn new(out: W, threads: u32, data_size: Option<u64>) -> io::Result<Self> {
         Ok(Self(BlockEncoder::new(StreamWriter::new(out)?, threads, data_size)))
+    }
+
+    /// Compresses at a level.
+    #[must_use]
+    pub fn at_level(self, level: CompressionLevel) -> Self {
+        Self(self.0.at_level(level))
     }
 
     /// Ends the stream; returns the inner writer.

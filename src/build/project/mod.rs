@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::archive::ArchiveLimits;
+use crate::archive::{ArchiveLimits, CompressionLevel};
 use crate::artifact::repository::Repository;
 use crate::artifact::shared_cache::SharedCaches;
 use crate::base::event::{Event, Observer};
@@ -94,6 +94,8 @@ pub struct ProjectOptions {
 pub struct BuildOptions {
     /// Degree of parallelism.
     pub pace: Pace,
+    /// Level of compression of packages that are built on this machine.
+    pub compression: CompressionLevel,
     /// The network of builds.
     pub network: Network,
     /// Repository of prebuilt packages.

@@ -34,6 +34,7 @@ impl Project {
         let limits = &self.options.runner.limits;
         let settings = BuildSettings {
             source_date_epoch: self.options.source_date_epoch,
+            compression: options.compression,
             network: options.network,
             time_limit: limits.time,
             log_limit: limits.log,

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::archive::ArchiveLimits;
+use crate::archive::{ArchiveLimits, CompressionLevel};
 use crate::artifact::signed_id;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
@@ -64,6 +64,14 @@ pub enum UnprovenError {
         /// SHA-256 of the archive.
         sha256: Sha256Sum,
     },
+    /// The archive is for this machine alone.
+    #[error("not sent: it was compressed with --compression={}, for this machine alone", level.as_str())]
+    Level {
+        /// The archive.
+        archive: PathBuf,
+        /// Level of compression.
+        level: CompressionLevel,
+    },
     /// The archive cannot be read.
     #[error("the archive cannot be read")]
     File(#[source] io::Error),
@@ -77,6 +85,7 @@ impl UnprovenError {
                 "remove {} and build again, or fetch it from where it is signed: --require-signature=PUBKEY",
                 archive.display()
             )),
+            Self::Level { archive, .. } => Some(build_again(archive)),
             Self::File(error) => for_size(error).map(str::to_owned),
         }
     }
@@ -145,6 +154,24 @@ impl Evidence<'_> {
         let record: Record = record::read(&self.home.build(id))?;
         (record.id == *id).then_some(record)
     }
+}
+
+/// Level of compression of a package's archive if this home made the archive for itself, that is, not at
+/// the default level.
+pub fn own_level(
+    home: &Home,
+    id: &PackageId,
+    archive: &Path,
+) -> io::Result<Option<CompressionLevel>> {
+    let record: Option<Record> = record::read(&home.build(id));
+    let Some(Record { ending: BuildEnding::Built(built), .. }) = record else { return Ok(None) };
+    let is_own = !built.compression.is_default() && Sha256Sum::of_file(archive)? == built.sha256;
+    Ok(is_own.then_some(built.compression))
+}
+
+/// Remedy for an archive that is for this machine alone.
+pub fn build_again(archive: &Path) -> String {
+    format!("remove {} and build again with --compression=default", archive.display())
 }
 
 /// Returns the error of an untrusted archive.

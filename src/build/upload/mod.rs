@@ -26,7 +26,7 @@ use crate::store::{About, ObjectKey, Put};
 
 use super::job::Built;
 
-pub use evidence::{Evidence, Ground, UnprovenError, unknown};
+pub use evidence::{Evidence, Ground, UnprovenError, build_again, own_level, unknown};
 pub use source::{SourceUpload, UploadError};
 
 /// A package to be uploaded, whose archive is to be believed ([`Evidence`]).
@@ -67,6 +67,9 @@ impl PackageUpload {
                 .map_err(UnprovenError::File)
         };
         let (record, signature) = match ground {
+            Ground::Built { built, .. } if !built.compression.is_default() => {
+                return Err(UnprovenError::Level { archive, level: built.compression });
+            }
             Ground::Built { built, buildinfo } => {
                 let known = record_of_built(id, &built, buildinfo.clone());
                 (known.map_or_else(|| read(buildinfo), Ok)?, None)

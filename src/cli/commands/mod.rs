@@ -35,7 +35,7 @@ pub mod tree;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::args::{BuildArgs, GlobalArgs, IsolationArg, JobserverArg, NetworkArg};
+use super::args::{BuildArgs, CompressionArg, GlobalArgs, IsolationArg, JobserverArg, NetworkArg};
 use super::environment::Environment;
 use super::error::CliError;
 use super::executor::{self, Wanted};
@@ -43,6 +43,7 @@ use super::parent::Parent;
 use super::settings::Settings;
 use super::ui::{Printer, ProgressDisplay, RunEnding, Weight};
 use super::value::Text;
+use crate::archive::CompressionLevel;
 use crate::base::confinement::real_path;
 use crate::base::event::Observer;
 use crate::build::execute::Pace;
@@ -269,6 +270,11 @@ fn build_options(settings: &Settings, args: &BuildArgs) -> Result<BuildOptions, 
             jobs: settings.jobs.map_or(cores, usize::from),
             cores,
             keep_going: args.keep_going,
+        },
+        compression: match settings.compression {
+            CompressionArg::Fast => CompressionLevel::Fast,
+            CompressionArg::Default => CompressionLevel::Default,
+            CompressionArg::Small => CompressionLevel::Small,
         },
         network: match settings.network {
             NetworkArg::None => Network::None,

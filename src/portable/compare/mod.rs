@@ -256,8 +256,12 @@ mod tests {
             fs_err::write(path, text).unwrap();
         }
         let archive = place.join(format!("{name}.tar.xz"));
-        let options =
-            PackOptions { source_date_epoch: 1, threads: 1, limits: ArchiveLimits::default() };
+        let options = PackOptions {
+            source_date_epoch: 1,
+            threads: 1,
+            level: crate::archive::CompressionLevel::Default,
+            limits: ArchiveLimits::default(),
+        };
         let file = fs_err::File::create(&archive).unwrap();
         pack_package(&folder, file, &options).unwrap();
         archive

@@ -12,15 +12,17 @@ use super::super::super::ui::Weight;
 use super::super::tree::Trees;
 use super::super::{Context, RunOutcome, build_options, ending, interrupt_on_signals, open};
 use super::Desk;
+use crate::archive::CompressionLevel;
 use crate::artifact::repository::Repository;
 use crate::base::event::{Event, Interruptible, Observer};
 use crate::build::cache::Cache;
+use crate::build::upload::own_level;
 use crate::container::helper::Interrupt;
 use crate::release::artifact::ReleaseArtifact;
 use crate::release::channel::{ChannelParts, Providers};
 use crate::release::installers::{InstallerSource, MadeInstaller};
 use crate::release::trees::{
-    BootstrapSums, Completes, bootstrap_sums, completes, copied, core_artifacts,
+    BootstrapSums, Completes, all_packages, bootstrap_sums, completes, copied, core_artifacts,
 };
 use crate::release::{
     Metadata, ReleaseError, ReleaseLocation, ReleasePlan, StaticPkgpanda, Storage, Survey, TESTING,
@@ -141,6 +143,7 @@ fn run(
     };
     let result = command(&mut run);
     let result = match result {
+        // In place of the error, which is that of whatever the interruption ended.
         Err(_) if interrupt.is_raised() => Err(ReleaseError::Interrupted.into()),
         result => result,
     };
@@ -166,6 +169,7 @@ impl ReleaseRun<'_> {
         let pkgpanda = desk.pkgpanda(context, args)?;
         let mut providers = Providers::read(&desk.config.providers, desk.checkout())?;
         if args.local {
+            // Only the installers are made then.
             providers.clouds.clear();
         }
         Ok(ReleaseParts { pkgpanda, providers })
@@ -206,6 +210,7 @@ impl ReleaseRun<'_> {
         let (settings, packages) = (&desk.settings, desk.packages.clone());
         let project = open(context, settings, packages, self.interrupt, self.observer)?;
         let mut options = build_options(settings, &build)?;
+        options.compression = CompressionLevel::Default;
         if options.repository.is_none() && self.stores {
             // Earlier releases' packages lie where the new ones go.
             let repository = Repository::new(desk.storages.preferred().store.folder(TESTING));
@@ -218,7 +223,18 @@ impl ReleaseRun<'_> {
         let trees = Trees::resolve(&project, &names, options.repository.as_ref(), self.observer)?;
         let how = (&options, self.interrupt, true);
         let built = trees.build(&project, how, self.observer, &mut self.outcome)?;
-        Ok(completes(&built)?)
+        let completes = completes(&built)?;
+        for package in all_packages(&completes) {
+            let archive = project.cache.archive(&package);
+            let level = own_level(project.home(), &package, &archive).map_err(|source| {
+                let path = archive.clone();
+                ReleaseError::File { operation: "read", path, source }
+            })?;
+            if let Some(level) = level {
+                return Err(ReleaseError::Level { package, level, archive }.into());
+            }
+        }
+        Ok(completes)
     }
 
     /// Fetches the missing parts of a release into the cache.
