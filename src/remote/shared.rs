@@ -60,6 +60,10 @@ pub(super) struct SharedJob {
 pub(super) struct StagedJob {
     /// Job.
     pub(super) job: JobFolder,
+    #[cfg_attr(
+        not(feature = "remote-execution"),
+        expect(dead_code, reason = "it is removed on drop")
+    )]
     folder: TemporaryFolder,
 }
 
