@@ -100,6 +100,7 @@ pub fn pack_layer<W: Write>(
     for entry in &mut found {
         if let LayerOwners::Function { owner, record } = &mut owners {
             entry.owner = groups.owner_of(entry, owner);
+            // Other kinds cannot have attributes `user.*` (xattr(7)).
             if matches!(entry.kind, LayerEntryKind::Directory | LayerEntryKind::File { .. }) {
                 let said = note(&entry.attributes);
                 let place = folder.join(entry.path.as_path());
@@ -245,6 +246,8 @@ impl<W: Write> LayerTar<W> {
         let mut file = opened.map_err(PackError::Input)?.ok_or_else(changed)?;
         let mut left = size;
         loop {
+            // Up to the end, past `size`: a file that has grown would otherwise be cut off in
+            // silence.
             let count = match file.read(&mut self.buffer) {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,

@@ -53,6 +53,7 @@ impl Whiteouts {
         let file = File::from(openat(above, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
         file.set_xattr(WHITEOUT, b"y")?;
         let folder = File::from(reopened(above)?);
+        // An opaque folder stays one: with `x` instead, lower layers would show through.
         if folder.get_xattr(OPAQUE)?.as_deref() == Some(HIDES_ALL) {
             return Ok(());
         }

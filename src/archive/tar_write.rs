@@ -74,6 +74,7 @@ impl<W: Write> TarWriter<W> {
         with: &Attributes,
     ) -> Result<(), PackError> {
         let target = entry_name(EntryType::Link, target);
+        // The file itself has it.
         let with = Attributes { capability: None, ..with.clone() };
         self.entry(EntryType::Link, path, &target, 0, &with)
     }
@@ -94,6 +95,8 @@ impl<W: Write> TarWriter<W> {
         self.entry(EntryType::Regular, path, b"", size, with)?;
         let mut left = size;
         loop {
+            // Up to the end, past `size`: a file that has grown would otherwise be cut off in
+            // silence.
             let count = match content.read(&mut self.buffer) {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,

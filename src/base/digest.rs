@@ -121,6 +121,7 @@ impl<R: Read, F: Fn() -> bool> Until<R, F> {
 
 impl<R: Read, F: Fn() -> bool> Read for Until<R, F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // Not of the kind `Interrupted`, after which readers try again.
         if (self.ends)() { Err(io::Error::other("interrupted")) } else { self.inner.read(buffer) }
     }
 }

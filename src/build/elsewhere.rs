@@ -8,6 +8,7 @@ use std::error::Error;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::job::Built;
 use super::place::BuildPlace;
@@ -33,6 +34,36 @@ pub struct Elsewhere {
     pub executor: Arc<dyn Executor>,
     /// True to build here what the engine cannot.
     pub fallback: bool,
+    /// Packages that this machine builds beside the engine.
+    pub local: LocalShare,
+}
+
+/// Number of packages that this machine may build at once beside an engine.
+#[derive(Debug, Clone)]
+pub struct LocalShare(Arc<AtomicUsize>);
+
+/// Place for one of them.
+#[derive(Debug)]
+pub(super) struct LocalPlace(Arc<AtomicUsize>);
+
+impl LocalShare {
+    /// Share of so many packages.
+    pub fn new(packages: usize) -> Self {
+        Self(Arc::new(AtomicUsize::new(packages)))
+    }
+
+    /// A place, if one is free.
+    pub(super) fn take(&self) -> Option<LocalPlace> {
+        let less = |free: usize| free.checked_sub(1);
+        let taken = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
+        taken.ok().map(|_before| LocalPlace(Arc::clone(&self.0)))
+    }
+}
+
+impl Drop for LocalPlace {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 /// Build of one package that an engine is to carry out.

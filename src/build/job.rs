@@ -102,7 +102,7 @@ pub struct BuildJob {
     pub threads: u32,
     /// Jobserver of the run.
     pub jobserver: Option<JobserverAccess>,
-    /// Archive: an empty file of the caller.
+    /// File for the archive, which the caller made empty.
     pub output: PathBuf,
     /// Log.
     pub log: PathBuf,

@@ -122,7 +122,8 @@ impl PackageBuilder {
             return Ok(PackageOutcome::Fetched);
         }
         let sources = self.fetch_sources(request, phases.observer)?;
-        if let Some(elsewhere) = &self.elsewhere {
+        let place = self.elsewhere.as_ref().and_then(|elsewhere| elsewhere.local.take());
+        if let Some(elsewhere) = self.elsewhere.as_ref().filter(|_engine| place.is_none()) {
             let delegation = DelegatedBuild {
                 elsewhere,
                 cache: &self.cache,

@@ -59,6 +59,11 @@ impl Cli {
             ("--executor", build.executor.executor.is_some()),
             ("--executor-folder", build.executor.executor_folder.is_some()),
             ("--executor-program", build.executor.executor_program.is_some()),
+            ("--remote-executor", build.executor.remote_executor.is_some()),
+            ("--remote-instance", build.executor.remote_instance.is_some()),
+            ("--remote-header", !build.executor.remote_header.is_empty()),
+            ("--remote-property", !build.executor.remote_property.is_empty()),
+            ("--remote-local-jobs", build.executor.remote_local_jobs.is_some()),
         ];
         // Clap has no words for "only without a command" when the options are flattened into the
         // top level.

@@ -12,6 +12,7 @@ use super::args::{CompressionArg, IsolationArg, JobserverArg, NetworkArg, Progre
 use super::config_fault;
 use super::executor_file::ExecutorFile;
 use super::grant::TrustFile;
+use super::remote_file::RemoteFile;
 use super::settings_error::SettingsError;
 use crate::base::confinement;
 use crate::package::Problem;
@@ -72,6 +73,9 @@ pub struct ConfigFile {
     /// Builds on other machines: counts in the user's own file alone.
     #[serde(default)]
     pub executor: ExecutorFile,
+    /// Builds by an engine of the Remote Execution API: counts in the user's own file alone.
+    #[serde(default)]
+    pub remote: RemoteFile,
     /// Credentials by servers' names, for downloads over HTTP: counts in the user's own file alone.
     #[serde(default)]
     pub credentials: BTreeMap<String, CredentialsFile>,

@@ -8,6 +8,9 @@ use crate::package::{Problem, Report};
 /// Table with passwords.
 const CREDENTIALS: &str = "credentials";
 
+/// Table with headers for an engine, below `[remote]`.
+const HEADERS: &str = "headers";
+
 /// The fault of a file that is not a configuration. Of the table of credentials, neither the line nor what the parser
 /// says of it is shown: both quote values.
 pub(super) fn fault(path: &Path, text: &str, error: &toml::de::Error) -> Report {
@@ -28,9 +31,10 @@ fn line_of_credentials(text: &str, offset: usize) -> Option<usize> {
     // By lines, not by the parser: it has just failed at this text.
     let header = text[..start].lines().rev().find(|line| line.trim_start().starts_with('['));
     let is_table = header.is_some_and(|header| {
-        header.trim_start_matches(['[', ' ', '\t', '"', '\'']).starts_with(CREDENTIALS)
+        let name = header.trim_start_matches(['[', ' ', '\t', '"', '\'']);
+        name.starts_with(CREDENTIALS) || (name.starts_with("remote") && name.contains(HEADERS))
     });
     // Better one line too many: `credentials.host.password = …` may stand outside of any table.
-    let is_line = [CREDENTIALS, "password"].iter().any(|word| line.contains(word));
+    let is_line = [CREDENTIALS, "password", HEADERS].iter().any(|word| line.contains(word));
     (is_table || is_line).then(|| text[..start].matches('\n').count() + 1)
 }

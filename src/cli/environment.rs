@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use crate::base::suggestion::nearest;
 
 /// Variables of mkpanda.
-const OWN: [&str; 25] = [
+const OWN: [&str; 27] = [
     "MKPANDA_COMPRESSION",
     "MKPANDA_DIE_WITH_PARENT",
     "MKPANDA_EXECUTOR_FOLDER",
@@ -32,6 +32,8 @@ const OWN: [&str; 25] = [
     "MKPANDA_OFFLINE",
     "MKPANDA_ONLY_MIRRORS",
     "MKPANDA_PROGRESS",
+    "MKPANDA_REMOTE_EXECUTOR",
+    "MKPANDA_REMOTE_INSTANCE",
     "MKPANDA_REPOSITORY_URL",
     "MKPANDA_SCRATCH",
 ];
@@ -140,6 +142,7 @@ mod tests {
             include_str!("executor.rs"),
             include_str!("given.rs"),
             include_str!("given/stores.rs"),
+            include_str!("remote.rs"),
             include_str!("user_paths.rs"),
             include_str!("settings.rs"),
             include_str!("signing.rs"),

@@ -352,7 +352,7 @@ impl CliError {
             ),
             Self::Inspect(error) => error.hint(),
             Self::NoPackage(_) => {
-                Some("go to a package's folder, or build a tree: mkpanda tree".to_owned())
+                Some("go to a package's folder, or build a tree: mkpanda tree\nor make a tree with a first package: mkpanda init NAME".to_owned())
             }
             _ => None,
         }

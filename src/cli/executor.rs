@@ -8,9 +8,10 @@ use super::environment::Environment;
 use super::executor_args::{ExecutorArg, ExecutorArgs};
 use super::executor_file::ExecutorFile;
 use super::given::GivenValues;
+use super::remote::RemoteSettings;
 use super::settings_error::SettingsError;
 use super::value::Text;
-use crate::build::elsewhere::Elsewhere;
+use crate::build::elsewhere::{Elsewhere, LocalShare};
 use crate::container::idmap::Tier;
 use crate::portable::JobLimits;
 use crate::remote::slurm::{Slurm, SlurmSettings};
@@ -24,8 +25,8 @@ const LONGEST_POLL: Duration = Duration::from_secs(60 * 60);
 /// Settings of builds on other machines, without options.
 #[derive(Debug, Clone)]
 pub struct ExecutorSettings {
-    /// Machines that build packages.
-    pub kind: ExecutorArg,
+    /// Machines that build packages, if that is said.
+    pub kind: Option<ExecutorArg>,
     /// Folder that all machines see.
     pub folder: Option<PathBuf>,
     /// Program that carries jobs out.
@@ -37,6 +38,8 @@ pub struct ExecutorSettings {
     fallback: bool,
     search_path: String,
     configuration: Option<PathBuf>,
+    /// Engine of the Remote Execution API.
+    pub remote: RemoteSettings,
 }
 
 impl GivenValues<'_> {
@@ -62,12 +65,10 @@ impl GivenValues<'_> {
         if let Some(option) = options.iter().find(|option| !option.starts_with('-')) {
             let origin = "executor.options".to_owned();
             return Err(Text { origin, value: option.clone() }
-                .wrong("option of sbatch in one text, such as --partition=p"));
+                .wrong("single option of sbatch, such as --partition=p"));
         }
         Ok(ExecutorSettings {
-            kind: self
-                .choice("EXECUTOR_KIND", |file| file.executor.kind)?
-                .unwrap_or(ExecutorArg::Local),
+            kind: self.choice("EXECUTOR_KIND", |file| file.executor.kind)?,
             folder: path("EXECUTOR_FOLDER", |file| file.folder.clone()).map_err(read)?,
             program: path("EXECUTOR_PROGRAM", |file| file.program.clone()).map_err(read)?,
             // Of another machine: it is not looked at here.
@@ -81,6 +82,7 @@ impl GivenValues<'_> {
             fallback: self.file(|file| file.executor.fallback).unwrap_or(false),
             search_path: environment.get("PATH").unwrap_or_default().to_owned(),
             configuration: environment.get("SLURM_CONF").map(PathBuf::from),
+            remote: self.remote(environment)?,
         })
     }
 }
@@ -101,9 +103,12 @@ pub(super) fn elsewhere(
     (limits, tier): (JobLimits, Option<Tier>),
     wanted: Wanted,
 ) -> Result<Option<Elsewhere>, SettingsError> {
-    match args.executor.unwrap_or(settings.kind) {
-        ExecutorArg::Local => return Ok(None),
-        ExecutorArg::Slurm => {}
+    // An engine that is named is meant, unless something else is said.
+    let typed = args.executor.or(args.remote_executor.as_ref().map(|_url| ExecutorArg::Remote));
+    let named = settings.remote.executor.as_ref().map(|_url| ExecutorArg::Remote);
+    let kind = typed.or(settings.kind).or(named).unwrap_or(ExecutorArg::Local);
+    if kind == ExecutorArg::Local {
+        return Ok(None);
     }
     // Refused, and not passed over: builds that need the network would fail on the other machine in
     // odd ways.
@@ -112,6 +117,14 @@ pub(super) fn elsewhere(
     }
     if wanted.keep {
         return Err(SettingsError::ExecutorKeep);
+    }
+    if kind == ExecutorArg::Remote {
+        let mut remote = settings.remote.clone();
+        remote.fallback |= settings.fallback;
+        let remote = remote.with(args)?;
+        let (fallback, local_jobs) = (remote.fallback, usize::from(remote.local_jobs));
+        let executor = remote.engine(limits, tier)?;
+        return Ok(Some(Elsewhere { executor, fallback, local: LocalShare::new(local_jobs) }));
     }
     let typed = |typed: &Option<PathBuf>, set: &Option<PathBuf>| {
         let typed = typed.as_ref().map(std::path::absolute).transpose();
@@ -143,5 +156,6 @@ pub(super) fn elsewhere(
         search_path: settings.search_path,
         configuration: settings.configuration,
     });
-    Ok(Some(Elsewhere { executor: Arc::new(executor), fallback: settings.fallback }))
+    let local = LocalShare::new(0);
+    Ok(Some(Elsewhere { executor: Arc::new(executor), fallback: settings.fallback, local }))
 }

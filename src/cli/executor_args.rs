@@ -16,6 +16,23 @@ pub struct ExecutorArgs {
     /// Have this program carry the jobs out, best a static mkpanda; a copy of this one by default.
     #[arg(long, value_name = "FILE")]
     pub executor_program: Option<PathBuf>,
+    /// Build packages by this engine of the Remote Execution API: `grpc://HOST:PORT`, `grpcs://HOST:PORT` or
+    /// `unix:/PATH`.
+    #[arg(long, value_name = "URL")]
+    pub remote_executor: Option<String>,
+    /// Instance of the engine.
+    #[arg(long, value_name = "NAME")]
+    pub remote_instance: Option<String>,
+    /// Send this header with each request; several times for several. Other users of the machine see options: secrets
+    /// belong in your config.toml.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub remote_header: Vec<String>,
+    /// Ask for a worker with this property; several times for several.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub remote_property: Vec<String>,
+    /// Number of packages that this machine builds beside the engine; 0 by default.
+    #[arg(long, value_name = "N")]
+    pub remote_local_jobs: Option<u16>,
 }
 
 /// Machines that build packages.
@@ -26,4 +43,6 @@ pub enum ExecutorArg {
     Local,
     /// Those of a cluster that Slurm manages.
     Slurm,
+    /// Workers of an engine of the Remote Execution API.
+    Remote,
 }

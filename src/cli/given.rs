@@ -58,7 +58,7 @@ impl<'a> GivenValues<'a> {
             None => None,
         };
         if let Some(user) = &user
-            // Relative to what? A tree could be moved to where such a path leads.
+            // Another tree could be moved to where a relative path leads.
             && let Some(path) = user.says.trust.keys().find(|path| !path.is_absolute())
         {
             return Err(SettingsError::Value {
@@ -84,10 +84,11 @@ impl<'a> GivenValues<'a> {
             if !near.says.credentials.is_empty() {
                 return Err(alone("[credentials]"));
             }
-            // A tree could trust its own key, or revoke those of others.
+            // A tree could take packages from wherever it wants, and send the user's there.
             if !near.says.cache.is_empty() {
                 return Err(alone("[[cache]]"));
             }
+            // A tree could trust its own key, or revoke those of others.
             if !near.says.trusted_keys.is_empty() {
                 return Err(alone("trusted_keys"));
             }
@@ -98,6 +99,9 @@ impl<'a> GivenValues<'a> {
             // A tree could have its packages built wherever it wants.
             if !near.says.executor.is_empty() {
                 return Err(alone("[executor]"));
+            }
+            if !near.says.remote.is_empty() {
+                return Err(alone("[remote]"));
             }
             if !near.says.revoked_keys.is_empty() {
                 return Err(alone("revoked_keys"));

@@ -30,6 +30,8 @@ pub mod origins;
 mod parent;
 pub mod pipeline_args;
 pub mod release_args;
+pub mod remote;
+pub mod remote_file;
 pub mod schemas;
 pub mod settings;
 pub mod settings_error;
@@ -59,7 +61,7 @@ use parent::Parent;
 use settings_error::SettingsError;
 use ui::{Printer, Weight};
 
-use crate::base::remedy::usage_text;
+use crate::base::remedy::{LABEL, usage_text};
 use crate::base::suggestion::did_you_mean;
 
 /// Usage was wrong.
@@ -140,13 +142,24 @@ fn unwritten(printer: Printer, error: &std::io::Error) -> u8 {
     FAILED
 }
 
+/// Remedy for a command that is not there: the name of a package, or `build`.
+const BUILDS: &str =
+    "mkpanda without a command builds the package of the folder, and mkpanda tree all packages";
+
 /// Prints help or a version, which are data, or the error of a wrong call.
 fn print_usage(error: &clap::Error) -> std::io::Result<()> {
     if !error.use_stderr() {
         error.print()?;
         return std::io::stdout().flush();
     }
-    Printer::new(false, true).usage(&usage_text(error));
+    let mut text = usage_text(error);
+    if error.kind() == clap::error::ErrorKind::InvalidSubcommand {
+        // The usage of the program alone, not that of a command with commands of its own. Other tools build
+        // by `build`, or by the package's name.
+        let usage = "\n\nUsage: mkpanda [OPTIONS] [COMMAND]";
+        text = text.replacen(usage, &format!("{LABEL}{BUILDS}{usage}"), 1);
+    }
+    Printer::new(false, true).usage(&text);
     Ok(())
 }
 

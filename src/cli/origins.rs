@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::args::GlobalArgs;
 use super::config::read_text;
 use super::environment::{Environment, variable_of};
+use super::executor_args::ExecutorArg;
 use super::given::GivenValues;
 use super::settings::Settings;
 use super::settings_error::SettingsError;
@@ -196,9 +197,15 @@ fn setting_specs(args: &GlobalArgs, settings: &Settings) -> Vec<SettingSpec> {
             json!(settings.builders.registry.as_ref().map(ToString::to_string)),
         ),
         plain("builders.push", SettingForm::Flag, settings.builders.push.into()),
-        plain("executor.kind", SettingForm::Text, name(Some(settings.executor.kind))),
+        plain(
+            "executor.kind",
+            SettingForm::Text,
+            name(Some(settings.executor.kind.unwrap_or(ExecutorArg::Local))),
+        ),
         plain("executor.folder", SettingForm::Path, path_of(settings.executor.folder.as_ref())),
         plain("executor.program", SettingForm::Path, path_of(settings.executor.program.as_ref())),
+        plain("remote.executor", SettingForm::Text, json!(settings.executor.remote.executor)),
+        plain("remote.instance", SettingForm::Text, json!(settings.executor.remote.instance)),
     ]
 }
 
@@ -298,8 +305,8 @@ fn without_secrets(key: &str, value: &Value) -> Value {
     match value {
         // The name of a variable is not a secret.
         Value::String(text)
-            if key.starts_with("credentials.")
-                && key.ends_with(".password")
+            if (key.starts_with("credentials.") && key.ends_with(".password")
+                || key.starts_with("remote.headers."))
                 && !text.starts_with('$') =>
         {
             Value::from(HIDDEN)

@@ -22,7 +22,7 @@ pub enum SettingsError {
     #[error(transparent)]
     Parse(#[from] Report),
     /// A value can't be understood.
-    #[error("{origin}: {:?} is not a {expected}", redact(value))]
+    #[error("{origin}: {:?} is not {} {expected}", redact(value), article(expected))]
     Value {
         /// Origin of the value.
         origin: String,
@@ -45,14 +45,26 @@ pub enum SettingsError {
     #[error("{path}: {key} counts in your own configuration alone", path = .0.display(), key = .1)]
     UsersAlone(PathBuf, &'static str),
     /// There is no folder for the jobs of other machines.
-    #[error("packages are to be built on other machines, and no folder is named that they share")]
+    #[error(
+        "packages cannot be built on other machines: no folder is named that all of them share"
+    )]
     NoExecutorFolder,
+    /// No engine is named.
+    #[error("packages are to be built by an engine of the Remote Execution API, and none is named")]
+    NoRemoteExecutor,
+    /// A secret would go over the network in the clear.
+    #[error("the token, or the header \"authorization\", would go to {0} without encryption")]
+    RemoteSecret(String),
+    /// The program was built without Remote Execution.
+    #[cfg(not(feature = "remote-execution"))]
+    #[error("this mkpanda was built without the feature remote-execution")]
+    WithoutRemote,
     /// Builds on other machines have no network.
-    #[error("packages are to be built on other machines, and with the network of the machine")]
+    #[error("packages that are built on other machines cannot use a machine's network")]
     ExecutorNetwork,
     /// Builds on other machines leave nothing here.
     #[error(
-        "packages are to be built on other machines, and --dont-clean-after-build keeps folders of this one"
+        "--dont-clean-after-build keeps folders of this machine, but packages are to be built on others"
     )]
     ExecutorKeep,
     /// A key cannot be used.
@@ -166,6 +178,13 @@ impl SettingsError {
                 "name it: --executor-folder DIR, or below [executor] in your config.toml: folder = \"DIR\""
                     .to_owned(),
             ),
+            Self::NoRemoteExecutor => Some(
+                "name it: --remote-executor grpcs://HOST:PORT, or below [remote] in your config.toml: executor = \"grpcs://HOST:PORT\""
+                    .to_owned(),
+            ),
+            Self::RemoteSecret(_) => {
+                Some("name an address that begins with grpcs://, or leave the secret out".to_owned())
+            }
             Self::ExecutorNetwork => Some(
                 "build without it (--network none), or on this machine (--executor local)".to_owned(),
             ),
@@ -174,4 +193,9 @@ impl SettingsError {
             _ => None,
         }
     }
+}
+
+/// Article of a noun.
+fn article(noun: &str) -> &'static str {
+    if noun.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
 }

@@ -115,6 +115,7 @@ pub(super) fn asked(file: &ConfigFile, base: &Path, packages: &Path) -> Vec<(Gra
         revoked_keys: _,
         trust: _,
         executor: _,
+        remote: _,
     } = file;
     ask(
         Grant::Network,

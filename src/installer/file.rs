@@ -149,9 +149,11 @@ fn members(
     rest.seek(SeekFrom::Start(0))?;
     let mut archive = tar::Archive::new(rest);
     let mut members = BTreeMap::new();
+    // Over the contents, which may be gigabytes, it only seeks.
     for entry in archive.entries_with_seek()? {
         let entry = entry?;
         let path = entry.path_bytes();
+        // Members are written below a folder by their names, so none may lead out.
         let name = EntryPath::parse(&path)
             .ok()
             .filter(|_| entry.header().entry_type().is_file())
@@ -160,6 +162,7 @@ fn members(
             name.ok_or_else(|| io::Error::other("a member has a name that none can have"))?;
         let member =
             InstallerMember { offset: offset + entry.raw_file_position(), size: entry.size() };
+        // A copy of the member would otherwise end early without an error.
         if member.offset.checked_add(member.size).is_none_or(|end| end > size) {
             return Err(io::Error::other(format!("{name} ends behind the end of the file")));
         }

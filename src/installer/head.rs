@@ -38,6 +38,8 @@ impl ScriptHead<'_> {
                 .replace("@VARIANT@", &shell_word(self.variant))
                 .replace("@VERSION@", &shell_word(self.version))
         };
+        // The numbers have a fixed width, so the length is that of the text with its own length in
+        // it.
         text(text(0).len())
     }
 

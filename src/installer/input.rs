@@ -141,6 +141,7 @@ fn configuration(path: &Path, text: &str) -> Result<BTreeMap<String, Value>, Ins
         Yaml::Nothing => Ok(BTreeMap::new()),
         Yaml::Map(entries) => Ok(entries
             .iter()
+            // A key without a value takes the default, as one that is not there.
             .filter(|entry| entry.node.value != Yaml::Nothing)
             .map(|entry| (entry.key.clone(), entry.node.to_json()))
             .collect()),

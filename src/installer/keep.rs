@@ -37,6 +37,7 @@ pub(super) fn keep_upgrades(
         let target = new.join("upgrade").join(entry.file_name());
         let from = entry.path().join(UPGRADE_SCRIPT);
         let is_file = fs_err::symlink_metadata(&from).is_ok_and(|data| data.is_file());
+        // A path has the sum of its script: what is there already is the same script.
         if !is_file || target.exists() {
             continue;
         }
@@ -72,6 +73,7 @@ fn keep_files(
     link_or_copy(&from.join(UPGRADE_FILES), &target.join(UPGRADE_FILES)).map_err(failed(target))?;
     let mut lacking = Vec::new();
     for path in paths {
+        // Somebody may have changed the list: no path in it may lead out of the folder.
         let is_below = EntryPath::parse(path.as_bytes())
             .is_ok_and(|entry| entry.as_bytes() == path.as_bytes() && !entry.is_root());
         let (from, to) = (old.join(&path), new.join(&path));

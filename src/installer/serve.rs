@@ -79,15 +79,18 @@ pub(super) fn write(served: &ServedFolder<'_>, genconf: &Path) -> Result<PathBuf
     };
     let staging = TemporaryFolder::create(genconf).map_err(failed(genconf))?;
     let folder = staging.path();
+    // A temporary folder is open to its owner alone, and a web server may be another user.
     fs_err::set_permissions(folder, PermissionsExt::from_mode(0o755)).map_err(failed(folder))?;
     served.write_members(folder)?;
     for file in &served.files {
         write_file(folder, file)?;
     }
     let packages = served.write_lists(folder)?;
+    // After the new files, which stay as they are: only what lacks is taken over.
     if is_there {
         keep_upgrades(&target, folder, served.observer)?;
     }
+    // Before the exchange: after a crash, hosts must not find files without their contents.
     sync(folder).map_err(failed(folder))?;
     put_in_place(folder, &target, is_there).map_err(failed(&target))?;
     atomic::sync_folder(genconf).map_err(failed(genconf))?;

@@ -88,6 +88,7 @@ pub fn write(
         program_bytes: program.1,
     };
     let mut file = AtomicFile::create(target).map_err(failed)?;
+    // Written again at the end, with the sum and the size of what comes behind.
     let text = head.text(None);
     file.file().write_all(text.as_bytes()).map_err(failed)?;
     let mut sum = ThreadedHasher::new();
@@ -130,8 +131,10 @@ impl Members<'_> {
     fn write<W: Write>(&self, program: (fs_err::File, u64), out: W) -> Result<W, InstallerError> {
         let parts = self.parts;
         let mut tar = TarWriter::new(out, TIME);
+        // First: the script runs the program at an offset that it knows.
         self.add(&mut tar, PROGRAM, program, 0o755)?;
         let mut packages = parts.packages.clone();
+        // The same packages in another order give the same installer.
         packages.sort_by(|(one, _), (other, _)| PackageId::cmp_as_text(one, other));
         packages.dedup_by(|one, other| one.0 == other.0);
         let own = parts.installer_bootstrap.as_ref();

@@ -76,8 +76,8 @@ impl Object {
     }
 }
 
-/// Place of the first list or object of a valid text that is too deep in others. Each level is parsed by
-/// itself, so one text of a package's could take any time.
+/// Place of the first list or object of a valid text that is too deep in others. Each level is parsed
+/// anew, so a deeply nested text would take a time of its length times its depth.
 fn too_deep(text: &str) -> Option<usize> {
     let (mut depth, mut is_string, mut is_escaped) = (0_usize, false, false);
     for (offset, byte) in text.bytes().enumerate() {

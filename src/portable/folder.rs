@@ -1,11 +1,12 @@
 //! Files of a job: opened without following links, and checked by their sums.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::budget::{CopyBudget, too_large};
-use super::document::{JobDocument, LARGEST, NAME};
+use super::document::{JobDependency, JobDocument, JobImage, LARGEST, NAME};
 use super::error::{EntryProblem, PortableJobError};
 use super::unable::Unable;
 use crate::base::confinement::{leads_out, open_plain, real_path};
@@ -72,6 +73,26 @@ impl JobFolder {
     /// Absolute path of the folder, without links.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Names and sums of the files that the description names, and of the description.
+    pub fn files(&self) -> BTreeMap<String, Sha256Sum> {
+        let JobDocument { image, package, sources, dependencies, .. } = &self.document;
+        let mut files = BTreeMap::from([
+            (NAME.to_owned(), self.sum.clone()),
+            (PACKAGE.to_owned(), package.clone()),
+        ]);
+        if let JobImage::Layers { id, layers } = image {
+            files.insert(image_name(id), id.clone());
+            files.extend(layers.iter().map(|layer| (layer_name(layer), layer.sum().clone())));
+        }
+        for source in sources {
+            let sums = [Some(&source.file), source.converted.as_ref()];
+            files.extend(sums.into_iter().flatten().map(|sum| (source_name(sum), sum.clone())));
+        }
+        let archive = |needed: &JobDependency| (archive_name(&needed.id), needed.sha256.clone());
+        files.extend(dependencies.iter().map(archive));
+        files
     }
 
     /// Path of a file in the folder.

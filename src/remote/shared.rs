@@ -55,10 +55,26 @@ pub(super) struct SharedJob {
     pub(super) sum: Sha256Sum,
 }
 
+/// Job in a temporary folder, which is removed with the value.
+#[derive(Debug)]
+pub(super) struct StagedJob {
+    /// Job.
+    pub(super) job: JobFolder,
+    folder: TemporaryFolder,
+}
+
+#[cfg(feature = "remote-execution")]
+impl StagedJob {
+    /// Folder around the job's, for other files.
+    pub(super) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
 impl SharedFolder {
     /// Makes the folder, unless it is there, and removes what was abandoned.
     pub(super) fn open(root: PathBuf) -> io::Result<Self> {
-        for name in ["jobs", "pool", "programs"] {
+        for name in ["jobs", "pool"] {
             fs_err::create_dir_all(root.join(name))?;
         }
         let folder = Self { pool: JobFilePool::new(root.join("pool")), root };
@@ -73,9 +89,25 @@ impl SharedFolder {
         options: &ExportOptions<'_>,
     ) -> Result<SharedJob, PortableJobError> {
         let file = |source| PortableJobError::File { doing: "make a folder for the job", source };
-        let jobs = self.root.join("jobs");
-        let coming = TemporaryFolder::create(&jobs).map_err(file)?;
-        let target = coming.path().join("job");
+        let staged = self.stage(task, options)?;
+        let job = SharedJob::of(&self.root.join("jobs"), staged.job.sum.clone());
+        fs_err::create_dir_all(&job.folder).map_err(file)?;
+        match fs_err::rename(staged.job.path(), job.path()) {
+            // Another run, or an earlier one, has made it: the same bytes.
+            Err(_) if job.path().join("job.json").exists() => Ok(job),
+            made => made.map(|()| job).map_err(file),
+        }
+    }
+
+    /// Makes the job of a package in a temporary folder.
+    pub(super) fn stage(
+        &self,
+        task: &ElsewhereTask<'_>,
+        options: &ExportOptions<'_>,
+    ) -> Result<StagedJob, PortableJobError> {
+        let file = |source| PortableJobError::File { doing: "make a folder for the job", source };
+        let folder = TemporaryFolder::create(&self.root.join("jobs")).map_err(file)?;
+        let target = folder.path().join("job");
         let inputs = ExportInputs {
             home: task.home,
             archives: task.archives,
@@ -85,13 +117,7 @@ impl SharedFolder {
             pool: Some(&self.pool),
         };
         export_inputs(inputs, &target, options)?;
-        let job = SharedJob::of(&jobs, JobFolder::open(&target)?.sum);
-        fs_err::create_dir_all(&job.folder).map_err(file)?;
-        match fs_err::rename(&target, job.path()) {
-            // Another run, or an earlier one, has made it: the same bytes.
-            Err(_) if job.path().join("job.json").exists() => Ok(job),
-            made => made.map(|()| job).map_err(file),
-        }
+        Ok(StagedJob { job: JobFolder::open(&target)?, folder })
     }
 
     /// Copies a program into the folder, and returns its path.
@@ -99,6 +125,7 @@ impl SharedFolder {
         let sum = Sha256Sum::of_file(executable)?;
         let path = self.root.join("programs").join(sum.as_str()).join("mkpanda");
         if !path.exists() {
+            // Whole at once: a machine may start the program as soon as it has its name.
             let mut file = AtomicFile::create(&path)?.with_mode(0o755);
             io::copy(&mut fs_err::File::open(executable)?, file.file())?;
             file.commit()?;
@@ -110,6 +137,7 @@ impl SharedFolder {
     /// another form are not of this program: the folder is one that the user chose.
     fn sweep(&self, now: SystemTime) {
         let jobs = self.root.join("jobs");
+        // By the time of change, which a link that is made or removed sets, too (inode(7)).
         let is_old = |path: &Path| {
             let changed = fs_err::symlink_metadata(path).ok().and_then(|data| {
                 Some((now.duration_since(SystemTime::UNIX_EPOCH).ok()?, data.ctime()))

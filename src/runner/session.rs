@@ -131,7 +131,7 @@ pub enum SessionError {
     #[error(transparent)]
     Limits(#[from] CgroupError),
     /// The builder's own folder cannot be used.
-    #[error("the builder's own folder cannot be used")]
+    #[error("mkpanda's home, $MKPANDA_HOME, cannot be used")]
     Home(#[source] io::Error),
 }
 

@@ -18,7 +18,7 @@ pub(super) const CONFIGURATION: &str = r#"# How builds of this tree work. What c
 [images]
 # The image of packages that name none. "host" is this machine's own /usr, read-only: no download, but other machines
 # have other compilers, and so other package ids. A real image, for builds that are the same everywhere:
-#   "docker://debian:12", "docker-archive:builder.tar", "oci:FOLDER"
+#   "docker://debian:12", "docker-archive:builder.tar", "oci:FOLDER", "dockerfile:FOLDER"
 "dcos/dcos-builder:dcos-builder_dockerdir-latest" = "host"
 
 # Limits of each build:

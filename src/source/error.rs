@@ -268,10 +268,10 @@ pub enum SubmoduleProblem {
     #[error("it is a submodule for which .gitmodules has no URL")]
     Undeclared,
     /// The URL refers to a file or a command, or leaves the host of its base URL.
-    #[error("its URL {0:?} is none that a submodule may have: http, https, git and ssh are")]
+    #[error("a submodule may not have the URL {0:?}: only http, https, git and ssh are allowed")]
     Url(String),
     /// The path leads out of the check-out, or into git's own files.
-    #[error("its path is none that a submodule may have")]
+    #[error("a submodule may not have this path")]
     Path,
     /// There is a file or a symlink, or files.
     #[error("something else is in its place")]
@@ -280,7 +280,7 @@ pub enum SubmoduleProblem {
     #[error("its folder can't be used")]
     Folder(#[source] io::Error),
     /// There are too many within one another.
-    #[error("submodules lie more than {0} deep within one another")]
+    #[error("submodules are nested more than {0} deep")]
     Deep(usize),
     /// There are too many.
     #[error("there are more than {0} submodules")]

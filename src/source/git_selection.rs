@@ -60,7 +60,7 @@ pub enum GitSelectionError {
     },
     /// A part of the query is unknown.
     #[error(
-        "{0:?} is nothing that the URL of a git repository can have: ref, branch, tag, commit, checksum, subdir, keep-git-dir, submodules, mtime and fetch-by-commit are"
+        "{0:?} is not an option of a git repository's URL: the options are ref, branch, tag, commit, checksum, subdir, keep-git-dir, submodules, mtime and fetch-by-commit"
     )]
     Query(String),
     /// A part of the query has an invalid value.

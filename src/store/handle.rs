@@ -253,6 +253,7 @@ impl Store {
         };
         let failure = match kind(&error) {
             None | Some(FailureKind::Local) => return Err(error),
+            // A refusal is an answer, too: the server is there.
             Some(FailureKind::NotFound | FailureKind::Unsupported) => {
                 self.reach.answered();
                 return Ok(None);

@@ -121,6 +121,7 @@ impl TarBackend {
             }
             let wanted = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
             let part = &mut buffer[..wanted];
+            // By its offset: threads share the file, and its position.
             file.read_exact_at(part, member.offset + at)
                 .map_err(|error| self.failed("read", key, error))?;
             to.write_all(part).map_err(kept)?;

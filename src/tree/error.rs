@@ -76,14 +76,23 @@ impl TreeError {
                 "the tree is in a folder of this one: mkpanda -C {} …",
                 path_argument(&root.join("packages"))
             )),
+            Self::NoTree(root)
+                if let Some(above) = root.parent()
+                    && above.join("treeinfo.json").is_file() =>
+            {
+                Some(format!("the tree is the folder above: mkpanda -C {} …", path_argument(above)))
+            }
             Self::NoTree(root) => Some(format!(
-                "write {}: {{}} is a tree of all packages",
+                "go to the folder of a tree, or make one: mkpanda init NAME\nif the packages are here, write {}: {{}} is a tree of all packages",
                 root.join("treeinfo.json").display()
             )),
             Self::NoSuchPackage { .. } | Self::NotAPackage(_) => {
                 Some("a package is a folder that has a buildinfo.json".to_owned())
             }
-            Self::NoSuchTree { .. } => Some("default names the default one".to_owned()),
+            Self::NoSuchTree { .. } => Some(
+                "default names the default one; to build a package: mkpanda -C FOLDER, its folder"
+                    .to_owned(),
+            ),
             Self::UpstreamWithoutPackages(_) => {
                 Some("an upstream's packages lie in its folder packages/".to_owned())
             }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::base::digest::Sha1Sum;
 use crate::base::recorded::{inputs, recordings};
+use crate::base::remedy::with_hint;
 
 fn key(name: &str, variant: Option<&str>) -> PackageKey {
     let variant = variant.map(|text| text.parse().unwrap()).unwrap_or_default();
@@ -44,8 +45,7 @@ fn complaint(case: &Path) -> String {
         other => panic!("{other}"),
     };
     let error = outcome.expect_err(&format!("{} is let through", case.display()));
-    let hint = error.hint().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
-    format!("{error}{hint}")
+    with_hint(&error, error.hint().as_deref())
         .replace(&format!("{}/", root.display()), "")
         .replace(&root.display().to_string(), "<packages>")
 }

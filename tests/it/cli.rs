@@ -36,6 +36,9 @@ fn wrong_usage_is_told_apart_from_failure() {
         assert!(ran.stdout.is_empty() && ran.stderr.contains("--help"), "{ran:?}");
     }
     place.run("p", &["tre"]).fails(2).says("a similar subcommand exists: 'tree'");
+    place.run("p", &["build"]).fails(2).says("hint: mkpanda without a command builds the package");
+    let nested = place.run("p", &["image", "p"]).fails(2);
+    assert!(!nested.stderr.contains("without a command"), "{nested:?}");
     assert!(!place.packages.join("cache").exists());
 }
 
@@ -53,6 +56,7 @@ fn another_folder_can_be_named() {
         .fails(1)
         .says("is not the folder of a package: it has no buildinfo.json")
         .says("hint: go to a package's folder, or build a tree: mkpanda tree");
+    place.run("p", &["tree"]).fails(1).says("hint: the tree is the folder above: mkpanda -C ");
     // Through a link, too: the cache is where the packages are.
     std::os::unix::fs::symlink("tree/packages/p", place.path().join("link")).unwrap();
     place.run("../..", &["-C", "link"]).ok();

@@ -65,6 +65,8 @@ mod registry;
 mod registry_trust;
 mod release;
 mod released;
+#[cfg(feature = "remote-execution")]
+mod remote_execution;
 mod repeated;
 mod repositories;
 mod repository;

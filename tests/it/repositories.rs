@@ -128,7 +128,7 @@ fn submodules_that_lead_elsewhere_are_refused() {
         let name = format!("url{number}");
         them.commit(&name, &[(".gitmodules", &modules(&[("sub", url)]))], &[("sub", &other)]);
         let ran = them.add(&format!("{name}.git")).fails(1);
-        ran.says("Dockerfile:2: ADD").says("sub of http").says("is none that a submodule may have");
+        ran.says("Dockerfile:2: ADD").says("sub of http").says("a submodule may not have the URL");
     }
     them.commit("none", &[("file", "")], &[("sub", &other)]);
     let ran = them.add("none.git").fails(1);
@@ -170,7 +170,7 @@ fn submodules_within_submodules_have_an_end() {
         let text = number.to_string();
         commit = them.commit("loop", &[("file", &text)], &[("again", &commit)]);
     }
-    let said = "submodules lie more than 10 deep within one another";
+    let said = "submodules are nested more than 10 deep";
     them.add("loop.git").fails(1).says(said);
     them.add("loop.git#main~1").fails(1);
     them.place.assert_clean();

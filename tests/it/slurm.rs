@@ -401,12 +401,12 @@ fn what_other_machines_cannot_give_is_refused_before_anything_is_built() {
     let refused = |arguments: &[&str], said: &str, hint: &str| {
         cluster.run("p", arguments).fails(1).says(said).says(hint);
     };
-    refused(&["--network", "host"], "with the network of the machine", "--network none");
-    refused(&["--dont-clean-after-build"], "keeps folders of this one", "--executor local");
+    refused(&["--network", "host"], "cannot use a machine's network", "--network none");
+    refused(&["--dont-clean-after-build"], "keeps folders of this machine", "--executor local");
     cluster.place.user("");
     refused(
         &["--executor", "slurm"],
-        "no folder is named that they share",
+        "no folder is named that all of them share",
         "--executor-folder DIR",
     );
     let folder = cluster.place.path().join("file");
@@ -419,7 +419,7 @@ fn what_other_machines_cannot_give_is_refused_before_anything_is_built() {
         "--executor-folder",
     );
     cluster.configure("options = ['p']");
-    refused(&[], "\"p\" is not a option of sbatch", "");
+    refused(&[], "\"p\" is not a single option of sbatch", "");
     cluster.configure("");
     std::fs::remove_file(cluster.folder.join("bin/sbatch")).unwrap();
     // The machine may have a real one.
@@ -430,6 +430,22 @@ fn what_other_machines_cannot_give_is_refused_before_anything_is_built() {
     cluster.place.configure_first("executor.kind = 'slurm'\n");
     refused(&[], "[executor] counts in your own configuration alone", "");
     assert_eq!(cluster.submissions().len(), 0);
+}
+
+#[test]
+fn a_shared_folder_that_others_may_change_is_refused() {
+    let cluster = Cluster::new();
+    cluster.place.package("p", "{}", "true");
+    let shared = cluster.place.path().join("shared");
+    std::fs::create_dir_all(&shared).unwrap();
+    let open =
+        |mode| std::fs::set_permissions(&shared, std::fs::Permissions::from_mode(mode)).unwrap();
+    open(0o777);
+    let refused = cluster.run("p", &[]).fails(1).says("other users may change");
+    refused.says(&format!("chmod go-w {}", shared.display()));
+    assert_eq!(cluster.submissions().len(), 0);
+    open(0o755);
+    cluster.run("p", &[]).ok();
 }
 
 #[test]

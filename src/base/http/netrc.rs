@@ -76,6 +76,7 @@ impl NetrcWords<'_> {
         while let Some((at, letter)) = letters.next() {
             match letter {
                 '"' => {
+                    // Behind both quotes: `text` begins after the first one.
                     self.rest = &self.rest[at + 2..];
                     return word;
                 }

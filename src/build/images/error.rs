@@ -13,6 +13,7 @@ use crate::image::reference::ReferenceError;
 use crate::image::registry::RegistryError;
 use crate::image::store::ImageStoreError;
 use crate::package::ImageName;
+use crate::tree::DOCKER_FOLDER_IMAGES;
 
 /// An image can't be found or used.
 #[derive(Debug, thiserror::Error)]
@@ -179,9 +180,19 @@ impl ImageError {
                 "or build it from {}, with a tool of your choice, and load it",
                 folder.display()
             ));
+        } else if let Some(folder) = builder_folder(name) {
+            ways.push(format!(
+                "or describe it, in {folder}/Dockerfile beside the packages folder, as docs/builder-images.md shows"
+            ));
         }
         Some(ways.join("\n"))
     }
+}
+
+/// Folder of the tree that has the image of this name, if it is there.
+fn builder_folder(name: &ImageName) -> Option<String> {
+    let tag = name.as_str().strip_prefix(DOCKER_FOLDER_IMAGES)?;
+    Some(format!("rootfs/{}", tag.strip_suffix("_dockerdir-latest")?))
 }
 
 fn tried(error: Option<&RegistryError>) -> String {

@@ -15,13 +15,13 @@ pub enum ShellError {
     #[error(transparent)]
     Session(#[from] SessionError),
     /// The builder's own folder cannot be used.
-    #[error("the builder's own folder cannot be used")]
+    #[error("mkpanda's home, $MKPANDA_HOME, cannot be used")]
     Home(#[source] io::Error),
     /// The container of the build cannot be made.
     #[error(transparent)]
     Build(#[from] BuildError),
     /// Files of the kept state belong to other ids.
-    #[error("{id} was built with other ids, those of the tier {tier}, and so was what it left")]
+    #[error("what {id} left belongs to the user ids of another isolation tier, {tier}")]
     OtherIds {
         /// Package.
         id: PackageId,

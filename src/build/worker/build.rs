@@ -13,6 +13,7 @@ use super::{package, stage, state};
 use crate::archive::{self, PackError};
 use crate::base::causes::with_causes;
 use crate::base::digest::Tee;
+use crate::base::escape::shell_argument;
 use crate::base::event::Phase;
 use crate::base::regular::open_regular;
 use crate::base::times::{set_time, set_times};
@@ -121,10 +122,8 @@ impl<'a> RunningBuild<'a> {
             recorder: None,
             streams: Streams::Log,
         };
-        prepared.run(attachments).map_err(|failure| match self.missing_interpreter(&script) {
-            Some(interpreter) => failure.with_hint(format!(
-                "the script begins with #!{interpreter}, which the image doesn't have"
-            )),
+        prepared.run(attachments).map_err(|failure| match self.remedy_of_script(&script) {
+            Some(hint) => failure.with_hint(hint),
             None => failure,
         })?;
         Ok(notes)
@@ -251,16 +250,29 @@ impl<'a> RunningBuild<'a> {
         Err(JobFailure::new(message).with_hint(format!("run: chmod +x {script}")))
     }
 
-    /// Interpreter of the build script, if the image lacks it. Symbolic links of the image are not
-    /// followed: this is good for a hint only.
-    fn missing_interpreter(&self, script: &Path) -> Option<String> {
+    /// Remedy for a build script that failed, if its first line shows the cause.
+    fn remedy_of_script(&self, script: &Path) -> Option<String> {
+        let mut text = Vec::new();
+        open_regular(script).ok()?.take(LONGEST_SHEBANG).read_to_end(&mut text).ok()?;
+        let line = text.split(|byte| *byte == b'\n').next()?;
+        // Before the interpreter, which the kernel looks for with the CR behind its name.
+        if line.ends_with(b"\r") {
+            let script = shell_argument(self.job.package.build_script.as_str());
+            return Some(format!(
+                "the script has the line ends of DOS (CR LF), and shells take the CR for a part of the line: sed -i 's/\\r$//' {script}"
+            ));
+        }
+        let interpreter = self.missing_interpreter(line.strip_prefix(b"#!")?)?;
+        Some(format!("the script begins with #!{interpreter}, which the image doesn't have"))
+    }
+
+    /// Interpreter that a script's first line names, if the image lacks it. Symbolic links of the image are
+    /// not followed: this is good for a hint only.
+    fn missing_interpreter(&self, line: &[u8]) -> Option<String> {
         if matches!(self.job.package.root, CommandRoot::Host(_)) {
             // The machine's folders are mounted in the container alone.
             return None;
         }
-        let mut text = Vec::new();
-        open_regular(script).ok()?.take(LONGEST_SHEBANG).read_to_end(&mut text).ok()?;
-        let line = text.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
         let line = String::from_utf8_lossy(line).into_owned();
         let interpreter = line.split_whitespace().next()?;
         let place = self.workspace.view().root().join(interpreter.trim_start_matches('/'));

@@ -28,6 +28,7 @@ pub fn run(context: &Context<'_>, args: &ShellArgs) -> Result<u8, CliError> {
         at_hand::open_project(context, args.jobs)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
     let opened = open(context, args, &settings, &project, &interrupt, observer);
+    // In place of the error, which is that of whatever the interruption ended.
     if interrupt.is_raised() {
         progress.finish(RunEnding::Interrupted, 0);
         return Err(ProjectError::Interrupted.into());

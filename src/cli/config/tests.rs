@@ -8,8 +8,17 @@ fn settings_are_all_keys_that_are_not_tables() {
     let error = toml::from_str::<ConfigFile>("unknown = 1").unwrap_err();
     let (_, expected) = error.message().split_once("expected one of").unwrap();
     let mut expected: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
-    let tables =
-        ["images", "registries", "builders", "cache", "limits", "credentials", "trust", "executor"];
+    let tables = [
+        "images",
+        "registries",
+        "builders",
+        "cache",
+        "limits",
+        "credentials",
+        "trust",
+        "executor",
+        "remote",
+    ];
     expected.retain(|key| !tables.contains(key));
     expected.sort_unstable();
     assert_eq!(expected, SETTINGS);
@@ -41,6 +50,9 @@ fn no_error_shows_a_password() {
         "[credentials.h]\nusername = \"u\"\n\"geheim\" = 1\n",
         "[credentials.h]\npassword = \"\"\"\ngeheim\n\"\"\" x\n",
         "[credentials.h]\nusername = \"u\"\npassword = geheim\n",
+        "[remote.headers]\nauthorization = geheim\n",
+        "[remote]\nheaders = { x = \"geheim\" y }\n",
+        "[remote]\nheaders.x = [\"geheim\"]\n",
     ] {
         let error = parse(Path::new("config.toml"), text).unwrap_err();
         let said = format!("{error} {:?}", error.hint());
@@ -101,7 +113,8 @@ fn literal(rest: &str) -> String {
 fn lines_in_remedies_are_configuration() {
     let mut files = Vec::new();
     sources(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut files);
-    let tables = ["images", "registries", "credentials", "cache", "limits", "trust", "executor"];
+    let tables =
+        ["images", "registries", "credentials", "cache", "limits", "trust", "executor", "remote"];
     let mut pasted = 0;
     for path in files {
         let source = fs_err::read_to_string(&path).unwrap();

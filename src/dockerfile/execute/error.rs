@@ -185,9 +185,12 @@ impl DockerfileError {
 impl StepError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Failed { failure, log, .. } => failure.hint.clone().or_else(|| {
-                failure.see_log.then(|| format!("all that it said is in {}", log.display()))
-            }),
+            Self::Failed { failure, log, .. } => {
+                let whole =
+                    failure.see_log.then(|| format!("its whole output is in {}", log.display()));
+                let hints: Vec<String> = failure.hint.clone().into_iter().chain(whole).collect();
+                (!hints.is_empty()).then(|| hints.join("\n"))
+            }
             Self::Job(error) => error.hint(),
             Self::Provision(error) => error.hint(),
             Self::Store(error) => error.hint(),

@@ -182,7 +182,7 @@ impl StageBuilder<'_, '_> {
         let mut inputs = Vec::new();
         let mut begins = Vec::new();
         for mount in &step.mounts {
-            // Only the container's root may look whether a cache has begun.
+            // Also for a cache that has contents already: only the container's root may look into it.
             begins.push(match mount {
                 RunMount::Cache { from: Some((from, source)), .. } => {
                     Some(self.paths(from, source, &[], false, observer)?)

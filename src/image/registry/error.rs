@@ -250,11 +250,15 @@ fn gave_up(verb: Verb, host: &str, reason: &str) -> String {
             "if {host} speaks plain HTTP, say so in your config.toml:\n    [registries.\"{host}\"]\n    insecure = true"
         );
     }
+    if host == "localhost" {
+        return "images whose names begin with localhost/ are those of this machine: mkpanda image list"
+            .to_owned();
+    }
     let again = match verb {
-        Verb::Pull => "the downloaded part is kept",
-        Verb::Push => "the uploaded part is not sent again",
+        Verb::Pull => "downloaded",
+        Verb::Push => "uploaded",
     };
     format!(
-        "{again}: run the command again to continue; check the network and the proxy (HTTPS_PROXY, NO_PROXY)"
+        "check the network and the proxy (HTTPS_PROXY, NO_PROXY), and run the command again: it continues after the part that is {again}"
     )
 }

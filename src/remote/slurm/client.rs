@@ -38,6 +38,7 @@ impl SlurmClient {
         let program = find_on_path(name, &self.search_path);
         let program = program.ok_or(ClientError::Missing { name })?;
         let fault = |source| ClientError::Start { name, source };
+        // Files: a program would stop at a full pipe, which is not read before its end.
         let (mut out, mut err) =
             (tempfile::tempfile().map_err(fault)?, tempfile::tempfile().map_err(fault)?);
         let mut command = self.command(&program, arguments);

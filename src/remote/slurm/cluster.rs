@@ -1,5 +1,6 @@
 //! Settings of builds by Slurm, and what all packages of a run share.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use super::error::SlurmError;
 use super::queue::JobQueue;
 use crate::container::idmap::Tier;
 use crate::portable::JobLimits;
+use crate::remote::folder_access;
 use crate::remote::shared::SharedFolder;
 
 /// Word for Slurm in records and messages.
@@ -46,7 +48,16 @@ pub struct Slurm {
     pub(super) client: SlurmClient,
     pub(super) queue: JobQueue,
     /// The shared folder, once a job needs it, with the program.
-    opened: OnceLock<Result<OpenedFolder, (std::io::ErrorKind, String)>>,
+    opened: OnceLock<Result<OpenedFolder, FolderFault>>,
+}
+
+/// Reason why the shared folder cannot be used, for all packages of a run.
+#[derive(Debug)]
+enum FolderFault {
+    /// It cannot be read or written.
+    File(io::ErrorKind, String),
+    /// Another user may change this folder.
+    ChangeableByOthers(PathBuf),
 }
 
 /// Folder and program of the jobs.
@@ -68,19 +79,26 @@ impl Slurm {
 
     /// The shared folder and the program, made on the first call.
     pub(super) fn opened(&self) -> Result<&OpenedFolder, SlurmError> {
+        let file = |error: io::Error| FolderFault::File(error.kind(), error.to_string());
         let open = || {
-            let folder = SharedFolder::open(self.settings.folder.clone())?;
+            let folder = SharedFolder::open(self.settings.folder.clone()).map_err(file)?;
+            let changeable = folder_access::changeable_by_others(&self.settings.folder);
+            if let Some(path) = changeable.map_err(file)? {
+                return Err(FolderFault::ChangeableByOthers(path));
+            }
             let program = match &self.settings.program {
                 Some(program) => program.clone(),
-                None => folder.program(&fs_err::read_link("/proc/self/exe")?)?,
+                None => fs_err::read_link("/proc/self/exe")
+                    .and_then(|own| folder.program(&own))
+                    .map_err(file)?,
             };
             Ok(OpenedFolder { folder, program })
         };
-        let opened = self.opened.get_or_init(|| {
-            open().map_err(|error: std::io::Error| (error.kind(), error.to_string()))
-        });
-        opened
-            .as_ref()
-            .map_err(|(kind, text)| SlurmError::Folder(std::io::Error::new(*kind, text.clone())))
+        self.opened.get_or_init(open).as_ref().map_err(|fault| match fault {
+            FolderFault::File(kind, text) => {
+                SlurmError::Folder(io::Error::new(*kind, text.clone()))
+            }
+            FolderFault::ChangeableByOthers(path) => SlurmError::OpenFolder(path.clone()),
+        })
     }
 }

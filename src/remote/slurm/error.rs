@@ -99,6 +99,9 @@ pub(super) enum SlurmError {
     /// The shared folder cannot be used.
     #[error("the folder that is shared with Slurm's machines cannot be used")]
     Folder(#[source] io::Error),
+    /// Another user may change the shared folder.
+    #[error("other users may change {}, from which Slurm's machines take jobs and programs", .0.display())]
+    OpenFolder(PathBuf),
     /// The job cannot be made.
     #[error("the job for Slurm cannot be made")]
     Job(#[source] Box<PortableJobError>),
@@ -155,7 +158,7 @@ impl SlurmError {
             Self::Result { source, .. } if matches!(**source, ResultError::Interrupted) => {
                 ElsewhereFailure::Interrupted
             }
-            Self::Job(_) | Self::Result { .. } => ElsewhereFailure::Final,
+            Self::OpenFolder(_) | Self::Job(_) | Self::Result { .. } => ElsewhereFailure::Final,
             Self::Stopped(ended)
                 if ended.status.as_ref().is_some_and(|status| status.state == "CANCELLED") =>
             {
@@ -170,6 +173,10 @@ impl SlurmError {
             Self::Folder(_) => {
                 Some("name a folder that all machines of the cluster see: --executor-folder DIR".to_owned())
             }
+            Self::OpenFolder(path) => Some(format!(
+                "close it: chmod go-w {}; if it is another user's, name one of your own: --executor-folder DIR",
+                path_argument(path)
+            )),
             Self::Job(error) => error.hint(),
             Self::Submit(ClientError::Missing { .. }) => Some(
                 "install Slurm's client programs (Debian: apt-get install slurm-client), or build here: --executor local"

@@ -30,15 +30,18 @@ impl JobQueue {
         not_before: Instant,
         ends: impl Fn() -> bool,
     ) -> Result<Arc<Listing>, ClientError> {
+        // Held during the request: other packages wait for its answer instead of asking, too.
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, listing)) = &*last
             && *at >= not_before
         {
             return Ok(Arc::clone(listing));
         }
+        // Before the request: the answer may be as old as that.
         let at = Instant::now();
         let arguments = [
             "--noheader".to_owned(),
+            // By default, `squeue` leaves out jobs that have ended.
             "--states=all".to_owned(),
             format!("--user={}", nix::unistd::geteuid()),
             format!("--format={FORMAT}"),
@@ -74,6 +77,7 @@ pub(super) fn of_name(listing: &Listing, name: &str) -> Option<String> {
         other == name && matches!(status.course(), Waits | Runs)
     };
     let ids = listing.iter().filter(|(_, job)| is_wanted(job)).map(|(id, _)| id.clone());
+    // Numbers as texts, without zeros before them: the longer one is the later one.
     ids.max_by_key(|id| (id.len(), id.clone()))
 }
 

@@ -90,6 +90,7 @@ pub(super) fn parse_job(text: &str) -> Option<JobStatus> {
 
 /// Reads what `sbatch --parsable` prints: a number, and with several clusters the name of one.
 pub(super) fn parse_submitted(text: &str) -> Option<String> {
+    // A plugin of the site may print lines of its own before the number.
     let last = text.lines().rfind(|line| !line.trim().is_empty())?;
     let id = last.split(';').next()?.trim();
     is_id(id).then(|| id.to_owned())

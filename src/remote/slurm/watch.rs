@@ -121,6 +121,7 @@ impl JobWatch<'_> {
         let (mut lost_since, mut runs, mut is_told) = (None::<Instant>, false, false);
         while !self.is_over() {
             let looked = Instant::now();
+            // A listing that another package got since this one's last look is new enough.
             let not_before = looked.checked_sub(interval).map_or(began, |then| then.max(began));
             if let Some(end) = self.recorded(id)? {
                 return Ok(end);
@@ -205,6 +206,7 @@ impl JobWatch<'_> {
     /// Cancels a job, and waits a moment for its end: mkpanda removes its files on the machine.
     fn cancel(&self, id: &str) {
         let (client, queue) = (&self.slurm.client, &self.slurm.queue);
+        // The interruption has come already, and must not end this request.
         if let Err(error) = client.run("scancel", &[id.to_owned()], || false) {
             self.warn(format!("Slurm's job {id} may go on: {error}"));
             return;

@@ -11,6 +11,9 @@ use crate::runner::job::JobFailure;
 /// Number of the last realtime signal (signal(7)).
 const LAST_SIGNAL: i32 = 64;
 
+/// Exit code of a shell that does not find a command (POSIX.1-2017, Shell Command Language, 2.8.2).
+const NOT_FOUND: i32 = 127;
+
 /// Turns any end but exit code 0 into a failure. `name` is the command in messages.
 pub(super) fn judge(
     name: &str,
@@ -31,8 +34,16 @@ pub(super) fn judge(
             format!("{name} was ended after its time limit of {limit:?}")
         }
     };
-    let hint = (ended == ContainerEnding::TimedOut)
-        .then(|| concat!(raise_limit!("time", "TIME"), ", if it needs longer").to_owned());
+    let hint = match ended {
+        ContainerEnding::TimedOut => {
+            Some(concat!(raise_limit!("time", "TIME"), ", if it needs longer"))
+        }
+        ContainerEnding::Exited(NOT_FOUND) => Some(
+            "a shell exits with 127 if it does not find a command: its program has to be in the image (with the image host: in /usr of this machine)",
+        ),
+        _ => None,
+    };
+    let hint = hint.map(str::to_owned);
     Err(JobFailure { hint, see_log: true, ..JobFailure::new(message) })
 }
 
@@ -46,6 +57,7 @@ mod tests {
         assert_eq!(judge_end(ContainerEnding::Exited(0)), Ok(()));
         for (ended, message) in [
             (ContainerEnding::Exited(3), "the script exited with code 3"),
+            (ContainerEnding::Exited(127), "the script exited with code 127"),
             (ContainerEnding::Signalled(9), "the script was ended by SIGKILL"),
             (ContainerEnding::Signalled(34), "the script was ended by signal 34"),
             (ContainerEnding::Signalled(127), "the script exited with code 255"),
@@ -53,7 +65,9 @@ mod tests {
         ] {
             let failure = judge_end(ended).unwrap_err();
             assert_eq!(failure.message, message);
-            assert_eq!(failure.hint.is_some(), ended == ContainerEnding::TimedOut);
+            let has_remedy =
+                matches!(ended, ContainerEnding::TimedOut | ContainerEnding::Exited(127));
+            assert_eq!(failure.hint.is_some(), has_remedy, "{ended:?}");
         }
     }
 }

@@ -20,7 +20,7 @@ const EMULATOR_ACCOUNT: &str = "devstoreaccount1";
 const EMULATOR_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
-/// Sets a container up.
+/// Connects to a blob container.
 pub(super) fn connect(
     address: &CloudAddress,
     given: &AzureSettings,

@@ -73,6 +73,7 @@ impl FromStr for RegistryHost {
             text: text.to_owned(),
             rule,
         })?;
+        // Its former name, which configurations of Docker still have.
         Ok(Self(if text == "index.docker.io" { DEFAULT_REGISTRY } else { text }.to_owned()))
     }
 }

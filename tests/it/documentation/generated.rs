@@ -110,6 +110,7 @@ fn the_page_of_the_configuration_has_every_key() {
         ("limits.", "[limits]\nzzz = 1"),
         ("builders.", "[builders]\nzzz = 1"),
         ("executor.", "[executor]\nzzz = 1"),
+        ("remote.", "[remote]\nzzz = 1"),
         ("registries.HOST.", "[registries.\"a\"]\nzzz = 1"),
         ("credentials.HOST.", "[credentials.\"a\"]\nzzz = 1"),
         ("cache.", "[[cache]]\nzzz = 1"),
@@ -117,9 +118,17 @@ fn the_page_of_the_configuration_has_every_key() {
     ] {
         wanted.extend(keys(text).into_iter().map(|key| format!("{table}{key}")));
     }
-    let tables =
-        ["limits", "builders", "executor", "registries", "credentials", "cache", "trust", "images"];
-    for table in tables {
+    for table in [
+        "limits",
+        "builders",
+        "executor",
+        "remote",
+        "registries",
+        "credentials",
+        "cache",
+        "trust",
+        "images",
+    ] {
         wanted.remove(table);
     }
     let is_there = |key: &String| {

@@ -32,6 +32,7 @@ pub(super) fn run(context: &Context<'_>, args: &PipelineBuildArgs) -> Result<(),
     let progress = context.progress(&settings);
     let interrupt = Arc::<Interrupt>::default();
     let project = super::super::open(context, &settings, folder.clone(), &interrupt, &progress)?;
+    // Now rather than after hours of building: without a store, the next job finds no packages.
     sources(&settings, &project)?;
     let mut wanted: Vec<PackageKey> = Vec::new();
     for text in &args.packages {
@@ -78,6 +79,7 @@ impl Run<'_> {
         let built = self.project.build(&identified, &plan, self.options, observer);
         let builds = plan.to_build().filter_map(|step| {
             let build = history::of_id(self.project.home(), step.id.clone())?;
+            // A build of an earlier run with the same id is not this job's.
             (build.began >= began).then_some((&step.key, build))
         });
         let builds: Vec<(&PackageKey, PastBuild)> = builds.collect();
@@ -88,6 +90,7 @@ impl Run<'_> {
         failed.extend(
             builds.iter().filter(|(_, build)| is_failed(build)).map(|(key, _)| (*key).clone()),
         );
+        // After the logs, which are wanted most where a build has failed.
         built?;
         kept?;
         self.pass_on(&identified, observer)
@@ -143,6 +146,7 @@ impl Run<'_> {
             words.extend(["-C".to_owned(), path_argument(tree)]);
         }
         for cache in &global.cache {
+            // The logs of CI are read by others.
             words.extend(["--cache".to_owned(), shell_argument(&redact(cache))]);
         }
         let typed = format!("{}:{}", key.name, key.variant.name().unwrap_or("default"));

@@ -143,6 +143,7 @@ fn run(
     };
     let result = command(&mut run);
     let result = match result {
+        // In place of the error, which is that of whatever the interruption ended.
         Err(_) if interrupt.is_raised() => Err(ReleaseError::Interrupted.into()),
         result => result,
     };
@@ -168,6 +169,7 @@ impl ReleaseRun<'_> {
         let pkgpanda = desk.pkgpanda(context, args)?;
         let mut providers = Providers::read(&desk.config.providers, desk.checkout())?;
         if args.local {
+            // Only the installers are made then.
             providers.clouds.clear();
         }
         Ok(ReleaseParts { pkgpanda, providers })

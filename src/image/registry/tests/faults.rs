@@ -50,7 +50,8 @@ fn a_later_run_goes_on_too_and_what_was_damaged_meanwhile_starts_over() {
         let name = format!("{}/r:1", server.host());
         let error = place.fails(&name);
         assert!(
-            error.contains("after 2000 of") && error.contains("run the command again to continue"),
+            error.contains("after 2000 of")
+                && error.contains("run the command again: it continues"),
             "{error}"
         );
         let partial = place.store.folder().join(".partial").join(&long["sha256:".len()..]);
