@@ -8,7 +8,8 @@ use std::ffi::OsString;
 use crate::base::suggestion::nearest;
 
 /// Variables of mkpanda.
-const OWN: [&str; 26] = [
+const OWN: [&str; 27] = [
+    "MKPANDA_COMPRESSION",
     "MKPANDA_DIE_WITH_PARENT",
     "MKPANDA_EXECUTOR_FOLDER",
     "MKPANDA_EXECUTOR_KIND",

@@ -266,10 +266,10 @@ impl<'a> GivenValues<'a> {
     }
 
     /// A choice that a typed option replaces.
-    pub(super) fn choice_unless<T: clap::ValueEnum>(
+    pub(super) fn typed_or_choice<T: clap::ValueEnum>(
         &self,
-        typed: Option<T>,
         key: &str,
+        typed: Option<T>,
         pick: impl Fn(&ConfigFile) -> Option<T>,
     ) -> Result<Option<T>, SettingsError> {
         if typed.is_some() { Ok(typed) } else { self.choice(key, pick) }

@@ -245,10 +245,10 @@ impl Settings {
                 typed => typed,
             },
             jobserver: given
-                .choice_unless(args.jobserver, "JOBSERVER", |file| file.jobserver)?
+                .typed_or_choice("JOBSERVER", args.jobserver, |file| file.jobserver)?
                 .unwrap_or(JobserverArg::Auto),
             compression: given
-                .choice_unless(args.compression, "COMPRESSION", |file| file.compression)?
+                .typed_or_choice("COMPRESSION", args.compression, |file| file.compression)?
                 .unwrap_or(CompressionArg::Default),
             home: own_home(environment)?,
             scratch: given.scratch(args)?,
@@ -258,7 +258,7 @@ impl Settings {
                 || given.boolean("DIE_WITH_PARENT", |file| file.die_with_parent)?,
             keep_failed: given.keep_failed()?,
             progress: given
-                .choice_unless(args.progress, "PROGRESS", |file| file.progress)?
+                .typed_or_choice("PROGRESS", args.progress, |file| file.progress)?
                 .unwrap_or(ProgressArg::Auto),
             time_limit: time.unwrap_or(DEFAULT_TIME_LIMIT),
             memory_limit: memory,
