@@ -7,7 +7,7 @@ use super::error::InstallerError;
 use super::head::ScriptHead;
 use super::manifest::{FORMAT, InstallerManifest, MANIFEST, OWN_TREE, PROGRAM, PROVIDER, SERVE};
 use crate::archive::{Attributes, EntryPath, PackError, TarWriter};
-use crate::base::atomic::AtomicFile;
+use crate::base::atomic::{AtomicFile, sweep_temporaries};
 use crate::base::digest::{Sha256Sum, Tee};
 use crate::base::early_writer::EarlyWriter;
 use crate::base::elf::{ElfError, static_machine};
@@ -87,6 +87,8 @@ pub fn write(
         machine,
         program_bytes: program.1,
     };
+    // Parts of runs that were killed; a file that another run is writing is locked.
+    target.parent().map(sweep_temporaries).unwrap_or_default().report(observer);
     let mut file = AtomicFile::create(target).map_err(failed)?;
     // Written again at the end, with the sum and the size of what comes behind.
     let text = head.text(None);

@@ -23,7 +23,10 @@ fn the_same_parts_give_the_same_bytes_and_the_installer_says_what_it_is() {
     assert!(installer.ends_with("dcos_generate_config.ee.sh"));
     assert_eq!(installer.metadata().unwrap().permissions().mode() & 0o777, 0o755);
     let first = std::fs::read(&installer).unwrap();
+    // Of a run that was killed.
+    std::fs::write(release.deploy(".tmp-left"), "").unwrap();
     release.write("1.0", &variant);
+    assert!(!release.deploy(".tmp-left").exists());
     assert!(first == std::fs::read(&installer).unwrap(), "the second one differs");
     // Packages are in it as they are, not compressed once more.
     let package = std::fs::read(&release.packages[0].1).unwrap();
