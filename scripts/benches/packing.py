@@ -33,7 +33,7 @@ def compare(bench, rounds, name, make):
         ours.append(bench.mkpanda(tree, "-j1"))
         theirs.append(bench.run(peer))
     (archive,) = (tree / "cache/packages/big").glob("*.tar.xz")
-    return archive, ([median(column) for column in zip(*ours)], [median(column) for column in zip(*theirs)],
+    return (archive, [median(column) for column in zip(*ours)], [median(column) for column in zip(*theirs)],
             (archive.stat().st_size / 1e6, packed.stat().st_size / 1e6))
 
 
