@@ -24,7 +24,7 @@ const DEPTH_OF_LINKS: usize = 2;
 
 /// Names of all entries that any version of the builder makes in its folder, and of a filesystem's
 /// own entries in its root.
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 20] = [
     MARKER,
     "bootstraps",
     "build-cache",
@@ -41,6 +41,7 @@ const NAMES: [&str; 19] = [
     "mirrors",
     "packages",
     "parts",
+    "remote",
     "scratch",
     "trees",
     "upstreams",
