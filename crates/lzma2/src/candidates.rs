@@ -1,5 +1,6 @@
 //! Matches at a position: the longest, and nearer ones that are shorter.
 
+use crate::guide::Base;
 use crate::match_table::{MatchTable, common};
 use crate::narrow;
 
@@ -52,12 +53,20 @@ pub(crate) struct Candidates<'a> {
     last: [Vec<u32>; 3],
     /// Position up to which all are in the indexes.
     entered: usize,
+    base: Base,
 }
 
 impl<'a> Candidates<'a> {
     pub(crate) fn new(data: &'a [u8], table: &'a MatchTable) -> Self {
         let index = || vec![u32::MAX; 1 << INDEX_BITS];
-        Self { data, table, last: [index(), index(), index()], entered: 0 }
+        Self { data, table, last: [index(), index(), index()], entered: 0, base: 0 }
+    }
+
+    /// Passes over the positions up to one, whose entry in the table is `base` before: earlier ones
+    /// are found by the table only.
+    pub(crate) fn pass(&mut self, position: usize, base: Base) {
+        self.entered = self.entered.max(position);
+        self.base = base;
     }
 
     /// Finds matches of at least two bytes, and of at most `limit`.
@@ -69,7 +78,7 @@ impl<'a> Candidates<'a> {
         }
         let mut found = Found::default();
         let Some(hashes) = self.hashes(at) else { return found };
-        let link = self.table.at(at);
+        let link = self.table.at(at - self.base);
         let (longest, farthest) = ((link.length() as usize).min(limit), link.position() as usize);
         if longest >= 2 {
             self.find_nearer(at, hashes, (longest, farthest), &mut found);

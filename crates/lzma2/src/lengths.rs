@@ -20,11 +20,11 @@ const POSITIONS: usize = 4;
 /// Model of the lengths of matches, or of repetitions.
 #[derive(Debug)]
 pub(crate) struct Lengths {
-    is_long: Probability,
-    is_longest: Probability,
-    short: [[Probability; 8]; POSITIONS],
-    long: [[Probability; 8]; POSITIONS],
-    longest: [Probability; 256],
+    pub(crate) is_long: Probability,
+    pub(crate) is_longest: Probability,
+    pub(crate) short: [[Probability; 8]; POSITIONS],
+    pub(crate) long: [[Probability; 8]; POSITIONS],
+    pub(crate) longest: [Probability; 256],
     prices: [[u32; PRICED + 1]; POSITIONS],
     uses: [u32; POSITIONS],
 }

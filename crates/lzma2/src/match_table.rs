@@ -79,6 +79,11 @@ impl MatchTable {
         self.0[position as usize] = Link::new(other, length.min(rest));
     }
 
+    /// Replaces an entry by a match at any position.
+    pub(crate) fn replace(&mut self, place: usize, other: u32, length: u32) {
+        self.0[place] = Link::new(other, length);
+    }
+
     /// Enters positions within runs. They needn't be sorted: only a run's end can be a better match
     /// than its beginning, and it is no run by then.
     fn find_runs(&mut self, data: &[u8]) {

@@ -16,6 +16,12 @@ pub(crate) const fn literal_context_bits(block: usize) -> u8 {
 /// Bits of the position that choose probabilities: as many as in liblzma.
 pub(crate) const POSITION_BITS: u8 = 2;
 
+/// Properties of a block as the format writes them: 9 values of literal contexts, 5 of literal
+/// positions.
+pub(crate) const fn literal_properties(block: usize) -> u8 {
+    POSITION_BITS * 45 + literal_context_bits(block)
+}
+
 /// Number of matches after which the prices of distances are computed anew.
 const STALE: u32 = 128;
 
@@ -52,7 +58,7 @@ impl State {
     }
 
     #[inline]
-    fn index(self) -> usize {
+    pub(crate) fn index(self) -> usize {
         usize::from(self.0)
     }
 
@@ -146,6 +152,14 @@ pub(crate) enum SourceKind {
     Distance(u32),
 }
 
+/// A decoded operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OperationKind {
+    Literal(u8),
+    /// Distance, less one.
+    Match(u32),
+}
+
 /// An operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Operation {
@@ -173,18 +187,18 @@ type ByPosition = [Probability; 1 << POSITION_BITS];
 pub(crate) struct Model {
     pub(crate) state: State,
     pub(crate) distances: Distances,
-    literal_context_bits: u8,
-    literals: Vec<[Probability; 0x300]>,
-    is_match: [ByPosition; State::COUNT],
-    is_repetition: [Probability; State::COUNT],
-    is_not_first: [Probability; State::COUNT],
-    is_not_second: [Probability; State::COUNT],
-    is_fourth: [Probability; State::COUNT],
-    is_not_single: [ByPosition; State::COUNT],
-    slots: [[Probability; 64]; LENGTH_CLASSES],
+    pub(crate) literal_context_bits: u8,
+    pub(crate) literals: Vec<[Probability; 0x300]>,
+    pub(crate) is_match: [ByPosition; State::COUNT],
+    pub(crate) is_repetition: [Probability; State::COUNT],
+    pub(crate) is_not_first: [Probability; State::COUNT],
+    pub(crate) is_not_second: [Probability; State::COUNT],
+    pub(crate) is_fourth: [Probability; State::COUNT],
+    pub(crate) is_not_single: [ByPosition; State::COUNT],
+    pub(crate) slots: [[Probability; 64]; LENGTH_CLASSES],
     /// Lower bits of distances in slots 4 to 13.
-    lower: [[Probability; 32]; 10],
-    lowest: [Probability; 16],
+    pub(crate) lower: [[Probability; 32]; 10],
+    pub(crate) lowest: [Probability; 16],
     pub(crate) match_lengths: Lengths,
     pub(crate) repetition_lengths: Lengths,
     near_prices: [[u32; NEAR]; LENGTH_CLASSES],
@@ -407,11 +421,11 @@ fn slot_of(distance: u32) -> usize {
 }
 
 /// Number of bits that a slot leaves open, from slot 4 on.
-const fn lower_bits(slot: usize) -> u32 {
+pub(crate) const fn lower_bits(slot: usize) -> u32 {
     narrow(slot / 2 - 1)
 }
 
 /// The least distance of a slot, from slot 4 on.
-const fn first_of_slot(slot: usize) -> u32 {
+pub(crate) const fn first_of_slot(slot: usize) -> u32 {
     narrow(2 | slot & 1) << lower_bits(slot)
 }

@@ -8,6 +8,7 @@
 use std::ops::RangeInclusive;
 
 use crate::candidates::Candidates;
+use crate::guide::Base;
 use crate::lengths::{LONGEST, PRICED, SHORTEST};
 use crate::match_table::{MatchTable, common};
 use crate::model::{
@@ -83,6 +84,8 @@ pub(crate) struct Parser<'a> {
     data: &'a [u8],
     candidates: Candidates<'a>,
     nodes: Vec<Node>,
+    /// End of the data to parse.
+    limit: usize,
     /// The last node that is reached.
     end: usize,
     operations: Vec<Operation>,
@@ -93,6 +96,7 @@ impl<'a> Parser<'a> {
         Self {
             data,
             candidates: Candidates::new(data, table),
+            limit: data.len(),
             nodes: vec![Node::UNREACHED; WINDOW + 2 * ENOUGH + 2],
             end: 0,
             operations: Vec::new(),
@@ -104,13 +108,19 @@ impl<'a> Parser<'a> {
         &self.operations
     }
 
+    /// Passes over the data up to a position, whose entry in the table is `base` before.
+    pub(crate) fn pass(&mut self, position: usize, base: Base) {
+        self.candidates.pass(position, base);
+    }
+
     /// Drops the operations found last.
     pub(crate) fn forget(&mut self) {
         self.operations.clear();
     }
 
-    /// Finds the operations for the data from a position on, at least one.
-    pub(crate) fn parse(&mut self, model: &Model, begin: usize) {
+    /// Finds operations for the data from a position on, at least one, and none past the end.
+    pub(crate) fn parse(&mut self, model: &Model, begin: usize, end: usize) {
+        self.limit = end;
         self.operations.clear();
         self.end = 0;
         let Model { state, distances, .. } = *model;
@@ -120,7 +130,7 @@ impl<'a> Parser<'a> {
             if node > 0 {
                 self.settle(node);
             }
-            let is_end = at == self.data.len() || node >= WINDOW || node > 0 && node == self.end;
+            let is_end = at == self.limit || node >= WINDOW || node > 0 && node == self.end;
             let last = if is_end { None } else { self.visit(model, node, at) };
             if is_end || last.is_some() {
                 self.trace(node);
@@ -132,7 +142,7 @@ impl<'a> Parser<'a> {
 
     /// Tries all operations at a node; returns one that ends the search.
     fn visit(&mut self, model: &Model, node: usize, at: usize) -> Option<Operation> {
-        let rest = (self.data.len() - at).min(LONGEST);
+        let rest = (self.limit - at).min(LONGEST);
         let limit = rest.min(ENOUGH);
         let found = self.candidates.find(at, limit);
         let Node { price, state, distances, .. } = self.nodes[node];
@@ -234,10 +244,10 @@ impl<'a> Parser<'a> {
             return;
         }
         let next = at + 1;
-        if !is_better || matched.is_none() || self.data.len() - next < SHORTEST {
+        if !is_better || matched.is_none() || self.limit - next < SHORTEST {
             return;
         }
-        let limit = (self.data.len() - next).min(ENOUGH);
+        let limit = (self.limit - next).min(ENOUGH);
         let length = common(self.data, next, next - distance, 0, limit);
         if length >= SHORTEST {
             let price = literal + last_distance_price(model, state.after_literal(), next, length);
@@ -251,7 +261,7 @@ impl<'a> Parser<'a> {
     fn tail(&mut self, model: &Model, node: usize, at: usize, step: &Step) {
         let literal = at + step.length;
         let next = literal + 1;
-        let limit = self.data.len().saturating_sub(next).min(ENOUGH);
+        let limit = self.limit.saturating_sub(next).min(ENOUGH);
         if limit < SHORTEST {
             return;
         }

@@ -7,10 +7,10 @@ pub(crate) type Probability = u16;
 pub(crate) const EVEN: Probability = 1 << 10;
 
 /// Speed of adaption: a probability moves by 1/32 of the distance to the bit's own.
-const ADAPTION: u32 = 5;
+pub(crate) const ADAPTION: u32 = 5;
 
 /// Range below which a byte is put out.
-const LEAST_RANGE: u32 = 1 << 24;
+pub(crate) const LEAST_RANGE: u32 = 1 << 24;
 
 /// Bits of a price behind the point: prices count 32nds of a bit.
 pub(crate) const PRICE_SCALE: u32 = 5;

@@ -3,7 +3,7 @@ use xz2::stream::{Action, Filters, LzmaOptions, Status, Stream};
 use super::*;
 use crate::match_table::{COMPARED, common};
 
-fn encoded(data: &[u8]) -> Vec<u8> {
+pub(crate) fn encoded(data: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     encode(data, &mut out, || true).unwrap();
     out
@@ -16,7 +16,7 @@ fn filters(options: &LzmaOptions) -> Filters {
 }
 
 /// Decodes by liblzma, with a dictionary as large as the data.
-fn decoded(chunks: &[u8], size: usize) -> Vec<u8> {
+pub(crate) fn decoded(chunks: &[u8], size: usize) -> Vec<u8> {
     let mut options = LzmaOptions::new_preset(6).unwrap();
     options.dict_size(narrow(size.max(4096)));
     let mut decoder = Stream::new_raw_decoder(&filters(&options)).unwrap();
@@ -43,11 +43,11 @@ fn noise(mut seed: u64, below: u8) -> impl FnMut() -> u8 {
     }
 }
 
-fn bytes(count: usize, seed: u64, below: u8) -> Vec<u8> {
+pub(crate) fn bytes(count: usize, seed: u64, below: u8) -> Vec<u8> {
     std::iter::repeat_with(noise(seed, below)).take(count).collect()
 }
 
-fn text() -> Vec<u8> {
+pub(crate) fn text() -> Vec<u8> {
     [
         include_str!("bucket.rs"),
         include_str!("lengths.rs"),
