@@ -42,6 +42,7 @@ mod names;
 mod overlay_form;
 #[cfg(feature = "builder")]
 mod pack;
+mod package_entry;
 mod path;
 mod pax;
 #[cfg(feature = "builder")]
@@ -91,18 +92,20 @@ pub use look::is_html;
 pub use overlay_form::{Whiteouts, is_opaque_at, is_whiteout_at};
 #[cfg(feature = "builder")]
 pub use pack::{PackOptions, pack_directory, pack_package};
+pub use package_entry::{EntryKind, HeaderWriter, PackageEntry, package_bytes};
 pub use path::{EntryPath, NameProblem, readable};
 #[cfg(feature = "builder")]
 pub use plain::{ARCHIVE_START, begins_as_archive, is_tar, unpack_plain, unpack_tar};
-pub use read::{EntryKind, PackageEntry, PackageIndex, PackageReader, verify_package};
+pub use read::{PackageIndex, PackageReader, verify_package};
 #[cfg(feature = "builder")]
 pub use source::unpack_source_archive;
 #[cfg(feature = "builder")]
 pub(crate) use tar_read::{MemberKind, TarReader};
-pub use tar_write::{PackSummary, TarWriter};
+pub use tar_write::{ARCHIVE_END, PackSummary, TarWriter};
 pub use unpack::{UnpackSummary, Watcher, unpack_package, unpack_package_watched};
 pub use xz::XzReader;
 #[cfg(feature = "builder")]
 pub use xz::{
-    Block, BlockEncoder, BlockRecord, BlockSink, CompressionLevel, Crc64, StreamWriter, XzWriter,
+    Block, BlockEncoder, BlockRecord, BlockSink, CompressionLevel, Crc64, OwnBlock, Span,
+    StreamWriter, XzWriter, own_blocks,
 };

@@ -11,44 +11,10 @@ use super::compression::{Compression, read_start, resumed};
 use super::error::ReadError;
 use super::limits::ArchiveLimits;
 use super::names::{Conflict, SeenEntry, SeenPaths};
+use super::package_entry::{EntryKind, HeaderWriter, PackageEntry};
 use super::path::{EntryPath, NameProblem};
 use super::pax::{CAPABILITY, can_be_capability};
 use super::tar_read::{MemberKind, TarMember, TarReader};
-
-/// Entry of a package.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PackageEntry {
-    /// Path.
-    pub path: EntryPath,
-    /// Kind.
-    pub kind: EntryKind,
-    /// Mode, time and capability.
-    pub attributes: Attributes,
-}
-
-/// Type of an entry in a package.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EntryKind {
-    /// A folder.
-    Directory,
-    /// A file.
-    File {
-        /// Size in bytes.
-        size: u64,
-    },
-    /// A symlink, never followed.
-    Symlink {
-        /// Target, any bytes except NUL.
-        target: Vec<u8>,
-    },
-    /// Another name of a file.
-    HardLink {
-        /// Path of an earlier file.
-        target: EntryPath,
-    },
-    /// A FIFO.
-    Fifo,
-}
 
 /// Gives a package's entries one after another, and is the reader of the current file's content.
 #[derive(Debug)]
@@ -91,6 +57,11 @@ impl<'r> PackageReader<'r> {
             Some(end) if end.marked && !end.trailing => Ok(None),
             _ => Err(damaged),
         }
+    }
+
+    /// Bytes of the last entry's header, with the extensions before it.
+    fn header(&self) -> &[u8] {
+        self.tar.as_ref().map_or(&[], TarReader::last_header)
     }
 
     fn checked(&mut self, member: TarMember) -> Result<PackageEntry, ReadError> {
@@ -198,6 +169,8 @@ pub(super) fn symlink_target(target: Vec<u8>) -> Result<Vec<u8>, ReadError> {
 pub struct PackageIndex {
     /// All entries, in the archive's order.
     pub entries: Vec<PackageEntry>,
+    /// True if all headers are, byte for byte, as [`TarWriter`](super::TarWriter) writes them.
+    pub is_canonical: bool,
     /// The content of `pkginfo.json`, if there is such a file.
     pub pkginfo: Option<Vec<u8>>,
     /// The content of `buildinfo.full.json`, if there is such a file.
@@ -213,8 +186,11 @@ pub fn verify_package(
     limits: &ArchiveLimits,
 ) -> Result<PackageIndex, ReadError> {
     let mut reader = PackageReader::new(package, limits)?;
-    let mut index = PackageIndex { entries: Vec::new(), pkginfo: None, buildinfo: None };
+    let mut index =
+        PackageIndex { entries: Vec::new(), is_canonical: true, pkginfo: None, buildinfo: None };
+    let mut headers = HeaderWriter::new(EntryPath::root(), u64::MAX);
     while let Some(entry) = reader.next_entry()? {
+        index.is_canonical &= headers.header(&entry) == reader.header();
         let document = match entry.path.as_bytes() {
             b"pkginfo.json" => Some(&mut index.pkginfo),
             b"buildinfo.full.json" => Some(&mut index.buildinfo),

@@ -92,6 +92,8 @@ pub(crate) struct TarReader<R> {
     pub(super) hole_bytes: u64,
     pub(super) content: TarContent,
     marked: bool,
+    /// Headers of the current entry, with the contents of extended ones.
+    header: Vec<u8>,
     /// Attributes of global headers.
     global: Pax,
 }
@@ -106,6 +108,7 @@ impl<R: Read> TarReader<R> {
             hole_bytes: 0,
             content: TarContent::default(),
             marked: false,
+            header: Vec::new(),
             global: Pax::default(),
         }
     }
@@ -113,6 +116,7 @@ impl<R: Read> TarReader<R> {
     /// Reads the next entry, after skipping the unread rest of the previous one; `None` at the end.
     pub(crate) fn next_member(&mut self) -> Result<Option<TarMember>, ReadError> {
         self.skip_content()?;
+        self.header.clear();
         let mut long_name = None;
         let mut long_link = None;
         let mut pax: Option<Pax> = None;
@@ -221,7 +225,13 @@ impl<R: Read> TarReader<R> {
                 "there should be a header here, but its sum is wrong"
             }));
         }
+        self.header.extend_from_slice(header.as_bytes());
         Ok(Some(header))
+    }
+
+    /// Bytes of the current entry's headers, with the contents of extended ones.
+    pub(super) fn last_header(&self) -> &[u8] {
+        &self.header
     }
 
     fn extension(&mut self, header: &Header) -> Result<Vec<u8>, ReadError> {
@@ -232,6 +242,7 @@ impl<R: Read> TarReader<R> {
         if size > 0 && !self.fill(&mut content)? {
             return Err(ReadError::Stream(io::ErrorKind::UnexpectedEof.into()));
         }
+        self.header.extend_from_slice(&content);
         content.truncate(size);
         Ok(content)
     }

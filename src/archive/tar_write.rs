@@ -89,10 +89,30 @@ impl<W: Write> TarWriter<W> {
         &mut self,
         path: &EntryPath,
         size: u64,
-        mut content: impl Read,
+        content: impl Read,
         with: &Attributes,
     ) -> Result<(), PackError> {
-        self.entry(EntryType::Regular, path, b"", size, with)?;
+        self.file_header(path, size, with)?;
+        self.content(path, size, content)
+    }
+
+    /// Writes the header of a file, whose content follows.
+    pub(super) fn file_header(
+        &mut self,
+        path: &EntryPath,
+        size: u64,
+        with: &Attributes,
+    ) -> Result<(), PackError> {
+        self.entry(EntryType::Regular, path, b"", size, with)
+    }
+
+    /// Writes the content behind the header of a file.
+    pub(super) fn content(
+        &mut self,
+        path: &EntryPath,
+        size: u64,
+        mut content: impl Read,
+    ) -> Result<(), PackError> {
         let mut left = size;
         loop {
             // Up to the end, past `size`: a file that has grown would otherwise be cut off in
@@ -120,7 +140,7 @@ impl<W: Write> TarWriter<W> {
 
     /// Ends the archive; returns the inner writer.
     pub fn finish(mut self) -> Result<(W, PackSummary), PackError> {
-        self.write(&[0; 2 * BLOCK])?;
+        self.write(&[0; ARCHIVE_END])?;
         Ok((self.out, self.summary))
     }
 
@@ -189,8 +209,10 @@ pub(super) fn entry_bytes(
     bytes + capability.map_or(0, |value| extension(attribute_record(CAPABILITY, value).len()))
 }
 
-/// The bytes of an archive's end.
-pub(super) const END_BYTES: u64 = 2 * BLOCK as u64;
+/// Number of bytes at an archive's end.
+pub const ARCHIVE_END: usize = 2 * BLOCK;
+
+pub(super) const END_BYTES: u64 = ARCHIVE_END as u64;
 
 fn entry_name(kind: EntryType, path: &EntryPath) -> Vec<u8> {
     let slash: &[u8] = if kind == EntryType::Directory && !path.is_root() { b"/" } else { b"" };

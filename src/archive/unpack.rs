@@ -7,8 +7,9 @@ use super::destination::{EntryMetadata, UnpackFolder};
 use super::error::UnpackError;
 use super::folders::UnpackRules;
 use super::limits::ArchiveLimits;
+use super::package_entry::{EntryKind, PackageEntry};
 use super::pax::CAPABILITY;
-use super::read::{EntryKind, PackageEntry, PackageReader};
+use super::read::PackageReader;
 use crate::base::digest::{Sha256, Sha256Sum};
 use crate::base::tap::Tap;
 

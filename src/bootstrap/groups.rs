@@ -15,6 +15,11 @@ const LARGE: u64 = 512 << 10;
 /// Size in bytes at which a group ends.
 const FULL: u64 = 1 << 20;
 
+/// True if a package of as many bytes of tar is alone.
+pub(super) fn is_alone(bytes: u64) -> bool {
+    bytes >= LARGE
+}
+
 /// Parts packages, given in their order with the sizes of their tar, into groups.
 pub(super) fn groups(packages: &[(&PackageId, u64)]) -> Vec<Range<usize>> {
     let mut groups: Vec<Range<usize>> = Vec::new();
@@ -22,14 +27,14 @@ pub(super) fn groups(packages: &[(&PackageId, u64)]) -> Vec<Range<usize>> {
     let mut bytes = 0;
     for (at, (id, size)) in packages.iter().enumerate() {
         match groups.last_mut() {
-            Some(group) if open && *size < LARGE => group.end = at + 1,
+            Some(group) if open && !is_alone(*size) => group.end = at + 1,
             _ => {
                 groups.push(at..at + 1);
                 bytes = 0;
             }
         }
         bytes += size;
-        open = *size < LARGE && bytes < FULL && !ends_group(id);
+        open = !is_alone(*size) && bytes < FULL && !ends_group(id);
     }
     groups
 }

@@ -53,41 +53,78 @@ impl<'a> BootstrapMember<'a> {
         // The whole file is summed first, which is far cheaper than unpacking it: most packages
         // have a summary already.
         let identity = Sha256Sum::of_reader(&mut file).map_err(open)?;
-        let key = PartKey::of_summary(id, &identity);
-        let summary = if let Some(summary) = parts.summary(&key) {
+        let mut member = Self { id, path, folder, identity, stamp, in_order: false, tar_bytes: 0 };
+        let summary = if let Some(summary) = parts.summary(&member.summary_key()) {
             summary
         } else {
             file.rewind().map_err(open)?;
-            let index =
-                verify_package(Stoppable { file, stop }, &options.limits).map_err(|source| {
-                    let (package, path) = (id.clone(), path.to_owned());
-                    BootstrapError::Package { package, path, source: Box::new(source) }
-                })?;
-            let summary = Summary::of(index, &folder);
-            parts.keep_summary(&key, &summary);
-            summary
+            member.summarize(Stoppable { file, stop }, options, *parts)?
         };
         let contents = PackageContents::from_index(id, path, &summary.index).map_err(Box::new)?;
-        let Summary { in_order, tar_bytes, .. } = summary;
-        Ok((Self { id, path, folder, identity, stamp, in_order, tar_bytes }, contents))
+        (member.in_order, member.tar_bytes) = (summary.in_order, summary.tar_bytes);
+        Ok((member, contents))
     }
 }
 
 impl BootstrapMember<'_> {
-    /// Writes the package's entries in byte order of their paths.
+    /// The package's summary again: the entries of all packages together take much memory.
+    pub(super) fn summary(
+        &self,
+        options: &BootstrapOptions<'_>,
+        parts: PartStore<'_>,
+    ) -> Result<Summary, BootstrapError> {
+        match parts.summary(&self.summary_key()) {
+            Some(summary) => Ok(summary),
+            None => self.summarize(self.open_file()?, options, parts),
+        }
+    }
+
+    fn summary_key(&self) -> PartKey {
+        PartKey::of_summary(self.id, &self.identity)
+    }
+
+    /// Reads the whole archive.
+    fn summarize(
+        &self,
+        archive: impl Read,
+        options: &BootstrapOptions<'_>,
+        parts: PartStore<'_>,
+    ) -> Result<Summary, BootstrapError> {
+        let index =
+            verify_package(archive, &options.limits).map_err(|error| self.damaged(error))?;
+        let summary = Summary::of(index, &self.folder);
+        parts.keep_summary(&self.summary_key(), &summary);
+        Ok(summary)
+    }
+
+    /// Writes the package's entries below a folder, in byte order of their paths.
     pub(super) fn write<W: Write>(
         &self,
         tar: &mut TarWriter<W>,
+        folder: &EntryPath,
         options: &BootstrapOptions<'_>,
     ) -> Result<(), BootstrapError> {
-        let mut reader = self.open(options)?;
+        let file = self.open_file()?;
+        let mut reader =
+            PackageReader::new(file, &options.limits).map_err(|error| self.damaged(error))?;
         if !self.in_order {
-            return self.write_sorted(reader, tar, options);
+            return self.write_sorted(reader, tar, folder, options);
         }
         while let Some(entry) = reader.next_entry().map_err(|error| self.damaged(error))? {
-            self.write_entry(tar, &entry, &mut reader)?;
+            self.write_entry(tar, folder, &entry, &mut reader)?;
         }
         Ok(())
+    }
+
+    /// Puts entries into the order in which they are written.
+    pub(super) fn sorted(&self, entries: Vec<PackageEntry>) -> Vec<PackageEntry> {
+        if self.in_order {
+            return entries;
+        }
+        let mut sorted =
+            entries.into_iter().map(|entry| (entry.path.clone(), (entry, 0))).collect();
+        first_of_links_is_the_file(&mut sorted);
+        sorted.into_values().map(|(entry, _)| entry).collect()
     }
 
     /// Other tools' archives are in any order: their files are kept until all were seen.
@@ -95,13 +132,10 @@ impl BootstrapMember<'_> {
         &self,
         mut reader: PackageReader<'static>,
         tar: &mut TarWriter<W>,
+        folder: &EntryPath,
         options: &BootstrapOptions<'_>,
     ) -> Result<(), BootstrapError> {
-        let scratch = |source| BootstrapError::Scratch {
-            package: self.id.clone(),
-            folder: options.scratch.to_owned(),
-            source,
-        };
+        let scratch = |source| self.unkept(options, source);
         let mut kept = tempfile::tempfile_in(options.scratch).map_err(scratch)?;
         let mut entries: BTreeMap<EntryPath, (PackageEntry, u64)> = BTreeMap::new();
         let mut end = 0;
@@ -116,7 +150,7 @@ impl BootstrapMember<'_> {
         first_of_links_is_the_file(&mut entries);
         for (entry, begin) in entries.into_values() {
             kept.seek(SeekFrom::Start(begin)).map_err(scratch)?;
-            self.write_entry(tar, &entry, &mut kept)?;
+            self.write_entry(tar, folder, &entry, &mut kept)?;
         }
         Ok(())
     }
@@ -124,19 +158,11 @@ impl BootstrapMember<'_> {
     fn write_entry<W: Write>(
         &self,
         tar: &mut TarWriter<W>,
+        folder: &EntryPath,
         entry: &PackageEntry,
         content: &mut impl Read,
     ) -> Result<(), BootstrapError> {
-        let path = self.folder.join(&entry.path);
-        let with = &entry.attributes;
-        match &entry.kind {
-            EntryKind::Directory => tar.directory(&path, with),
-            EntryKind::File { size } => tar.file(&path, *size, content.take(*size), with),
-            EntryKind::Symlink { target } => tar.symlink(&path, target, with),
-            EntryKind::HardLink { target } => tar.hard_link(&path, &self.folder.join(target), with),
-            EntryKind::Fifo => tar.fifo(&path, with),
-        }
-        .map_err(|error| match error {
+        tar.package_entry(folder, entry, content).map_err(|error| match error {
             // The input is the package: a fault of reading is the package's, one of writing is the
             // output's, and they have different remedies.
             PackError::Input(source) => self.damaged(ReadError::Stream(source)),
@@ -144,10 +170,8 @@ impl BootstrapMember<'_> {
         })
     }
 
-    fn open(
-        &self,
-        options: &BootstrapOptions<'_>,
-    ) -> Result<PackageReader<'static>, BootstrapError> {
+    /// Opens the archive, which must still be the one that was summed.
+    pub(super) fn open_file(&self) -> Result<fs_err::File, BootstrapError> {
         let unopened = |source| BootstrapError::Open { package: self.id.clone(), source };
         let file = open_regular(self.path).map_err(unopened)?;
         // The result is kept under the digest.
@@ -156,7 +180,22 @@ impl BootstrapMember<'_> {
         if FileStamp::of(&found) != self.stamp {
             return Err(BootstrapError::Replaced(self.id.clone()));
         }
-        PackageReader::new(file, &options.limits).map_err(|error| self.damaged(error))
+        Ok(file)
+    }
+
+    /// Makes the error of a scratch file.
+    pub(super) fn unkept(
+        &self,
+        options: &BootstrapOptions<'_>,
+        source: io::Error,
+    ) -> BootstrapError {
+        let (package, folder) = (self.id.clone(), options.scratch.to_owned());
+        BootstrapError::Scratch { package, folder, source }
+    }
+
+    /// Makes the error of an archive that cannot be read.
+    pub(super) fn unread(&self, source: io::Error) -> BootstrapError {
+        self.damaged(ReadError::Stream(source))
     }
 
     fn damaged(&self, source: ReadError) -> BootstrapError {

@@ -20,8 +20,10 @@
 mod documents;
 mod error;
 mod groups;
+mod layout;
 mod member;
 mod options;
+mod own_archive;
 mod parts;
 mod record;
 mod sink;
@@ -29,6 +31,8 @@ mod summary;
 mod supply;
 mod upload;
 
+#[cfg(test)]
+mod rewriting_tests;
 #[cfg(test)]
 mod tests;
 
@@ -44,7 +48,9 @@ use crate::archive::{Attributes, BlockEncoder, EntryPath, PackError, TarWriter};
 use crate::base::digest::Sha256Sum;
 use crate::install::{InstallNode, InstallOptions, InstallPlan, PackageContents, plan_install};
 use crate::package::PackageId;
+use layout::Layout;
 use member::{BootstrapMember, entry_path};
+use own_archive::OwnArchive;
 use parts::{PartKey, PartStore};
 use sink::{BootstrapSink, SinkMark};
 
@@ -209,9 +215,36 @@ impl<W: Write> Writing<'_, W> {
             self.summary.kept += 1;
             return self.tar.get_mut().part(None, [SinkMark::Kept(kept)]).map_err(unwritten);
         }
+        if let [member] = members
+            && groups::is_alone(member.tar_bytes)
+        {
+            return self.rewrite(member, key);
+        }
         let bytes = members.iter().map(|member| member.tar_bytes).sum();
         self.tar.get_mut().part(Some(bytes), [SinkMark::Keep(key)]).map_err(unwritten)?;
-        members.iter().try_for_each(|member| member.write(&mut self.tar, self.options))
+        let mut write = |member: &BootstrapMember<'_>| {
+            member.write(&mut self.tar, &member.folder, self.options)
+        };
+        members.iter().try_for_each(&mut write)
+    }
+
+    /// Makes the blocks of a package from those of its archive.
+    fn rewrite(
+        &mut self,
+        member: &BootstrapMember<'_>,
+        key: PartKey,
+    ) -> Result<(), BootstrapError> {
+        let encoder = self.tar.get_mut();
+        encoder.part(None, [SinkMark::Keep(key)]).map_err(unwritten)?;
+        let archive = OwnArchive::open(member, encoder, self.options, self.parts)?;
+        let epoch = self.options.source_date_epoch;
+        let mut layout = Layout::new(&archive.entries, &member.folder, epoch);
+        for block in &archive.blocks {
+            let spans = layout.block(block.size()).ok_or(io::ErrorKind::UnexpectedEof);
+            let spans = spans.map_err(|kind| member.unread(kind.into()))?;
+            encoder.rewrite(block, &archive.file, spans).map_err(unwritten)?;
+        }
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Parts of earlier bootstraps, kept so that a new bootstrap costs only its new parts.
 //!
 //! ```text
-//! $MKPANDA_HOME/parts/<version>/summaries/<key>   what counts of a package: JSON, as XZ
+//! $MKPANDA_HOME/parts/<version>/summaries/<key>   the entries of a package: JSON, as XZ
 //! $MKPANDA_HOME/parts/<version>/blocks/<key>      the compressed entries of one or more packages
 //! ```
 //!
@@ -28,7 +28,7 @@ use crate::package::PackageId;
 
 /// Counts up whenever the same content may become other bytes: with the encoder's constants, with
 /// changes of the encoder, with the groups of packages.
-pub(super) const VERSION: &str = "4";
+pub(super) const VERSION: &str = "5";
 
 /// A summary takes some hundred bytes per entry.
 const LARGEST_SUMMARY: u64 = 1 << 30;

@@ -5,12 +5,12 @@ use super::*;
 use crate::archive::{ArchiveLimits, EntryKind, PackOptions, PackageReader, pack_package};
 use crate::base::recorded::recordings;
 
-const EPOCH: u64 = 315_532_800;
+pub(super) const EPOCH: u64 = 315_532_800;
 
-struct Cache(tempfile::TempDir);
+pub(super) struct Cache(pub(super) tempfile::TempDir);
 
 /// Whatever the umask of the tests is.
-fn plain_modes(folder: &Path) {
+pub(super) fn plain_modes(folder: &Path) {
     for entry in walkdir::WalkDir::new(folder) {
         let entry = entry.unwrap();
         if !entry.path_is_symlink() {
@@ -21,11 +21,11 @@ fn plain_modes(folder: &Path) {
 }
 
 impl Cache {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn folder(&self, id: &str, paths: &[&str]) -> PathBuf {
+    pub(super) fn folder(&self, id: &str, paths: &[&str]) -> PathBuf {
         let folder = self.0.path().join(id);
         for (path, content) in paths.iter().map(|path| path.split_once('=').unwrap_or((path, ""))) {
             let path = folder.join(path);
@@ -36,11 +36,11 @@ impl Cache {
         folder
     }
 
-    fn package(&self, id: &str, paths: &[&str]) -> (PackageId, PathBuf) {
+    pub(super) fn package(&self, id: &str, paths: &[&str]) -> (PackageId, PathBuf) {
         self.pack(id, &self.folder(id, paths))
     }
 
-    fn pack(&self, id: &str, folder: &Path) -> (PackageId, PathBuf) {
+    pub(super) fn pack(&self, id: &str, folder: &Path) -> (PackageId, PathBuf) {
         let archive = self.0.path().join(format!("{id}.tar.xz"));
         let options = PackOptions {
             source_date_epoch: EPOCH,
@@ -52,7 +52,7 @@ impl Cache {
         (id.parse().unwrap(), archive)
     }
 
-    fn write(
+    pub(super) fn write(
         &self,
         packages: &[(PackageId, PathBuf)],
         threads: u32,
@@ -60,7 +60,7 @@ impl Cache {
         self.write_from(packages, threads, None).map(|(out, _)| out)
     }
 
-    fn write_from(
+    pub(super) fn write_from(
         &self,
         packages: &[(PackageId, PathBuf)],
         threads: u32,
@@ -75,7 +75,7 @@ impl Cache {
     }
 }
 
-fn listing(archive: &[u8]) -> Vec<String> {
+pub(super) fn listing(archive: &[u8]) -> Vec<String> {
     let mut reader = PackageReader::new(archive, &ArchiveLimits::default()).unwrap();
     let mut lines = Vec::new();
     while let Some(entry) = reader.next_entry().unwrap() {

@@ -1,23 +1,72 @@
 //! Data that is compressed and decompressed again.
 
-use std::io::{Read, Write};
+use std::io::{Cursor, Read, Write};
 
-use crate::archive::{XzReader, XzWriter};
+use crate::archive::{BlockEncoder, Span, StreamWriter, XzReader, XzWriter, own_blocks};
 
 /// Upper limit of the data.
 const MOST: usize = 256 << 10;
 
-/// Compresses what the input describes; liblzma decodes the same.
+/// Compresses what the input describes; liblzma decodes the same, also if a block is made of it with
+/// other data between.
 pub(super) fn xz(input: &[u8]) -> bool {
     let data = described(input);
     let mut writer = XzWriter::new(Vec::new(), 1, Some(data.len() as u64)).expect("a vector");
     writer.write_all(&data).expect("the encoder's output is decoded to its input");
     let packed = writer.finish().expect("the encoder's output is decoded to its input");
-    let mut unpacked = Vec::new();
-    let mut reader = XzReader::new(&packed[..], 1).expect("a stream");
-    reader.read_to_end(&mut unpacked).expect("a stream that can be read");
-    assert!(unpacked == data, "the data is another one");
+    assert!(unpacked(&packed) == data, "the data is another one");
+    let (spans, wanted) = spans(input, &data);
+    assert!(unpacked(&rewritten(&packed, spans)) == wanted, "the rewritten data is another one");
+    // Chunks of any kind end, and are found to be wrong at the latest by their sum.
+    drop(mkpanda_lzma2::decode(input, data.len()));
     data.len() > input.len()
+}
+
+fn unpacked(packed: &[u8]) -> Vec<u8> {
+    let mut unpacked = Vec::new();
+    let mut reader = XzReader::new(packed, 1).expect("a stream");
+    reader.read_to_end(&mut unpacked).expect("a stream that can be read");
+    unpacked
+}
+
+fn rewritten(packed: &[u8], mut spans: Vec<Span>) -> Vec<u8> {
+    let stream = StreamWriter::new(Vec::new()).expect("a vector");
+    let mut encoder = BlockEncoder::new(stream, 1, None);
+    let blocks = own_blocks(Cursor::new(packed)).expect("a slice").expect("blocks of ours");
+    assert!(blocks.len() < 2, "so little data has one block");
+    for block in blocks {
+        let spans = std::mem::take(&mut spans);
+        encoder.rewrite(&block, Cursor::new(packed), spans).expect("spans of the block");
+    }
+    encoder.finish().and_then(StreamWriter::finish).expect("a vector")
+}
+
+/// Spans that keep, leave out and put in what the input says, and what becomes of the data.
+fn spans(input: &[u8], data: &[u8]) -> (Vec<Span>, Vec<u8>) {
+    let (mut spans, mut wanted) = (Vec::new(), Vec::new());
+    let mut rest = data;
+    for step in input.chunks_exact(3) {
+        let count = usize::from(u16::from_be_bytes([step[1], step[2]])) % (rest.len() + 1);
+        let (taken, others) = rest.split_at(count);
+        match step[0] % 3 {
+            0 => {
+                spans.push(Span::Kept(count));
+                wanted.extend_from_slice(taken);
+                rest = others;
+            }
+            1 => {
+                spans.push(Span::Dropped(taken.to_vec()));
+                rest = others;
+            }
+            _ => {
+                spans.push(Span::Inserted(taken.to_vec()));
+                wanted.extend_from_slice(taken);
+            }
+        }
+    }
+    spans.push(Span::Kept(rest.len()));
+    wanted.extend_from_slice(rest);
+    (spans, wanted)
 }
 
 /// Data by steps of four bytes: repetitions of earlier data, runs, noise and the input itself, so

@@ -32,7 +32,7 @@ pub fn decode(mut chunks: &[u8], size: usize) -> Option<Decoded> {
         chunks = match control {
             0 => break,
             1 | 2 if is_first == (*control == 1) => decoder.stored(rest)?,
-            0x80.. if !is_first || *control >= 0xe0 => decoder.compressed(*control, rest)?,
+            0x80.. if is_first == (*control >= 0xe0) => decoder.compressed(*control, rest)?,
             _ => return None,
         };
         is_first = false;

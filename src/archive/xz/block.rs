@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mkpanda_lzma2::EncodeError;
+use mkpanda_lzma2::{EncodeError, Operations, Piece};
 use xz2::stream::{Action, Filters, LzmaOptions, Status, Stream};
 
 use super::crc64::Crc64;
@@ -11,7 +11,7 @@ use super::level::CompressionLevel;
 use super::machine_code;
 
 /// The length of all headers: enough for both sizes below 256 MiB.
-const HEADER: usize = 20;
+pub(super) const HEADER: usize = 20;
 
 /// Limit below which both sizes must stay.
 const TOO_LARGE: usize = 1 << 28;
@@ -74,7 +74,7 @@ pub(super) fn encode(
     cancelled: &AtomicBool,
 ) -> io::Result<Block> {
     let mut bytes = vec![0; HEADER];
-    let mut coding = Coding { dictionary: Dictionary::of(0), is_filtered: false };
+    let mut coding = Coding::of(0);
     match method {
         Method::Compressed => {
             coding = compress(data, level, &mut bytes, cancelled)?;
@@ -82,6 +82,28 @@ pub(super) fn encode(
         }
         Method::Stored => store(data, &mut bytes),
     }
+    finish(data, bytes, coding)
+}
+
+/// Makes a block of data whose pieces were in a block with known operations; fails if it is
+/// `cancelled`.
+pub(super) fn compress_again(
+    data: &[u8],
+    operations: &Operations,
+    pieces: &[Piece],
+    cancelled: &AtomicBool,
+) -> io::Result<Block> {
+    let mut bytes = vec![0; HEADER];
+    let is_wanted = || !cancelled.load(Ordering::Relaxed);
+    mkpanda_lzma2::encode_again(data, operations, pieces, &mut bytes, is_wanted)
+        .map_err(unencoded)?;
+    let coding = Coding::of(data.len());
+    compare(data, &bytes[HEADER..], coding)?;
+    finish(data, bytes, coding)
+}
+
+/// Completes the bytes of a block, which have room for the header.
+fn finish(data: &[u8], mut bytes: Vec<u8>, coding: Coding) -> io::Result<Block> {
     let compressed = bytes.len() - HEADER;
     if data.len().max(compressed) >= TOO_LARGE {
         return Err(io::Error::other("too much data for one block"));
@@ -95,13 +117,18 @@ pub(super) fn encode(
 
 /// Filters of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Coding {
+pub(super) struct Coding {
     dictionary: Dictionary,
     /// True if x86 code is filtered before LZMA2.
     is_filtered: bool,
 }
 
 impl Coding {
+    /// Coding of a block of this size, all of which is its dictionary.
+    pub(super) fn of(size: usize) -> Self {
+        Self { dictionary: Dictionary::of(size), is_filtered: false }
+    }
+
     /// The filters, for liblzma.
     fn filters(self, options: &mut LzmaOptions) -> Filters {
         options.dict_size(self.dictionary.bytes());
@@ -120,8 +147,7 @@ fn compress(
     out: &mut Vec<u8>,
     cancelled: &AtomicBool,
 ) -> io::Result<Coding> {
-    let dictionary = Dictionary::of(data.len());
-    let mut coding = Coding { dictionary, is_filtered: false };
+    let mut coding = Coding::of(data.len());
     let preset = match level {
         CompressionLevel::Default => {
             mkpanda_lzma2::encode(data, out, || !cancelled.load(Ordering::Relaxed))
@@ -163,7 +189,18 @@ fn unencoded(error: EncodeError) -> io::Error {
     match error {
         EncodeError::Cancelled => io::Error::other("not wanted any more"),
         EncodeError::TooLarge => io::Error::other("too much data for one block"),
+        EncodeError::Pieces => io::Error::other("the pieces of a block are not in order"),
     }
+}
+
+/// Decodes an unfiltered block by liblzma.
+pub(super) fn decompress(chunks: &[u8], size: usize) -> io::Result<Vec<u8>> {
+    let mut options = LzmaOptions::new_preset(0)?;
+    let mut decoder = Stream::new_raw_decoder(&Coding::of(size).filters(&mut options))?;
+    // A byte more shows a block that is longer than its record says.
+    let mut data = Vec::with_capacity(size + 1);
+    decoder.process_vec(chunks, &mut data, Action::Finish)?;
+    Ok(data)
 }
 
 /// Decodes a block by liblzma and compares it with its data, before anybody relies on the encoder: 7 %
@@ -226,7 +263,7 @@ impl Dictionary {
     }
 }
 
-fn header(compressed: usize, uncompressed: usize, coding: Coding) -> [u8; HEADER] {
+pub(super) fn header(compressed: usize, uncompressed: usize, coding: Coding) -> [u8; HEADER] {
     const BOTH_SIZES: u8 = 0xc0;
     const X86: u8 = 4;
     const LZMA2: u8 = 0x21;

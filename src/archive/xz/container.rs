@@ -5,15 +5,7 @@ use std::io::{self, Write};
 
 use super::block::{Block, BlockRecord, crc32, number};
 use super::encoder::BlockSink;
-
-/// First bytes of a stream.
-pub(super) const MAGIC: [u8; 6] = *b"\xfd7zXZ\0";
-
-/// Stream flags: a null byte, and the kind of the blocks' check, CRC-64.
-pub(super) const FLAGS: [u8; 2] = [0, 4];
-
-/// Last bytes of a stream.
-pub(super) const END_MAGIC: [u8; 2] = *b"YZ";
+use super::frame::{END_MAGIC, FLAGS, MAGIC};
 
 /// Writes blocks of any origin as a single stream.
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 //! pool       threads that encode blocks          block    one block, compressed or stored
 //! container  header, index and footer            level    choice between time and size
 //! reader     all streams of a file, decoded      machine_code    detects x86 code
+//! own_blocks the blocks of a file of ours        rewrite  a block of the content of another one
 //! ```
 //!
 //! The output is a single stream, which every reader reads to its end, of independent blocks.
@@ -15,7 +16,9 @@
 //! The bytes depend on the data, on the data's size as given beforehand, and on the constants here;
 //! not on the number of threads, nor on time. Each block is decoded by liblzma and compared before
 //! it is written. A block can be stored (60 MB of noise: 0.3 s of processor time instead of 42), and
-//! can be copied from elsewhere: bootstraps are assembled from kept parts.
+//! can be copied from elsewhere: bootstraps are assembled from kept parts. A block can be made of another
+//! one by the operations found for it, at a sixth of the cost: bootstraps have the contents of packages,
+//! with other headers between.
 
 #[cfg(feature = "builder")]
 mod block;
@@ -28,12 +31,18 @@ mod dense;
 #[cfg(feature = "builder")]
 mod encoder;
 #[cfg(feature = "builder")]
+mod frame;
+#[cfg(feature = "builder")]
 mod level;
 #[cfg(feature = "builder")]
 mod machine_code;
 #[cfg(feature = "builder")]
+mod own_blocks;
+#[cfg(feature = "builder")]
 mod pool;
 mod reader;
+#[cfg(feature = "builder")]
+mod rewrite;
 #[cfg(feature = "builder")]
 mod writer;
 
@@ -47,7 +56,11 @@ pub use crc64::Crc64;
 pub use encoder::{BlockEncoder, BlockSink};
 #[cfg(feature = "builder")]
 pub use level::CompressionLevel;
+#[cfg(feature = "builder")]
+pub use own_blocks::{OwnBlock, own_blocks};
 pub use reader::XzReader;
+#[cfg(feature = "builder")]
+pub use rewrite::Span;
 #[cfg(feature = "builder")]
 pub use writer::XzWriter;
 

@@ -10,15 +10,26 @@ use std::time::Duration;
 
 use super::block::{Block, Method, encode};
 use super::level::CompressionLevel;
+use super::rewrite::Rewrite;
 
-/// Data that is to become a block.
+/// Source of a block.
 #[derive(Debug)]
-pub(super) struct BlockJob {
-    pub(super) number: u64,
-    pub(super) data: Arc<Vec<u8>>,
-    pub(super) range: Range<usize>,
-    pub(super) method: Method,
-    pub(super) level: CompressionLevel,
+pub(super) enum BlockJob {
+    /// Data.
+    New { data: Arc<Vec<u8>>, range: Range<usize>, method: Method, level: CompressionLevel },
+    /// Another block.
+    Rewrite(Rewrite),
+}
+
+impl BlockJob {
+    fn run(self, cancelled: &AtomicBool) -> io::Result<Block> {
+        match self {
+            Self::New { data, range, method, level } => {
+                encode(&data[range], method, level, cancelled)
+            }
+            Self::Rewrite(rewrite) => rewrite.encode(cancelled),
+        }
+    }
 }
 
 type Done = (u64, io::Result<Block>);
@@ -28,8 +39,8 @@ type Done = (u64, io::Result<Block>);
 #[derive(Debug)]
 pub(super) struct BlockPool {
     /// Nothing when no more will come.
-    jobs: Option<Sender<BlockJob>>,
-    waiting: Arc<Mutex<Receiver<BlockJob>>>,
+    jobs: Option<Sender<(u64, BlockJob)>>,
+    waiting: Arc<Mutex<Receiver<(u64, BlockJob)>>>,
     done: (Sender<Done>, Receiver<Done>),
     cancelled: Arc<AtomicBool>,
     workers: Vec<JoinHandle<()>>,
@@ -60,7 +71,7 @@ impl BlockPool {
         self.running == self.threads
     }
 
-    pub(super) fn submit(&mut self, job: BlockJob) -> io::Result<()> {
+    pub(super) fn submit(&mut self, number: u64, job: BlockJob) -> io::Result<()> {
         if self.running == self.workers.len() {
             let (waiting, done) = (Arc::clone(&self.waiting), self.done.0.clone());
             let cancelled = Arc::clone(&self.cancelled);
@@ -68,7 +79,7 @@ impl BlockPool {
             self.workers.push(thread::Builder::new().name("xz".to_owned()).spawn(work)?);
         }
         self.running += 1;
-        let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
+        let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send((number, job)).is_ok());
         if sent { Ok(()) } else { Err(io::Error::other("no thread that compresses is left")) }
     }
 
@@ -97,13 +108,12 @@ impl Drop for BlockPool {
     }
 }
 
-fn work(waiting: &Mutex<Receiver<BlockJob>>, done: &Sender<Done>, cancelled: &AtomicBool) {
+fn work(waiting: &Mutex<Receiver<(u64, BlockJob)>>, done: &Sender<Done>, cancelled: &AtomicBool) {
     loop {
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(BlockJob { number, data, range, method, level }) = next else { return };
-        let block = encode(&data[range], method, level, cancelled);
-        // Its memory is for the next one.
-        drop(data);
+        let Ok((number, job)) = next else { return };
+        // The memory of a job's data is free behind it, for the next one.
+        let block = job.run(cancelled);
         if done.send((number, block)).is_err() {
             return;
         }
