@@ -1,4 +1,5 @@
-//! An LZMA2 encoder in safe Rust: one block of data at a time, the same bytes for the same data.
+//! An LZMA2 encoder in safe Rust: one block of data at a time, the same bytes for the same data; and a
+//! decoder of its blocks, whose matches another block can take over.
 //!
 //! ```text
 //! lib            a block as LZMA2 chunks
