@@ -106,6 +106,6 @@ pub use unpack::{UnpackSummary, Watcher, unpack_package, unpack_package_watched}
 pub use xz::XzReader;
 #[cfg(feature = "builder")]
 pub use xz::{
-    Block, BlockEncoder, BlockRecord, BlockSink, CompressionLevel, Crc64, OwnBlock, Span,
-    StreamWriter, XzWriter, own_blocks,
+    Block, BlockEncoder, BlockRecord, BlockSink, CompressionLevel, Crc64, OpenBlock, OwnBlock,
+    Span, StreamWriter, XzWriter, own_blocks,
 };

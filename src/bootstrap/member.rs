@@ -6,12 +6,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::BootstrapError;
+use super::groups::is_alone;
+use super::layout::Layout;
 use super::options::BootstrapOptions;
 use super::parts::{PartKey, PartStore};
 use super::summary::Summary;
 use crate::archive::{
-    EntryKind, EntryPath, PackError, PackageEntry, PackageReader, ReadError, TarWriter,
-    verify_package,
+    Compression, EntryKind, EntryPath, OpenBlock, OwnBlock, PackError, PackageEntry, PackageReader,
+    ReadError, TarWriter, own_blocks, package_bytes, verify_package,
 };
 use crate::base::digest::Sha256Sum;
 use crate::base::file_stamp::FileStamp;
@@ -34,6 +36,8 @@ pub(super) struct BootstrapMember<'a> {
     pub(super) in_order: bool,
     /// Size of the package's tar entries in bytes.
     pub(super) tar_bytes: u64,
+    /// True if the kept part of the package was made just now.
+    pub(super) is_made: bool,
 }
 
 impl<'a> BootstrapMember<'a> {
@@ -53,8 +57,21 @@ impl<'a> BootstrapMember<'a> {
         // The whole file is summed first, which is far cheaper than unpacking it: most packages
         // have a summary already.
         let identity = Sha256Sum::of_reader(&mut file).map_err(open)?;
-        let mut member = Self { id, path, folder, identity, stamp, in_order: false, tar_bytes: 0 };
+        let mut member = Self {
+            id,
+            path,
+            folder,
+            identity,
+            stamp,
+            in_order: false,
+            tar_bytes: 0,
+            is_made: false,
+        };
         let summary = if let Some(summary) = parts.summary(&member.summary_key()) {
+            summary
+        } else if let Some((block, open)) = member.open_single(&mut file, *parts)? {
+            let summary = member.summarize(open.data(), options, *parts)?;
+            member.is_made = member.keep_part((&block, &open), &summary, options, *parts, stop)?;
             summary
         } else {
             file.rewind().map_err(open)?;
@@ -95,6 +112,57 @@ impl BootstrapMember<'_> {
         let summary = Summary::of(index, &self.folder);
         parts.keep_summary(&self.summary_key(), &summary);
         Ok(summary)
+    }
+
+    /// Decodes an archive that has a single block of ours, so that the summary and the part can both be
+    /// made of it. `None` if it has not, or is small, or if parts are not kept.
+    fn open_single(
+        &self,
+        mut file: &mut fs_err::File,
+        parts: PartStore<'_>,
+    ) -> Result<Option<(OwnBlock, OpenBlock)>, BootstrapError> {
+        let unread = |error| self.unread(error);
+        let blocks = match parts.0 {
+            Some(_) => own_blocks(&mut file).map_err(unread)?.unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let [block] = *blocks.as_slice() else { return Ok(None) };
+        if !is_alone(block.size()) {
+            return Ok(None);
+        }
+        let open = OpenBlock::read(&block, file).map_err(unread)?;
+        // A compressed tar in a compressed file is not a package.
+        let open = open.filter(|open| Compression::of(open.data()) == Compression::None);
+        Ok(open.map(|open| (block, open)))
+    }
+
+    /// Makes and keeps the part of a package with a single block; returns false if it has to be packed
+    /// anew for that.
+    fn keep_part(
+        &self,
+        (block, open): (&OwnBlock, &OpenBlock),
+        summary: &Summary,
+        options: &BootstrapOptions<'_>,
+        parts: PartStore<'_>,
+        stop: &AtomicBool,
+    ) -> Result<bool, BootstrapError> {
+        let (entries, epoch) = (&summary.index.entries, options.source_date_epoch);
+        let is_ours = summary.in_order && summary.index.is_canonical;
+        if !is_ours || !are_whole(&[*block], entries) || !is_alone(summary.tar_bytes) {
+            return Ok(false);
+        }
+        let spans = Layout::new(entries, &self.folder, epoch).block(block.size());
+        let spans = spans.ok_or_else(|| self.unread(io::ErrorKind::UnexpectedEof.into()))?;
+        let made = open.rewrite(spans, stop).map_err(|error| self.unread(error))?;
+        let key = PartKey::of_blocks([(self.id, &self.identity)].into_iter(), epoch);
+        let mut writer = parts.keep_blocks(&key);
+        for block in made {
+            writer = writer.and_then(|writer| writer.block(&block));
+        }
+        if let Some(writer) = writer {
+            writer.finish();
+        }
+        Ok(true)
     }
 
     /// Writes the package's entries below a folder, in byte order of their paths.
@@ -217,6 +285,11 @@ impl Read for Stoppable<'_> {
         }
         self.file.read(buffer)
     }
+}
+
+/// True if the blocks have an archive of the entries, as [`TarWriter`] writes it.
+pub(super) fn are_whole(blocks: &[OwnBlock], entries: &[PackageEntry]) -> bool {
+    blocks.iter().map(OwnBlock::size).sum::<u64>() == package_bytes(entries)
 }
 
 /// Makes the first in path order of each group of hard links the file, and the others links to it.

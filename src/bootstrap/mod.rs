@@ -216,7 +216,8 @@ impl<W: Write> Writing<'_, W> {
         self.summary.parts += 1;
         // Without a look into the archives: the key has their sums.
         if let Some(kept) = self.parts.blocks(&key) {
-            self.summary.kept += 1;
+            let is_made = members.iter().any(|member| member.is_made);
+            self.summary.kept += usize::from(!is_made);
             return self.tar.get_mut().part(None, [SinkMark::Kept(kept)]).map_err(unwritten);
         }
         if let [member] = members

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Seek, Write};
 
 use super::error::BootstrapError;
-use super::member::BootstrapMember;
+use super::member::{BootstrapMember, are_whole};
 use super::options::BootstrapOptions;
 use super::parts::PartStore;
 use crate::archive::{
@@ -64,10 +64,6 @@ impl OwnArchive {
         file.rewind().map_err(failed)?;
         Ok(Self { file, blocks, entries })
     }
-}
-
-fn are_whole(blocks: &[OwnBlock], entries: &[PackageEntry]) -> bool {
-    blocks.iter().map(OwnBlock::size).sum::<u64>() == package_bytes(entries)
 }
 
 /// A file without a name, whose writer looks after something else, too.

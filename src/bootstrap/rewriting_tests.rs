@@ -88,6 +88,13 @@ fn a_large_package_is_the_same_in_a_bootstrap() {
     for threads in [2, 8] {
         assert!(cache.write(&packages, threads).unwrap() == bootstrap, "{threads} threads");
     }
+    // The part is made while the package is read, and then found.
+    let parts = cache.0.path().join("parts");
+    for kept in [0, 2] {
+        let (kept_one, summary) = cache.write_from(&packages, 2, Some(&parts)).unwrap();
+        assert!(kept_one == bootstrap);
+        assert_eq!((summary.parts, summary.kept), (2, kept));
+    }
     assert!(bootstrap.len() < packed.len() * 101 / 100 + 12_000, "{}", bootstrap.len());
 }
 
@@ -143,7 +150,23 @@ fn packages_of_other_packers_give_the_same_bytes() {
     ] {
         let path = cache.0.path().join("theirs");
         fs_err::write(&path, archive).unwrap();
-        assert!(cache.write(&[(id.clone(), path)], 2).unwrap() == wanted, "{name}");
+        let packages = [(id.clone(), path)];
+        assert!(cache.write(&packages, 2).unwrap() == wanted, "{name}");
+        let parts = cache.0.path().join("parts");
+        let (kept, _) = cache.write_from(&packages, 2, Some(&parts)).unwrap();
+        assert!(kept == wanted, "{name}, with parts");
+    }
+}
+
+#[test]
+fn a_package_is_compressed_once() {
+    let cache = Cache::new();
+    let (id, ours) = cache.pack(ID, &large(&cache));
+    let packed = recompressed(&fs_err::read(&ours).unwrap().repeat(4));
+    fs_err::write(&ours, packed).unwrap();
+    let parts = cache.0.path().join("parts");
+    for parts in [None, Some(parts.as_path())] {
+        assert!(cache.write_from(&[(id.clone(), ours.clone())], 1, parts).is_err());
     }
 }
 

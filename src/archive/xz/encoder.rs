@@ -11,16 +11,12 @@ use super::dense;
 use super::level::CompressionLevel;
 use super::own_blocks::OwnBlock;
 use super::pool::{BlockJob, BlockPool};
-use super::rewrite::{Rewrite, Span};
+use super::rewrite::{Rewrite, Span, parted};
 
 /// Upper limit of a block's content. Of 300 MB of programs, blocks of 16 MiB made 0.996 of `xz -6`, of
 /// 24 MiB 0.981; but an encoder takes 6 bytes of memory per byte of its block, and with 24 MiB two
 /// of them took 1.2 times as much as `xz -6 -T2`.
 const LARGEST: u64 = 20 << 20;
-
-/// Upper limit of the content of a block that is made of another: of [`LARGEST`], with longer headers.
-/// The dictionary of more would be larger.
-const LARGEST_REWRITTEN: usize = 24 << 20;
 
 /// Number of bytes that are not worth a thread, whose start, stack and memory take 0.4 ms.
 const SMALL: usize = 64 << 10;
@@ -165,7 +161,7 @@ impl<S: BlockSink> BlockEncoder<S> {
         let (chunks, check) = block.read(file)?;
         let (chunks, method) = (Arc::new(chunks), block.method());
         let size = usize::try_from(block.size()).unwrap_or(usize::MAX);
-        for spans in pieces(spans) {
+        for spans in parted(spans) {
             let chunks = Arc::clone(&chunks);
             let rewrite = Rewrite { chunks, check, size, method, spans };
             self.submit(BlockJob::Rewrite(rewrite))?;
@@ -198,23 +194,6 @@ impl<S: BlockSink> BlockEncoder<S> {
             }
         }
     }
-}
-
-/// Parts spans, so that each part makes a block that is not too large. Parts without content are left out.
-fn pieces(spans: Vec<Span>) -> Vec<Vec<Span>> {
-    let mut parts: Vec<Vec<Span>> = Vec::new();
-    let (mut taken, mut added) = (0, 0);
-    for span in spans {
-        if parts.is_empty() || added + span.added() > LARGEST_REWRITTEN {
-            // A part begins behind what those before it took.
-            parts.push(vec![Span::Skipped(taken)]);
-            added = 0;
-        }
-        (taken, added) = (taken + span.taken(), added + span.added());
-        parts.last_mut().unwrap_or(&mut Vec::new()).push(span);
-    }
-    parts.retain(|part| part.iter().any(|span| span.added() > 0));
-    parts
 }
 
 /// Sizes of blocks: the largest size, and for the rest two or four equal blocks, which keep as many threads

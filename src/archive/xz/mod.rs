@@ -60,7 +60,7 @@ pub use level::CompressionLevel;
 pub use own_blocks::{OwnBlock, own_blocks};
 pub use reader::XzReader;
 #[cfg(feature = "builder")]
-pub use rewrite::Span;
+pub use rewrite::{OpenBlock, Span};
 #[cfg(feature = "builder")]
 pub use writer::XzWriter;
 

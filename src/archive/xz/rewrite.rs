@@ -1,14 +1,19 @@
 //! Blocks that have the content of others, with some data left out or put between.
 
-use std::io;
+use std::io::{self, Read, Seek};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use mkpanda_lzma2::{Decoded, Piece};
+use mkpanda_lzma2::{Decoded, Operations, Piece};
 
 use super::block::{Block, Method, compress_again, decompress, encode};
 use super::crc64::Crc64;
 use super::level::CompressionLevel;
+use super::own_blocks::OwnBlock;
+
+/// Upper limit of the content of a block that is made of another one: of the largest, with longer
+/// headers. The dictionary of more would be larger.
+const LARGEST_REWRITTEN: usize = 24 << 20;
 
 /// Content of a new block, by the content of an old one, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,30 +80,104 @@ impl Rewrite {
     /// Makes the block; fails if it is `cancelled`.
     pub(super) fn encode(self, cancelled: &AtomicBool) -> io::Result<Block> {
         let Self { chunks, check, size, method, spans } = self;
-        let decoded = mkpanda_lzma2::decode(&chunks, size);
-        // Another encoder's block may begin like ours.
-        let Some(Decoded { data, operations }) = decoded else {
+        let Some(old) = OpenBlock::decode(&chunks, size, check, method)? else {
+            // Another encoder's block may begin like ours.
             let old = decompress(&chunks, size)?;
-            let (new, _) = assembled(&old, check, &spans)?;
+            check_sum(&old, check)?;
+            let (new, _) = assembled(&old, &spans)?;
             drop(old);
             return encode(&new, method, CompressionLevel::Default, cancelled);
         };
         drop(chunks);
-        let (new, pieces) = assembled(&data, check, &spans)?;
+        let OpenBlock { data, operations, method } = old;
+        let (new, pieces) = assembled(&data, &spans)?;
         drop(data);
-        match method {
-            Method::Compressed => compress_again(&new, &operations, &pieces, cancelled),
-            Method::Stored => encode(&new, method, CompressionLevel::Default, cancelled),
-        }
+        compressed(&new, &operations, &pieces, method, cancelled)
     }
 }
 
-/// Makes the new block's content of the old one's, and the pieces that both have.
-fn assembled(old: &[u8], check: u64, spans: &[Span]) -> io::Result<(Vec<u8>, Vec<Piece>)> {
-    let damaged = |problem| io::Error::new(io::ErrorKind::InvalidData, problem);
-    if Crc64::of(old) != check {
-        return Err(damaged("the sum of a block of a package is wrong"));
+/// A block of ours, decoded.
+#[derive(Debug)]
+pub struct OpenBlock {
+    data: Vec<u8>,
+    operations: Operations,
+    method: Method,
+}
+
+impl OpenBlock {
+    /// Reads and decodes a block of a file; `None` if another encoder made it.
+    pub fn read(block: &OwnBlock, file: impl Read + Seek) -> io::Result<Option<Self>> {
+        let (chunks, check) = block.read(file)?;
+        let size = usize::try_from(block.size()).unwrap_or(usize::MAX);
+        Self::decode(&chunks, size, check, block.method())
     }
+
+    fn decode(chunks: &[u8], size: usize, check: u64, method: Method) -> io::Result<Option<Self>> {
+        let Some(Decoded { data, operations }) = mkpanda_lzma2::decode(chunks, size) else {
+            return Ok(None);
+        };
+        check_sum(&data, check)?;
+        Ok(Some(Self { data, operations, method }))
+    }
+
+    /// The content, whose checksum is right.
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// Makes blocks as [`BlockEncoder::rewrite`](super::BlockEncoder::rewrite) does; fails if they
+    /// are `cancelled`.
+    pub fn rewrite(&self, spans: Vec<Span>, cancelled: &AtomicBool) -> io::Result<Vec<Block>> {
+        let blocks = parted(spans).into_iter().map(|spans| {
+            let (new, pieces) = assembled(&self.data, &spans)?;
+            compressed(&new, &self.operations, &pieces, self.method, cancelled)
+        });
+        blocks.collect()
+    }
+}
+
+fn compressed(
+    data: &[u8],
+    operations: &Operations,
+    pieces: &[Piece],
+    method: Method,
+    cancelled: &AtomicBool,
+) -> io::Result<Block> {
+    match method {
+        Method::Compressed => compress_again(data, operations, pieces, cancelled),
+        Method::Stored => encode(data, method, CompressionLevel::Default, cancelled),
+    }
+}
+
+fn check_sum(data: &[u8], check: u64) -> io::Result<()> {
+    let is_right = Crc64::of(data) == check;
+    if is_right { Ok(()) } else { Err(damaged("the sum of a block of a package is wrong")) }
+}
+
+fn damaged(problem: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, problem)
+}
+
+/// Parts spans, so that each part makes a block that is not too large. Parts without content are left
+/// out.
+pub(super) fn parted(spans: Vec<Span>) -> Vec<Vec<Span>> {
+    let mut parts: Vec<Vec<Span>> = Vec::new();
+    let (mut taken, mut added) = (0, 0);
+    for span in spans {
+        if parts.is_empty() || added + span.added() > LARGEST_REWRITTEN {
+            // A part begins behind what those before it took.
+            parts.push(vec![Span::Skipped(taken)]);
+            added = 0;
+        }
+        (taken, added) = (taken + span.taken(), added + span.added());
+        parts.last_mut().unwrap_or(&mut Vec::new()).push(span);
+    }
+    parts.retain(|part| part.iter().any(|span| span.added() > 0));
+    parts
+}
+
+/// Makes the new block's content of the old one's, and the pieces that both have.
+fn assembled(old: &[u8], spans: &[Span]) -> io::Result<(Vec<u8>, Vec<Piece>)> {
     let mut new = Vec::with_capacity(spans.iter().map(Span::added).sum());
     let mut pieces: Vec<Piece> = Vec::new();
     let mut from = 0;
@@ -123,7 +202,7 @@ fn assembled(old: &[u8], check: u64, spans: &[Span]) -> io::Result<(Vec<u8>, Vec
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Cursor, Read, Write};
+    use std::io::{Cursor, Write};
 
     use super::*;
     use crate::archive::xz::{BlockEncoder, StreamWriter, XzReader, XzWriter, own_blocks};
@@ -209,7 +288,7 @@ mod tests {
         );
         assert!(rewritten(&file, 4, &spans).unwrap() == one);
         let sizes = own_blocks(Cursor::new(&one)).unwrap().unwrap();
-        let sizes: Vec<_> = sizes.iter().map(crate::archive::OwnBlock::size).collect();
+        let sizes: Vec<_> = sizes.iter().map(OwnBlock::size).collect();
         let (half, more) = (half as u64, more.len() as u64);
         assert_eq!(sizes, [more + half, more, half + 3]);
     }
