@@ -158,10 +158,13 @@ END
   echo "$wrapper"
 }
 
+# Runs a command in the container, below a shell as its process 1: runs that are killed leave processes to
+# that one, which has to wait for them, as the limit of processes counts those that nobody waited for.
 in_podman() {
   podman --cgroup-manager=cgroupfs --runtime "$runtime" run --rm --network=none \
     --volume /usr:/usr:ro --volume /var/lib/dpkg:/var/lib/dpkg:ro --volume "$WORK/stage:/stage:ro" \
-    --workdir /stage "${variables[@]}" --rootfs "$WORK/podman/root:O" "$@"
+    --workdir /stage "${variables[@]}" --rootfs "$WORK/podman/root:O" \
+    /bin/bash -c '"$@"; exit "$?"' podman "$@"
 }
 
 part_it_podman() {
