@@ -111,7 +111,7 @@ pub fn wait_for_all() {
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::StillAlive) if Instant::now() < until => {
-                std::thread::sleep(LAST_INTERVAL)
+                std::thread::sleep(LAST_INTERVAL);
             }
             Ok(WaitStatus::StillAlive) | Err(_) => return,
             Ok(_) => {}
