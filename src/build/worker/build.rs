@@ -100,9 +100,7 @@ impl<'a> RunningBuild<'a> {
         let job = self.job;
         let copy = self.lay_out()?;
         let script = package::entry(&copy, &job.package.build_script)?;
-        // Without an entrypoint the script is executed itself; bash of the stock image only reads
-        // it.
-        if job.command.arguments.len() == 1 {
+        if self.is_script_executed() {
             self.check_executable(&script)?;
         }
         let mut notes = Vec::new();
@@ -250,6 +248,12 @@ impl<'a> RunningBuild<'a> {
         Err(JobFailure::new(message).with_hint(format!("run: chmod +x {script}")))
     }
 
+    /// True if the script is executed itself; a shell that is the image's entrypoint, as of the stock image and
+    /// the embedded builder, only reads it.
+    fn is_script_executed(&self) -> bool {
+        self.job.command.arguments.len() == 1
+    }
+
     /// Remedy for a build script that failed, if its first line shows the cause.
     fn remedy_of_script(&self, script: &Path) -> Option<String> {
         let mut text = Vec::new();
@@ -263,27 +267,18 @@ impl<'a> RunningBuild<'a> {
             ));
         }
         let interpreter = self.missing_interpreter(line.strip_prefix(b"#!")?)?;
-        Some(match self.job.package.root {
-            CommandRoot::Host(_) => format!(
-                "the script begins with #!{interpreter}, which this machine doesn't have: install the program, or build with an image"
-            ),
-            CommandRoot::Layers(_) => {
-                format!("the script begins with #!{interpreter}, which the image doesn't have")
-            }
-        })
+        Some(format!("the script begins with #!{interpreter}, which the image doesn't have"))
     }
 
     /// Interpreter that a script's first line names, if the image lacks it. Symbolic links of the image are
     /// not followed: this is good for a hint only.
     fn missing_interpreter(&self, line: &[u8]) -> Option<String> {
+        if !self.is_script_executed() {
+            return None;
+        }
         let line = String::from_utf8_lossy(line).into_owned();
         let interpreter = line.split_whitespace().next()?;
-        let view = self.workspace.view().root();
-        let place = match self.job.package.root {
-            // The machine's folders are mounted in the container alone.
-            CommandRoot::Host(_) => Path::new("/").join(interpreter),
-            CommandRoot::Layers(_) => view.join(interpreter.trim_start_matches('/')),
-        };
+        let place = self.workspace.view().root().join(interpreter.trim_start_matches('/'));
         let is_there = fs_err::symlink_metadata(place).is_ok();
         (!is_there).then(|| interpreter.to_owned())
     }
