@@ -2,8 +2,11 @@
 
 mod engine;
 mod faults;
+mod scale;
 mod services;
+mod simulation;
 
+use std::path::Path;
 use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
@@ -23,9 +26,13 @@ struct Farm {
 
 impl Farm {
     fn new() -> Self {
+        Self::of(Engine::start)
+    }
+
+    fn of(start: fn(&Path) -> Engine) -> Self {
         let mut place = Place::new();
         place.variables.push(("SECRET".to_owned(), "of-the-caller".to_owned()));
-        let engine = Engine::start(&place.path().join("engine"));
+        let engine = start(&place.path().join("engine"));
         // What runs there is the executable under test; what goes there need not be large.
         std::fs::write(place.path().join("program"), "a program").unwrap();
         let farm = Self { place, engine };
@@ -224,12 +231,35 @@ fn an_engine_that_cannot_is_refused_by_name() {
 }
 
 #[test]
+fn a_storage_may_have_an_address_of_its_own() {
+    let farm = Farm::of(Engine::apart);
+    farm.place.package("p", "{}", "echo p > $PKG_PATH/p");
+    farm.run("p", &[]).fails(1).says("UNIMPLEMENTED");
+    let storage = farm.engine.storage.clone().unwrap();
+    farm.run("p", &["--remote-cache", &storage]).ok().says("on w1 (remote) in ");
+    assert_eq!(farm.engine.count("GetCapabilities"), 3);
+    farm.forget();
+    farm.configure(&format!("cache = '{storage}'"));
+    farm.run("p", &[]).ok().says("on w1 (remote cache)");
+    // Each is named where it is the one that is away.
+    farm.forget();
+    farm.run("p", &["--remote-cache", "grpc://127.0.0.1:1"])
+        .fails(1)
+        .says("the engine at grpc://127.0.0.1:1 does not answer (GetCapabilities of the storage");
+    let secret = ["--remote-cache", "grpc://192.0.2.1:1", "--remote-header", "authorization=x"];
+    farm.run("p", &secret).fails(1).says("would go to grpc://192.0.2.1:1 without encryption");
+}
+
+#[test]
 fn a_token_is_sent_and_never_shown() {
     let farm = Farm::new();
     farm.place.package("p", "{}", "echo p > $PKG_PATH/p");
     farm.engine.state().token = Some("geheim".to_owned());
     farm.run("p", &[]).fails(1).says("UNAUTHENTICATED").says("token_file");
     std::fs::write(farm.place.path().join(".config/mkpanda/token"), "geheim\n").unwrap();
+    farm.run("p", &["--remote-token-file", "../../../.config/mkpanda/token"]).ok();
+    farm.forget();
+    farm.engine.clear();
     farm.configure("token_file = 'token'");
     let built = farm.run("p", &["-v"]).ok();
     assert!(!built.stderr.contains("geheim"), "{}", built.stderr);
@@ -260,6 +290,13 @@ fn a_tree_cannot_name_an_engine_and_wrong_settings_are_refused_by_name() {
     refused(&["--remote-property", "linux"], "pair NAME=VALUE");
     refused(&["--remote-header", "a b=c"], "the header \"a b\" or its value is not valid");
     refused(&["--network", "host"], "cannot use a machine's network");
+    let alone = ["--remote-certificate", "cert.pem"];
+    farm.run("p", &alone).fails(2).says("--remote-key <FILE>");
+    refused(&["--remote-cache", "example.org:1"], "address of an engine");
+    let encrypted = ["--remote-executor", "grpcs://127.0.0.1:1", "--remote-ca", "no.pem"];
+    refused(&encrypted, "no.pem");
+    let pair = ["--remote-key", "key.pem"];
+    refused(&[&encrypted[..2], &alone, &pair].concat(), "cert.pem");
     farm.configure("certificate = 'cert.pem'");
     refused(&[], "certificate together with its key");
     farm.configure("headers = { x = '$NOT_SET' }");

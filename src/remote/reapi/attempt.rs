@@ -2,10 +2,12 @@
 //! engine loses something.
 
 use std::cell::RefCell;
+use std::pin::pin;
 
 use bazel_remote_apis::build::bazel::remote::execution::v2::{
     ActionResult, GetActionResultRequest,
 };
+use futures_util::future::{Either, select};
 use tonic::Code;
 
 use super::action::JobAction;
@@ -64,7 +66,7 @@ impl<'a> ReapiBuild<'a> {
     /// Makes the job and its action.
     pub(super) fn new(engine: &'a Reapi, task: &'a ElsewhereTask<'a>) -> Result<Self, ReapiError> {
         (task.on_phase)(Phase::Prepare);
-        let opened = engine.opened(task.home)?;
+        let opened = engine.opened(task.home, task.interrupt)?;
         let settings = &engine.settings;
         let program = engine.program.get(settings.program.as_deref())?;
         let options = ExportOptions {
@@ -91,6 +93,7 @@ impl<'a> ReapiBuild<'a> {
         let place = self.opened.execution();
         let calls = Calls {
             channel: self.opened.channel.clone(),
+            storage: self.opened.storage.clone(),
             executing: place.channel.clone(),
             settings,
             task: self.task,
@@ -98,7 +101,7 @@ impl<'a> ReapiBuild<'a> {
             away: &self.engine.away,
         };
         let runtime = self.opened.runtime();
-        if let Some(ended) = runtime::run(runtime, self.task.interrupt, self.drive(&calls)) {
+        if let Some(ended) = runtime::run(runtime, &self.opened.interrupted, self.drive(&calls)) {
             return ended;
         }
         if let Some(name) = self.operation.borrow_mut().take()
@@ -111,16 +114,24 @@ impl<'a> ReapiBuild<'a> {
 
     async fn drive(&self, calls: &Calls<'_>) -> Result<ElsewhereAnswer, ReapiError> {
         let capabilities = self.engine.capabilities(calls).await?;
-        if let Some(answer) = self.cached(calls).await? {
-            return Ok(answer);
-        }
         let supply = Supply {
             calls,
             storage: &self.engine.storage,
             capabilities,
             blobs: &self.action.blobs,
         };
-        supply.bring().await?;
+        // Both questions at once: on a long way, the second answer takes as long as the first.
+        let lacks = match select(pin!(self.cached(calls)), pin!(supply.lacks())).await {
+            Either::Left((cached, lacks)) => match cached? {
+                Some(answer) => return Ok(answer),
+                None => lacks.await,
+            },
+            Either::Right((lacks, cached)) => match cached.await? {
+                Some(answer) => return Ok(answer),
+                None => lacks,
+            },
+        };
+        supply.upload(&lacks?).await?;
         let mut attempts = 0;
         loop {
             attempts += 1;
