@@ -231,6 +231,39 @@ fn an_engine_that_cannot_is_refused_by_name() {
 }
 
 #[test]
+fn output_is_shown_while_a_job_runs_where_the_engine_has_a_stream_and_else_at_its_end() {
+    let farm = Farm::new();
+    farm.place.package("p", "{}", "echo the first; sleep 1.5; echo the last; touch $PKG_PATH/x");
+    farm.engine.state().names_streams = true;
+    let stderr = farm.place.path().join("stderr");
+    let file = std::fs::File::create(&stderr).unwrap();
+    let mut command = farm.place.command("p", &["-v"]);
+    let mut child = command.stdout(Stdio::null()).stderr(file).spawn().unwrap();
+    let said = || std::fs::read_to_string(&stderr).unwrap();
+    eventually("it is shown", END, || said().contains("the first"));
+    assert!(farm.engine.state().actions.is_empty(), "it came with the result");
+    assert!(child.wait().unwrap().success(), "{}", said());
+    let lines = |text: &str, said: &str| said.matches(text).count();
+    assert_eq!([lines("the first", &said()), lines("the last", &said())], [1, 1], "{}", said());
+    for (names_streams, option) in [(false, Some("-v")), (true, None)] {
+        farm.forget();
+        farm.engine.clear();
+        farm.engine.state().names_streams = names_streams;
+        let options: Vec<&str> = option.into_iter().collect();
+        let said = farm.run("p", &options).ok().stderr;
+        let count = options.len();
+        assert_eq!([lines("the first", &said), lines("the last", &said)], [count; 2], "{said}");
+    }
+    // A stream that is not there keeps nothing up.
+    farm.forget();
+    farm.engine.clear();
+    farm.engine.state().failing.insert("ByteStream.Read", (Code::NotFound, 1));
+    farm.engine.state().names_streams = true;
+    farm.run("p", &["-v"]).ok().says("the last");
+    farm.assert_clean();
+}
+
+#[test]
 fn a_storage_may_have_an_address_of_its_own() {
     let farm = Farm::of(Engine::apart);
     farm.place.package("p", "{}", "echo p > $PKG_PATH/p");

@@ -1,13 +1,14 @@
 //! The course of one package's action: a cached result that fits, else an execution, and another one where the
 //! engine loses something.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::pin::pin;
 
 use bazel_remote_apis::build::bazel::remote::execution::v2::{
     ActionResult, GetActionResultRequest,
 };
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, join, select};
+use tokio::sync::watch::channel;
 use tonic::Code;
 
 use super::action::JobAction;
@@ -28,6 +29,7 @@ use crate::build::place::BuildPlace;
 use crate::portable::{ExportOptions, JobOutcome, PortableJobError};
 use crate::remote::checked;
 use crate::remote::shared::StagedJob;
+use crate::runner::follow::following;
 
 /// Number of executions of an action.
 const ATTEMPTS: u32 = 3;
@@ -50,6 +52,8 @@ pub(super) struct ReapiBuild<'a> {
     action: JobAction,
     /// Name of the operation, to be cancelled.
     operation: RefCell<Option<String>>,
+    /// True if the output of the build was shown while it ran.
+    shown: Cell<bool>,
 }
 
 /// Fault of a result.
@@ -83,7 +87,8 @@ impl<'a> ReapiBuild<'a> {
         // Engines refuse what exceeds their own limit, so none is named unless the user does; the program itself ends
         // a build script in time.
         let action = JobAction::of(tree, &settings.properties, settings.time);
-        Ok(Self { engine, task, opened, staged, action, operation: RefCell::default() })
+        let (operation, shown) = (RefCell::default(), Cell::default());
+        Ok(Self { engine, task, opened, staged, action, operation, shown })
     }
 
     /// Builds the package, with a result of the engine's cache if one fits.
@@ -135,8 +140,13 @@ impl<'a> ReapiBuild<'a> {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let watch = OperationWatch::new(calls, &self.action.digest, &self.operation);
-            let execution = watch.execute().await?;
+            let (streams, names) = channel(String::new());
+            let watch = OperationWatch::new(calls, &self.action.digest, &self.operation, streams);
+            let execution = if self.task.shows_output {
+                join(watch.execute(), calls.show_output(names, &self.shown)).await.0?
+            } else {
+                watch.execute().await?
+            };
             *self.operation.borrow_mut() = None;
             match execution {
                 Execution::Refused(refusal) => {
@@ -228,7 +238,14 @@ impl<'a> ReapiBuild<'a> {
         }
         (self.task.on_phase)(Phase::Pack);
         let tier = self.engine.settings.tier;
-        let taken = checked::take(record, folder.path(), self.task, tier).map_err(refused)?;
+        let take = || checked::take(record, folder.path(), self.task, tier);
+        let taken = if self.task.shows_output && engine == ENGINE && !self.shown.get() {
+            let subject = self.task.request.package.id.to_string();
+            following(self.task.log, &subject, self.task.observer, take)
+        } else {
+            take()
+        };
+        let taken = taken.map_err(refused)?;
         let mut record = taken.record;
         if let Some(record) = &mut record {
             record.ran_on = Some(place.clone());

@@ -2,6 +2,7 @@
 //! fault that it is told to have.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -71,6 +72,10 @@ pub struct Inner {
     pub platform: api::Platform,
     pub capabilities: api::ServerCapabilities,
     pub token: Option<String>,
+    /// True to name a stream with the output of each execution.
+    pub names_streams: bool,
+    /// Output of executions so far, by the names of the streams, and true at the end.
+    pub streams: HashMap<String, (Vec<u8>, bool)>,
     /// Time that passes before each answer.
     pub latency: Duration,
     /// Workers in place of the executable under test.
@@ -213,10 +218,22 @@ fn any(message: &impl prost::Message, name: &str) -> Any {
 }
 
 pub(super) fn state_of(name: &str, stage: i32) -> Operation {
-    let metadata = api::ExecuteOperationMetadata { stage, ..Default::default() };
+    state_with(name, stage, "")
+}
+
+/// State of an operation with a stream of output.
+pub(super) fn state_with(name: &str, stage: i32, stream: &str) -> Operation {
+    let stdout_stream_name = stream.to_owned();
+    let metadata =
+        api::ExecuteOperationMetadata { stage, stdout_stream_name, ..Default::default() };
     let metadata = any(&metadata, "build.bazel.remote.execution.v2.ExecuteOperationMetadata");
     let metadata = Some(metadata);
     Operation { name: name.to_owned(), metadata, ..Operation::default() }
+}
+
+/// Name of the stream of an execution.
+pub(super) fn stream_name(number: u32) -> String {
+    format!("streams/{number}/stdout")
 }
 
 /// Details of a status that name a blob.
@@ -319,14 +336,18 @@ impl Service {
             return Ok(Results { files, exit_code: 0, status: None });
         }
         // The executable under test, so that no test copies a large one.
-        let output = Command::new(binary())
+        let mut child = Command::new(binary())
             .args(&command.arguments[1..])
             .current_dir(&folder)
             .env_clear()
             .env("MKPANDA_HOME", self.folder.join("node"))
             .stdin(Stdio::null())
-            .output()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
             .unwrap();
+        self.keep_output(&stream_name(number), child.stdout.take().unwrap());
+        let ended = child.wait().unwrap();
         let mut files = BTreeMap::new();
         for path in &command.output_paths {
             if let Ok(bytes) = std::fs::read(folder.join(path)) {
@@ -334,8 +355,23 @@ impl Service {
             }
         }
         std::fs::remove_dir_all(&folder).unwrap();
-        let exit_code = output.status.code().unwrap_or(137);
+        let exit_code = ended.code().unwrap_or(137);
         Ok(Results { files, exit_code, status: None })
+    }
+
+    /// Takes the output of an execution, to its end.
+    fn keep_output(&self, name: &str, mut output: impl Read) {
+        let mut buffer = [0; 4096];
+        loop {
+            let count = output.read(&mut buffer).unwrap();
+            let mut state = self.lock();
+            let (bytes, is_over) = state.streams.entry(name.to_owned()).or_default();
+            bytes.extend(&buffer[..count]);
+            *is_over = count == 0;
+            if count == 0 {
+                return;
+            }
+        }
     }
 
     pub(super) fn execute_now(&self, action: &api::Digest, name: &str, number: u32) -> Operation {

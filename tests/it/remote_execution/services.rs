@@ -5,7 +5,7 @@ use bazel_remote_apis::google::longrunning::Operation;
 use tokio::sync::watch;
 use tonic::Status;
 
-use super::engine::{Service, digest, state_of};
+use super::engine::{Service, digest, state_of, state_with, stream_name};
 use crate::support::sha256;
 
 type Reply<T> = Result<tonic::Response<T>, Status>;
@@ -135,6 +135,9 @@ impl bazel_remote_apis::google::bytestream::byte_stream_server::ByteStream for S
     ) -> Reply<Self::ReadStream> {
         self.enter("ByteStream.Read", &request).await?;
         let request = request.into_inner();
+        if request.resource_name.starts_with("streams/") {
+            return reply(self.stream(request.resource_name));
+        }
         let hash = request.resource_name.rsplit('/').nth(1).unwrap_or_default().to_owned();
         let Some(bytes) = self.lock().blobs.get(&hash).cloned() else {
             return Err(Status::not_found("no such blob"));
@@ -184,6 +187,26 @@ impl bazel_remote_apis::google::bytestream::byte_stream_server::ByteStream for S
 }
 
 impl Service {
+    /// Output of an execution, as it comes.
+    fn stream(&self, name: String) -> Stream<bazel_remote_apis::google::bytestream::ReadResponse> {
+        let next = |(service, name, from): (Self, String, usize)| async move {
+            loop {
+                let (bytes, is_over) =
+                    service.lock().streams.get(&name).cloned().unwrap_or_default();
+                if bytes.len() > from {
+                    let data = bytes[from..].to_vec();
+                    let piece = bazel_remote_apis::google::bytestream::ReadResponse { data };
+                    return Some((Ok(piece), (service, name, bytes.len())));
+                }
+                if is_over {
+                    return None;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        };
+        Box::pin(futures_util::stream::unfold((self.clone(), name, 0), next))
+    }
+
     /// States of an operation from now on.
     fn follow(&self, name: &str, states: watch::Receiver<Operation>) -> Stream<Operation> {
         let is_short = {
@@ -243,7 +266,9 @@ impl api::execution_server::Execution for Service {
                 }
                 return;
             }
-            sender.send_replace(state_of(&name, 3));
+            let is_named = service.lock().names_streams;
+            let stream = if is_named { stream_name(number) } else { String::new() };
+            sender.send_replace(state_with(&name, 3, &stream));
             let end = service.execute_now(&action, &name, number);
             sender.send_replace(end);
             while !sender.is_closed() && service.lock().operations.contains_key(&name) {
