@@ -242,6 +242,28 @@ fn without_an_entrypoint_the_script_must_be_executable() {
 }
 
 #[test]
+fn a_first_line_that_no_kernel_understands_is_named() {
+    let is_tiny = [true, false];
+    for (is_tiny, (first, hint)) in is_tiny.into_iter().flat_map(|is_tiny| {
+        let lines = [
+            ("#!/opt/none/bin/perl -w\n", "the script begins with #!/opt/none/bin/perl"),
+            ("#!/bin/sh\r\n", "the script has the line ends of DOS (CR LF)"),
+        ];
+        lines.map(|line| (is_tiny, line))
+    }) {
+        let place = if is_tiny { with_image(&json!({})) } else { Place::new() };
+        place.package("app", "{}", "true");
+        let script = place.packages.join("app/build");
+        std::fs::write(script, format!("{first}true\n")).unwrap();
+        let owner = if is_tiny { "the image" } else { "this machine" };
+        let said = place.run("app", &[]).fails(1).says(hint);
+        if first.contains("none") {
+            said.says(&format!(", which {owner} doesn't have"));
+        }
+    }
+}
+
+#[test]
 fn the_images_user_owns_what_it_writes_to() {
     let place = with_image(&json!({"User": "builder", "Env": ["PATH=/bin"]}));
     let source = place.write("data.txt", "data\n");

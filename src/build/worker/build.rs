@@ -263,19 +263,27 @@ impl<'a> RunningBuild<'a> {
             ));
         }
         let interpreter = self.missing_interpreter(line.strip_prefix(b"#!")?)?;
-        Some(format!("the script begins with #!{interpreter}, which the image doesn't have"))
+        Some(match self.job.package.root {
+            CommandRoot::Host(_) => format!(
+                "the script begins with #!{interpreter}, which this machine doesn't have: install the program, or build with an image"
+            ),
+            CommandRoot::Layers(_) => {
+                format!("the script begins with #!{interpreter}, which the image doesn't have")
+            }
+        })
     }
 
     /// Interpreter that a script's first line names, if the image lacks it. Symbolic links of the image are
     /// not followed: this is good for a hint only.
     fn missing_interpreter(&self, line: &[u8]) -> Option<String> {
-        if matches!(self.job.package.root, CommandRoot::Host(_)) {
-            // The machine's folders are mounted in the container alone.
-            return None;
-        }
         let line = String::from_utf8_lossy(line).into_owned();
         let interpreter = line.split_whitespace().next()?;
-        let place = self.workspace.view().root().join(interpreter.trim_start_matches('/'));
+        let view = self.workspace.view().root();
+        let place = match self.job.package.root {
+            // The machine's folders are mounted in the container alone.
+            CommandRoot::Host(_) => Path::new("/").join(interpreter),
+            CommandRoot::Layers(_) => view.join(interpreter.trim_start_matches('/')),
+        };
         let is_there = fs_err::symlink_metadata(place).is_ok();
         (!is_there).then(|| interpreter.to_owned())
     }
