@@ -156,6 +156,11 @@ fn a_build_that_fails_elsewhere_is_shown_and_not_believed_for_ever() {
     }
     assert_eq!(farm.place.run("", &["log", "p"]).ok().stdout, "the last words\n");
     assert_eq!(farm.engine.count("Execute"), 2);
+    let shell = farm.place.run("", &["shell", "--failed", "p", "--", "true"]).fails(1);
+    shell
+        .says("the last build of p failed on w2 (remote), and what its script left is not here")
+        .says("--executor local --keep-failed")
+        .says("mkpanda job export --failed p DIR");
     farm.assert_clean();
 }
 
@@ -322,6 +327,11 @@ fn a_tree_cannot_name_an_engine_and_wrong_settings_are_refused_by_name() {
     refused(&["--remote-executor", "grpc://"], "the connection to grpc:// cannot be prepared");
     refused(&["--remote-property", "linux"], "pair NAME=VALUE");
     refused(&["--remote-header", "a b=c"], "the header \"a b\" or its value is not valid");
+    let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    refused(&["--require-signature", key], "those that an engine builds, or has in its cache");
+    let here = ["--require-signature", key, "--executor", "local"];
+    farm.run("p", &here).ok();
+    farm.forget();
     refused(&["--network", "host"], "cannot use a machine's network");
     let alone = ["--remote-certificate", "cert.pem"];
     farm.run("p", &alone).fails(2).says("--remote-key <FILE>");
