@@ -18,5 +18,7 @@ fn main() -> ExitCode {
     if first.as_deref().is_some_and(|first| first == CLEANER_ARGUMENT) {
         return ExitCode::from(cleaner::run());
     }
-    ExitCode::from(mkpanda::cli::run(mkpanda::host_cli::command_line))
+    let code = mkpanda::cli::run(mkpanda::host_cli::command_line);
+    cleaner::wait_for_all();
+    ExitCode::from(code)
 }

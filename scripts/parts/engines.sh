@@ -24,9 +24,32 @@ static_program() {
   "$repo/scripts/static" "$WORK/stage/mkpanda-static" mkpanda-debug && strip "$WORK/stage/mkpanda-static"
 }
 
+# Fills `trees` with options for the small real tree, which needs an image that a user with id ranges makes.
+real_tree() {
+  local user folder="$WORK/engine-trees/small-real"
+  user=$(id -un)
+  if is_root; then user=mkpanda-test-ranges; fi
+  trees=()
+  if ! has_ranges "$user"; then
+    echo "SKIPPED the small real tree: $user has no id ranges, which mmdebstrap needs; run as root to include it"
+    result "$PART" skipped 1 "the small real tree: $user has no id ranges, which mmdebstrap needs"
+    return 0
+  fi
+  real_inputs "$user"
+  if [[ ! -e $folder ]]; then
+    mkdir -p "$folder"
+    cp -r "$WORK/stage/examples/small-real/." "$folder"
+    ln -s "$WORK/small-real/debian-gcc.oci.tar" "$folder/debian-gcc.oci.tar"
+  fi
+  trees=("--tree=$folder" "--mirror=$WORK/small-real/mirror")
+  # What the part small-real has built as the same user, with one id.
+  local built="$WORK/home/mkpanda-test-single/another/place/for/it/packages"
+  if is_root && [[ -e $built/cache/bootstrap/bootstrap.latest ]]; then trees+=("--built=small-real=$built"); fi
+}
+
 # Runs what the script counts as checks of its own.
 part_casd() {
-  local folder log="$WORK/results/casd.log" status=0 user
+  local folder log="$WORK/results/casd.log" status=0 user trees
   folder=$(casd_folder)
   if [[ $folder == skip ]]; then skip "MKPANDA_TEST_CASD=skip"; fi
   if ! command -v bwrap > /dev/null; then skip "bubblewrap is missing, which buildbox-run needs"; fi
@@ -40,8 +63,9 @@ part_casd() {
   cp -r "$folder/buildbox" "$WORK/stage/"
   chmod -R u+rwX,go+rX "$WORK/stage/buildbox"
   check "a static mkpanda for the workers is made" static_program
+  real_tree
   "$WORK/stage/scripts/on-casd" "--bin=$WORK/stage/mkpanda" "--program=$WORK/stage/mkpanda-static" \
-    "--buildbox=$WORK/stage/buildbox" "--image=$WORK/stage/tiny.oci.tar" "--user=$user" 2>&1 | tee "$log" || status=$?
+    "--buildbox=$WORK/stage/buildbox" "--image=$WORK/stage/tiny.oci.tar" "--user=$user" "${trees[@]}" 2>&1 | tee "$log" || status=$?
   result casd passed "$(grep -c '^ok ' "$log")" "checks on buildbox-casd"
   if [[ $status != 0 ]]; then
     result casd failed "$(grep -c '^FAILED ' "$log" || true)" "checks on buildbox-casd, see above"
@@ -73,7 +97,7 @@ postgres_present() {
 }
 
 part_buildgrid() {
-  local folder log="$WORK/results/buildgrid.log" status=0 user
+  local folder log="$WORK/results/buildgrid.log" status=0 user trees
   folder=$(buildgrid_folder)
   if [[ $folder == skip ]]; then skip "MKPANDA_TEST_BUILDGRID=skip"; fi
   need_stage
@@ -87,8 +111,11 @@ part_buildgrid() {
   # Where every user can read it.
   cp -r "$folder/python" "$WORK/stage/buildgrid"
   chmod -R u+rwX,go+rX "$WORK/stage/buildgrid"
+  real_tree
+  # The first example is built by the embedded builder, which these workers have.
+  trees+=("--tree=$WORK/stage/examples/hello")
   "$WORK/stage/scripts/on-buildgrid" "--bin=$WORK/stage/mkpanda" "--python=$WORK/stage/buildgrid/bin/python3" \
-    "--image=$WORK/stage/tiny.oci.tar" "--user=$user" 2>&1 | tee "$log" || status=$?
+    "--image=$WORK/stage/tiny.oci.tar" "--user=$user" "${trees[@]}" 2>&1 | tee "$log" || status=$?
   result buildgrid passed "$(grep -c '^ok ' "$log")" "checks on BuildGrid with two workers"
   if [[ $status != 0 ]]; then
     result buildgrid failed "$(grep -c '^FAILED ' "$log" || true)" "checks on BuildGrid, see above"

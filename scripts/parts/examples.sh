@@ -78,6 +78,17 @@ part_hello() {
     as "${users[1]}" "$WORK/stage/mkpanda" image load "$WORK/stage/tiny.oci.tar"
 }
 
+# real_inputs USER: the mirror and the builder image of the small real tree in $WORK/small-real, made once for all parts
+real_inputs() {
+  local user=$1 small="$WORK/small-real"
+  if [[ -e $small/debian-gcc.oci.tar ]]; then return 0; fi
+  install -d -o "$user" "$small"
+  check "the mirror is filled from the distribution's sources" \
+    as "$user" "$WORK/stage/scripts/mirror-from-debian" "$small/mirror" "$WORK/stage/examples/small-real/packages"
+  check "the builder image is made by an ordinary user" \
+    as "$user" "$WORK/stage/scripts/make-image" debian-gcc "$small/debian-gcc.oci.tar"
+}
+
 part_small_real() {
   local users small="$WORK/small-real" a b caches
   two_users
@@ -87,12 +98,8 @@ part_small_real() {
   need_stage
   a="$WORK/home/${users[0]}/small-real" b="$WORK/home/${users[1]}/another/place/for/it"
   caches=("$a/packages/cache" "$b/packages/cache")
-  install -d -o "${users[0]}" "$small"
 
-  check "the mirror is filled from the distribution's sources" \
-    as "${users[0]}" "$WORK/stage/scripts/mirror-from-debian" "$small/mirror" "$WORK/stage/examples/small-real/packages"
-  check "the builder image is made by an ordinary user" \
-    as "${users[0]}" "$WORK/stage/scripts/make-image" debian-gcc "$small/debian-gcc.oci.tar"
+  real_inputs "${users[0]}"
   copy_example small-real "${users[0]}" "$a"
   copy_example small-real "${users[1]}" "$b"
   as "${users[0]}" ln -s "$small/debian-gcc.oci.tar" "$a/debian-gcc.oci.tar"

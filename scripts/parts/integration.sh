@@ -51,6 +51,8 @@ part_build() {
   install -m 755 "$mkpanda" "$stage/mkpanda"
   install -m 755 "$pkgpanda" "$stage/pkgpanda"
   check "pkgpanda for installers is static" "$repo/scripts/static" "$stage/pkgpanda-static" pkgpanda-debug
+  # Tests put it into installers.
+  strip "$stage/pkgpanda-static"
   tar --create --exclude=cache README.md docs tests examples rootfs scripts | tar --extract --directory "$stage" --no-same-owner
   check "what checks templates and scripts is staged" stage_checkers "$stage"
   chmod -R u+rwX,go+rX "$stage"
@@ -158,10 +160,13 @@ END
   echo "$wrapper"
 }
 
+# Runs a command in the container, below a shell as its process 1: runs that are killed leave processes to
+# that one, which has to wait for them, as the limit of processes counts those that nobody waited for.
 in_podman() {
   podman --cgroup-manager=cgroupfs --runtime "$runtime" run --rm --network=none \
     --volume /usr:/usr:ro --volume /var/lib/dpkg:/var/lib/dpkg:ro --volume "$WORK/stage:/stage:ro" \
-    --workdir /stage "${variables[@]}" --rootfs "$WORK/podman/root:O" "$@"
+    --workdir /stage "${variables[@]}" --rootfs "$WORK/podman/root:O" \
+    /bin/bash -c '"$@"; exit "$?"' podman "$@"
 }
 
 part_it_podman() {

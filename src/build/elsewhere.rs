@@ -82,8 +82,8 @@ pub struct ElsewhereTask<'a> {
     pub home: &'a Home,
     /// Limits of archives.
     pub archives: ArchiveLimits,
-    /// Interruption of the run.
-    pub interrupt: &'a Interrupt,
+    /// Interruption of the run, the same for all packages.
+    pub interrupt: &'a Arc<Interrupt>,
     /// Observer of the run.
     pub observer: &'a dyn Observer,
     /// Called at the start of each phase.

@@ -59,6 +59,8 @@ struct ExecutionState {
     schedule: Schedule,
     cores: Cores,
     errors: Vec<BuildError>,
+    /// Number of threads without a package.
+    idle: usize,
 }
 
 /// Builds packages. `needs[n]` are the indices of the packages that number `n` needs and that are
@@ -77,6 +79,7 @@ pub fn execute(
         schedule: Schedule::new(needs, took),
         cores: Cores::new(pace.cores, pace.jobs),
         errors: Vec::new(),
+        idle: 0,
     });
     let changed = Condvar::new();
     let workers = pace.jobs.min(requests.ids.len()).max(1);
@@ -135,7 +138,9 @@ fn work(
                 changed.notify_all();
                 return;
             }
+            guard.idle += 1;
             guard = changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            guard.idle -= 1;
             continue;
         };
         let idle = pace.jobs - guard.schedule.running().min(pace.jobs);
@@ -166,7 +171,10 @@ fn work(
                 }
             }
         }
-        changed.notify_all();
+        // This thread takes a package itself. More threads than there are packages would wake for nothing, a hundred
+        // at the end of each package.
+        let more = guard.schedule.ready().saturating_sub(1).min(guard.idle);
+        (0..more).for_each(|_| changed.notify_one());
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use super::place::BuildPlace;
 use super::record::{self, BuildEnding, Record};
 use crate::base::event::Phase;
 use crate::base::lock::FileLock;
@@ -59,11 +60,21 @@ pub struct PastBuild {
     /// Outcome.
     #[serde(flatten)]
     pub outcome: BuildOutcome,
+    /// Place of the build, if it was on another machine.
+    #[serde(skip)]
+    pub ran_on: Option<BuildPlace>,
     /// Path of the log.
     pub log: PathBuf,
     /// Time of the last output.
     #[serde(skip)]
     written: SystemTime,
+}
+
+impl PastBuild {
+    /// True if the build came to its end, and made no package.
+    pub fn has_failed(&self) -> bool {
+        matches!(self.outcome, BuildOutcome::Failed { .. })
+    }
 }
 
 /// Names of packages that were built.
@@ -119,6 +130,7 @@ pub fn of_id(home: &Home, id: PackageId) -> Option<PastBuild> {
         Some(record) => PastBuild {
             began: record.began,
             milliseconds: Some(total(record.phases.values().copied())),
+            ran_on: record.ran_on,
             outcome: match record.ending {
                 BuildEnding::Built(_) => BuildOutcome::Built,
                 BuildEnding::Failed { phase, message } => BuildOutcome::Failed { phase, message },
@@ -130,6 +142,7 @@ pub fn of_id(home: &Home, id: PackageId) -> Option<PastBuild> {
         None => PastBuild {
             began: written.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
             milliseconds: None,
+            ran_on: None,
             outcome: if is_running(home, &id) {
                 BuildOutcome::Running
             } else {

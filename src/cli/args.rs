@@ -194,7 +194,7 @@ pub struct BuildArgs {
     pub keep_failed: Option<String>,
     /// Options of builds on other machines.
     #[command(flatten)]
-    pub executor: ExecutorArgs,
+    pub executor: Box<ExecutorArgs>,
 }
 
 /// Options of building the package in this folder.

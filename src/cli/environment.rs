@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use crate::base::suggestion::nearest;
 
 /// Variables of mkpanda.
-const OWN: [&str; 27] = [
+const OWN: [&str; 28] = [
     "MKPANDA_COMPRESSION",
     "MKPANDA_DIE_WITH_PARENT",
     "MKPANDA_EXECUTOR_FOLDER",
@@ -32,6 +32,7 @@ const OWN: [&str; 27] = [
     "MKPANDA_OFFLINE",
     "MKPANDA_ONLY_MIRRORS",
     "MKPANDA_PROGRESS",
+    "MKPANDA_REMOTE_CACHE",
     "MKPANDA_REMOTE_EXECUTOR",
     "MKPANDA_REMOTE_INSTANCE",
     "MKPANDA_REPOSITORY_URL",

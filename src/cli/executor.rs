@@ -94,6 +94,8 @@ pub(super) struct Wanted {
     pub(super) network: bool,
     /// Folders that a build leaves in the cache.
     pub(super) keep: bool,
+    /// Signatures of packages that come from elsewhere.
+    pub(super) signatures: bool,
 }
 
 /// Makes the engine that the settings and options name; `None` for builds on this machine.
@@ -119,6 +121,10 @@ pub(super) fn elsewhere(
         return Err(SettingsError::ExecutorKeep);
     }
     if kind == ExecutorArg::Remote {
+        // The engine's cache may have results of others, which nobody can vouch for.
+        if wanted.signatures {
+            return Err(SettingsError::ExecutorUnsigned);
+        }
         let mut remote = settings.remote.clone();
         remote.fallback |= settings.fallback;
         let remote = remote.with(args)?;

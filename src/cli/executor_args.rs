@@ -20,6 +20,9 @@ pub struct ExecutorArgs {
     /// `unix:/PATH`.
     #[arg(long, value_name = "URL")]
     pub remote_executor: Option<String>,
+    /// Exchange files and results with the engine at this address; by default at that of the engine.
+    #[arg(long, value_name = "URL")]
+    pub remote_cache: Option<String>,
     /// Instance of the engine.
     #[arg(long, value_name = "NAME")]
     pub remote_instance: Option<String>,
@@ -27,6 +30,18 @@ pub struct ExecutorArgs {
     /// belong in your config.toml.
     #[arg(long, value_name = "NAME=VALUE")]
     pub remote_header: Vec<String>,
+    /// Trust the engine's certificate by the CAs in this PEM file; by those of the system by default.
+    #[arg(long, value_name = "FILE")]
+    pub remote_ca: Option<PathBuf>,
+    /// Identify yourself to the engine by the certificate in this PEM file.
+    #[arg(long, value_name = "FILE", requires = "remote_key")]
+    pub remote_certificate: Option<PathBuf>,
+    /// Key of the certificate, as a PEM file.
+    #[arg(long, value_name = "FILE", requires = "remote_certificate")]
+    pub remote_key: Option<PathBuf>,
+    /// Identify yourself to the engine by the token in this file.
+    #[arg(long, value_name = "FILE")]
+    pub remote_token_file: Option<PathBuf>,
     /// Ask for a worker with this property; several times for several.
     #[arg(long, value_name = "NAME=VALUE")]
     pub remote_property: Vec<String>,

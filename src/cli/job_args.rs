@@ -65,6 +65,9 @@ pub struct JobRunArgs {
     /// Put the results into this folder instead.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Copy the output of the build to stdout while it runs, in place of the path of the package.
+    #[arg(long)]
+    pub log_to_stdout: bool,
 }
 
 /// Options of showing a job.

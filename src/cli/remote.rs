@@ -27,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(5 * 60);
 pub struct RemoteSettings {
     /// Address of the engine.
     pub executor: Option<String>,
+    /// Address of the engine's storage and cache, if it has one of its own.
+    pub cache: Option<String>,
     /// Instance of the engine.
     pub instance: Option<String>,
     /// Number of packages that this machine builds beside the engine.
@@ -91,6 +93,7 @@ impl GivenValues<'_> {
         };
         Ok(RemoteSettings {
             executor: text("REMOTE_EXECUTOR", |file| file.executor.clone()),
+            cache: text("REMOTE_CACHE", |file| file.cache.clone()),
             instance: text("REMOTE_INSTANCE", |file| file.instance.clone()),
             local_jobs: self.file(|file| file.remote.local_jobs).unwrap_or(0),
             fallback: self.file(|file| file.remote.fallback).unwrap_or(false),
@@ -131,11 +134,22 @@ impl RemoteSettings {
     /// The settings with those of options, checked.
     pub(super) fn with(mut self, args: &ExecutorArgs) -> Result<Self, SettingsError> {
         self.executor = args.remote_executor.clone().or(self.executor);
+        self.cache = args.remote_cache.clone().or(self.cache);
         self.instance = args.remote_instance.clone().or(self.instance);
         self.local_jobs = args.remote_local_jobs.unwrap_or(self.local_jobs);
-        if let Some(program) = &args.executor_program {
-            let absolute = std::path::absolute(program);
-            self.program = Some(absolute.map_err(|source| SettingsError::Read { source })?);
+        let typed = |path: &Option<PathBuf>, set: Option<PathBuf>| {
+            let absolute = path.as_ref().map(std::path::absolute).transpose();
+            let absolute = absolute.map_err(|source| SettingsError::Read { source })?;
+            Ok::<_, SettingsError>(absolute.or(set))
+        };
+        self.program = typed(&args.executor_program, self.program)?;
+        self.ca = typed(&args.remote_ca, self.ca)?;
+        self.token_file = typed(&args.remote_token_file, self.token_file)?;
+        // Both, or none: the options need each other.
+        if let Some(pair) =
+            typed(&args.remote_certificate, None)?.zip(typed(&args.remote_key, None)?)
+        {
+            self.certificate = Some(pair);
         }
         for text in &args.remote_header {
             let (name, value) = pair("--remote-header", text)?;
@@ -148,18 +162,27 @@ impl RemoteSettings {
         self.headers =
             self.headers.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect();
         let Some(address) = &self.executor else { return Err(SettingsError::NoRemoteExecutor) };
+        self.check_address("remote executor", address)?;
+        if let Some(address) = &self.cache {
+            self.check_address("remote cache", address)?;
+        }
+        Ok(self)
+    }
+
+    /// Refuses an address that is none, and one to which a secret must not go.
+    fn check_address(&self, what: &str, address: &str) -> Result<(), SettingsError> {
         let is_plain = address.starts_with("grpc://") || address.starts_with("unix:/");
         if !(is_plain || address.starts_with("grpcs://")) {
-            let (origin, value) = ("remote executor".to_owned(), address.clone());
+            let (origin, value) = (what.to_owned(), address.to_owned());
             return Err(Text { origin, value }
                 .wrong("address of an engine: grpc://HOST:PORT, grpcs://HOST:PORT or unix:/PATH"));
         }
         // Anybody on the way could read it.
         let is_secret = self.token_file.is_some() || self.headers.contains_key("authorization");
         if is_plain && is_secret && !is_here(address) {
-            return Err(SettingsError::RemoteSecret(address.clone()));
+            return Err(SettingsError::RemoteSecret(address.to_owned()));
         }
-        Ok(self)
+        Ok(())
     }
 }
 
@@ -174,6 +197,7 @@ impl RemoteSettings {
     ) -> Result<Arc<dyn Executor>, SettingsError> {
         Ok(Arc::new(Reapi::new(ReapiSettings {
             address: self.executor.unwrap_or_default(),
+            cache: self.cache,
             instance: self.instance.unwrap_or_default(),
             headers: self.headers,
             properties: self.properties,

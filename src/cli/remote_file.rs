@@ -12,6 +12,8 @@ use serde::Deserialize;
 pub struct RemoteFile {
     /// Address of the engine.
     pub executor: Option<String>,
+    /// Address of the engine's storage and cache.
+    pub cache: Option<String>,
     /// Instance of the engine.
     pub instance: Option<String>,
     /// Headers of all requests. `$NAME` is the value of a variable of the environment.
@@ -43,9 +45,9 @@ pub struct RemoteFile {
 impl RemoteFile {
     /// True if the file says nothing of it.
     pub(super) fn is_empty(&self) -> bool {
-        let Self { executor, instance, headers, properties, .. } = self;
+        let Self { executor, cache, instance, headers, properties, .. } = self;
         let paths = [&self.ca, &self.certificate, &self.key, &self.token_file, &self.program];
-        let texts = [executor, instance, &self.time, &self.patience];
+        let texts = [executor, cache, instance, &self.time, &self.patience];
         texts.into_iter().all(Option::is_none)
             && headers.is_empty()
             && properties.is_empty()
@@ -58,6 +60,9 @@ impl RemoteFile {
 impl fmt::Debug for RemoteFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Headers may be secrets.
-        f.debug_struct("RemoteFile").field("executor", &self.executor).finish_non_exhaustive()
+        f.debug_struct("RemoteFile")
+            .field("executor", &self.executor)
+            .field("cache", &self.cache)
+            .finish_non_exhaustive()
     }
 }

@@ -67,6 +67,11 @@ pub enum SettingsError {
         "--dont-clean-after-build keeps folders of this machine, but packages are to be built on others"
     )]
     ExecutorKeep,
+    /// Packages of an engine have no signatures.
+    #[error(
+        "packages have to be signed (--require-signature), and those that an engine builds, or has in its cache, are not"
+    )]
+    ExecutorUnsigned,
     /// A key cannot be used.
     #[error("{origin}")]
     Key {
@@ -189,6 +194,10 @@ impl SettingsError {
                 "build without it (--network none), or on this machine (--executor local)".to_owned(),
             ),
             Self::ExecutorKeep => Some("build on this machine: --executor local".to_owned()),
+            Self::ExecutorUnsigned => Some(
+                "build on this machine: --executor local; or trust the engine as this machine, and leave --require-signature out"
+                    .to_owned(),
+            ),
             Self::LeadsOut(_) => Some("put the file itself there".to_owned()),
             _ => None,
         }

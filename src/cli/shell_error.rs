@@ -1,5 +1,7 @@
 //! Errors of the shell that come from how it was called.
 
+use crate::base::escape::shell_argument;
+use crate::build::place::BuildPlace;
 use crate::build::shell::ShellError;
 
 /// A shell could not be started.
@@ -11,6 +13,14 @@ pub enum ShellCommandError {
     /// No failed build of a package was kept.
     #[error("nothing is kept of a failed build of {0}")]
     NothingKept(String),
+    /// The last build of a package failed on another machine.
+    #[error("the last build of {package} failed on {place}, and what its script left is not here")]
+    RanElsewhere {
+        /// Package, as it was typed.
+        package: String,
+        /// Place of the build.
+        place: BuildPlace,
+    },
     /// The shell itself failed.
     #[error(transparent)]
     Shell(Box<ShellError>),
@@ -26,6 +36,10 @@ impl ShellCommandError {
             Self::NothingKept(_) => {
                 Some("build it again, and keep what its script leaves: mkpanda --keep-failed, in the folder of the package".to_owned())
             }
+            Self::RanElsewhere { package, .. } => Some(format!(
+                "build it here: mkpanda --executor local --keep-failed, in the folder of the package; or take its job to a machine like that one: mkpanda job export --failed {} DIR",
+                shell_argument(package)
+            )),
             Self::Shell(error) => error.hint(),
         }
     }

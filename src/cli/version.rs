@@ -8,6 +8,10 @@ const COMMIT: Option<&str> = option_env!("MKPANDA_COMMIT");
 /// Version of libcontainer, which says none itself.
 const LIBCONTAINER: &str = "0.7.0";
 
+/// Features that the program was compiled with; without the builder there is no mkpanda.
+const FEATURES: &str =
+    if cfg!(feature = "remote-execution") { "builder, remote-execution" } else { "builder" };
+
 /// Lines about the program and the machine, for reports of faults.
 pub(super) fn long() -> String {
     let (major, minor, patch) = git2::Version::get().libgit2_version();
@@ -21,7 +25,7 @@ pub(super) fn long() -> String {
                 .unwrap_or("not recorded (MKPANDA_COMMIT was not set in the build)")
                 .to_owned(),
         ),
-        ("features", if cfg!(feature = "builder") { "builder" } else { "none" }.to_owned()),
+        ("features", FEATURES.to_owned()),
         ("build", if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned()),
         ("target", format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS)),
         ("libcontainer", LIBCONTAINER.to_owned()),

@@ -16,7 +16,9 @@
 //! caller's ids, so that it owns the caller's files, and has every capability over the ids of the
 //! namespace. The cleaner has no descriptor of the run, hence keeps no pipe open, and blocks in
 //! `flock` on the lock file of the run's scratch folder, which the kernel unlocks however the run
-//! dies. A run that ends regularly has removed the lock file: then the cleaner has nothing to do.
+//! dies. A run that ends regularly has removed the lock file: then the cleaner has nothing to do, and
+//! the run waits for its end. Otherwise each run would leave a zombie in an outer container whose
+//! process 1 waits for nobody (`sleep infinity` in many CI jobs), until no process can be started there.
 //!
 //! If the cleaner is killed together with the run (a pid namespace, a cgroup), the next run with
 //! the same scratch folder sweeps by the same lock.
@@ -26,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use serde::{Deserialize, Serialize};
 
 use super::sys;
@@ -41,6 +44,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Interval between two attempts to remove files that are still written to.
 const INTERVAL: Duration = Duration::from_millis(10);
+
+/// Upper limit of the wait for cleaners that have nothing to do, and the interval between two looks. Other
+/// processes, which a command of the run left behind, go on.
+const LAST_WAIT: Duration = Duration::from_millis(100);
+const LAST_INTERVAL: Duration = Duration::from_micros(200);
 
 /// Name of the lock file of a folder with half-made entries.
 const LOCK: &str = ".lock";
@@ -88,6 +96,26 @@ pub fn run() -> u8 {
     match read {
         Ok(Ok(cleaning)) => outlive_and_clean(&cleaning, remove_all_closed),
         _ => 1,
+    }
+}
+
+/// Makes this process the parent of its cleaners once their keepers have ended.
+pub(super) fn adopt() {
+    // Without it, process 1 is their parent, as is that of other programs.
+    _ = nix::sys::prctl::set_child_subreaper(true);
+}
+
+/// Waits for the end of the cleaners, shortly; for the end of a run.
+pub fn wait_for_all() {
+    let until = Instant::now() + LAST_WAIT;
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) if Instant::now() < until => {
+                std::thread::sleep(LAST_INTERVAL);
+            }
+            Ok(WaitStatus::StillAlive) | Err(_) => return,
+            Ok(_) => {}
+        }
     }
 }
 

@@ -30,7 +30,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::cgroup::Cgroup;
-use super::cleaner::Cleaning;
+use super::cleaner::{self, Cleaning};
 use super::executable;
 use super::idmap::IdMap;
 use super::lines::{LineRead, PipeLines};
@@ -189,6 +189,9 @@ impl Helper {
         interrupt: &Arc<Interrupt>,
     ) -> Result<Self, HelperError> {
         let start = |source| HelperError::Start { source };
+        if cleaning.is_some() {
+            cleaner::adopt();
+        }
         let (mut orders, theirs) = UnixStream::pair().map_err(start)?;
         let executable =
             executable::unchangeable(&map).map_err(|source| {

@@ -126,9 +126,9 @@ fn export_all(
             .map_err(PortableJobError::pack)?;
         return archive.commit().map_err(file("write the job"));
     }
-    fs_err::rename(&folder, target)
-        .and_then(|()| sync_folder(above))
-        .map_err(file("put the job in place"))
+    // A job beside a pool is made anew by the next run.
+    let sync = || if inputs.pool.is_none() { sync_folder(above) } else { Ok(()) };
+    fs_err::rename(&folder, target).and_then(|()| sync()).map_err(file("put the job in place"))
 }
 
 /// A job that is being written.
@@ -201,12 +201,15 @@ impl Export<'_> {
 
     /// Copies or shares the archive of a required package.
     fn archive(&self, from: &Path, name: &str) -> io::Result<Sha256Sum> {
-        if self.inputs.pool.is_some() {
-            let ends = || self.budget.is_interrupted();
-            let sum = Sha256Sum::of_file_within(from, self.inputs.archives.max_bytes, ends)?;
-            if self.shared(&sum, name)? {
-                return Ok(sum);
-            }
+        let Some(pool) = self.inputs.pool else { return self.copy(from, name) };
+        let ends = || self.budget.is_interrupted();
+        let sum = match pool.sum(from) {
+            Some(sum) => sum,
+            None => Sha256Sum::of_file_within(from, self.inputs.archives.max_bytes, ends)?,
+        };
+        if self.shared(&sum, name)? {
+            pool.note(from, &sum);
+            return Ok(sum);
         }
         let sum = self.copy(from, name)?;
         self.share(&sum, name);

@@ -30,12 +30,11 @@ pub fn following<T>(
     std::thread::scope(|scope| {
         let (working, over) = channel::<()>();
         scope.spawn(move || {
-            let mut shown = Shown { file, line: Vec::new(), subject, observer };
+            let (mut file, mut lines) = (file, OutputLines::new(subject, observer));
             while over.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
-                shown.more();
+                more(&mut file, &mut lines);
             }
-            shown.more();
-            shown.end_line();
+            more(&mut file, &mut lines);
         });
         // A helper belongs to the thread that started it, so the work stays in this one.
         let done = work();
@@ -44,28 +43,45 @@ pub fn following<T>(
     })
 }
 
-struct Shown<'a> {
-    file: File,
+/// Shows new lines. Unreadable parts are still in the log.
+fn more(file: &mut File, lines: &mut OutputLines<'_>) {
+    let mut buffer = [0; 1 << 13];
+    while let Ok(count) = file.read(&mut buffer) {
+        if count == 0 {
+            break;
+        }
+        lines.add(&buffer[..count]);
+    }
+}
+
+/// Output that comes in pieces, emitted as an [`Event::Output`] for each line; the last one on drop.
+#[expect(missing_debug_implementations, reason = "an observer is not shown")]
+pub struct OutputLines<'a> {
     line: Vec<u8>,
     subject: &'a str,
     observer: &'a dyn Observer,
 }
 
-impl Shown<'_> {
-    /// Shows new lines. Unreadable parts are still in the log.
-    fn more(&mut self) {
-        let mut buffer = [0; 1 << 13];
-        while let Ok(count) = self.file.read(&mut buffer) {
-            if count == 0 {
-                break;
+impl Drop for OutputLines<'_> {
+    fn drop(&mut self) {
+        self.end_line();
+    }
+}
+
+impl<'a> OutputLines<'a> {
+    /// Output of a subject.
+    pub fn new(subject: &'a str, observer: &'a dyn Observer) -> Self {
+        Self { line: Vec::new(), subject, observer }
+    }
+
+    /// Adds a piece.
+    pub fn add(&mut self, piece: &[u8]) {
+        for byte in piece {
+            if *byte == b'\n' || self.line.len() == LONGEST {
+                self.end_line();
             }
-            for byte in &buffer[..count] {
-                if *byte == b'\n' || self.line.len() == LONGEST {
-                    self.end_line();
-                }
-                if *byte != b'\n' {
-                    self.line.push(*byte);
-                }
+            if *byte != b'\n' {
+                self.line.push(*byte);
             }
         }
     }

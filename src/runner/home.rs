@@ -8,6 +8,7 @@
 //! packages/<sha256>/              unpacked packages by their archives' sums, mounted read-only into builds
 //! parts/                          what bootstraps are put together from (see `bootstrap::parts`)
 //! git/<sum>/                      mirrors of git repositories (see `source`), for the caller alone
+//! remote/                         jobs for engines of the Remote Execution API (see `remote::shared`)
 //! builds/<name>/<id>/             record.json, log: of the last build of that id
 //! bootstraps/<sha256>.json        records of the bootstraps that were made, by their archives' sums
 //! trees/<sum>.json                packages folders of which packages were built (see `trees`)
@@ -129,6 +130,11 @@ impl Home {
     /// Mirrors of git repositories.
     pub fn git_mirrors(&self) -> PathBuf {
         self.root.join("git")
+    }
+
+    /// Jobs for other machines.
+    pub fn remote_jobs(&self) -> PathBuf {
+        self.root.join("remote")
     }
 
     /// What is kept of the last builds of all packages.

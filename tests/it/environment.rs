@@ -242,6 +242,26 @@ fn without_an_entrypoint_the_script_must_be_executable() {
 }
 
 #[test]
+fn a_first_line_that_no_kernel_understands_is_named() {
+    let missing = "the script begins with #!/opt/none/bin/perl";
+    for (first, hint) in [
+        ("#!/opt/none/bin/perl -w\n", missing),
+        ("#!/bin/sh\r\n", "the script has the line ends of DOS (CR LF)"),
+    ] {
+        let place = Place::new();
+        place.package("app", "{}", "true");
+        std::fs::write(place.packages.join("app/build"), format!("{first}true\n")).unwrap();
+        place.run("app", &[]).fails(1).says(hint);
+    }
+    // The embedded builder's shell takes the line for a comment.
+    let place = Place::bare();
+    place.configure(&format!("[images]\n\"{BUILDER}\" = \"host\""));
+    place.package("app", "{}", "true");
+    std::fs::write(place.packages.join("app/build"), "#!/opt/none/bin/perl\nexit 3\n").unwrap();
+    assert!(!place.run("app", &[]).fails(1).stderr.contains(missing));
+}
+
+#[test]
 fn the_images_user_owns_what_it_writes_to() {
     let place = with_image(&json!({"User": "builder", "Env": ["PATH=/bin"]}));
     let source = place.write("data.txt", "data\n");

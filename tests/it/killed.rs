@@ -193,6 +193,39 @@ fn a_cleaner_keeps_nothing_of_its_run_open_and_ends_with_it() {
     eventually("the cleaner ends", END, || processes_with(&run.to_string()).is_empty());
 }
 
+/// Runs a command below a parent of all that it leaves, as a container's process 1 is, which waits for none of it
+/// and prints what is left.
+const PARENT_OF_ORPHANS: &str = "
+import ctypes, os, subprocess, sys
+PR_SET_CHILD_SUBREAPER = 36
+ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
+while True:
+    try:
+        print('left:', os.waitpid(-1, 0))
+    except ChildProcessError:
+        sys.exit(code)
+";
+
+#[test]
+fn a_run_leaves_no_process_to_the_container_around_it() {
+    let place = Place::new();
+    place.package("app", "{}", "sleep 0.01 & true");
+    let run = place.command("app", &[]);
+    let mut parent = Command::new("python3");
+    parent.args(["-c", PARENT_OF_ORPHANS]).arg(run.get_program()).args(run.get_args());
+    for (name, value) in run.get_envs() {
+        parent.env(name, value.unwrap_or_default());
+    }
+    if let Some(folder) = run.get_current_dir() {
+        parent.current_dir(folder);
+    }
+    let output = parent.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(said, "");
+}
+
 #[test]
 fn what_a_killed_cgroup_leaves_is_swept_by_the_next_run_with_the_same_scratch_folder() {
     let (place, other, sleeps) = (Place::new(), Place::new(), sleeping(21));

@@ -2,8 +2,11 @@
 
 mod engine;
 mod faults;
+mod scale;
 mod services;
+mod simulation;
 
+use std::path::Path;
 use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
@@ -23,9 +26,13 @@ struct Farm {
 
 impl Farm {
     fn new() -> Self {
+        Self::of(Engine::start)
+    }
+
+    fn of(start: fn(&Path) -> Engine) -> Self {
         let mut place = Place::new();
         place.variables.push(("SECRET".to_owned(), "of-the-caller".to_owned()));
-        let engine = Engine::start(&place.path().join("engine"));
+        let engine = start(&place.path().join("engine"));
         // What runs there is the executable under test; what goes there need not be large.
         std::fs::write(place.path().join("program"), "a program").unwrap();
         let farm = Self { place, engine };
@@ -149,6 +156,11 @@ fn a_build_that_fails_elsewhere_is_shown_and_not_believed_for_ever() {
     }
     assert_eq!(farm.place.run("", &["log", "p"]).ok().stdout, "the last words\n");
     assert_eq!(farm.engine.count("Execute"), 2);
+    let shell = farm.place.run("", &["shell", "--failed", "p", "--", "true"]).fails(1);
+    shell
+        .says("the last build of p failed on w2 (remote), and what its script left is not here")
+        .says("--executor local --keep-failed")
+        .says("mkpanda job export --failed p DIR");
     farm.assert_clean();
 }
 
@@ -224,12 +236,68 @@ fn an_engine_that_cannot_is_refused_by_name() {
 }
 
 #[test]
+fn output_is_shown_while_a_job_runs_where_the_engine_has_a_stream_and_else_at_its_end() {
+    let farm = Farm::new();
+    farm.place.package("p", "{}", "echo the first; sleep 1.5; echo the last; touch $PKG_PATH/x");
+    farm.engine.state().names_streams = true;
+    let stderr = farm.place.path().join("stderr");
+    let file = std::fs::File::create(&stderr).unwrap();
+    let mut command = farm.place.command("p", &["-v"]);
+    let mut child = command.stdout(Stdio::null()).stderr(file).spawn().unwrap();
+    let said = || std::fs::read_to_string(&stderr).unwrap();
+    eventually("it is shown", END, || said().contains("the first"));
+    assert!(farm.engine.state().actions.is_empty(), "it came with the result");
+    assert!(child.wait().unwrap().success(), "{}", said());
+    let lines = |text: &str, said: &str| said.matches(text).count();
+    assert_eq!([lines("the first", &said()), lines("the last", &said())], [1, 1], "{}", said());
+    for (names_streams, option) in [(false, Some("-v")), (true, None)] {
+        farm.forget();
+        farm.engine.clear();
+        farm.engine.state().names_streams = names_streams;
+        let options: Vec<&str> = option.into_iter().collect();
+        let said = farm.run("p", &options).ok().stderr;
+        let count = options.len();
+        assert_eq!([lines("the first", &said), lines("the last", &said)], [count; 2], "{said}");
+    }
+    // A stream that is not there keeps nothing up.
+    farm.forget();
+    farm.engine.clear();
+    farm.engine.state().failing.insert("ByteStream.Read", (Code::NotFound, 1));
+    farm.engine.state().names_streams = true;
+    farm.run("p", &["-v"]).ok().says("the last");
+    farm.assert_clean();
+}
+
+#[test]
+fn a_storage_may_have_an_address_of_its_own() {
+    let farm = Farm::of(Engine::apart);
+    farm.place.package("p", "{}", "echo p > $PKG_PATH/p");
+    farm.run("p", &[]).fails(1).says("UNIMPLEMENTED");
+    let storage = farm.engine.storage.clone().unwrap();
+    farm.run("p", &["--remote-cache", &storage]).ok().says("on w1 (remote) in ");
+    assert_eq!(farm.engine.count("GetCapabilities"), 3);
+    farm.forget();
+    farm.configure(&format!("cache = '{storage}'"));
+    farm.run("p", &[]).ok().says("on w1 (remote cache)");
+    // Each is named where it is the one that is away.
+    farm.forget();
+    farm.run("p", &["--remote-cache", "grpc://127.0.0.1:1"])
+        .fails(1)
+        .says("the engine at grpc://127.0.0.1:1 does not answer (GetCapabilities of the storage");
+    let secret = ["--remote-cache", "grpc://192.0.2.1:1", "--remote-header", "authorization=x"];
+    farm.run("p", &secret).fails(1).says("would go to grpc://192.0.2.1:1 without encryption");
+}
+
+#[test]
 fn a_token_is_sent_and_never_shown() {
     let farm = Farm::new();
     farm.place.package("p", "{}", "echo p > $PKG_PATH/p");
     farm.engine.state().token = Some("geheim".to_owned());
     farm.run("p", &[]).fails(1).says("UNAUTHENTICATED").says("token_file");
     std::fs::write(farm.place.path().join(".config/mkpanda/token"), "geheim\n").unwrap();
+    farm.run("p", &["--remote-token-file", "../../../.config/mkpanda/token"]).ok();
+    farm.forget();
+    farm.engine.clear();
     farm.configure("token_file = 'token'");
     let built = farm.run("p", &["-v"]).ok();
     assert!(!built.stderr.contains("geheim"), "{}", built.stderr);
@@ -259,7 +327,19 @@ fn a_tree_cannot_name_an_engine_and_wrong_settings_are_refused_by_name() {
     refused(&["--remote-executor", "grpc://"], "the connection to grpc:// cannot be prepared");
     refused(&["--remote-property", "linux"], "pair NAME=VALUE");
     refused(&["--remote-header", "a b=c"], "the header \"a b\" or its value is not valid");
+    let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    refused(&["--require-signature", key], "those that an engine builds, or has in its cache");
+    let here = ["--require-signature", key, "--executor", "local"];
+    farm.run("p", &here).ok();
+    farm.forget();
     refused(&["--network", "host"], "cannot use a machine's network");
+    let alone = ["--remote-certificate", "cert.pem"];
+    farm.run("p", &alone).fails(2).says("--remote-key <FILE>");
+    refused(&["--remote-cache", "example.org:1"], "address of an engine");
+    let encrypted = ["--remote-executor", "grpcs://127.0.0.1:1", "--remote-ca", "no.pem"];
+    refused(&encrypted, "no.pem");
+    let pair = ["--remote-key", "key.pem"];
+    refused(&[&encrypted[..2], &alone, &pair].concat(), "cert.pem");
     farm.configure("certificate = 'cert.pem'");
     refused(&[], "certificate together with its key");
     farm.configure("headers = { x = '$NOT_SET' }");

@@ -11,10 +11,11 @@
 //! | an unpacked package | it is one of the trees' that the collection is told of, a running build uses it, or it was used within the given days |
 //! | a part of bootstraps, a download that broke off | it was used within the given days |
 //! | a mirror of a git repository | it was used within the given days, or within the last hour |
+//! | a layer or a package in the form that jobs for other machines have | a job under way shares it, or it was used within the given days |
 //! | a cache of commands (`--mount=type=cache`) | it was used within the given days, or a running build uses it |
 //! | records and logs of builds | they are younger than the given days; if none are given, always: nothing can make them again |
 //! | what a failed build left | its time is not over, unless no days are given; or a shell uses it |
-//! | what a run left | its process lives |
+//! | what a run left | its process lives; a job for another machine, 30 days |
 //!
 //! All other contents of `$MKPANDA_HOME` can be made again, and are removed. If the rest exceeds
 //! the requested size, the least recently used items are removed, too: entries of the build cache
@@ -30,6 +31,7 @@
 //! one.
 
 mod blobs;
+mod jobs;
 mod records;
 mod remove;
 mod search;
@@ -94,6 +96,8 @@ pub enum GarbageKind {
     Part,
     /// A mirror of a git repository.
     Mirror,
+    /// A file that jobs for other machines share, or what such a job left.
+    Job,
     /// A build's record and log.
     Record,
     /// What a failed build left.
@@ -116,6 +120,7 @@ impl fmt::Display for GarbageKind {
             Self::Package => "package",
             Self::Part => "part",
             Self::Mirror => "git mirror",
+            Self::Job => "job",
             Self::Record => "record",
             Self::Failed => "failed",
             Self::Log => "log",

@@ -44,6 +44,7 @@ pub(super) fn search(
     search.packages()?;
     search.parts()?;
     search.git_mirrors()?;
+    search.job_files()?;
     search.records()?;
     search.bootstrap_records()?;
     search.failed()?;

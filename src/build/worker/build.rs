@@ -100,9 +100,7 @@ impl<'a> RunningBuild<'a> {
         let job = self.job;
         let copy = self.lay_out()?;
         let script = package::entry(&copy, &job.package.build_script)?;
-        // Without an entrypoint the script is executed itself; bash of the stock image only reads
-        // it.
-        if job.command.arguments.len() == 1 {
+        if self.is_script_executed() {
             self.check_executable(&script)?;
         }
         let mut notes = Vec::new();
@@ -250,6 +248,12 @@ impl<'a> RunningBuild<'a> {
         Err(JobFailure::new(message).with_hint(format!("run: chmod +x {script}")))
     }
 
+    /// True if the script is executed itself; a shell that is the image's entrypoint, as of the stock image and
+    /// the embedded builder, only reads it.
+    fn is_script_executed(&self) -> bool {
+        self.job.command.arguments.len() == 1
+    }
+
     /// Remedy for a build script that failed, if its first line shows the cause.
     fn remedy_of_script(&self, script: &Path) -> Option<String> {
         let mut text = Vec::new();
@@ -269,8 +273,7 @@ impl<'a> RunningBuild<'a> {
     /// Interpreter that a script's first line names, if the image lacks it. Symbolic links of the image are
     /// not followed: this is good for a hint only.
     fn missing_interpreter(&self, line: &[u8]) -> Option<String> {
-        if matches!(self.job.package.root, CommandRoot::Host(_)) {
-            // The machine's folders are mounted in the container alone.
+        if !self.is_script_executed() {
             return None;
         }
         let line = String::from_utf8_lossy(line).into_owned();

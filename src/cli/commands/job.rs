@@ -7,11 +7,12 @@ use super::super::args::{BuildArgs, FormatArg, GlobalArgs};
 use super::super::error::CliError;
 use super::super::job_args::{JobCommand, JobExportArgs, JobRunArgs, JobShowArgs};
 use super::super::settings::{DEFAULT_TIME_LIMIT, Settings};
+use super::super::ui::Printer;
 use super::super::ui::columns::{Columns, stdout_width};
 use super::at_hand::OpenedProject;
 use super::{Context, at_hand, ending, requested};
 use crate::archive::ArchiveLimits;
-use crate::base::event::{Interruptible, Observer};
+use crate::base::event::{Event, Interruptible, Observer};
 use crate::build::project::{BuildOptions, Project};
 use crate::container::helper::Interrupt;
 use crate::portable::{
@@ -115,19 +116,39 @@ fn carry_out(context: &Context<'_>, args: &JobRunArgs) -> Result<(), CliError> {
     let progress = context.progress(&settings);
     let interrupt = Arc::<Interrupt>::default();
     super::interrupt_on_signals(&interrupt).map_err(unable)?;
-    let observer = &Interruptible::new(&progress, || interrupt.is_raised());
+    let to_stdout = LogToStdout { observer: &progress, printer: context.printer };
+    let shown: &dyn Observer = if args.log_to_stdout { &to_stdout } else { &progress };
+    let observer = &Interruptible::new(shown, || interrupt.is_raised());
     let (cores, jobserver) = super::cores(&settings);
     let options = JobRunOptions {
         out: args.out.as_ref().map(|out| folder.join(out)),
         runner: super::runner_settings(context, &settings, &interrupt),
         cores,
         jobserver,
-        shows_output: context.global.verbose > 0,
+        shows_output: context.global.verbose > 0 || args.log_to_stdout,
     };
     let result = portable::run(&job, &options, observer).map_err(CliError::from);
     progress.finish(ending(&result), 0);
-    context.print_path(&result?);
+    let package = result?;
+    if !args.log_to_stdout {
+        context.print_path(&package);
+    }
     Ok(())
+}
+
+/// Observer that puts the output of the build on stdout: engines pass a program's stdout on while it runs.
+struct LogToStdout<'a> {
+    observer: &'a dyn Observer,
+    printer: Printer,
+}
+
+impl Observer for LogToStdout<'_> {
+    fn event(&self, event: Event) {
+        match event {
+            Event::Output { line, .. } => self.printer.data(&format!("{line}\n")),
+            event => self.observer.event(event),
+        }
+    }
 }
 
 /// True if the settings fail without the options of the command line, too: then other options do not help.

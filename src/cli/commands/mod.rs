@@ -293,6 +293,7 @@ fn build_options(settings: &Settings, args: &BuildArgs) -> Result<BuildOptions, 
             Wanted {
                 network: settings.network == NetworkArg::Host,
                 keep: args.dont_clean_after_build,
+                signatures: settings.required_keys.is_some(),
             },
         )?,
     })

@@ -12,6 +12,7 @@ use super::at_hand::OpenedProject;
 use super::{Context, at_hand, ending, requested};
 use crate::base::escape::shell_word;
 use crate::base::event::{Interruptible, Observer};
+use crate::build::history::{self, PastBuild};
 use crate::build::kept;
 use crate::build::project::{Project, ProjectError};
 use crate::build::shell::{Shell, ShellCores, ShellInputs};
@@ -137,7 +138,16 @@ fn failed(
     let variant = args.package.contains(':').then_some(&key.variant);
     let found = kept::find(project.home(), project.cache.root(), &key.name, variant);
     let found = found.map_err(ProjectError::Home)?;
-    let kept = found.ok_or_else(|| ShellCommandError::NothingKept(args.package.clone()))?;
+    let Some(kept) = found else {
+        let builds = history::of_name(project.home(), &key.name).map_err(ProjectError::Home)?;
+        let place = builds.into_iter().next().filter(PastBuild::has_failed);
+        let package = args.package.clone();
+        return Err(match place.and_then(|build| build.ran_on) {
+            Some(place) => ShellCommandError::RanElsewhere { package, place },
+            None => ShellCommandError::NothingKept(package),
+        }
+        .into());
+    };
     let build = kept.build.package.clone();
     Ok(ShellInputs { build, sources: Vec::new(), registration: None, kept: Some(kept) })
 }

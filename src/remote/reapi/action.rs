@@ -44,7 +44,8 @@ pub(super) struct JobAction {
 }
 
 impl JobAction {
-    /// Makes the action of an input root. The command has no environment: nothing of the caller's can be in it,
+    /// Makes the action of an input root. Its stdout is the output of the build, whether somebody looks or not, so that the
+    /// key is the same. The command has no environment: nothing of the caller's can be in it,
     /// and the program needs none. Its scratch folder is in the worker's temporary folder, never in the action's:
     /// a worker that kills the program could not remove it.
     pub(super) fn of(
@@ -61,9 +62,19 @@ impl JobAction {
         let program = format!("./{PROGRAM}");
         #[expect(deprecated, reason = "engines before version 2.2 of the API read it there")]
         let command = Command {
-            arguments: [&program, "job", "run", JOB, "--out", "out", "--progress", "plain"]
-                .map(str::to_owned)
-                .into(),
+            arguments: [
+                &program,
+                "job",
+                "run",
+                JOB,
+                "--out",
+                "out",
+                "--progress",
+                "plain",
+                "--log-to-stdout",
+            ]
+            .map(str::to_owned)
+            .into(),
             // In the order of their bytes.
             output_paths: vec![log, package, record],
             platform: platform.clone(),

@@ -1,11 +1,14 @@
 //! The course of one package's action: a cached result that fits, else an execution, and another one where the
 //! engine loses something.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::pin::pin;
 
 use bazel_remote_apis::build::bazel::remote::execution::v2::{
     ActionResult, GetActionResultRequest,
 };
+use futures_util::future::{Either, join, select};
+use tokio::sync::watch::channel;
 use tonic::Code;
 
 use super::action::JobAction;
@@ -26,6 +29,7 @@ use crate::build::place::BuildPlace;
 use crate::portable::{ExportOptions, JobOutcome, PortableJobError};
 use crate::remote::checked;
 use crate::remote::shared::StagedJob;
+use crate::runner::follow::following;
 
 /// Number of executions of an action.
 const ATTEMPTS: u32 = 3;
@@ -48,6 +52,8 @@ pub(super) struct ReapiBuild<'a> {
     action: JobAction,
     /// Name of the operation, to be cancelled.
     operation: RefCell<Option<String>>,
+    /// True if the output of the build was shown while it ran.
+    shown: Cell<bool>,
 }
 
 /// Fault of a result.
@@ -64,7 +70,7 @@ impl<'a> ReapiBuild<'a> {
     /// Makes the job and its action.
     pub(super) fn new(engine: &'a Reapi, task: &'a ElsewhereTask<'a>) -> Result<Self, ReapiError> {
         (task.on_phase)(Phase::Prepare);
-        let opened = engine.opened(task.home)?;
+        let opened = engine.opened(task.home, task.interrupt)?;
         let settings = &engine.settings;
         let program = engine.program.get(settings.program.as_deref())?;
         let options = ExportOptions {
@@ -81,7 +87,8 @@ impl<'a> ReapiBuild<'a> {
         // Engines refuse what exceeds their own limit, so none is named unless the user does; the program itself ends
         // a build script in time.
         let action = JobAction::of(tree, &settings.properties, settings.time);
-        Ok(Self { engine, task, opened, staged, action, operation: RefCell::default() })
+        let (operation, shown) = (RefCell::default(), Cell::default());
+        Ok(Self { engine, task, opened, staged, action, operation, shown })
     }
 
     /// Builds the package, with a result of the engine's cache if one fits.
@@ -91,6 +98,7 @@ impl<'a> ReapiBuild<'a> {
         let place = self.opened.execution();
         let calls = Calls {
             channel: self.opened.channel.clone(),
+            storage: self.opened.storage.clone(),
             executing: place.channel.clone(),
             settings,
             task: self.task,
@@ -98,7 +106,7 @@ impl<'a> ReapiBuild<'a> {
             away: &self.engine.away,
         };
         let runtime = self.opened.runtime();
-        if let Some(ended) = runtime::run(runtime, self.task.interrupt, self.drive(&calls)) {
+        if let Some(ended) = runtime::run(runtime, &self.opened.interrupted, self.drive(&calls)) {
             return ended;
         }
         if let Some(name) = self.operation.borrow_mut().take()
@@ -111,21 +119,34 @@ impl<'a> ReapiBuild<'a> {
 
     async fn drive(&self, calls: &Calls<'_>) -> Result<ElsewhereAnswer, ReapiError> {
         let capabilities = self.engine.capabilities(calls).await?;
-        if let Some(answer) = self.cached(calls).await? {
-            return Ok(answer);
-        }
         let supply = Supply {
             calls,
             storage: &self.engine.storage,
             capabilities,
             blobs: &self.action.blobs,
         };
-        supply.bring().await?;
+        // Both questions at once: on a long way, the second answer takes as long as the first.
+        let lacks = match select(pin!(self.cached(calls)), pin!(supply.lacks())).await {
+            Either::Left((cached, lacks)) => match cached? {
+                Some(answer) => return Ok(answer),
+                None => lacks.await,
+            },
+            Either::Right((lacks, cached)) => match cached.await? {
+                Some(answer) => return Ok(answer),
+                None => lacks,
+            },
+        };
+        supply.upload(&lacks?).await?;
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let watch = OperationWatch::new(calls, &self.action.digest, &self.operation);
-            let execution = watch.execute().await?;
+            let (streams, names) = channel(String::new());
+            let watch = OperationWatch::new(calls, &self.action.digest, &self.operation, streams);
+            let execution = if self.task.shows_output {
+                join(watch.execute(), calls.show_output(names, &self.shown)).await.0?
+            } else {
+                watch.execute().await?
+            };
             *self.operation.borrow_mut() = None;
             match execution {
                 Execution::Refused(refusal) => {
@@ -217,7 +238,14 @@ impl<'a> ReapiBuild<'a> {
         }
         (self.task.on_phase)(Phase::Pack);
         let tier = self.engine.settings.tier;
-        let taken = checked::take(record, folder.path(), self.task, tier).map_err(refused)?;
+        let take = || checked::take(record, folder.path(), self.task, tier);
+        let taken = if self.task.shows_output && engine == ENGINE && !self.shown.get() {
+            let subject = self.task.request.package.id.to_string();
+            following(self.task.log, &subject, self.task.observer, take)
+        } else {
+            take()
+        };
+        let taken = taken.map_err(refused)?;
         let mut record = taken.record;
         if let Some(record) = &mut record {
             record.ran_on = Some(place.clone());

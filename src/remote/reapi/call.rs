@@ -38,6 +38,8 @@ const ATTEMPTS_AWAY: u32 = 3;
 /// Calls for one package.
 pub(super) struct Calls<'a> {
     pub(super) channel: Channel,
+    /// Connection to the storage and the cache.
+    pub(super) storage: Channel,
     /// Connection of the execution.
     pub(super) executing: Channel,
     pub(super) settings: &'a ReapiSettings,
@@ -74,18 +76,21 @@ impl Calls<'_> {
         &self,
     ) -> api::content_addressable_storage_client::ContentAddressableStorageClient<Channel> {
         api::content_addressable_storage_client::ContentAddressableStorageClient::new(
-            self.channel.clone(),
+            self.storage.clone(),
         )
         .max_decoding_message_size(LARGEST_MESSAGE)
     }
 
     pub(super) fn cache(&self) -> api::action_cache_client::ActionCacheClient<Channel> {
-        api::action_cache_client::ActionCacheClient::new(self.channel.clone())
+        api::action_cache_client::ActionCacheClient::new(self.storage.clone())
             .max_decoding_message_size(LARGEST_MESSAGE)
     }
 
-    pub(super) fn capabilities(&self) -> api::capabilities_client::CapabilitiesClient<Channel> {
-        api::capabilities_client::CapabilitiesClient::new(self.channel.clone())
+    /// Address for a call.
+    fn address(&self, call: &str) -> &str {
+        let of_engine = ["Execute", "WaitExecution", "GetCapabilities"].contains(&call);
+        let cache = self.settings.cache.as_ref().filter(|_address| !of_engine);
+        cache.unwrap_or(&self.settings.address)
     }
 
     pub(super) fn execution(&self) -> api::execution_client::ExecutionClient<Channel> {
@@ -98,7 +103,7 @@ impl Calls<'_> {
     }
 
     pub(super) fn bytes(&self) -> ByteStreamClient<Channel> {
-        ByteStreamClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_MESSAGE)
+        ByteStreamClient::new(self.storage.clone()).max_decoding_message_size(LARGEST_MESSAGE)
     }
 
     /// A request with the metadata of the package.
@@ -162,7 +167,7 @@ impl Calls<'_> {
         {
             self.warn(format!(
                 "the engine at {} does not answer ({error}); it is asked again until it answers",
-                self.settings.address
+                self.address(error.call)
             ));
         }
         tokio::time::sleep(attempts.delay.min(self.settings.patience / 4)).await;

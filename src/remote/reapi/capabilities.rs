@@ -1,10 +1,12 @@
 //! Capabilities of an engine, asked once per run.
 
+use bazel_remote_apis::build::bazel::remote::execution::v2::capabilities_client::CapabilitiesClient;
 use bazel_remote_apis::build::bazel::remote::execution::v2::digest_function::Value as DigestFunction;
 use bazel_remote_apis::build::bazel::remote::execution::v2::{
     GetCapabilitiesRequest, ServerCapabilities,
 };
 use bazel_remote_apis::build::bazel::semver::SemVer;
+use tonic::transport::Channel;
 
 use super::call::Calls;
 use super::error::ReapiError;
@@ -14,6 +16,12 @@ const BATCH: u64 = 4 << 20;
 
 /// Bytes of a message beside its blobs.
 const MARGIN: u64 = 64 << 10;
+
+/// Question to the engine.
+const ENGINE: &str = "GetCapabilities";
+
+/// The same question to a storage of its own.
+const STORAGE: &str = "GetCapabilities of the storage";
 
 /// Oldest version of the API with `output_paths`.
 const OLDEST: (i32, i32) = (2, 1);
@@ -33,19 +41,30 @@ pub(super) struct Capabilities {
 impl Calls<'_> {
     /// Asks for the capabilities, and fails if the engine cannot carry jobs out.
     pub(super) async fn ask_capabilities(&self) -> Result<Capabilities, ReapiError> {
+        let unfit =
+            |address: &String, problem| ReapiError::Unfit { address: address.clone(), problem };
+        let mut answer = self.ask(ENGINE, &self.channel).await?;
+        if let Some(address) = &self.settings.cache {
+            let stored = self.ask(STORAGE, &self.storage).await?.cache_capabilities;
+            let none = || unfit(address, "stores no files".to_owned());
+            answer.cache_capabilities = Some(stored.ok_or_else(none)?);
+        }
+        read(&answer).map_err(|problem| unfit(&self.settings.address, problem))
+    }
+
+    async fn ask(
+        &self,
+        call: &'static str,
+        channel: &Channel,
+    ) -> Result<ServerCapabilities, ReapiError> {
         let instance_name = self.settings.instance.clone();
-        let answer = self
-            .call("GetCapabilities", || {
-                let request = GetCapabilitiesRequest { instance_name: instance_name.clone() };
-                let mut client = self.capabilities();
-                let request = self.request(request);
-                async move { client.get_capabilities(request).await }
-            })
-            .await?;
-        read(&answer).map_err(|problem| ReapiError::Unfit {
-            address: self.settings.address.clone(),
-            problem,
+        self.call(call, || {
+            let request = GetCapabilitiesRequest { instance_name: instance_name.clone() };
+            let mut client = CapabilitiesClient::new(channel.clone());
+            let request = self.request(request);
+            async move { client.get_capabilities(request).await }
         })
+        .await
     }
 }
 

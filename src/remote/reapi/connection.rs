@@ -32,19 +32,19 @@ pub(super) const LARGEST_MESSAGE: usize = 32 << 20;
 /// Header with what a request belongs to (`RequestMetadata` of the API).
 const METADATA: &str = "build.bazel.remote.execution.v2.requestmetadata-bin";
 
-fn wrong(settings: &ReapiSettings, problem: impl Into<String>) -> ReapiError {
-    ReapiError::Connection { address: settings.address.clone(), problem: problem.into() }
+fn wrong(address: &str, problem: impl Into<String>) -> ReapiError {
+    ReapiError::Connection { address: address.to_owned(), problem: problem.into() }
 }
 
-/// Makes the connection, which is established by the first request. It has to be called within a runtime.
-pub(super) fn open(settings: &ReapiSettings) -> Result<Channel, ReapiError> {
-    let wrong = |problem: String| wrong(settings, problem);
+/// Makes a connection to an address of the engine, which is established by the first request. It has to be called
+/// within a runtime.
+pub(super) fn open(settings: &ReapiSettings, address: &str) -> Result<Channel, ReapiError> {
+    let wrong = |problem: String| wrong(address, problem);
     let read = |path: &Path| read_regular(path, LARGEST).map_err(|error| wrong(error.to_string()));
-    let address = &settings.address;
     let (uri, is_encrypted) = match address.split_once("://") {
         Some(("grpc", host)) => (format!("http://{host}"), false),
         Some(("grpcs", host)) => (format!("https://{host}"), true),
-        _ => (address.clone(), false),
+        _ => (address.to_owned(), false),
     };
     let invalid = |error: tonic::transport::Error| wrong(crate::base::causes::with_causes(&error));
     let mut endpoint = Endpoint::from_shared(uri)
@@ -74,22 +74,23 @@ pub(super) fn metadata(
     id: &PackageId,
     action: &BlobDigest,
 ) -> Result<MetadataMap, ReapiError> {
+    let wrong = |problem: String| wrong(&settings.address, problem);
     let mut map = MetadataMap::new();
     for (name, value) in &settings.headers {
         let key = AsciiMetadataKey::from_bytes(name.as_bytes());
         let value = AsciiMetadataValue::try_from(value.reveal());
         // The value is never shown.
         let (Ok(key), Ok(value)) = (key, value) else {
-            return Err(wrong(settings, format!("the header {name:?} or its value is not valid")));
+            return Err(wrong(format!("the header {name:?} or its value is not valid")));
         };
         map.insert(key, value);
     }
     if let Some(path) = &settings.token_file {
         let token = read_regular(path, LARGEST)
-            .map_err(|error| wrong(settings, format!("the token cannot be read: {error}")))?;
+            .map_err(|error| wrong(format!("the token cannot be read: {error}")))?;
         let token = String::from_utf8_lossy(&token);
         let mut value = AsciiMetadataValue::try_from(format!("Bearer {}", token.trim())).map_err(
-            |_secret| wrong(settings, "the file of the token has other things than a token"),
+            |_secret| wrong("the file of the token has other things than a token".to_owned()),
         )?;
         value.set_sensitive(true);
         map.insert("authorization", value);

@@ -1,11 +1,11 @@
 //! An engine, and what all packages of a run share.
 
 use std::io;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::runtime::Runtime;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 use tonic::transport::Channel;
 
 use super::call::Calls;
@@ -16,6 +16,7 @@ use super::inputs::ProgramSlot;
 use super::runtime;
 use super::settings::ReapiSettings;
 use super::storage::Storage;
+use crate::container::helper::Interrupt;
 use crate::remote::shared::SharedFolder;
 use crate::runner::home::Home;
 
@@ -41,9 +42,13 @@ const CONNECTIONS: usize = 64;
 pub(super) struct OpenedEngine {
     /// Threads of the connection; `None` once the engine is dropped.
     runtime: Option<Runtime>,
-    /// Connection of all calls but executions.
+    /// Connection of all calls to the engine but executions.
     pub(super) channel: Channel,
+    /// Connection to the storage and the cache.
+    pub(super) storage: Channel,
     pub(super) folder: SharedFolder,
+    /// True once the run is interrupted.
+    pub(super) interrupted: watch::Receiver<bool>,
     /// Connections of executions, which are not established before they are used.
     executions: Vec<Channel>,
     running: AtomicUsize,
@@ -99,21 +104,30 @@ impl Reapi {
     }
 
     /// The connection and the folder, made on the first call.
-    pub(super) fn opened(&self, home: &Home) -> Result<&OpenedEngine, ReapiError> {
+    pub(super) fn opened(
+        &self,
+        home: &Home,
+        interrupt: &Arc<Interrupt>,
+    ) -> Result<&OpenedEngine, ReapiError> {
         if let Some(opened) = self.opened.get() {
             return Ok(opened);
         }
         let failed = |doing| move |source: io::Error| ReapiError::File { doing, source };
-        let folder = SharedFolder::open(home.root().join("remote"))
-            .map_err(failed("make a folder for jobs"))?;
+        let folder =
+            SharedFolder::open(home.remote_jobs()).map_err(failed("make a folder for jobs"))?;
         let runtime = runtime::start().map_err(failed("start threads"))?;
         let entered = runtime.enter();
-        let channel = connection::open(&self.settings)?;
-        let executions = (0..CONNECTIONS).map(|_| connection::open(&self.settings));
+        let open = |address: &str| connection::open(&self.settings, address);
+        let channel = open(&self.settings.address)?;
+        let storage = self.settings.cache.as_deref().map(open).transpose()?;
+        let storage = storage.unwrap_or_else(|| channel.clone());
+        let executions = (0..CONNECTIONS).map(|_| open(&self.settings.address));
         let executions = executions.collect::<Result<_, _>>()?;
         drop(entered);
+        let interrupted = runtime::watch(&runtime, Arc::clone(interrupt));
         let (runtime, running) = (Some(runtime), AtomicUsize::new(0));
-        let opened = OpenedEngine { runtime, channel, folder, executions, running };
+        let opened =
+            OpenedEngine { runtime, channel, storage, folder, interrupted, executions, running };
         Ok(self.opened.get_or_init(|| opened))
     }
 

@@ -13,6 +13,7 @@
 //! action        command and action
 //! storage       what the engine lacks, uploaded once
 //! write, read   one blob as a stream
+//! live          output of a job while it runs
 //! operation     execution: states, lost streams, lost operations, cancellation
 //! outputs       files of a result
 //! attempt       the course of one package
@@ -35,6 +36,7 @@ mod connection;
 mod engine;
 mod error;
 mod inputs;
+mod live;
 mod operation;
 mod outputs;
 mod read;

@@ -10,6 +10,7 @@ use bazel_remote_apis::build::bazel::remote::execution::v2::{
 use bazel_remote_apis::google::longrunning::{CancelOperationRequest, Operation, operation};
 use bazel_remote_apis::google::rpc;
 use prost::Message as _;
+use tokio::sync::watch;
 use tonic::codec::Streaming;
 use tonic::{Code, Status};
 
@@ -90,6 +91,8 @@ pub(super) struct OperationWatch<'a> {
     pub(super) action: &'a BlobDigest,
     /// Name of the operation, once there is one.
     pub(super) name: &'a RefCell<Option<String>>,
+    /// Receives the names of streams with output.
+    streams: watch::Sender<String>,
     /// Time at which the action began to wait.
     queued: Option<Instant>,
     is_told: bool,
@@ -101,8 +104,9 @@ impl<'a> OperationWatch<'a> {
         calls: &'a Calls<'a>,
         action: &'a BlobDigest,
         name: &'a RefCell<Option<String>>,
+        streams: watch::Sender<String>,
     ) -> Self {
-        Self { calls, action, name, queued: None, is_told: false, is_running: false }
+        Self { calls, action, name, streams, queued: None, is_told: false, is_running: false }
     }
 
     /// Executes the action, and waits for its end.
@@ -223,6 +227,14 @@ impl<'a> OperationWatch<'a> {
         let metadata = metadata
             .and_then(|any| ExecuteOperationMetadata::decode(any.value.as_slice()).ok())
             .unwrap_or_default();
+        let stream = &metadata.stdout_stream_name;
+        self.streams.send_if_modified(|name| {
+            let is_other = !stream.is_empty() && name != stream;
+            if is_other {
+                name.clone_from(stream);
+            }
+            is_other
+        });
         match Stage::try_from(metadata.stage).unwrap_or(Stage::Unknown) {
             // An engine may take a job back from a worker that is lost.
             Stage::Queued => {

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use bazel_remote_apis::build::bazel::remote::execution::v2::{ActionResult, OutputFile};
 
+use futures_util::future::join3;
+
 use super::action::{OutputPaths, output_paths};
 use super::blob::BlobDigest;
 use super::call::Calls;
@@ -49,15 +51,23 @@ pub(super) struct Outputs<'a> {
 }
 
 impl Outputs<'_> {
-    /// Downloads the files of the result, the record first.
+    /// Downloads the files of the result. The record decides on the others.
     pub(super) async fn download(&self) -> Result<JobRecord, OutputError> {
         let OutputPaths { log, package, record } = output_paths();
         let exit_code = self.result.exit_code;
         let Some(found) = self.find(&record) else {
             return Err(OutputError::Incomplete(self.ending().await));
         };
-        self.fetch(found, "record.json", LARGEST_RECORD).await?;
         let task = self.calls.task;
+        let log_limit = task.request.package.log_limit.saturating_add(MARGIN);
+        // All at once: on a long way, three answers take as long as one.
+        let (fetched, log, package) = join3(
+            self.fetch(found, "record.json", LARGEST_RECORD),
+            self.fetch_if(self.find(&log), LOG, log_limit),
+            self.fetch_if(self.find(&package), PACKAGE, task.archives.max_bytes),
+        )
+        .await;
+        fetched?;
         let record = checked::read_record(self.folder, self.job, &task.request.package.id)
             .map_err(OutputError::Result)?
             .ok_or_else(|| OutputError::Incomplete("its record is empty".to_owned()))?;
@@ -73,17 +83,24 @@ impl Outputs<'_> {
                 wanted: format!("that of the exit code {exit_code}"),
             }));
         }
-        if let Some(found) = self.find(&log) {
-            let limit = task.request.package.log_limit.saturating_add(MARGIN);
-            self.fetch(found, LOG, limit).await?;
-        }
-        if record.outcome == JobOutcome::Built {
-            let Some(found) = self.find(&package) else {
-                return Err(OutputError::Incomplete("it has no package".to_owned()));
-            };
-            self.fetch(found, PACKAGE, task.archives.max_bytes).await?;
+        log?;
+        if record.outcome == JobOutcome::Built && !package? {
+            return Err(OutputError::Incomplete("it has no package".to_owned()));
         }
         Ok(record)
+    }
+
+    /// Downloads a file if the result has it. False if it has not.
+    async fn fetch_if(
+        &self,
+        file: Option<&OutputFile>,
+        name: &'static str,
+        limit: u64,
+    ) -> Result<bool, OutputError> {
+        match file {
+            None => Ok(false),
+            Some(file) => self.fetch(file, name, limit).await.map(|()| true),
+        }
     }
 
     fn find(&self, path: &str) -> Option<&OutputFile> {

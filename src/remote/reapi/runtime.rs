@@ -3,9 +3,12 @@
 use std::future::Future;
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch::{Receiver, channel};
 
 use crate::container::helper::Interrupt;
 
@@ -20,20 +23,32 @@ pub(super) fn start() -> io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(THREADS).thread_name("remote").enable_all().build()
 }
 
+/// Watches for an interruption, for all packages together: a hundred of them that look at a clock are work.
+pub(super) fn watch(runtime: &Runtime, interrupt: Arc<Interrupt>) -> Receiver<bool> {
+    let (sender, receiver) = channel(false);
+    runtime.spawn(async move {
+        while !interrupt.is_raised() {
+            tokio::time::sleep(SLICE).await;
+        }
+        sender.send_replace(true);
+    });
+    receiver
+}
+
 /// Runs a future on this thread. An interruption of the run drops the future; `None` then.
 pub(super) fn run<T>(
     runtime: &Runtime,
-    interrupt: &Interrupt,
+    interrupted: &Receiver<bool>,
     future: impl Future<Output = T>,
 ) -> Option<T> {
+    let mut interrupted = interrupted.clone();
+    let interruption = async move { interrupted.wait_for(|is_raised| *is_raised).await.is_ok() };
     runtime.block_on(async {
-        let mut future = pin!(future);
-        while !interrupt.is_raised() {
-            if let Ok(done) = tokio::time::timeout(SLICE, future.as_mut()).await {
-                return Some(done);
-            }
+        match select(pin!(interruption), pin!(future)).await {
+            Either::Left((true, _dropped)) => None,
+            Either::Left((false, future)) => Some(future.await),
+            Either::Right((done, _)) => Some(done),
         }
-        None
     })
 }
 
@@ -43,9 +58,12 @@ mod tests {
 
     #[test]
     fn an_interruption_ends_what_would_never_end() {
-        let (runtime, interrupt) = (start().unwrap(), Interrupt::default());
-        assert_eq!(run(&runtime, &interrupt, async { 1 }), Some(1));
-        interrupt.raise();
-        assert_eq!(run(&runtime, &interrupt, std::future::pending::<u8>()), None);
+        let (runtime, interrupt) = (start().unwrap(), Arc::new(Interrupt::default()));
+        let interrupted = watch(&runtime, Arc::clone(&interrupt));
+        assert_eq!(run(&runtime, &interrupted, async { 1 }), Some(1));
+        let raise = std::thread::spawn(move || interrupt.raise());
+        assert_eq!(run(&runtime, &interrupted, std::future::pending::<u8>()), None);
+        assert_eq!(run(&runtime, &interrupted, std::future::pending::<u8>()), None);
+        raise.join().unwrap();
     }
 }

@@ -13,6 +13,8 @@ use crate::portable::JobLimits;
 pub struct ReapiSettings {
     /// Address: `grpc://HOST:PORT`, `grpcs://HOST:PORT` or `unix:/PATH`.
     pub address: String,
+    /// Address of the storage and the cache, if they have one of their own.
+    pub cache: Option<String>,
     /// Instance of the engine; empty for the only one.
     pub instance: String,
     /// Headers of all requests.

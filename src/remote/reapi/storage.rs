@@ -61,6 +61,7 @@ impl Storage {
 
     fn uploaded(&self, digest: &BlobDigest) {
         self.add(digest);
+        lock(&self.coming).remove(digest);
         self.blobs.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(digest.bytes, Ordering::Relaxed);
     }
@@ -84,12 +85,11 @@ pub(super) struct Supply<'a> {
 }
 
 impl Supply<'_> {
-    /// Uploads what the engine lacks.
-    pub(super) async fn bring(&self) -> Result<(), ReapiError> {
+    /// Blobs that the engine lacks.
+    pub(super) async fn lacks(&self) -> Result<Vec<&Blob>, ReapiError> {
         let unknown: Vec<&Blob> =
             self.blobs.values().filter(|blob| !self.storage.has(&blob.digest)).collect();
-        let missing = self.find_missing(&unknown).await?;
-        self.upload(&missing).await
+        self.find_missing(&unknown).await
     }
 
     /// Uploads again what the engine has lost: the blobs that it names, without a question, and those that it says
@@ -98,9 +98,7 @@ impl Supply<'_> {
         let named: Vec<&Blob> = named.iter().filter_map(|digest| self.blobs.get(digest)).collect();
         self.storage.forget(self.blobs.keys());
         self.upload(&named).await?;
-        let others: Vec<&Blob> =
-            self.blobs.values().filter(|blob| !self.storage.has(&blob.digest)).collect();
-        let missing = self.find_missing(&others).await?;
+        let missing = self.lacks().await?;
         self.upload(&missing).await?;
         Ok(named.len() + missing.len())
     }
@@ -137,19 +135,31 @@ impl Supply<'_> {
         Ok(missing)
     }
 
-    async fn upload(&self, blobs: &[&Blob]) -> Result<(), ReapiError> {
+    /// Uploads blobs, each once for all packages that need it at the same time.
+    pub(super) async fn upload(&self, blobs: &[&Blob]) -> Result<(), ReapiError> {
         let limit = self.capabilities.batch;
         let largest = self.capabilities.largest.unwrap_or(u64::MAX);
         if let Some(blob) = blobs.iter().find(|blob| blob.digest.bytes > largest) {
-            let (address, bytes) = (self.calls.settings.address.clone(), blob.digest.bytes);
+            let settings = self.calls.settings;
+            let address = settings.cache.as_ref().unwrap_or(&settings.address).clone();
+            let bytes = blob.digest.bytes;
             let problem =
                 format!("takes files of {largest} bytes at most, and one of {bytes} is needed");
             return Err(ReapiError::Unfit { address, problem });
         }
         let (small, large): (Vec<&Blob>, Vec<&Blob>) =
             blobs.iter().partition(|blob| blob.digest.bytes <= limit / SMALL);
-        let (mut batch, mut bytes) = (Vec::new(), 0);
+        let (mut batch, mut bytes, mut claims, mut others) =
+            (Vec::new(), 0, Vec::new(), Vec::new());
         for blob in small {
+            let Ok(claim) = self.storage.coming(&blob.digest).try_lock_owned() else {
+                others.push(blob);
+                continue;
+            };
+            if self.storage.has(&blob.digest) {
+                continue;
+            }
+            claims.push(claim);
             let size = blob.digest.bytes + BESIDE;
             if bytes + size > limit || batch.len() == MOST {
                 self.upload_batch(std::mem::take(&mut batch)).await?;
@@ -161,9 +171,10 @@ impl Supply<'_> {
         if !batch.is_empty() {
             self.upload_batch(batch).await?;
         }
-        for blob in large {
-            let coming = self.storage.coming(&blob.digest);
-            let _alone = coming.lock().await;
+        // Before others are waited for, which may wait for these.
+        drop(claims);
+        for blob in large.into_iter().chain(others) {
+            let _alone = self.storage.coming(&blob.digest).lock_owned().await;
             if !self.storage.has(&blob.digest) {
                 self.calls.write(blob).await?;
                 self.storage.uploaded(&blob.digest);

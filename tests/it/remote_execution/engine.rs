@@ -2,10 +2,12 @@
 //! fault that it is told to have.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use bazel_remote_apis::build::bazel::remote::execution::v2 as api;
 use bazel_remote_apis::build::bazel::remote::execution::v2::action_cache_server::ActionCacheServer;
@@ -23,6 +25,7 @@ use tokio::sync::watch;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Status};
 
+use super::simulation::Simulation;
 use crate::support::{binary, sha256};
 
 /// Files of a result by their paths, and the exit code: a hook changes them before they are stored.
@@ -69,6 +72,18 @@ pub struct Inner {
     pub platform: api::Platform,
     pub capabilities: api::ServerCapabilities,
     pub token: Option<String>,
+    /// True to name a stream with the output of each execution.
+    pub names_streams: bool,
+    /// Output of executions so far, by the names of the streams, and true at the end.
+    pub streams: HashMap<String, (Vec<u8>, bool)>,
+    /// Time that passes before each answer.
+    pub latency: Duration,
+    /// Workers in place of the executable under test.
+    pub simulation: Option<Arc<Simulation>>,
+    /// Number of actions that simulated workers have or are asked for, and the most at once.
+    pub in_flight: (usize, usize),
+    /// Time of the first simulated execution.
+    pub began: Option<Instant>,
     pub(super) count: u32,
 }
 
@@ -82,6 +97,8 @@ pub struct Service {
 pub struct Engine {
     pub service: Service,
     pub address: String,
+    /// Address of the storage and the cache alone, which the engine itself then has not.
+    pub storage: Option<String>,
     _runtime: Runtime,
 }
 
@@ -111,6 +128,15 @@ fn able() -> api::ServerCapabilities {
 
 impl Engine {
     pub fn start(folder: &Path) -> Self {
+        Self::of(folder, false)
+    }
+
+    /// An engine whose storage and cache have an address of their own.
+    pub fn apart(folder: &Path) -> Self {
+        Self::of(folder, true)
+    }
+
+    fn of(folder: &Path, is_apart: bool) -> Self {
         std::fs::create_dir_all(folder).unwrap();
         let inner = Inner { capabilities: able(), ..Inner::default() };
         let service = Service { inner: Arc::new(Mutex::new(inner)), folder: folder.to_owned() };
@@ -120,19 +146,36 @@ impl Engine {
             .build()
             .unwrap();
         let entered = runtime.enter();
-        let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = format!("grpc://{}", incoming.local_addr().unwrap());
-        let serving = tonic::transport::Server::builder()
-            .add_service(CapabilitiesServer::new(service.clone()))
-            .add_service(ActionCacheServer::new(service.clone()))
-            .add_service(ContentAddressableStorageServer::new(service.clone()))
-            .add_service(ByteStreamServer::new(service.clone()))
+        let bind = || {
+            let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let address = format!("grpc://{}", incoming.local_addr().unwrap());
+            (incoming, address)
+        };
+        let stores = |server: tonic::transport::server::Router| {
+            server
+                .add_service(ActionCacheServer::new(service.clone()))
+                .add_service(ContentAddressableStorageServer::new(service.clone()))
+                .add_service(ByteStreamServer::new(service.clone()))
+        };
+        let server = || {
+            tonic::transport::Server::builder()
+                .add_service(CapabilitiesServer::new(service.clone()))
+        };
+        let executes = server()
             .add_service(ExecutionServer::new(service.clone()))
-            .add_service(OperationsServer::new(service.clone()))
-            .serve_with_incoming(incoming);
-        runtime.spawn(serving);
+            .add_service(OperationsServer::new(service.clone()));
+        let (incoming, address) = bind();
+        let storage = if is_apart {
+            runtime.spawn(executes.serve_with_incoming(incoming));
+            let (incoming, address) = bind();
+            runtime.spawn(stores(server()).serve_with_incoming(incoming));
+            Some(address)
+        } else {
+            runtime.spawn(stores(executes).serve_with_incoming(incoming));
+            None
+        };
         drop(entered);
-        Self { service, address, _runtime: runtime }
+        Self { service, address, storage, _runtime: runtime }
     }
 
     pub fn state(&self) -> MutexGuard<'_, Inner> {
@@ -175,10 +218,22 @@ fn any(message: &impl prost::Message, name: &str) -> Any {
 }
 
 pub(super) fn state_of(name: &str, stage: i32) -> Operation {
-    let metadata = api::ExecuteOperationMetadata { stage, ..Default::default() };
+    state_with(name, stage, "")
+}
+
+/// State of an operation with a stream of output.
+pub(super) fn state_with(name: &str, stage: i32, stream: &str) -> Operation {
+    let stdout_stream_name = stream.to_owned();
+    let metadata =
+        api::ExecuteOperationMetadata { stage, stdout_stream_name, ..Default::default() };
     let metadata = any(&metadata, "build.bazel.remote.execution.v2.ExecuteOperationMetadata");
     let metadata = Some(metadata);
     Operation { name: name.to_owned(), metadata, ..Operation::default() }
+}
+
+/// Name of the stream of an execution.
+pub(super) fn stream_name(number: u32) -> String {
+    format!("streams/{number}/stdout")
 }
 
 /// Details of a status that name a blob.
@@ -201,12 +256,16 @@ impl Service {
         self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Counts a call, and fails it if it is to fail.
-    pub(super) fn enter<T>(
+    /// Counts a call, lets the latency pass, and fails the call if it is to fail.
+    pub(super) async fn enter<T: Sync>(
         &self,
         call: &'static str,
         request: &tonic::Request<T>,
     ) -> Result<(), Status> {
+        let latency = self.lock().latency;
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await;
+        }
         let mut state = self.lock();
         *state.calls.entry(call).or_default() += 1;
         state.headers = request
@@ -233,7 +292,7 @@ impl Service {
         }
     }
 
-    fn blob(&self, digest: Option<&api::Digest>) -> Result<Vec<u8>, api::Digest> {
+    pub(super) fn blob(&self, digest: Option<&api::Digest>) -> Result<Vec<u8>, api::Digest> {
         let digest = digest.cloned().unwrap_or_default();
         self.lock().blobs.get(&digest.hash).cloned().ok_or(digest)
     }
@@ -277,14 +336,18 @@ impl Service {
             return Ok(Results { files, exit_code: 0, status: None });
         }
         // The executable under test, so that no test copies a large one.
-        let output = Command::new(binary())
+        let mut child = Command::new(binary())
             .args(&command.arguments[1..])
             .current_dir(&folder)
             .env_clear()
             .env("MKPANDA_HOME", self.folder.join("node"))
             .stdin(Stdio::null())
-            .output()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
             .unwrap();
+        self.keep_output(&stream_name(number), child.stdout.take().unwrap());
+        let ended = child.wait().unwrap();
         let mut files = BTreeMap::new();
         for path in &command.output_paths {
             if let Ok(bytes) = std::fs::read(folder.join(path)) {
@@ -292,8 +355,23 @@ impl Service {
             }
         }
         std::fs::remove_dir_all(&folder).unwrap();
-        let exit_code = output.status.code().unwrap_or(137);
+        let exit_code = ended.code().unwrap_or(137);
         Ok(Results { files, exit_code, status: None })
+    }
+
+    /// Takes the output of an execution, to its end.
+    fn keep_output(&self, name: &str, mut output: impl Read) {
+        let mut buffer = [0; 4096];
+        loop {
+            let count = output.read(&mut buffer).unwrap();
+            let mut state = self.lock();
+            let (bytes, is_over) = state.streams.entry(name.to_owned()).or_default();
+            bytes.extend(&buffer[..count]);
+            *is_over = count == 0;
+            if count == 0 {
+                return;
+            }
+        }
     }
 
     pub(super) fn execute_now(&self, action: &api::Digest, name: &str, number: u32) -> Operation {
@@ -304,8 +382,20 @@ impl Service {
                 state.blobs.clear();
             }
         }
+        let results = self.run(action, number);
+        self.end(action, name, number, results)
+    }
+
+    /// End of an operation.
+    pub(super) fn end(
+        &self,
+        action: &api::Digest,
+        name: &str,
+        number: u32,
+        results: Result<Results, api::Digest>,
+    ) -> Operation {
         let mut response = api::ExecuteResponse::default();
-        match self.run(action, number) {
+        match results {
             Err(lost) => {
                 let mut said = status(Code::FailedPrecondition, "inputs are missing");
                 if self.lock().names_missing {

@@ -5,7 +5,7 @@ use bazel_remote_apis::google::longrunning::Operation;
 use tokio::sync::watch;
 use tonic::Status;
 
-use super::engine::{Service, digest, state_of};
+use super::engine::{Service, digest, state_of, state_with, stream_name};
 use crate::support::sha256;
 
 type Reply<T> = Result<tonic::Response<T>, Status>;
@@ -26,7 +26,7 @@ impl api::capabilities_server::Capabilities for Service {
         &self,
         request: tonic::Request<api::GetCapabilitiesRequest>,
     ) -> Reply<api::ServerCapabilities> {
-        self.enter("GetCapabilities", &request)?;
+        self.enter("GetCapabilities", &request).await?;
         reply(self.lock().capabilities.clone())
     }
 }
@@ -37,7 +37,7 @@ impl api::action_cache_server::ActionCache for Service {
         &self,
         request: tonic::Request<api::GetActionResultRequest>,
     ) -> Reply<api::ActionResult> {
-        self.enter("GetActionResult", &request)?;
+        self.enter("GetActionResult", &request).await?;
         let digest = request.into_inner().action_digest.unwrap_or_default();
         let found = self.lock().actions.get(&digest.hash).cloned();
         found.map_or_else(|| Err(Status::not_found("no result")), reply)
@@ -60,7 +60,7 @@ impl api::content_addressable_storage_server::ContentAddressableStorage for Serv
         &self,
         request: tonic::Request<api::FindMissingBlobsRequest>,
     ) -> Reply<api::FindMissingBlobsResponse> {
-        self.enter("FindMissingBlobs", &request)?;
+        self.enter("FindMissingBlobs", &request).await?;
         let state = self.lock();
         let mut missing_blob_digests = request.into_inner().blob_digests;
         missing_blob_digests.retain(|digest| !state.blobs.contains_key(&digest.hash));
@@ -71,7 +71,7 @@ impl api::content_addressable_storage_server::ContentAddressableStorage for Serv
         &self,
         request: tonic::Request<api::BatchUpdateBlobsRequest>,
     ) -> Reply<api::BatchUpdateBlobsResponse> {
-        self.enter("BatchUpdateBlobs", &request)?;
+        self.enter("BatchUpdateBlobs", &request).await?;
         let mut responses = Vec::new();
         for one in request.into_inner().requests {
             assert_eq!(Some(&digest(&one.data)), one.digest.as_ref());
@@ -133,8 +133,11 @@ impl bazel_remote_apis::google::bytestream::byte_stream_server::ByteStream for S
         &self,
         request: tonic::Request<bazel_remote_apis::google::bytestream::ReadRequest>,
     ) -> Reply<Self::ReadStream> {
-        self.enter("ByteStream.Read", &request)?;
+        self.enter("ByteStream.Read", &request).await?;
         let request = request.into_inner();
+        if request.resource_name.starts_with("streams/") {
+            return reply(self.stream(request.resource_name));
+        }
         let hash = request.resource_name.rsplit('/').nth(1).unwrap_or_default().to_owned();
         let Some(bytes) = self.lock().blobs.get(&hash).cloned() else {
             return Err(Status::not_found("no such blob"));
@@ -155,7 +158,7 @@ impl bazel_remote_apis::google::bytestream::byte_stream_server::ByteStream for S
             tonic::Streaming<bazel_remote_apis::google::bytestream::WriteRequest>,
         >,
     ) -> Reply<bazel_remote_apis::google::bytestream::WriteResponse> {
-        self.enter("ByteStream.Write", &request)?;
+        self.enter("ByteStream.Write", &request).await?;
         let mut pieces = request.into_inner();
         let (mut name, mut bytes, mut is_whole) = (String::new(), Vec::new(), false);
         while let Some(piece) = pieces.message().await? {
@@ -184,6 +187,26 @@ impl bazel_remote_apis::google::bytestream::byte_stream_server::ByteStream for S
 }
 
 impl Service {
+    /// Output of an execution, as it comes.
+    fn stream(&self, name: String) -> Stream<bazel_remote_apis::google::bytestream::ReadResponse> {
+        let next = |(service, name, from): (Self, String, usize)| async move {
+            loop {
+                let (bytes, is_over) =
+                    service.lock().streams.get(&name).cloned().unwrap_or_default();
+                if bytes.len() > from {
+                    let data = bytes[from..].to_vec();
+                    let piece = bazel_remote_apis::google::bytestream::ReadResponse { data };
+                    return Some((Ok(piece), (service, name, bytes.len())));
+                }
+                if is_over {
+                    return None;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        };
+        Box::pin(futures_util::stream::unfold((self.clone(), name, 0), next))
+    }
+
     /// States of an operation from now on.
     fn follow(&self, name: &str, states: watch::Receiver<Operation>) -> Stream<Operation> {
         let is_short = {
@@ -217,7 +240,7 @@ impl api::execution_server::Execution for Service {
         &self,
         request: tonic::Request<api::ExecuteRequest>,
     ) -> Reply<Self::ExecuteStream> {
-        self.enter("Execute", &request)?;
+        self.enter("Execute", &request).await?;
         let action = request.into_inner().action_digest.unwrap_or_default();
         let (number, is_stuck) = {
             let mut state = self.lock();
@@ -230,6 +253,11 @@ impl api::execution_server::Execution for Service {
         let (sender, states) = watch::channel(state_of(&name, 2));
         self.lock().operations.insert(name.clone(), states.clone());
         let (service, operation) = (self.clone(), name.clone());
+        let is_simulated = self.lock().simulation.is_some();
+        if is_simulated {
+            tokio::spawn(service.simulate(action, operation, number, sender));
+            return reply(self.follow(&name, states));
+        }
         std::thread::spawn(move || {
             let name = operation;
             if is_stuck {
@@ -238,7 +266,9 @@ impl api::execution_server::Execution for Service {
                 }
                 return;
             }
-            sender.send_replace(state_of(&name, 3));
+            let is_named = service.lock().names_streams;
+            let stream = if is_named { stream_name(number) } else { String::new() };
+            sender.send_replace(state_with(&name, 3, &stream));
             let end = service.execute_now(&action, &name, number);
             sender.send_replace(end);
             while !sender.is_closed() && service.lock().operations.contains_key(&name) {
@@ -252,7 +282,7 @@ impl api::execution_server::Execution for Service {
         &self,
         request: tonic::Request<api::WaitExecutionRequest>,
     ) -> Reply<Self::WaitExecutionStream> {
-        self.enter("WaitExecution", &request)?;
+        self.enter("WaitExecution", &request).await?;
         let name = request.into_inner().name;
         let states = self.lock().operations.get(&name).cloned();
         let states = states.ok_or_else(|| Status::not_found("no such operation"))?;
@@ -287,7 +317,7 @@ impl bazel_remote_apis::google::longrunning::operations_server::Operations for S
         &self,
         request: tonic::Request<bazel_remote_apis::google::longrunning::CancelOperationRequest>,
     ) -> Reply<bazel_remote_apis::google::protobuf::Empty> {
-        self.enter("CancelOperation", &request)?;
+        self.enter("CancelOperation", &request).await?;
         self.lock().cancelled.push(request.into_inner().name);
         reply(bazel_remote_apis::google::protobuf::Empty::default())
     }
