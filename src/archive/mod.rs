@@ -62,7 +62,6 @@ mod tar_content;
 #[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers and sources need it"))]
 mod tar_read;
 mod tar_sparse;
-#[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers and folders need it"))]
 mod tar_write;
 mod unpack;
 mod write_error;
