@@ -44,7 +44,7 @@ part_carried() {
 
 part_docs() {
   check "cargo doc, warnings denied" env RUSTDOCFLAGS="-D warnings" \
-    cargo doc --quiet --locked --workspace --no-deps --document-private-items
+    cargo doc --quiet --locked --workspace --lib --no-deps --document-private-items
 }
 
 # Runs unit tests. Of those that pass, only what they have left out is shown.

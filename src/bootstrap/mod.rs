@@ -17,8 +17,8 @@
 //! independent blocks and kept; so are the names. A new bootstrap costs the compression of its new
 //! parts, and copying the others: the bytes are the same with and without kept parts.
 //!
-//! The part of a package that is alone in it is made of the package's blocks ([`own_archive`],
-//! [`layout`]): the matches found for a file's content are the same behind another header, and
+//! The part of a package that is alone in it is made of the package's blocks (`own_archive`,
+//! `layout`): the matches found for a file's content are the same behind another header, and
 //! finding them is five sixths of the cost.
 
 mod documents;
