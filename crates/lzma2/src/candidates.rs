@@ -44,7 +44,7 @@ impl Found {
     }
 }
 
-/// Finder of matches, which is asked for ascending positions.
+/// Finder of matches, for ascending positions.
 #[derive(Debug)]
 pub(crate) struct Candidates<'a> {
     data: &'a [u8],

@@ -10,7 +10,7 @@ use crate::range_decoder::RangeDecoder;
 pub struct Decoded {
     /// Content.
     pub data: Vec<u8>,
-    /// Operations that made it.
+    /// Operations of the content.
     pub operations: Operations,
 }
 
@@ -117,7 +117,7 @@ impl Decoder {
     }
 }
 
-/// Appends a copy of earlier data, which may reach into the copy itself.
+/// Appends a copy of earlier data; the source may overlap with the copy.
 #[inline]
 fn copy(data: &mut Vec<u8>, from: usize, length: usize) {
     let distance = data.len() - from;

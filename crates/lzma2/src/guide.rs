@@ -2,9 +2,10 @@
 
 use crate::lengths::SHORTEST;
 use crate::match_table::{MatchTable, common};
-use crate::model::{Model, Operation, Source};
+use crate::model::Model;
 use crate::narrow;
 use crate::operations::{Copied, Operations};
+use crate::source::{Operation, Source};
 
 /// Logarithm of the size of a page in the index of pieces.
 const PAGE_BITS: u32 = 12;
@@ -12,7 +13,7 @@ const PAGE_BITS: u32 = 12;
 /// Distance from which a match of two bytes costs more than two literals.
 const FAR: u32 = 4096;
 
-/// Data that two blocks have in common.
+/// Data in common of two blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Piece {
     /// Position in the block that was encoded.
@@ -24,7 +25,7 @@ pub struct Piece {
 }
 
 impl Piece {
-    /// True if all pieces are in the blocks, which have these sizes, and ascend in both.
+    /// True if all pieces are within blocks of the given sizes, and ascend in both.
     pub(crate) fn are_sound(pieces: &[Self], old: usize, new: usize) -> bool {
         let mut ends = (0, 0);
         pieces.iter().all(|piece| {
@@ -61,7 +62,7 @@ pub(crate) enum Place {
     Piece,
 }
 
-/// Difference between a position and that of its entry in a table.
+/// Difference between a position and the place of its entry in a table.
 pub(crate) type Base = usize;
 
 /// Operations for the pieces of a block, and matches for the data between them.
@@ -70,10 +71,10 @@ pub(crate) struct Guide<'a> {
     pieces: &'a [Piece],
     /// For each page of the old block the first piece that ends behind the page's start.
     pages: Vec<u32>,
-    /// Number of the piece that the encoder is in or before.
+    /// Number of the current or next piece.
     piece: usize,
     gaps: Vec<Gap>,
-    /// Number of the gap that the encoder is in or before.
+    /// Number of the current or next gap.
     gap: usize,
     operations: std::slice::Iter<'a, Copied>,
     /// The current operation, and its position in the old block.

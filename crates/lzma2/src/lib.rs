@@ -8,6 +8,7 @@
 //! candidates     matches at a position: the table's, and nearer ones that are shorter
 //! parser         the cheapest sequence of operations through them
 //! model          the adaptive probabilities of LZMA, their prices, and the coding of operations
+//! source         an operation, and the source of its bytes
 //! lengths        the part of the model that codes lengths
 //! bit_trees      numbers as bits with a probability each
 //! range_coder    the arithmetic coder, and the price of a bit
@@ -43,6 +44,7 @@ mod operations;
 mod parser;
 mod range_coder;
 mod range_decoder;
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -97,7 +99,7 @@ pub fn encode(
 
 /// Encodes a block of which pieces are known from a decoded block, at a tenth of the cost: operations
 /// of the pieces are taken over, and only what stands between is searched for matches. Pieces must
-/// ascend in both blocks. If their data is not equal, the result does not decode to `data`, which the
+/// ascend in both blocks. With unequal pieces the result does not decode to `data`, which the
 /// caller has to check.
 ///
 /// Memory: 5 bytes per byte between pieces, what `operations` takes, and 1 MiB.
@@ -146,7 +148,7 @@ fn encode_with(
     Ok(())
 }
 
-/// Resets that the header of the next chunk orders; each includes those before.
+/// Resets in the header of the next chunk; each includes all earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reset {
     Nothing = 0,
@@ -226,7 +228,7 @@ impl Chunks<'_> {
 
     /// The next operation; `None` at the end of the data.
     #[inline]
-    fn operation(&mut self) -> Option<model::Operation> {
+    fn operation(&mut self) -> Option<source::Operation> {
         if self.next >= self.parser.operations().len() {
             if self.at == self.data.len() {
                 return None;
@@ -251,7 +253,7 @@ impl Chunks<'_> {
     }
 }
 
-/// A number that is known to be small: positions in a block, lengths.
+/// Narrows a small number: a position in a block, a length.
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "blocks are limited to 2^25 bytes")]
 const fn narrow(value: usize) -> u32 {

@@ -16,7 +16,7 @@ const POSITION_MASK: u32 = (1 << POSITION_BITS) - 1;
 /// Upper limit of a block's size.
 pub(crate) const LARGEST: usize = 1 << POSITION_BITS;
 
-/// Length up to which matches are compared; a longer one is as good. At most 127.
+/// Length up to which matches are compared; at most 127.
 pub(crate) const COMPARED: usize = 96;
 
 /// Number of possible beginnings of two bytes.
@@ -163,8 +163,8 @@ fn shares(counts: &[u32], size: u32) -> Vec<Range<usize>> {
     shares
 }
 
-/// Number of equal bytes at two positions, of which `from` are known to be, up to a limit within
-/// the data. The second position is the earlier one.
+/// Number of equal bytes at two positions, the second of them earlier, up to a limit within the data;
+/// `from` bytes are known to be equal.
 #[inline]
 pub(crate) fn common(data: &[u8], one: usize, other: usize, from: usize, limit: usize) -> usize {
     let ones = &data[one..(one + limit).min(data.len())];

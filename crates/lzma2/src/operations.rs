@@ -1,6 +1,6 @@
 //! Operations of an encoded block, without the data.
 
-/// Bytes that are taken from a distance; literals if the distance is 0.
+/// Bytes from a distance; literals if the distance is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Copied {
     pub(crate) distance: u32,

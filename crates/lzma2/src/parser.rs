@@ -11,10 +11,8 @@ use crate::candidates::Candidates;
 use crate::guide::Base;
 use crate::lengths::{LONGEST, PRICED, SHORTEST};
 use crate::match_table::{MatchTable, common};
-use crate::model::{
-    Distances, Model, Operation, Source, SourceKind, State, added, length_class, position_context,
-    repeated,
-};
+use crate::model::{Distances, Model, State, added, length_class, position_context, repeated};
+use crate::source::{Operation, Source, SourceKind};
 
 /// Number of positions after which the search ends at the latest.
 const WINDOW: usize = 2048;
