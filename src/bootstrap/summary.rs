@@ -160,10 +160,10 @@ mod tests {
         }
     }
 
-    /// A summary in the form of the version before. Another form needs another `VERSION` of the parts, whose folder
-    /// the older program does not look into.
+    /// A summary in the form of this `VERSION` of the parts. Another form needs another one: neither program looks
+    /// into the folder of the other.
     #[test]
-    fn a_part_of_the_version_before_is_read() {
+    fn the_form_of_this_version_stays() {
         let kept = r#"{"in_order":true,"is_canonical":false,"tar_bytes":2048,"pkginfo":"{\"Ã¤\"}","buildinfo":null,"entries":[["d","","",0,493,0,null],["l","bin/link","../þ",0,511,-7,null],["f","bin/ÿ\"\n","",9,420,1,"\u0001"],["p","fifo","",0,420,2,null]]}"#;
         let summary = Summary::from_json(kept.as_bytes()).unwrap();
         assert_eq!(summary.index.entries.len(), 4);

@@ -59,8 +59,8 @@ struct ExecutionState {
     schedule: Schedule,
     cores: Cores,
     errors: Vec<BuildError>,
-    /// Number of threads without a package.
-    idle: usize,
+    /// Number of threads that wait for a package.
+    waiting: usize,
 }
 
 /// Builds packages. `needs[n]` are the indices of the packages that number `n` needs and that are
@@ -79,7 +79,7 @@ pub fn execute(
         schedule: Schedule::new(needs, took),
         cores: Cores::new(pace.cores, pace.jobs),
         errors: Vec::new(),
-        idle: 0,
+        waiting: 0,
     });
     let changed = Condvar::new();
     let workers = pace.jobs.min(requests.ids.len()).max(1);
@@ -138,9 +138,9 @@ fn work(
                 changed.notify_all();
                 return;
             }
-            guard.idle += 1;
+            guard.waiting += 1;
             guard = changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
-            guard.idle -= 1;
+            guard.waiting -= 1;
             continue;
         };
         let idle = pace.jobs - guard.schedule.running().min(pace.jobs);
@@ -173,7 +173,7 @@ fn work(
         }
         // This thread takes a package itself. More threads than there are packages would wake for nothing, a hundred
         // at the end of each package.
-        let more = guard.schedule.ready().saturating_sub(1).min(guard.idle);
+        let more = guard.schedule.ready().saturating_sub(1).min(guard.waiting);
         (0..more).for_each(|_| changed.notify_one());
     }
 }

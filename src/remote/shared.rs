@@ -26,9 +26,7 @@ use crate::build::elsewhere::ElsewhereTask;
 use crate::portable::{
     ExportInputs, ExportOptions, JobFilePool, JobFolder, PortableJobError, export_inputs,
 };
-
-/// Age at which an abandoned job, and a file that no job shares, is removed.
-const ABANDONED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+use crate::runner::home::REMOTE_JOB_ABANDONED;
 
 /// Prefix of a job that is being removed.
 const REMOVED: &str = ".removed-";
@@ -148,7 +146,7 @@ impl SharedFolder {
             });
             changed.is_some_and(|(now, then)| {
                 now.saturating_sub(Duration::from_secs(u64::try_from(then).unwrap_or(0)))
-                    > ABANDONED
+                    > REMOTE_JOB_ABANDONED
             })
         };
         for path in entries(&jobs).into_iter().filter(|path| is_ours(path)) {
@@ -311,7 +309,7 @@ mod tests {
         fs_err::write(path("pool/notes"), "").unwrap();
         fs_err::write(path(&linked), "").unwrap();
         fs_err::hard_link(path(&linked), place.path().join("link")).unwrap();
-        let later = SystemTime::now() + ABANDONED;
+        let later = SystemTime::now() + REMOTE_JOB_ABANDONED;
         shared.sweep(later - Duration::from_secs(60));
         assert!(path(&job).exists() && path(&alone).exists());
         shared.sweep(later + Duration::from_secs(60));

@@ -29,6 +29,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::base::digest::Sha1Sum;
 use crate::base::lock::FileLock;
@@ -39,6 +40,10 @@ use crate::package::{PackageId, PackageName};
 use super::own_folder;
 
 mod ownership;
+
+/// Age at which a job for another machine has lost its run, whose process nothing else tells, and at which a file
+/// that no job shares is removed.
+pub const REMOTE_JOB_ABANDONED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// The builder's own folder.
 #[derive(Debug, Clone, PartialEq, Eq)]

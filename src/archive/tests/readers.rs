@@ -3,20 +3,11 @@
 use std::io::{Cursor, Write};
 use std::process::{Command, Stdio};
 
+use super::noise;
 use crate::archive::{
     Attributes, BlockEncoder, EntryPath, Span, StreamWriter, TarWriter, XzReader, XzWriter,
     own_blocks,
 };
-
-/// Numbers that look random.
-fn noise(length: usize) -> Vec<u8> {
-    let mut seed = 1_u64;
-    let mut next = || {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (seed >> 33).to_le_bytes()[0]
-    };
-    (0..length).map(|_| next()).collect()
-}
 
 /// A tar of four files, each in a block of its own, of which one is stored and two have a dictionary of
 /// 192 KiB; and their contents.

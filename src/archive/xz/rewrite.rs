@@ -205,6 +205,7 @@ mod tests {
     use std::io::{Cursor, Write};
 
     use super::*;
+    use crate::archive::tests::noise;
     use crate::archive::xz::{BlockEncoder, StreamWriter, XzReader, XzWriter, own_blocks};
 
     fn packed(data: &[u8]) -> Vec<u8> {
@@ -229,15 +230,6 @@ mod tests {
             encoder.rewrite(block, Cursor::new(file), spans.clone())?;
         }
         encoder.finish()?.finish()
-    }
-
-    fn noise(length: usize) -> Vec<u8> {
-        let mut seed = 1_u64;
-        let mut next = || {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (seed >> 33).to_le_bytes()[0]
-        };
-        (0..length).map(|_| next()).collect()
     }
 
     #[test]

@@ -7,9 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::search::{GarbageSearch, entries, is_folder, is_hex, name};
 use super::{GarbageKind, GcError};
 use crate::base::atomic::TEMPORARY_PREFIX;
-
-/// Age at which a job has lost its run, whose process nothing else tells.
-const ABANDONED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+use crate::runner::home::REMOTE_JOB_ABANDONED;
 
 impl GarbageSearch<'_> {
     /// Searches files that no job shares now, and jobs that killed runs left. A file that is removed is made again.
@@ -24,7 +22,7 @@ impl GarbageSearch<'_> {
         }
         for job in entries(&self.home.remote_jobs().join("jobs"))? {
             let Some((used, _)) = changed(&job).filter(|_data| is_folder(&job)) else { continue };
-            let is_over = used.elapsed().is_ok_and(|age| age > ABANDONED);
+            let is_over = used.elapsed().is_ok_and(|age| age > REMOTE_JOB_ABANDONED);
             if name(&job).starts_with(TEMPORARY_PREFIX) && is_over && !self.is_young(used) {
                 let bytes = self.measure(&job)?;
                 self.add(GarbageKind::Job, vec![job], bytes, used, true);
