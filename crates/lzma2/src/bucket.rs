@@ -2,17 +2,13 @@
 //!
 //! Large buckets are parted by the next byte, stably, into smaller ones. Those that fit into the
 //! cache become lists, which are parted further without moving anything. Short lists are compared
-//! pair by pair. Each position has the next eight bytes of its data beside it, so that the data
+//! pair by pair. What all positions have in common is passed over. Each position has the next eight bytes of its data beside it, so that the data
 //! itself, which is everywhere in memory, is read once per eight bytes.
 
-use crate::match_table::{COMPARED, Link, MatchTable, common};
+use crate::item::{Item, PREFIX, base, byte_of, key};
+use crate::lists::{Lists, match_items};
+use crate::match_table::{COMPARED, Link, MatchTable};
 use crate::narrow;
-
-/// Number of bytes that all positions of a bucket have in common.
-const PREFIX: u32 = 2;
-
-/// Number of bytes in a key.
-const KEY: u32 = 8;
 
 /// Number of positions up to which a bucket's items are made at once: bounds the memory.
 const MANY: usize = 128 << 10;
@@ -20,46 +16,84 @@ const MANY: usize = 128 << 10;
 /// Number of items up to which they are parted as lists: 32 KiB, which a first-level cache holds.
 const LISTED: usize = 2048;
 
-/// Number of items up to which all are compared with each other.
-const FEW: usize = 10;
-
-/// A position under sorting.
-#[derive(Debug, Clone, Copy, Default)]
-struct Item {
-    /// Some bytes of the data, the first in the highest bits.
-    key: u64,
-    position: u32,
-    /// Index of the nearest earlier item with the longest match so far.
-    link: Link,
-}
-
-/// Items that are alike up to a depth, from the last to the first by their links.
-#[derive(Debug, Clone, Copy)]
-struct List {
-    last: u32,
-    count: u32,
-    depth: u32,
-}
-
 /// Sorter of buckets, with the memory for it.
 #[derive(Debug, Default)]
 pub(crate) struct Sorter {
     positions: Vec<u32>,
     items: Vec<Item>,
     spare: Vec<Item>,
-    lists: Vec<List>,
+    lists: Lists,
 }
 
 impl Sorter {
     /// Finds the matches of a bucket, whose positions ascend.
     pub(crate) fn sort(&mut self, data: &[u8], bucket: &mut [u32], table: &mut MatchTable) {
         let mut spare = std::mem::take(&mut self.positions);
-        if bucket.len() > MANY && spare.len() < bucket.len() {
-            spare.resize(bucket.len(), 0);
+        let (mut bucket, mut depth) = (bucket, PREFIX);
+        while bucket.len() > MANY && (depth as usize) < COMPARED {
+            let count = self.part_in_place(data, bucket, &mut spare, depth, table);
+            bucket = &mut bucket[..count];
+            depth += 1;
         }
-        let count = bucket.len().min(spare.len());
-        self.part_positions(data, bucket, &mut spare[..count], PREFIX, table);
+        self.part_positions(data, bucket, &mut [], depth, table);
         self.positions = spare;
+    }
+
+    /// Parts a large bucket, sorts all parts but the largest, and leaves that at the beginning of the
+    /// bucket; returns its size. The spare memory grows to the size of the others: large are buckets of
+    /// zeros above all, most of which are followed by another zero.
+    fn part_in_place(
+        &mut self,
+        data: &[u8],
+        bucket: &mut [u32],
+        spare: &mut Vec<u32>,
+        depth: u32,
+        table: &mut MatchTable,
+    ) -> usize {
+        let byte = |position: u32| usize::from(byte_at(data, position + depth));
+        let mut counts = [0_u32; 256];
+        for position in &*bucket {
+            counts[byte(*position)] += 1;
+        }
+        let largest = (0..256).max_by_key(|byte| counts[*byte]).unwrap_or(0);
+        let others = bucket.len() - counts[largest] as usize;
+        if spare.len() < others {
+            *spare = vec![0; others];
+        }
+        let mut begins = [0; 256];
+        let mut sum = 0;
+        for (value, begin) in begins.iter_mut().enumerate().filter(|(value, _)| *value != largest) {
+            *begin = sum;
+            sum += counts[value];
+        }
+        let mut ends = begins;
+        let mut before = None;
+        for at in 0..bucket.len() {
+            let position = bucket[at];
+            let value = byte(position);
+            if let Some(before) = before.replace(position)
+                && ends[value] == begins[value]
+            {
+                table.enter(position, before, depth);
+            }
+            let place = ends[value] as usize;
+            if value == largest {
+                bucket[place] = position;
+            } else {
+                spare[place] = position;
+            }
+            ends[value] += 1;
+        }
+        let count = ends[largest] as usize;
+        let room = &mut bucket[count..];
+        for value in (0..256).filter(|value| *value != largest) {
+            let part = begins[value] as usize..ends[value] as usize;
+            if part.len() > 1 {
+                let (part, room) = (&mut spare[part.clone()], &mut room[part]);
+                self.part_positions(data, part, room, depth + 1, table);
+            }
+        }
+        count
     }
 
     fn part_positions(
@@ -94,11 +128,10 @@ impl Sorter {
             (self.items, self.spare) = (items, others);
             return;
         }
-        let byte = |position: u32| data.get((position + depth) as usize).copied().unwrap_or(0);
         let parts = part(
             bucket,
             spare,
-            |position| byte(*position),
+            |position| byte_at(data, position + depth),
             |first, before| {
                 table.enter(*first, *before, depth);
             },
@@ -116,19 +149,14 @@ impl Sorter {
         data: &[u8],
         items: &mut [Item],
         spare: &mut [Item],
-        depth: u32,
+        mut depth: u32,
         table: &mut MatchTable,
     ) {
-        let is_end = depth as usize >= COMPARED;
-        if is_end || items.len() <= LISTED {
-            for (index, item) in items.iter_mut().enumerate().skip(1) {
-                item.link = Link::new(narrow(index - 1), depth);
-            }
-            if !is_end {
-                let count = narrow(items.len());
-                self.lists.push(List { last: count - 1, count, depth });
-                self.part_lists(data, items, depth);
-            }
+        if items.len() > LISTED {
+            depth = common_depth(data, items, depth);
+        }
+        if depth as usize >= COMPARED || items.len() <= LISTED {
+            match_items(data, items, depth, &mut self.lists);
             for item in &items[1..] {
                 let other = items[item.link.position() as usize].position;
                 table.enter(item.position, other, item.link.length());
@@ -149,57 +177,6 @@ impl Sorter {
                     }
                 }
                 self.part_items(data, part, room, depth, table);
-            }
-        }
-    }
-
-    /// Parts lists until each has one item or the longest match. The keys at the start are those of
-    /// the depth `keyed`.
-    fn part_lists(&mut self, data: &[u8], items: &mut [Item], keyed: u32) {
-        let mut heads = [0_u32; 256];
-        let mut lasts = [0_u32; 256];
-        let mut counts = [0_u32; 256];
-        let mut found = [0_u8; 256];
-        while let Some(List { last, count, depth }) = self.lists.pop() {
-            if depth as usize >= COMPARED {
-                continue;
-            }
-            if base(depth) == depth && depth > keyed {
-                let mut at = last;
-                for _ in 0..count {
-                    let item = &mut items[at as usize];
-                    item.key = key(data, item.position + depth);
-                    at = item.link.position();
-                }
-            }
-            if count as usize <= FEW {
-                compare_all(data, items, last, count as usize, base(depth));
-                continue;
-            }
-            let mut different = 0;
-            let mut at = last;
-            for _ in 0..count {
-                let item = items[at as usize];
-                let byte = byte_of(item.key, depth);
-                let slot = usize::from(byte);
-                if counts[slot] == 0 {
-                    found[different & 255] = byte;
-                    different += 1;
-                    heads[slot] = at;
-                } else {
-                    items[lasts[slot] as usize].link = Link::new(at, depth + 1);
-                }
-                lasts[slot] = at;
-                counts[slot] += 1;
-                at = item.link.position();
-            }
-            for byte in &found[..different] {
-                let slot = usize::from(*byte);
-                if counts[slot] > 1 {
-                    let (last, count) = (heads[slot], counts[slot]);
-                    self.lists.push(List { last, count, depth: depth + 1 });
-                }
-                counts[slot] = 0;
             }
         }
     }
@@ -249,65 +226,25 @@ fn part<T: Copy>(
     Parts(ends)
 }
 
-/// Compares all items of a short list. Their keys begin at `base`; before, they are alike.
-fn compare_all(data: &[u8], items: &mut [Item], last: u32, count: usize, base: u32) {
-    let mut all = [(0, Item::default()); FEW];
-    let mut at = last;
-    for slot in &mut all[..count] {
-        let item = items[at as usize];
-        *slot = (at, item);
-        at = item.link.position();
-    }
-    let all = &all[..count];
-    for (number, (index, item)) in all.iter().enumerate() {
-        let mut best = Link::default();
-        for (at, other) in &all[number + 1..] {
-            let difference = item.key ^ other.key;
-            let length = if difference == 0 {
-                longer(data, item.position, other.position, base + KEY)
-            } else {
-                (base + difference.leading_zeros() / 8).min(narrow(COMPARED))
-            };
-            if length > best.length() {
-                best = Link::new(*at, length);
-            }
+/// Number of bytes that all items have in common, at most [`COMPARED`]. Their keys are those of a depth, and
+/// become those of the result.
+fn common_depth(data: &[u8], items: &mut [Item], mut depth: u32) -> u32 {
+    loop {
+        let first = items[0].key;
+        let different = items.iter().fold(0, |bits, item| bits | item.key ^ first);
+        let base = base(depth);
+        depth = base + different.leading_zeros() / 8;
+        if different != 0 || depth as usize >= COMPARED {
+            return depth.min(narrow(COMPARED));
         }
-        if !best.is_none() {
-            items[*index as usize].link = best;
+        for item in &mut *items {
+            item.key = key(data, item.position + depth);
         }
     }
 }
 
-/// Length in common of two positions, from a known length on.
-fn longer(data: &[u8], one: u32, other: u32, known: u32) -> u32 {
-    let rest = data.len() - one as usize;
-    let limit = rest.min(COMPARED);
-    if known as usize >= limit {
-        return narrow(limit);
-    }
-    narrow(common(data, one as usize, other as usize, known as usize, limit))
-}
-
-/// Depth at which the key of a depth begins.
-const fn base(depth: u32) -> u32 {
-    PREFIX + (depth - PREFIX) / KEY * KEY
-}
-
-/// The byte of a key at a depth.
+/// A byte of the data; zero behind its end.
 #[inline]
-fn byte_of(key: u64, depth: u32) -> u8 {
-    // By a shift: an index into the bytes would go through memory.
-    (key >> (8 * (KEY - 1 - (depth - PREFIX) % KEY))).to_le_bytes()[0]
-}
-
-/// Bytes of the data; zeros behind its end.
-#[inline]
-fn key(data: &[u8], at: u32) -> u64 {
-    let rest = data.get(at as usize..).unwrap_or_default();
-    if let Some(bytes) = rest.first_chunk() {
-        return u64::from_be_bytes(*bytes);
-    }
-    let mut bytes = [0; 8];
-    bytes[..rest.len()].copy_from_slice(rest);
-    u64::from_be_bytes(bytes)
+fn byte_at(data: &[u8], at: u32) -> u8 {
+    data.get(at as usize).copied().unwrap_or(0)
 }

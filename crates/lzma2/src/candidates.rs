@@ -38,6 +38,12 @@ impl Found {
         }
     }
 
+    /// True if there is a candidate of this distance, less one.
+    #[inline]
+    pub(crate) fn has(&self, distance: u32) -> bool {
+        self.as_slice().iter().any(|candidate| candidate.distance == distance)
+    }
+
     #[inline]
     pub(crate) fn as_slice(&self) -> &[Candidate] {
         self.all.get(..self.count).unwrap_or_default()

@@ -28,6 +28,11 @@ const SHARES: usize = 8;
 /// Distances of runs that are recognised before sorting: those of bytes and of small numbers.
 const RUNS: [usize; 5] = [1, 2, 3, 4, 8];
 
+/// Length of a run from which on its last positions aren't sorted, either, but for the last of all. Programs
+/// with many gaps of zeros take 12 % less time, and are 0.01 % larger.
+const LONG_RUN: usize = 128;
+pub(crate) const RUN_END: usize = 48;
+
 /// An earlier position, and the number of bytes in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Link(u32);
@@ -92,10 +97,23 @@ impl MatchTable {
             for position in (distance..data.len()).rev() {
                 let is_equal = data[position] == data[position - distance];
                 length = if is_equal { length + 1 } else { 0 };
-                if length >= COMPARED && self.0[position].is_none() {
-                    self.0[position] = Link::new(narrow(position - distance), narrow(COMPARED));
+                if length == LONG_RUN {
+                    for rest in RUN_END..COMPARED {
+                        self.enter_run(position + LONG_RUN - rest, distance, rest);
+                    }
+                }
+                if length >= COMPARED {
+                    self.enter_run(position, distance, COMPARED);
                 }
             }
+        }
+    }
+
+    /// Enters a match of a position with the same run, unless one of a smaller distance is there.
+    fn enter_run(&mut self, position: usize, distance: usize, length: usize) {
+        let entry = &mut self.0[position];
+        if entry.is_none() {
+            *entry = Link::new(narrow(position - distance), narrow(length));
         }
     }
 

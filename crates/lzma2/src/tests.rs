@@ -1,7 +1,7 @@
 use xz2::stream::{Action, Filters, LzmaOptions, Status, Stream};
 
 use super::*;
-use crate::match_table::{COMPARED, common};
+use crate::match_table::{COMPARED, RUN_END, common};
 
 pub(crate) fn encoded(data: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -149,18 +149,65 @@ fn a_block_that_is_too_large_is_refused() {
     assert_eq!(encode(&data, &mut Vec::new(), || true), Err(EncodeError::TooLarge));
 }
 
+/// Compares the table with all earlier positions, for one position in `step`.
+#[track_caller]
+fn check_table(data: &[u8], step: usize) {
+    let table = MatchTable::new(data, &|| true).unwrap();
+    for at in (0..data.len() - 8).step_by(step) {
+        let limit = (data.len() - at).min(COMPARED);
+        let longest = (0..at).map(|other| (common(data, at, other, 0, limit), other)).max();
+        let found = table.at(at);
+        let wanted = longest.filter(|(length, _)| *length >= 2).unwrap_or((0, 0));
+        assert_eq!((found.length() as usize, found.position() as usize), wanted, "{at}");
+    }
+}
+
 /// Outside of runs and before the end, the table has what a comparison of all positions finds.
 #[test]
 fn the_table_has_the_nearest_of_the_longest_matches() {
     let mut data = bytes(3000, 29, 3);
     data.extend(bytes(200, 31, 0).repeat(3));
     data.extend(bytes(2000, 29, 3));
-    let table = MatchTable::new(&data, &|| true).unwrap();
-    for at in 0..data.len() - 8 {
-        let limit = (data.len() - at).min(COMPARED);
-        let longest = (0..at).map(|other| (common(&data, at, other, 0, limit), other)).max();
-        let found = table.at(at);
-        let wanted = longest.filter(|(length, _)| *length >= 2).unwrap_or((0, 0));
-        assert_eq!((found.length() as usize, found.position() as usize), wanted, "{at}");
+    check_table(&data, 1);
+}
+
+/// Positions that have many bytes in common are parted where they differ first: from the first byte on,
+/// at a key's limit, and behind several keys.
+#[test]
+fn what_many_positions_have_in_common_is_passed_over() {
+    let record = bytes(COMPARED + 20, 37, 0);
+    for (count, lengths, step) in [(40, 8, 1), (300, 90, 7), (2500, 40, 397), (2500, 3, 397)] {
+        let mut separator = noise(41, 0);
+        let data: Vec<u8> = (0..count)
+            .flat_map(|number| {
+                let length = record.len() - number * 7 % lengths;
+                [&record[..length], &[separator(), separator()]].concat()
+            })
+            .collect();
+        check_table(&data, step);
+    }
+}
+
+#[test]
+fn the_largest_part_of_a_large_bucket_stays_in_place() {
+    let mut noise = noise(43, 0);
+    let data: Vec<u8> = (0..260_000).map(|_| noise().saturating_sub(210)).collect();
+    check_table(&data, 911);
+}
+
+#[test]
+fn ends_of_long_runs_are_matches_with_the_run() {
+    for distance in [1, 4] {
+        let (start, size) = (50, 400);
+        let run = [1, 2, 3, 4].into_iter().take(distance).cycle().take(size);
+        let data: Vec<u8> =
+            bytes(start, 47, 0).into_iter().chain(run).chain(bytes(50, 53, 0)).collect();
+        let table = MatchTable::new(&data, &|| true).unwrap();
+        for rest in RUN_END..size - distance {
+            let at = start + size - rest;
+            let found = table.at(at);
+            let wanted = (rest.min(COMPARED), at - distance);
+            assert_eq!((found.length() as usize, found.position() as usize), wanted, "{rest}");
+        }
     }
 }

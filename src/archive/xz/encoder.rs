@@ -21,6 +21,10 @@ const LARGEST: u64 = 20 << 20;
 /// Number of bytes that are not worth a thread, whose start, stack and memory take 0.4 ms.
 const SMALL: usize = 64 << 10;
 
+/// Upper limit of a block that is read before a thread is free for it: a larger one is a tenth of all
+/// memory, and reading it takes a hundredth of the time.
+const READ_AHEAD: usize = 4 << 20;
+
 /// Interval of calls of [`BlockSink::idle`] while no block is ready.
 const SILENCE: Duration = Duration::from_millis(100);
 
@@ -235,6 +239,9 @@ impl Cuts {
 impl<S: BlockSink> Write for BlockEncoder<S> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         if self.data.is_empty() {
+            while self.block_size > READ_AHEAD && self.pool.is_busy() {
+                self.wait()?;
+            }
             self.data.reserve_exact(self.block_size);
         }
         let count = data.len().min(self.block_size - self.data.len());
