@@ -209,12 +209,18 @@ fn an_archive_leads_out_of_nothing() {
     let secret = place.path().join("secret");
     std::fs::write(&secret, "S3CRET\n").unwrap();
     let secret = secret.display().to_string();
+    let outside = place.path().join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    let link_outside = outside.display().to_string();
     let copies = ("Dockerfile", "FROM tiny\nCOPY . /\n", file);
     for (entries, said) in [
         (vec![copies, ("../x", "", file)], "can't unpack stdin"),
         (vec![("Dockerfile", secret.as_str(), link)], "no file Dockerfile"),
         (vec![("Dockerfile", "", fifo)], "no file Dockerfile"),
-        (vec![copies, ("d", "/tmp", link), ("d/x", "", file)], "an entry that is not a folder"),
+        (
+            vec![copies, ("d", &link_outside, link), ("d/x", "", file)],
+            "an entry that is not a folder",
+        ),
         (vec![("Dockerfile", "FROM tiny\nCOPY l /\n", file), ("l", &secret, link)], "\"l\""),
         (vec![copies, (".dockerignore", &secret, link)], ""),
     ] {
@@ -222,7 +228,7 @@ fn an_archive_leads_out_of_nothing() {
         assert_eq!(ran.code != 0, !said.is_empty(), "{}", ran.stderr);
         assert!(!ran.says(said).stderr.contains("S3CRET"));
     }
-    assert!(!Path::new("/tmp/x").exists());
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
     let found = Command::new("grep").args(["-rlaF", "S3CRET"]).arg(&place.home).output();
     assert_eq!(String::from_utf8(found.unwrap().stdout).unwrap(), "");
     place.assert_clean();

@@ -102,7 +102,7 @@ pub fn encode(
     encode_with(data, &table, None, out, is_wanted)
 }
 
-/// Encodes a block of which pieces are known from a decoded block, at a tenth of the cost: operations
+/// Encodes a block of which pieces are known from a decoded block, at an eighth of the cost or less: operations
 /// of the pieces are taken over, and only what stands between is searched for matches. Pieces must
 /// ascend in both blocks. With unequal pieces the result does not decode to `data`, which the
 /// caller has to check.

@@ -17,7 +17,7 @@
 //! not on the number of threads, nor on time. Each block is decoded by liblzma and compared before
 //! it is written. A block can be stored (60 MB of noise: 0.3 s of processor time instead of 42), and
 //! can be copied from elsewhere: bootstraps are assembled from kept parts. A block can be made of another
-//! one by the operations found for it, at a sixth of the cost: bootstraps have the contents of packages,
+//! one by the operations found for it, at a quarter of the cost: bootstraps have the contents of packages,
 //! with other headers between.
 
 #[cfg(feature = "builder")]
