@@ -2,8 +2,9 @@
 //!
 //! Large buckets are parted by the next byte, stably, into smaller ones. Those that fit into the
 //! cache become lists, which are parted further without moving anything. Short lists are compared
-//! pair by pair. What all positions have in common is passed over. Each position has the next eight bytes of its data beside it, so that the data
-//! itself, which is everywhere in memory, is read once per eight bytes.
+//! pair by pair. What all positions of a bucket or list have in common is passed over. Each position
+//! has the next eight bytes of its data beside it, so that the data itself, which is everywhere in
+//! memory, is read once per eight bytes.
 
 use crate::item::{Item, PREFIX, base, byte_of, key};
 use crate::lists::{Lists, match_items};
@@ -28,51 +29,76 @@ pub(crate) struct Sorter {
 impl Sorter {
     /// Finds the matches of a bucket, whose positions ascend.
     pub(crate) fn sort(&mut self, data: &[u8], bucket: &mut [u32], table: &mut MatchTable) {
-        let mut spare = std::mem::take(&mut self.positions);
-        let (mut bucket, mut depth) = (bucket, PREFIX);
+        self.part_positions(data, bucket, PREFIX, table);
+    }
+
+    fn part_positions(
+        &mut self,
+        data: &[u8],
+        mut bucket: &mut [u32],
+        mut depth: u32,
+        table: &mut MatchTable,
+    ) {
         while bucket.len() > MANY && (depth as usize) < COMPARED {
-            let count = self.part_in_place(data, bucket, &mut spare, depth, table);
+            let count = self.part_large(data, bucket, depth, table);
             bucket = &mut bucket[..count];
             depth += 1;
         }
-        self.part_positions(data, bucket, &mut [], depth, table);
-        self.positions = spare;
+        if depth as usize >= COMPARED {
+            for pair in bucket.windows(2) {
+                table.enter(pair[1], pair[0], depth);
+            }
+            return;
+        }
+        let mut items = std::mem::take(&mut self.items);
+        items.clear();
+        let base = base(depth);
+        items.extend(bucket.iter().map(|&position| Item {
+            key: key(data, position + base),
+            position,
+            link: Link::default(),
+        }));
+        let mut others = std::mem::take(&mut self.spare);
+        if items.len() > LISTED {
+            others.clear();
+            others.resize(items.len(), Item::default());
+        }
+        self.part_items(data, &mut items, &mut others, depth, table);
+        (self.items, self.spare) = (items, others);
     }
 
     /// Parts a large bucket, sorts all parts but the largest, and leaves that at the beginning of the
-    /// bucket; returns its size. The spare memory grows to the size of the others: large are buckets of
-    /// zeros above all, most of which are followed by another zero.
-    fn part_in_place(
+    /// bucket; returns its size. Only the other parts take memory: large are buckets of zeros above
+    /// all, most of which are followed by another zero.
+    fn part_large(
         &mut self,
         data: &[u8],
         bucket: &mut [u32],
-        spare: &mut Vec<u32>,
         depth: u32,
         table: &mut MatchTable,
     ) -> usize {
-        let byte = |position: u32| usize::from(byte_at(data, position + depth));
+        let byte = |position: u32| {
+            usize::from(data.get((position + depth) as usize).copied().unwrap_or(0))
+        };
         let mut counts = [0_u32; 256];
         for position in &*bucket {
             counts[byte(*position)] += 1;
         }
         let largest = (0..256).max_by_key(|byte| counts[*byte]).unwrap_or(0);
-        let others = bucket.len() - counts[largest] as usize;
-        if spare.len() < others {
-            *spare = vec![0; others];
-        }
-        let mut begins = [0; 256];
-        let mut sum = 0;
-        for (value, begin) in begins.iter_mut().enumerate().filter(|(value, _)| *value != largest) {
-            *begin = sum;
-            sum += counts[value];
-        }
+        let size = std::mem::take(&mut counts[largest]) as usize;
+        let begins = begins(&counts);
         let mut ends = begins;
+        ends[largest] = 0;
+        let mut others = std::mem::take(&mut self.positions);
+        others.resize(others.len().max(bucket.len() - size), 0);
+        let mut is_met = [false; 256];
         let mut before = None;
         for at in 0..bucket.len() {
             let position = bucket[at];
             let value = byte(position);
+            let is_first = !std::mem::replace(&mut is_met[value], true);
             if let Some(before) = before.replace(position)
-                && ends[value] == begins[value]
+                && is_first
             {
                 table.enter(position, before, depth);
             }
@@ -80,68 +106,18 @@ impl Sorter {
             if value == largest {
                 bucket[place] = position;
             } else {
-                spare[place] = position;
+                others[place] = position;
             }
             ends[value] += 1;
         }
-        let count = ends[largest] as usize;
-        let room = &mut bucket[count..];
-        for value in (0..256).filter(|value| *value != largest) {
-            let part = begins[value] as usize..ends[value] as usize;
-            if part.len() > 1 {
-                let (part, room) = (&mut spare[part.clone()], &mut room[part]);
-                self.part_positions(data, part, room, depth + 1, table);
+        for (value, begin) in begins.into_iter().enumerate() {
+            if value != largest && ends[value] > begin + 1 {
+                let part = &mut others[begin as usize..ends[value] as usize];
+                self.part_positions(data, part, depth + 1, table);
             }
         }
-        count
-    }
-
-    fn part_positions(
-        &mut self,
-        data: &[u8],
-        bucket: &mut [u32],
-        spare: &mut [u32],
-        depth: u32,
-        table: &mut MatchTable,
-    ) {
-        if depth as usize >= COMPARED {
-            for pair in bucket.windows(2) {
-                table.enter(pair[1], pair[0], depth);
-            }
-            return;
-        }
-        if bucket.len() <= MANY {
-            let mut items = std::mem::take(&mut self.items);
-            items.clear();
-            let base = base(depth);
-            items.extend(bucket.iter().map(|&position| Item {
-                key: key(data, position + base),
-                position,
-                link: Link::default(),
-            }));
-            let mut others = std::mem::take(&mut self.spare);
-            if items.len() > LISTED {
-                others.clear();
-                others.resize(items.len(), Item::default());
-            }
-            self.part_items(data, &mut items, &mut others, depth, table);
-            (self.items, self.spare) = (items, others);
-            return;
-        }
-        let parts = part(
-            bucket,
-            spare,
-            |position| byte_at(data, position + depth),
-            |first, before| {
-                table.enter(*first, *before, depth);
-            },
-        );
-        for range in parts.ranges() {
-            if range.len() > 1 {
-                let (part, room) = (&mut spare[range.clone()], &mut bucket[range]);
-                self.part_positions(data, part, room, depth + 1, table);
-            }
-        }
+        self.positions = others;
+        size
     }
 
     fn part_items(
@@ -163,10 +139,7 @@ impl Sorter {
             }
             return;
         }
-        let byte = |item: &Item| byte_of(item.key, depth);
-        let parts = part(items, spare, byte, |first, before| {
-            table.enter(first.position, before.position, depth);
-        });
+        let parts = part(items, spare, depth, table);
         let depth = depth + 1;
         for range in parts.ranges() {
             if range.len() > 1 {
@@ -192,42 +165,41 @@ impl Parts {
     }
 }
 
-/// Parts items by a byte into another place, stably. The first of each part is reported with the
-/// item that comes before it among all.
-fn part<T: Copy>(
-    items: &[T],
-    to: &mut [T],
-    byte: impl Fn(&T) -> u8,
-    mut first: impl FnMut(&T, &T),
-) -> Parts {
+/// Parts items by the byte at a depth into another place, stably. The first of each part has its match
+/// with the item that comes before it among all.
+fn part(items: &[Item], to: &mut [Item], depth: u32, table: &mut MatchTable) -> Parts {
+    let slot = |item: &Item| usize::from(byte_of(item.key, depth));
     let mut counts = [0_u32; 256];
     for item in items {
-        counts[usize::from(byte(item))] += 1;
+        counts[slot(item)] += 1;
     }
-    let mut begins = [0_u32; 256];
-    let mut sum = 0;
-    for (begin, count) in begins.iter_mut().zip(counts) {
-        *begin = sum;
-        sum += count;
-    }
+    let begins = begins(&counts);
     let mut ends = begins;
-    let mut before: Option<&T> = None;
+    let mut before: Option<&Item> = None;
     for item in items {
-        let slot = usize::from(byte(item));
-        if let Some(before) = before
+        let slot = slot(item);
+        if let Some(before) = before.replace(item)
             && ends[slot] == begins[slot]
         {
-            first(item, before);
+            table.enter(item.position, before.position, depth);
         }
         to[ends[slot] as usize] = *item;
         ends[slot] += 1;
-        before = Some(item);
     }
     Parts(ends)
 }
 
-/// Number of bytes that all items have in common, at most [`COMPARED`]. Their keys are those of a depth, and
-/// become those of the result.
+/// Beginnings of parts that follow each other.
+fn begins(counts: &[u32; 256]) -> [u32; 256] {
+    let mut end = 0;
+    counts.map(|count| {
+        end += count;
+        end - count
+    })
+}
+
+/// Number of bytes that all items have in common, at most [`COMPARED`]. Their keys are those of a depth,
+/// and become those of the result.
 fn common_depth(data: &[u8], items: &mut [Item], mut depth: u32) -> u32 {
     loop {
         let first = items[0].key;
@@ -241,10 +213,4 @@ fn common_depth(data: &[u8], items: &mut [Item], mut depth: u32) -> u32 {
             item.key = key(data, item.position + depth);
         }
     }
-}
-
-/// A byte of the data; zero behind its end.
-#[inline]
-fn byte_at(data: &[u8], at: u32) -> u8 {
-    data.get(at as usize).copied().unwrap_or(0)
 }
