@@ -211,14 +211,14 @@ fn an_archive_leads_out_of_nothing() {
     let secret = secret.display().to_string();
     let outside = place.path().join("outside");
     std::fs::create_dir(&outside).unwrap();
-    let link_outside = outside.display().to_string();
+    let outside_path = outside.display().to_string();
     let copies = ("Dockerfile", "FROM tiny\nCOPY . /\n", file);
     for (entries, said) in [
         (vec![copies, ("../x", "", file)], "can't unpack stdin"),
         (vec![("Dockerfile", secret.as_str(), link)], "no file Dockerfile"),
         (vec![("Dockerfile", "", fifo)], "no file Dockerfile"),
         (
-            vec![copies, ("d", &link_outside, link), ("d/x", "", file)],
+            vec![copies, ("d", &outside_path, link), ("d/x", "", file)],
             "an entry that is not a folder",
         ),
         (vec![("Dockerfile", "FROM tiny\nCOPY l /\n", file), ("l", &secret, link)], "\"l\""),

@@ -102,10 +102,10 @@ pub fn encode(
     encode_with(data, &table, None, out, is_wanted)
 }
 
-/// Encodes a block of which pieces are known from a decoded block, at an eighth of the cost or less: operations
-/// of the pieces are taken over, and only what stands between is searched for matches. Pieces must
-/// ascend in both blocks. With unequal pieces the result does not decode to `data`, which the
-/// caller has to check.
+/// Encodes a block of which pieces are known from a decoded block, at about a tenth of the
+/// cost: operations of the pieces are taken over, and only what stands between is searched for matches.
+/// Pieces must ascend in both blocks. With unequal pieces the result does not decode to `data`, which
+/// the caller has to check.
 ///
 /// Memory: 5 bytes per byte between pieces, what `operations` takes, and 1 MiB.
 pub fn encode_again(

@@ -28,9 +28,12 @@ const SHARES: usize = 8;
 /// Distances of runs that are recognised before sorting: those of bytes and of small numbers.
 const RUNS: [usize; 5] = [1, 2, 3, 4, 8];
 
-/// Length of a run from which on its last positions aren't sorted, either, but for the last of all. Programs
-/// with many gaps of zeros take 12 % less time, and are 0.01 % larger.
+/// Length from which on a run is long.
 const LONG_RUN: usize = 128;
+
+/// Number of positions before the end of a long run that are sorted. Sorting all of those from which a run
+/// has fewer than [`COMPARED`] bytes left took programs with many gaps of zeros 9 % more time, and made
+/// them 0.02 % smaller.
 pub(crate) const RUN_END: usize = 48;
 
 /// An earlier position, and the number of bytes in common.
@@ -90,7 +93,7 @@ impl MatchTable {
     }
 
     /// Enters positions within runs. They needn't be sorted: only a run's end can be a better match
-    /// than its beginning, and it is no run by then.
+    /// than its beginning, and the last positions of a run are left to be sorted.
     fn find_runs(&mut self, data: &[u8]) {
         for distance in RUNS {
             let mut length = 0;

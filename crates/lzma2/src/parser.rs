@@ -18,8 +18,9 @@ use crate::source::{Operation, Source, SourceKind};
 const WINDOW: usize = 2048;
 
 /// Price by which a position may be cheaper than the next one and is passed over still: a quarter of a
-/// bit. The next one is reached by the same match then, and what begins here can as well begin there:
-/// that is true of a third of all positions. No margin, and half a bit, made files larger.
+/// bit. Mostly both are reached by the same match then, and what begins here can as well begin at the
+/// next one. Without a margin, blocks took 4 % more time and differed by 0.03 % in size; with half a bit
+/// they were up to 0.05 % larger.
 const MARGIN: u32 = 8;
 
 /// Length from which a match is taken without comparison.

@@ -21,8 +21,8 @@ const LARGEST: u64 = 20 << 20;
 /// Number of bytes that are not worth a thread, whose start, stack and memory take 0.4 ms.
 const SMALL: usize = 64 << 10;
 
-/// Upper limit of a block that is read before a thread is free for it: a larger one is a tenth of all
-/// memory, and reading it takes a hundredth of the time.
+/// Upper limit of a block that is read before a thread is free for it. With two threads a block of the
+/// largest size would be 7 % of all memory; reading it takes some hundredth of the time of encoding it.
 const READ_AHEAD: usize = 4 << 20;
 
 /// Interval of calls of [`BlockSink::idle`] while no block is ready.
@@ -262,6 +262,37 @@ impl<S: BlockSink> Write for BlockEncoder<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Counts blocks.
+    struct Counter(usize);
+
+    impl BlockSink for Counter {
+        type Mark = ();
+
+        fn block(&mut self, _: &Block) -> io::Result<()> {
+            self.0 += 1;
+            Ok(())
+        }
+
+        fn mark(&mut self, (): ()) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn idle(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Blocks are passed on while somebody waits for a thread, and not otherwise.
+    #[test]
+    fn a_large_block_is_read_when_a_thread_is_free() {
+        for (size, passed_on) in [(READ_AHEAD, 0), (READ_AHEAD + 1, 1)] {
+            let mut encoder = BlockEncoder::new(Counter(0), 1, Some(size as u64));
+            encoder.write_all(&vec![0; size + 1]).unwrap();
+            assert_eq!(encoder.sink.0, passed_on, "{size}");
+            assert_eq!(encoder.finish().unwrap().0, 2);
+        }
+    }
 
     #[test]
     fn blocks_are_large_and_keep_all_threads_busy() {
