@@ -59,6 +59,7 @@ mod source_writer;
 mod sparse_map;
 mod tar_block;
 mod tar_content;
+mod tar_outline;
 #[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers and sources need it"))]
 mod tar_read;
 mod tar_sparse;
@@ -91,7 +92,7 @@ pub use look::is_html;
 pub use overlay_form::{Whiteouts, is_opaque_at, is_whiteout_at};
 #[cfg(feature = "builder")]
 pub use pack::{PackOptions, pack_directory, pack_package};
-pub use package_entry::{EntryKind, HeaderWriter, PackageEntry, package_bytes};
+pub use package_entry::{EntryKind, HeaderWriter, PackageEntry, package_outline};
 pub use path::{EntryPath, NameProblem, readable};
 #[cfg(feature = "builder")]
 pub use plain::{ARCHIVE_START, begins_as_archive, is_tar, unpack_plain, unpack_tar};

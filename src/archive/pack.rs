@@ -47,14 +47,15 @@ pub fn pack_package(
     out: impl Write,
     options: &PackOptions,
 ) -> Result<(PackSummary, Sha256Sum), PackError> {
-    let (found, bytes) = scan(folder, &options.limits)?;
+    let (found, outline) = scan(folder, &options.limits)?;
+    let bytes = outline.bytes;
     let max_bytes = options.limits.max_bytes;
     if bytes > max_bytes {
         return Err(PackError::TooLarge { bytes, max_bytes });
     }
     // The size decides how the last blocks are cut, so it is known beforehand in every run.
     let out = XzWriter::new(out, options.threads, Some(bytes)).map_err(PackError::Output)?;
-    let out = out.at_level(options.level);
+    let out = out.at_level(options.level).with_regions(outline.large);
     let mut sum = Sha256::new();
     let out = Tap::new(out, |bytes: &[u8]| sum.update(bytes));
     let (out, summary) = write_all(folder, &found, out, options)?;

@@ -6,7 +6,8 @@ use super::attributes::Attributes;
 use super::error::PackError;
 use super::path::EntryPath;
 use super::tar_block::BLOCK;
-use super::tar_write::{END_BYTES, TarWriter, entry_bytes};
+use super::tar_outline::TarOutline;
+use super::tar_write::{TarWriter, entry_bytes};
 
 /// Entry of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,8 +53,8 @@ impl PackageEntry {
         }
     }
 
-    /// Number of bytes in an archive of [`TarWriter`].
-    fn tar_bytes(&self) -> u64 {
+    /// Sizes in an archive of [`TarWriter`], with and without headers.
+    fn tar_sizes(&self) -> (u64, u64) {
         let (is_directory, link, size) = match &self.kind {
             EntryKind::Directory => (true, 0, 0),
             EntryKind::File { size } => (false, 0, *size),
@@ -61,13 +62,14 @@ impl PackageEntry {
             EntryKind::Symlink { target } => (false, target.len(), 0),
             EntryKind::Fifo => (false, 0, 0),
         };
-        entry_bytes(&self.path, is_directory, link, size, self.attributes.capability.as_deref())
+        let capability = self.attributes.capability.as_deref();
+        (entry_bytes(&self.path, is_directory, link, size, capability), size)
     }
 }
 
-/// Size of a package's tar before compression as [`TarWriter`] writes it, in bytes.
-pub fn package_bytes(entries: &[PackageEntry]) -> u64 {
-    entries.iter().map(PackageEntry::tar_bytes).fold(END_BYTES, u64::saturating_add)
+/// Outline of a package's tar as [`TarWriter`] writes it.
+pub fn package_outline(entries: &[PackageEntry]) -> TarOutline {
+    TarOutline::of(entries.iter().map(PackageEntry::tar_sizes))
 }
 
 impl<W: Write> TarWriter<W> {

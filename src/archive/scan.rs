@@ -11,7 +11,8 @@ use super::error::PackError;
 use super::limits::{ArchiveLimits, EntryCount};
 use super::path::EntryPath;
 use super::pax::CAPABILITY;
-use super::tar_write::{END_BYTES, entry_bytes};
+use super::tar_outline::TarOutline;
+use super::tar_write::entry_bytes;
 
 /// Something in the folder, as it was when the folder was read.
 #[derive(Debug)]
@@ -33,12 +34,12 @@ pub(super) enum FolderEntryKind {
 /// Device and inode number of a file.
 pub(super) type Inode = (u64, u64);
 
-/// All entries of a folder, the folder first, in byte order of the paths; and the size of an
-/// archive of them in bytes. A folder with more entries than `limits` allow is not read to its end.
+/// All entries of a folder, the folder first, in byte order of the paths; and the outline of an
+/// archive of them. A folder with more entries than `limits` allow is not read to its end.
 pub(super) fn scan(
     folder: &Path,
     limits: &ArchiveLimits,
-) -> Result<(Vec<FolderEntry>, u64), PackError> {
+) -> Result<(Vec<FolderEntry>, TarOutline), PackError> {
     let mut count = EntryCount::default();
     let mut found = Vec::new();
     let mut linked = Vec::new();
@@ -98,9 +99,8 @@ pub(super) fn scan(
     }
     found.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     mark_hard_links(&mut found, linked);
-    // Sparse files may have any size.
-    let bytes = found.iter().map(bytes_of).fold(END_BYTES, u64::saturating_add);
-    Ok((found, bytes))
+    let outline = TarOutline::of(found.iter().map(sizes_of));
+    Ok((found, outline))
 }
 
 /// Makes the error of an unreadable entry in a folder. A path of thousands of bytes is shortened in
@@ -132,7 +132,8 @@ fn mark_hard_links(found: &mut [FolderEntry], mut linked: Vec<(Inode, EntryPath)
     }
 }
 
-fn bytes_of(found: &FolderEntry) -> u64 {
+/// Sizes with and without headers.
+fn sizes_of(found: &FolderEntry) -> (u64, u64) {
     let (directory, link, size) = match &found.kind {
         FolderEntryKind::Directory => (true, 0, 0),
         FolderEntryKind::File { size, .. } => (false, 0, *size),
@@ -140,7 +141,8 @@ fn bytes_of(found: &FolderEntry) -> u64 {
         FolderEntryKind::Symlink(target) => (false, target.len(), 0),
         FolderEntryKind::Fifo => (false, 0, 0),
     };
-    entry_bytes(&found.path, directory, link, size, found.attributes.capability.as_deref())
+    let capability = found.attributes.capability.as_deref();
+    (entry_bytes(&found.path, directory, link, size, capability), size)
 }
 
 fn attributes(metadata: &std::fs::Metadata) -> Attributes {

@@ -1,7 +1,7 @@
 //! A package's archive as this version packs it, whose blocks a bootstrap's are made of.
 //!
-//! Archives of other programs and of earlier versions are packed anew, so that the bytes of a
-//! bootstrap are the same whichever packed the package.
+//! Archives of other programs are packed anew, and so are those of versions of ours that used liblzma, so that
+//! the bytes of a bootstrap are the same whichever of them packed the package.
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
@@ -11,7 +11,7 @@ use super::member::{BootstrapMember, are_whole};
 use super::options::BootstrapOptions;
 use super::parts::PartStore;
 use crate::archive::{
-    EntryPath, OwnBlock, PackError, PackageEntry, TarWriter, XzWriter, own_blocks, package_bytes,
+    EntryPath, OwnBlock, PackError, PackageEntry, TarWriter, XzWriter, own_blocks, package_outline,
 };
 
 /// Archive of this version.
@@ -49,8 +49,10 @@ impl OwnArchive {
         let failed = |source| member.unkept(options, source);
         let file = tempfile::tempfile_in(options.scratch).map_err(failed)?;
         let out = Scratch { file, idle };
-        let xz = XzWriter::new(out, options.threads, Some(package_bytes(&entries)));
-        let mut tar = TarWriter::new(xz.map_err(failed)?, options.source_date_epoch);
+        let outline = package_outline(&entries);
+        let xz = XzWriter::new(out, options.threads, Some(outline.bytes)).map_err(failed)?;
+        let xz = xz.with_regions(outline.large);
+        let mut tar = TarWriter::new(xz, options.source_date_epoch);
         member.write(&mut tar, &EntryPath::root(), options).map_err(|error| match error {
             BootstrapError::Write(PackError::Output(source)) => failed(source),
             error => error,

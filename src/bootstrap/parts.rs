@@ -28,7 +28,7 @@ use crate::package::PackageId;
 
 /// Counts up whenever the same content may become other bytes: with the encoder's constants, with
 /// changes of the encoder, with the groups of packages.
-pub(super) const VERSION: &str = "6";
+pub(super) const VERSION: &str = "7";
 
 /// A summary takes some hundred bytes per entry.
 const LARGEST_SUMMARY: u64 = 1 << 30;

@@ -35,6 +35,13 @@ fn large(cache: &Cache) -> PathBuf {
         };
         fs_err::write(&path, content).unwrap();
     }
+    // Compressible, and with nothing in common with the rest: a region of the block.
+    let mut seed = 3_u64;
+    let nibbles = std::iter::repeat_with(|| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        seed.to_be_bytes()[0] & 15
+    });
+    fs_err::write(folder.join("lib/large"), nibbles.take(1_100_000).collect::<Vec<_>>()).unwrap();
     fs_err::hard_link(folder.join("bin/b"), folder.join("bin/a")).unwrap();
     symlink("l".repeat(70), folder.join("bin/link")).unwrap();
     plain_modes(&folder);
@@ -96,6 +103,30 @@ fn a_large_package_is_the_same_in_a_bootstrap() {
         assert_eq!((summary.parts, summary.kept), (2, kept));
     }
     assert!(bootstrap.len() < packed.len() * 101 / 100 + 12_000, "{}", bootstrap.len());
+}
+
+/// A document may be in what is not decoded to make a part.
+#[test]
+fn documents_may_be_as_large_as_files() {
+    let cache = Cache::new();
+    let folder = cache.folder(ID, &["bin/b=1234"]);
+    let mut seed = 9_u32;
+    let values = std::iter::repeat_with(|| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        format!("{seed:08x}")
+    });
+    let variable = values.take(150_000).collect::<String>();
+    let text = format!("{{\"environment\": {{\"LARGE\": \"{variable}\"}}}}");
+    fs_err::write(folder.join("pkginfo.json"), &text).unwrap();
+    plain_modes(&folder);
+    let packages = [cache.pack(ID, &folder)];
+    let parts = cache.0.path().join("parts");
+    let plain = cache.write(&packages, 1).unwrap();
+    let (kept, _) = cache.write_from(&packages, 1, Some(&parts)).unwrap();
+    assert!(kept == plain);
+    let environment = contents(&plain, "").into_iter();
+    let found = environment.filter(|(entry, _)| entry.path.as_bytes() == b"environment").count();
+    assert_eq!(found, 1);
 }
 
 /// Neither the compression of a package nor the order in it shows in a bootstrap.
@@ -189,7 +220,7 @@ fn only_headers_of_ours_are_canonical() {
     XzReader::new(packed.as_slice(), 1).unwrap().read_to_end(&mut tar).unwrap();
     let ours = index(&tar);
     assert!(ours.is_canonical);
-    assert_eq!(crate::archive::package_bytes(&ours.entries), tar.len() as u64);
+    assert_eq!(crate::archive::package_outline(&ours.entries).bytes, tar.len() as u64);
     // A link's size in octal digits with a space behind, which no reader minds.
     let mut headers = HeaderWriter::new(EntryPath::root(), EPOCH);
     let mut at = 0;

@@ -1,6 +1,9 @@
 //! Data that is compressed and decompressed again.
 
 use std::io::{Cursor, Read, Write};
+use std::ops::Range;
+
+use mkpanda_lzma2::{EncodeError, Piece};
 
 use crate::archive::{BlockEncoder, Span, StreamWriter, XzReader, XzWriter, own_blocks};
 
@@ -11,7 +14,8 @@ const MOST: usize = 256 << 10;
 /// other data between.
 pub(super) fn xz(input: &[u8]) -> bool {
     let data = described(input);
-    let mut writer = XzWriter::new(Vec::new(), 1, Some(data.len() as u64)).expect("a vector");
+    let writer = XzWriter::new(Vec::new(), 1, Some(data.len() as u64)).expect("a vector");
+    let mut writer = writer.with_regions(regions(input, data.len() as u64));
     writer.write_all(&data).expect("the encoder's output is decoded to its input");
     let packed = writer.finish().expect("the encoder's output is decoded to its input");
     assert!(unpacked(&packed) == data, "the data is another one");
@@ -19,7 +23,23 @@ pub(super) fn xz(input: &[u8]) -> bool {
     assert!(unpacked(&rewritten(&packed, spans)) == wanted, "the rewritten data is another one");
     // Chunks of any kind end, and are found to be wrong at the latest by their sum.
     drop(mkpanda_lzma2::decode(input, data.len()));
+    if let Some(around) = mkpanda_lzma2::decode_around(input, data.len()) {
+        let whole = Piece { from: 0, to: 0, length: data.len() };
+        let (mut out, content) = (Vec::new(), &around.data);
+        let made =
+            mkpanda_lzma2::encode_again(content, &around, input, &[whole], &mut out, || true);
+        let is_as_expected = matches!(made, Ok(()) | Err(EncodeError::Region));
+        assert!(is_as_expected, "{made:?}");
+    }
     data.len() > input.len()
+}
+
+/// Some parts of the data, by the input's bytes.
+fn regions(input: &[u8], size: u64) -> Vec<Range<u64>> {
+    let mut ends =
+        input.iter().take(8).map(|byte| u64::from(*byte) * size / 255).collect::<Vec<_>>();
+    ends.sort_unstable();
+    ends.chunks_exact(2).map(|pair| pair[0]..pair[1]).collect()
 }
 
 fn unpacked(packed: &[u8]) -> Vec<u8> {

@@ -10,11 +10,14 @@ use std::io::{self, Read, Write};
 const BLOCK: usize = 20 << 20;
 
 fn main() -> io::Result<()> {
+    let numbers: Vec<usize> =
+        std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
+    let regions: Vec<_> = numbers.chunks_exact(2).map(|pair| pair[0]..pair[1]).collect();
     let mut data = Vec::new();
     io::stdin().read_to_end(&mut data)?;
     let mut out = Vec::new();
     for block in data.chunks(BLOCK) {
-        let encoded = mkpanda_lzma2::encode(block, &mut out, || true);
+        let encoded = mkpanda_lzma2::encode(block, &regions, &mut out, || true);
         encoded.map_err(|error| io::Error::other(format!("{error:?}")))?;
     }
     io::stdout().write_all(&out)

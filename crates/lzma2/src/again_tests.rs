@@ -23,11 +23,31 @@ fn blocks(files: &[&[u8]]) -> (Vec<u8>, Vec<u8>, Vec<Piece>) {
 }
 
 fn again(old: &[u8], new: &[u8], pieces: &[Piece]) -> Result<Vec<u8>, EncodeError> {
-    let Decoded { data, operations } = decode(&encoded(old), old.len()).unwrap();
-    assert!(data == old);
-    assert_eq!(operations.size(), old.len());
+    again_with(old, &[], new, pieces)
+}
+
+fn again_with(
+    old: &[u8],
+    regions: &[Range<usize>],
+    new: &[u8],
+    pieces: &[Piece],
+) -> Result<Vec<u8>, EncodeError> {
+    let mut chunks = Vec::new();
+    encode(old, regions, &mut chunks, || true).unwrap();
+    assert!(decoded(&chunks, old.len()) == old);
+    let whole = decode(&chunks, old.len()).unwrap();
+    assert!(whole.data == old);
+    let around = decode_around(&chunks, old.len()).unwrap();
+    for found in [&whole, &around] {
+        assert_eq!(found.operations.size(), old.len());
+        let mut begin = 0;
+        for region in found.left_out().chain(std::iter::once(old.len()..old.len())) {
+            assert!(found.data[begin..region.start] == old[begin..region.start]);
+            begin = region.end;
+        }
+    }
     let mut out = Vec::new();
-    encode_again(new, &operations, pieces, &mut out, || true).map(|()| out)
+    encode_again(new, &around, &chunks, pieces, &mut out, || true).map(|()| out)
 }
 
 #[test]

@@ -75,6 +75,13 @@ impl<'a> Candidates<'a> {
         self.base = base;
     }
 
+    /// Forgets all positions in the indexes.
+    pub(crate) fn forget(&mut self) {
+        for index in &mut self.last {
+            index.fill(u32::MAX);
+        }
+    }
+
     /// Finds matches of at least two bytes, and of at most `limit`.
     #[inline]
     pub(crate) fn find(&mut self, at: usize, limit: usize) -> Found {

@@ -8,17 +8,20 @@ use crate::model::{
 use crate::range_decoder::RangeDecoder;
 
 impl Model {
-    /// Decodes the next operation behind the data, and its length; `None` if it is not valid.
+    /// Decodes the operation at a position of the data, and its length; `None` if it is not valid.
     #[inline]
     pub(crate) fn decode(
         &mut self,
         coder: &mut RangeDecoder<'_>,
         data: &[u8],
+        at: usize,
     ) -> Option<(OperationKind, usize)> {
-        let position = position_context(data.len());
+        let position = position_context(at);
         let state = self.state.index();
         if !coder.bit(&mut self.is_match[state][position]) {
-            return self.decode_literal(coder, data).map(|byte| (OperationKind::Literal(byte), 1));
+            return self
+                .decode_literal(coder, data, at)
+                .map(|byte| (OperationKind::Literal(byte), 1));
         }
         if !coder.bit(&mut self.is_repetition[state]) {
             let length = self.match_lengths.decode(coder, position);
@@ -45,8 +48,13 @@ impl Model {
     }
 
     #[inline]
-    fn decode_literal(&mut self, coder: &mut RangeDecoder<'_>, data: &[u8]) -> Option<u8> {
-        let before = data.last().copied().unwrap_or(0);
+    fn decode_literal(
+        &mut self,
+        coder: &mut RangeDecoder<'_>,
+        data: &[u8],
+        at: usize,
+    ) -> Option<u8> {
+        let before = at.checked_sub(1).and_then(|before| data.get(before)).copied().unwrap_or(0);
         let tree = &mut self.literals[usize::from(before >> (8 - self.literal_context_bits))];
         let mut node = 1;
         if self.state.is_after_literal() {
@@ -54,7 +62,7 @@ impl Model {
                 node = node << 1 | usize::from(coder.bit(&mut tree[node]));
             }
         } else {
-            let matched = data.len().checked_sub(self.distances[0] as usize + 1)?;
+            let matched = at.checked_sub(self.distances[0] as usize + 1)?;
             let mut matched = usize::from(*data.get(matched)?);
             // As long as all bits are those of the other byte.
             let mut group = 0x100;

@@ -70,9 +70,41 @@ pub(crate) struct MatchTable(Vec<Link>);
 impl MatchTable {
     /// Finds the matches; `None` if they are not wanted any more.
     pub(crate) fn new(data: &[u8], is_wanted: &impl Fn() -> bool) -> Option<Self> {
+        Self::of_parts(data, &[], is_wanted)
+    }
+
+    /// Finds the matches in some parts of the data, each by itself, and those in the rest. A match of the
+    /// rest may end in a part.
+    pub(crate) fn of_parts(
+        data: &[u8],
+        parts: &[Range<usize>],
+        is_wanted: &impl Fn() -> bool,
+    ) -> Option<Self> {
         let mut table = Self(vec![Link::default(); data.len()]);
-        table.find_runs(data);
-        table.sort(data, is_wanted).then_some(table)
+        let mut rest = Vec::new();
+        let mut begin = 0;
+        for part in parts {
+            rest.push(begin..part.start);
+            begin = part.end;
+            if !table.find(data, std::slice::from_ref(part), is_wanted) {
+                return None;
+            }
+        }
+        rest.push(begin..data.len());
+        table.find(data, &rest, is_wanted).then_some(table)
+    }
+
+    /// Finds matches of some ranges, among each other; returns false if cancelled.
+    fn find(
+        &mut self,
+        data: &[u8],
+        ranges: &[Range<usize>],
+        is_wanted: &impl Fn() -> bool,
+    ) -> bool {
+        for range in ranges {
+            self.find_runs(data, range);
+        }
+        self.sort(data, ranges, is_wanted)
     }
 
     #[inline]
@@ -94,10 +126,10 @@ impl MatchTable {
 
     /// Enters positions within runs. They needn't be sorted: only a run's end can be a better match
     /// than its beginning, and the last positions of a run are left to be sorted.
-    fn find_runs(&mut self, data: &[u8]) {
+    fn find_runs(&mut self, data: &[u8], range: &Range<usize>) {
         for distance in RUNS {
             let mut length = 0;
-            for position in (distance..data.len()).rev() {
+            for position in (range.start + distance..range.end).rev() {
                 let is_equal = data[position] == data[position - distance];
                 length = if is_equal { length + 1 } else { 0 };
                 if length == LONG_RUN {
@@ -121,17 +153,31 @@ impl MatchTable {
     }
 
     /// Sorts what isn't in a run; returns false if cancelled.
-    fn sort(&mut self, data: &[u8], is_wanted: &impl Fn() -> bool) -> bool {
+    fn sort(
+        &mut self,
+        data: &[u8],
+        ranges: &[Range<usize>],
+        is_wanted: &impl Fn() -> bool,
+    ) -> bool {
+        let pairs = || {
+            ranges.iter().flat_map(|range| {
+                // The last position has no pair, or one that ends behind the range.
+                let end = (range.end + 1).min(data.len());
+                data[range.start.min(end)..end].windows(2).zip(range.start..)
+            })
+        };
         let mut counts = vec![0_u32; PREFIXES];
-        for (position, pair) in data.windows(2).enumerate() {
+        let mut total = 0;
+        for (pair, position) in pairs() {
             if self.0[position].is_none() {
                 counts[prefix(pair)] += 1;
+                total += 1;
             }
         }
         let mut places = vec![0_u32; PREFIXES];
         let mut positions: Vec<u32> = Vec::new();
         let mut sorter = Sorter::default();
-        for prefixes in shares(&counts, narrow(data.len() / SHARES)) {
+        for prefixes in shares(&counts, total / narrow(SHARES)) {
             let mut total = 0;
             for (place, count) in places[prefixes.clone()].iter_mut().zip(&counts[prefixes.clone()])
             {
@@ -140,7 +186,7 @@ impl MatchTable {
             }
             positions.clear();
             positions.resize(total as usize, 0);
-            for (position, pair) in data.windows(2).enumerate() {
+            for (pair, position) in pairs() {
                 let prefix = prefix(pair);
                 if prefixes.contains(&prefix) && self.0[position].is_none() {
                     let place = &mut places[prefix];

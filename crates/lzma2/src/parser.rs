@@ -8,7 +8,6 @@
 use std::ops::RangeInclusive;
 
 use crate::candidates::{Candidates, Found};
-use crate::guide::Base;
 use crate::lengths::{LONGEST, PRICED, SHORTEST};
 use crate::match_table::{MatchTable, common};
 use crate::model::{Distances, Model, State, added, length_class, position_context, repeated};
@@ -86,7 +85,7 @@ struct Step {
 #[derive(Debug)]
 pub(crate) struct Parser<'a> {
     data: &'a [u8],
-    candidates: Candidates<'a>,
+    pub(crate) candidates: Candidates<'a>,
     /// The candidates of the node visited last.
     found: Found,
     nodes: Vec<Node>,
@@ -113,11 +112,6 @@ impl<'a> Parser<'a> {
     /// The operations found last.
     pub(crate) fn operations(&self) -> &[Operation] {
         &self.operations
-    }
-
-    /// Passes over the data up to a position, whose entry in the table is `base` before.
-    pub(crate) fn pass(&mut self, position: usize, base: Base) {
-        self.candidates.pass(position, base);
     }
 
     /// Drops the operations found last.

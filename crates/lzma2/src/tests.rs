@@ -5,7 +5,7 @@ use crate::match_table::{COMPARED, RUN_END, common};
 
 pub(crate) fn encoded(data: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    encode(data, &mut out, || true).unwrap();
+    encode(data, &[], &mut out, || true).unwrap();
     out
 }
 
@@ -133,9 +133,9 @@ fn the_same_data_has_the_same_bytes() {
 #[test]
 fn an_unwanted_encoding_ends() {
     let mut out = Vec::new();
-    assert_eq!(encode(&text(), &mut out, || false), Err(EncodeError::Cancelled));
+    assert_eq!(encode(&text(), &[], &mut out, || false), Err(EncodeError::Cancelled));
     let calls = std::cell::Cell::new(0);
-    let result = encode(&bytes(100_000, 1, 90), &mut out, || {
+    let result = encode(&bytes(100_000, 1, 90), &[], &mut out, || {
         calls.set(calls.get() + 1);
         calls.get() < 5000
     });
@@ -146,7 +146,7 @@ fn an_unwanted_encoding_ends() {
 #[test]
 fn a_block_that_is_too_large_is_refused() {
     let data = vec![0; LARGEST_BLOCK + 1];
-    assert_eq!(encode(&data, &mut Vec::new(), || true), Err(EncodeError::TooLarge));
+    assert_eq!(encode(&data, &[], &mut Vec::new(), || true), Err(EncodeError::TooLarge));
 }
 
 /// Compares the table with all earlier positions, for one position in `step`.

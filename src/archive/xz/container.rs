@@ -3,7 +3,8 @@
 use std::convert::Infallible;
 use std::io::{self, Write};
 
-use super::block::{Block, BlockRecord, crc32, number};
+use super::block::{Block, BlockRecord};
+use super::coding::{crc32, number};
 use super::encoder::BlockSink;
 use super::frame::{END_MAGIC, FLAGS, MAGIC};
 

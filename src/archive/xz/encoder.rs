@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read, Seek, Write};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -11,7 +12,8 @@ use super::dense;
 use super::level::CompressionLevel;
 use super::own_blocks::OwnBlock;
 use super::pool::{BlockJob, BlockPool};
-use super::rewrite::{Rewrite, Span, parted};
+use super::rewrite::{Rewrite, parted};
+use super::span::Span;
 
 /// Upper limit of a block's content. Of 300 MB of programs, blocks of 16 MiB made 0.996 of `xz -6`, of
 /// 24 MiB 0.981; but an encoder takes 6 bytes of memory per byte of its block, and with 24 MiB two
@@ -59,6 +61,10 @@ pub struct BlockEncoder<S: BlockSink> {
     data: Vec<u8>,
     cuts: Cuts,
     block_size: usize,
+    /// Position of the pending data in the first part.
+    position: u64,
+    /// Regions of the first part, from the pending data on.
+    regions: VecDeque<Range<u64>>,
     level: CompressionLevel,
     /// Queue of submitted blocks, in order.
     queue: VecDeque<Next<S::Mark>>,
@@ -77,6 +83,8 @@ impl<S: BlockSink> BlockEncoder<S> {
             data: Vec::new(),
             block_size: cuts.next(),
             cuts,
+            position: 0,
+            regions: VecDeque::new(),
             level: CompressionLevel::Default,
             queue: VecDeque::new(),
             done: BTreeMap::new(),
@@ -90,6 +98,13 @@ impl<S: BlockSink> BlockEncoder<S> {
         Self { level, ..self }
     }
 
+    /// Names regions of the first part, in ascending order. Those that have little in common with the rest are
+    /// encoded so that they can be copied when a block is made of another one.
+    #[must_use]
+    pub fn with_regions(self, regions: Vec<Range<u64>>) -> Self {
+        Self { regions: regions.into(), ..self }
+    }
+
     /// Begins a part, whose blocks are independent of earlier data, after marks for the sink.
     /// `size` is the length of the part, if known: then no thread waits at the end for a late
     /// block.
@@ -99,6 +114,7 @@ impl<S: BlockSink> BlockEncoder<S> {
         marks: impl IntoIterator<Item = S::Mark>,
     ) -> io::Result<()> {
         self.cut()?;
+        self.regions.clear();
         self.queue.extend(marks.into_iter().map(Next::Mark));
         self.cuts = Cuts::of(size);
         self.block_size = self.cuts.next();
@@ -121,7 +137,8 @@ impl<S: BlockSink> BlockEncoder<S> {
     fn encode_here(&mut self) -> io::Result<()> {
         let data = std::mem::take(&mut self.data);
         for (range, method) in dense::parts(&data) {
-            let block = block::encode(&data[range], method, self.level, &AtomicBool::new(false))?;
+            let level = self.level;
+            let block = block::encode(&data[range], &[], method, level, &AtomicBool::new(false))?;
             self.done.insert(self.blocks, block);
             self.queue.push_back(Next::Block(self.blocks));
             self.blocks += 1;
@@ -136,10 +153,31 @@ impl<S: BlockSink> BlockEncoder<S> {
         }
         let data = Arc::new(std::mem::take(&mut self.data));
         for (range, method) in dense::parts(&data) {
+            let regions = self.regions_in(&range);
             let (data, level) = (Arc::clone(&data), self.level);
-            self.submit(BlockJob::New { data, range, method, level })?;
+            self.submit(BlockJob::New { data, range, regions, method, level })?;
         }
+        self.position += data.len() as u64;
         Ok(())
+    }
+
+    /// The regions in a range of the pending data, by their positions in it; those that end there are taken.
+    fn regions_in(&mut self, range: &Range<usize>) -> Vec<Range<usize>> {
+        let begin = self.position + range.start as u64;
+        let end = begin + range.len() as u64;
+        let mut regions = Vec::new();
+        while let Some(region) = self.regions.front().filter(|region| region.start < end) {
+            let within = |at: u64| usize::try_from(at.clamp(begin, end) - begin).unwrap_or(0);
+            let found = within(region.start)..within(region.end);
+            if !found.is_empty() {
+                regions.push(found);
+            }
+            if region.end > end {
+                break;
+            }
+            self.regions.pop_front();
+        }
+        regions
     }
 
     fn submit(&mut self, job: BlockJob) -> io::Result<()> {

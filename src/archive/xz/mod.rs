@@ -2,30 +2,37 @@
 //! same streams as `xz`.
 //!
 //! ```text
-//! encoder    cuts data into blocks, in order     dense    finds what is compressed already
-//! pool       threads that encode blocks          block    one block, compressed or stored
-//! container  header, index and footer            level    choice between time and size
-//! reader     all streams of a file, decoded      machine_code    detects x86 code
-//! own_blocks the blocks of a file of ours        rewrite  a block of the content of another one
+//! encoder     cuts data into blocks, in order    dense          finds what is compressed already
+//! pool        threads that encode blocks         level          choice between time and size
+//! block       one block, compressed or stored    coding         its header
+//! decoding    its content, by liblzma            machine_code   detects x86 code
+//! container   header, index and footer           own_blocks     the blocks of a file of ours
+//! reader      all streams of a file, decoded     span           content of a block by that of another one
+//! rewrite     a block of the content of another  rewrite_proof  compares what wasn't decoded for it
 //! ```
 //!
 //! The output is a single stream, which every reader reads to its end, of independent blocks.
 //! Several streams would be possible, too, but some readers stop after the first stream (Python's
 //! `LZMADecompressor`, many a library); GNU tar, `xz`, Python's `lzma.open` and busybox don't.
 //!
-//! The bytes depend on the data, on the data's size as given beforehand, and on the constants here;
+//! The bytes depend on the data, on what is said of it beforehand (its size, its large files), and on the constants;
 //! not on the number of threads, nor on time. Each block is decoded by liblzma and compared before
 //! it is written. A block can be stored (60 MB of noise: 0.3 s of processor time instead of 42), and
 //! can be copied from elsewhere: bootstraps are assembled from kept parts. A block can be made of another
 //! one by the operations found for it, at a quarter of the cost: bootstraps have the contents of packages,
-//! with other headers between.
+//! with other headers between. Large files that have little in common with the rest of their block are
+//! copied as they are encoded, and only compared.
 
 #[cfg(feature = "builder")]
 mod block;
 #[cfg(feature = "builder")]
+mod coding;
+#[cfg(feature = "builder")]
 mod container;
 #[cfg(feature = "builder")]
 mod crc64;
+#[cfg(feature = "builder")]
+mod decoding;
 #[cfg(feature = "builder")]
 mod dense;
 #[cfg(feature = "builder")]
@@ -44,6 +51,10 @@ mod reader;
 #[cfg(feature = "builder")]
 mod rewrite;
 #[cfg(feature = "builder")]
+mod rewrite_proof;
+#[cfg(feature = "builder")]
+mod span;
+#[cfg(feature = "builder")]
 mod writer;
 
 #[cfg(feature = "builder")]
@@ -60,7 +71,9 @@ pub use level::CompressionLevel;
 pub use own_blocks::{OwnBlock, own_blocks};
 pub use reader::XzReader;
 #[cfg(feature = "builder")]
-pub use rewrite::{OpenBlock, Span};
+pub use rewrite::OpenBlock;
+#[cfg(feature = "builder")]
+pub use span::Span;
 #[cfg(feature = "builder")]
 pub use writer::XzWriter;
 

@@ -2,7 +2,8 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use super::block::{BlockRecord, Coding, HEADER, Method, crc32, header};
+use super::block::{BlockRecord, Method};
+use super::coding::{Coding, HEADER, crc32, header};
 use super::frame::{END_MAGIC, FLAGS, MAGIC};
 
 /// Length of a stream's header, and of its footer.

@@ -16,7 +16,13 @@ use super::rewrite::Rewrite;
 #[derive(Debug)]
 pub(super) enum BlockJob {
     /// Data.
-    New { data: Arc<Vec<u8>>, range: Range<usize>, method: Method, level: CompressionLevel },
+    New {
+        data: Arc<Vec<u8>>,
+        range: Range<usize>,
+        regions: Vec<Range<usize>>,
+        method: Method,
+        level: CompressionLevel,
+    },
     /// Another block.
     Rewrite(Rewrite),
 }
@@ -24,8 +30,8 @@ pub(super) enum BlockJob {
 impl BlockJob {
     fn run(self, cancelled: &AtomicBool) -> io::Result<Block> {
         match self {
-            Self::New { data, range, method, level } => {
-                encode(&data[range], method, level, cancelled)
+            Self::New { data, range, regions, method, level } => {
+                encode(&data[range], &regions, method, level, cancelled)
             }
             Self::Rewrite(rewrite) => rewrite.encode(cancelled),
         }

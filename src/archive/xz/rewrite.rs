@@ -4,64 +4,18 @@ use std::io::{self, Read, Seek};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use mkpanda_lzma2::{Decoded, Operations, Piece};
+use mkpanda_lzma2::{Decoded, Piece};
 
-use super::block::{Block, Method, compress_again, decompress, encode};
+use super::block::{Block, Method, compress_again, compress_around, decompress, encode};
 use super::crc64::Crc64;
 use super::level::CompressionLevel;
 use super::own_blocks::OwnBlock;
+use super::rewrite_proof::known;
+use super::span::Span;
 
 /// Upper limit of the content of a block that is made of another one: of the largest, with longer
 /// headers. The dictionary of more would be larger.
 const LARGEST_REWRITTEN: usize = 24 << 20;
-
-/// Content of a new block, by the content of an old one, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Span {
-    /// Number of bytes that are taken over.
-    Kept(usize),
-    /// Number of bytes that are left out, whatever they are.
-    Skipped(usize),
-    /// Bytes that are left out, and have to be these.
-    Dropped(Vec<u8>),
-    /// Bytes that are put in.
-    Inserted(Vec<u8>),
-}
-
-impl Span {
-    /// Number of bytes in the new block.
-    pub fn added(&self) -> usize {
-        match self {
-            Self::Kept(count) => *count,
-            Self::Skipped(_) | Self::Dropped(_) => 0,
-            Self::Inserted(bytes) => bytes.len(),
-        }
-    }
-
-    /// Number of bytes in the old block.
-    pub fn taken(&self) -> usize {
-        match self {
-            Self::Kept(count) | Self::Skipped(count) => *count,
-            Self::Dropped(bytes) => bytes.len(),
-            Self::Inserted(_) => 0,
-        }
-    }
-
-    /// Parts a span that takes more than `count` bytes of the old block.
-    pub fn split_at(self, count: usize) -> (Self, Option<Self>) {
-        match self {
-            Self::Kept(all) if all > count => (Self::Kept(count), Some(Self::Kept(all - count))),
-            Self::Skipped(all) if all > count => {
-                (Self::Skipped(count), Some(Self::Skipped(all - count)))
-            }
-            Self::Dropped(mut bytes) if bytes.len() > count => {
-                let rest = bytes.split_off(count);
-                (Self::Dropped(bytes), Some(Self::Dropped(rest)))
-            }
-            whole => (whole, None),
-        }
-    }
-}
 
 /// A block to be made of another one.
 #[derive(Debug)]
@@ -80,27 +34,32 @@ impl Rewrite {
     /// Makes the block; fails if it is `cancelled`.
     pub(super) fn encode(self, cancelled: &AtomicBool) -> io::Result<Block> {
         let Self { chunks, check, size, method, spans } = self;
-        let Some(old) = OpenBlock::decode(&chunks, size, check, method)? else {
-            // Another encoder's block may begin like ours.
-            let old = decompress(&chunks, size)?;
-            check_sum(&old, check)?;
-            let (new, _) = assembled(&old, &spans)?;
-            drop(old);
-            return encode(&new, method, CompressionLevel::Default, cancelled);
-        };
+        if let Some(around) = OpenBlock::around(Arc::clone(&chunks), size, check, method)? {
+            if let Some(block) = around.block(&spans, cancelled)? {
+                return Ok(block);
+            }
+            // What seems to be a region is none, or the block is damaged.
+            if let Some(whole) = OpenBlock::whole(Arc::clone(&chunks), size, check, method)?
+                && let Some(block) = whole.block(&spans, cancelled)?
+            {
+                return Ok(block);
+            }
+        }
+        // Another encoder's block may begin like ours.
+        let old = decompress(&chunks, size)?;
+        check_sum(&old, check)?;
+        let (new, _) = assembled(&Decoded::without_operations(old), &spans)?;
         drop(chunks);
-        let OpenBlock { data, operations, method } = old;
-        let (new, pieces) = assembled(&data, &spans)?;
-        drop(data);
-        compressed(&new, &operations, &pieces, method, cancelled)
+        encode(&new, &[], method, CompressionLevel::Default, cancelled)
     }
 }
 
-/// A block of ours, decoded.
+/// A block of ours, decoded, but for closed regions.
 #[derive(Debug)]
 pub struct OpenBlock {
-    data: Vec<u8>,
-    operations: Operations,
+    chunks: Arc<Vec<u8>>,
+    check: u64,
+    decoded: Decoded,
     method: Method,
 }
 
@@ -109,43 +68,75 @@ impl OpenBlock {
     pub fn read(block: &OwnBlock, file: impl Read + Seek) -> io::Result<Option<Self>> {
         let (chunks, check) = block.read(file)?;
         let size = usize::try_from(block.size()).unwrap_or(usize::MAX);
-        Self::decode(&chunks, size, check, block.method())
+        Self::around(Arc::new(chunks), size, check, block.method())
     }
 
-    fn decode(chunks: &[u8], size: usize, check: u64, method: Method) -> io::Result<Option<Self>> {
-        let Some(Decoded { data, operations }) = mkpanda_lzma2::decode(chunks, size) else {
-            return Ok(None);
-        };
-        check_sum(&data, check)?;
-        Ok(Some(Self { data, operations, method }))
+    /// Decodes a block but for its regions.
+    fn around(
+        chunks: Arc<Vec<u8>>,
+        size: usize,
+        check: u64,
+        method: Method,
+    ) -> io::Result<Option<Self>> {
+        let Some(decoded) = mkpanda_lzma2::decode_around(&chunks, size) else { return Ok(None) };
+        if decoded.left_out().next().is_none() {
+            check_sum(&decoded.data, check)?;
+        }
+        Ok(Some(Self { chunks, check, decoded, method }))
     }
 
-    /// The content, whose checksum is right.
+    /// Decodes a whole block.
+    fn whole(
+        chunks: Arc<Vec<u8>>,
+        size: usize,
+        check: u64,
+        method: Method,
+    ) -> io::Result<Option<Self>> {
+        let Some(decoded) = mkpanda_lzma2::decode(&chunks, size) else { return Ok(None) };
+        check_sum(&decoded.data, check)?;
+        Ok(Some(Self { chunks, check, decoded, method }))
+    }
+
+    /// The content, with zeros in regions; its checksum is right if there are none.
     pub fn data(&self) -> &[u8] {
-        &self.data
+        &self.decoded.data
+    }
+
+    /// True if there are no regions that weren't decoded.
+    pub fn is_whole(&self) -> bool {
+        self.decoded.left_out().next().is_none()
     }
 
     /// Makes blocks as [`BlockEncoder::rewrite`](super::BlockEncoder::rewrite) does; fails if they
-    /// are `cancelled`.
-    pub fn rewrite(&self, spans: Vec<Span>, cancelled: &AtomicBool) -> io::Result<Vec<Block>> {
-        let blocks = parted(spans).into_iter().map(|spans| {
-            let (new, pieces) = assembled(&self.data, &spans)?;
-            compressed(&new, &self.operations, &pieces, self.method, cancelled)
-        });
-        blocks.collect()
+    /// are `cancelled`. `None` if regions are not what they seem.
+    pub fn rewrite(
+        &self,
+        spans: Vec<Span>,
+        cancelled: &AtomicBool,
+    ) -> io::Result<Option<Vec<Block>>> {
+        parted(spans).iter().map(|spans| self.block(spans, cancelled)).collect()
     }
-}
 
-fn compressed(
-    data: &[u8],
-    operations: &Operations,
-    pieces: &[Piece],
-    method: Method,
-    cancelled: &AtomicBool,
-) -> io::Result<Block> {
-    match method {
-        Method::Compressed => compress_again(data, operations, pieces, cancelled),
-        Method::Stored => encode(data, method, CompressionLevel::Default, cancelled),
+    fn block(&self, spans: &[Span], cancelled: &AtomicBool) -> io::Result<Option<Block>> {
+        let Self { chunks, check, decoded, method } = self;
+        let has_regions = !self.is_whole();
+        let (new, pieces) = match assembled(decoded, spans) {
+            Err(_) if has_regions => return Ok(None),
+            made => made?,
+        };
+        match method {
+            Method::Compressed if has_regions => {
+                let (new, old) = ((&new[..], &pieces[..]), (&chunks[..], *check));
+                compress_around(new, decoded, old, spans, cancelled)
+            }
+            Method::Compressed => {
+                compress_again(&new, decoded, chunks, &pieces, cancelled).map(Some)
+            }
+            Method::Stored if has_regions => Ok(None),
+            Method::Stored => {
+                encode(&new, &[], *method, CompressionLevel::Default, cancelled).map(Some)
+            }
+        }
     }
 }
 
@@ -176,26 +167,30 @@ pub(super) fn parted(spans: Vec<Span>) -> Vec<Vec<Span>> {
     parts
 }
 
-/// Makes the new block's content of the old one's, and the pieces that both have.
-fn assembled(old: &[u8], spans: &[Span]) -> io::Result<(Vec<u8>, Vec<Piece>)> {
-    let mut new = Vec::with_capacity(spans.iter().map(Span::added).sum());
+/// Makes the new block's content of the old one's, and the pieces that both have. What was left out of the old
+/// one is zero, too.
+fn assembled(old: &Decoded, spans: &[Span]) -> io::Result<(Vec<u8>, Vec<Piece>)> {
+    let mut new = vec![0; spans.iter().map(Span::added).sum()];
     let mut pieces: Vec<Piece> = Vec::new();
-    let mut from = 0;
+    let (mut from, mut to) = (0, 0);
     for span in spans {
-        let taken = old.get(from..from + span.taken());
+        let taken = old.data.get(from..from + span.taken());
         let taken = taken.ok_or_else(|| damaged("a block of a package is too short"))?;
         match span {
             Span::Kept(length) => {
-                pieces.push(Piece { from, to: new.len(), length: *length });
-                new.extend_from_slice(taken);
+                pieces.push(Piece { from, to, length: *length });
+                for part in known(old, from..from + length) {
+                    let place = to + (part.start - from)..to + (part.end - from);
+                    new[place].copy_from_slice(&old.data[part]);
+                }
             }
             Span::Dropped(bytes) if bytes != taken => {
                 return Err(damaged("a package's names are not where its summary has them"));
             }
             Span::Dropped(_) | Span::Skipped(_) => {}
-            Span::Inserted(bytes) => new.extend_from_slice(bytes),
+            Span::Inserted(bytes) => new[to..to + bytes.len()].copy_from_slice(bytes),
         }
-        from += taken.len();
+        (from, to) = (from + taken.len(), to + span.added());
     }
     Ok((new, pieces))
 }
@@ -203,15 +198,27 @@ fn assembled(old: &[u8], spans: &[Span]) -> io::Result<(Vec<u8>, Vec<Piece>)> {
 #[cfg(test)]
 mod tests {
     use std::io::{Cursor, Write};
+    use std::ops::Range;
 
     use super::*;
     use crate::archive::tests::noise;
     use crate::archive::xz::{BlockEncoder, StreamWriter, XzReader, XzWriter, own_blocks};
 
     fn packed(data: &[u8]) -> Vec<u8> {
-        let mut writer = XzWriter::new(Vec::new(), 2, Some(data.len() as u64)).unwrap();
+        packed_with(data, &[])
+    }
+
+    fn packed_with(data: &[u8], regions: &[Range<u64>]) -> Vec<u8> {
+        let writer = XzWriter::new(Vec::new(), 2, Some(data.len() as u64)).unwrap();
+        let mut writer = writer.with_regions(regions.to_vec());
         writer.write_all(data).unwrap();
         writer.finish().unwrap()
+    }
+
+    /// Data that becomes smaller, and has nothing in common with those of another number.
+    fn nibbles(length: usize, number: usize) -> Vec<u8> {
+        let begin = 100_000 * number;
+        noise(begin + length)[begin..].iter().map(|byte| byte & 15).collect()
     }
 
     fn unpacked(file: &[u8]) -> Vec<u8> {
@@ -303,6 +310,88 @@ mod tests {
         assert!(parts([Span::Dropped(text[1..10].to_vec()), Span::Kept(length - 9)]).is_err());
     }
 
+    /// Chunks of the only block of a file.
+    fn chunks_of(file: &[u8]) -> Vec<u8> {
+        let [block] = own_blocks(Cursor::new(file)).unwrap().unwrap().try_into().unwrap();
+        block.read(Cursor::new(file)).unwrap().0
+    }
+
+    /// A file between headers, which are replaced by longer ones.
+    fn with_header(file: &[u8]) -> (Vec<u8>, Range<u64>, Vec<Span>, Vec<u8>) {
+        let (header, longer) = (vec![7; 512], vec![8; 1536]);
+        let small = include_bytes!("encoder.rs");
+        let data = [&header, &small[..], &header, file, &header, small].concat();
+        let begin = (512 + small.len() + 512) as u64;
+        let replaced = || [Span::Dropped(header.clone()), Span::Inserted(longer.clone())];
+        let mut spans = Vec::new();
+        for length in [small.len(), file.len(), small.len()] {
+            spans.extend(replaced());
+            spans.push(Span::Kept(length));
+        }
+        let new = [&longer, &small[..], &longer, file, &longer, small].concat();
+        (data, begin..begin + file.len() as u64, spans, new)
+    }
+
+    #[test]
+    fn a_region_is_not_decoded_but_compared() {
+        let file = nibbles(60_000, 3);
+        let (data, region, spans, wanted) = with_header(&file);
+        let packed = packed_with(&data, &[region]);
+        let chunks = chunks_of(&packed);
+        let decoded = mkpanda_lzma2::decode_around(&chunks, data.len()).unwrap();
+        assert_eq!(decoded.left_out().count(), 1);
+        let new = rewritten(&packed, 1, std::slice::from_ref(&spans)).unwrap();
+        assert!(unpacked(&new) == wanted);
+        // The chunks of the file, behind its first bytes.
+        let copied = &chunks[chunks.len() / 2..][..10_000];
+        assert!(new.windows(copied.len()).any(|found| found == copied));
+        // By a change of what is known, of the region, and of the sum.
+        let check = packed.len() - 12 - 12 - 8;
+        for at in [40, packed.len() / 2, packed.len() - 1500, check] {
+            let mut damaged = packed.clone();
+            damaged[at] ^= 1;
+            assert!(rewritten(&damaged, 1, std::slice::from_ref(&spans)).is_err(), "byte {at}");
+        }
+        // Names that are elsewhere, and a region that does not stay whole.
+        let mut wrong = spans.clone();
+        wrong[0] = Span::Dropped(vec![9; 512]);
+        assert!(rewritten(&packed, 1, &[wrong]).is_err());
+        let mut parted = spans.clone();
+        parted[5] = Span::Kept(30_000);
+        parted.insert(6, Span::Kept(30_000));
+        assert!(unpacked(&rewritten(&packed, 1, &[parted]).unwrap()) == wanted);
+    }
+
+    /// The marks of the second of two regions say that the first one has ended and the second begun; without
+    /// those of the first, the rest seems to be a region.
+    #[test]
+    fn what_only_seems_to_be_a_region_is_decoded() {
+        let file = nibbles(120_000, 3);
+        let (data, region, spans, wanted) = with_header(&file);
+        let middle = region.start + 60_000;
+        let half = region.start..middle;
+        let packed = packed_with(&data, std::slice::from_ref(&half));
+        let chunks = chunks_of(&packed);
+        let at = usize::try_from(region.start).unwrap();
+        let marks = [2, 0, 0, data[at], 2, 0, 0, data[at + 1]];
+        let place = chunks.windows(8).position(|found| found == marks).unwrap();
+        let one = [2, 0, 1, data[at], data[at + 1]];
+        let lying = [&chunks[..place], &one, &chunks[place + 8..]].concat();
+        let around = mkpanda_lzma2::decode_around(&lying, data.len()).unwrap();
+        assert_eq!(around.left_out().next(), Some(usize::try_from(middle).unwrap()..data.len()));
+        let rewrite = |spans| Rewrite {
+            chunks: Arc::new(lying.clone()),
+            check: Crc64::of(&data),
+            size: data.len(),
+            method: Method::Compressed,
+            spans,
+        };
+        let made = rewrite(spans).encode(&AtomicBool::new(false)).unwrap();
+        let mut file = StreamWriter::new(Vec::new()).unwrap();
+        file.block(&made).unwrap();
+        assert!(unpacked(&file.finish().unwrap()) == wanted);
+    }
+
     /// A chunk that resets the dictionary is valid anywhere, but of another encoder.
     #[test]
     fn what_only_begins_like_ours_is_encoded_anew() {
@@ -321,8 +410,8 @@ mod tests {
             spans: vec![Span::Kept(text.len())],
         };
         let new = rewrite.encode(&AtomicBool::new(false)).unwrap();
-        let anew =
-            encode(text, Method::Compressed, CompressionLevel::Default, &AtomicBool::new(false));
+        let (method, level) = (Method::Compressed, CompressionLevel::Default);
+        let anew = encode(text, &[], method, level, &AtomicBool::new(false));
         assert_eq!(new, anew.unwrap());
     }
 }

@@ -1,6 +1,7 @@
 //! The encoder as a writer of one stream.
 
 use std::io::{self, Write};
+use std::ops::Range;
 
 use super::{BlockEncoder, CompressionLevel, StreamWriter};
 
@@ -20,6 +21,12 @@ impl<W: Write> XzWriter<W> {
     #[must_use]
     pub fn at_level(self, level: CompressionLevel) -> Self {
         Self(self.0.at_level(level))
+    }
+
+    /// Names regions, as [`BlockEncoder::with_regions`] does.
+    #[must_use]
+    pub fn with_regions(self, regions: Vec<Range<u64>>) -> Self {
+        Self(self.0.with_regions(regions))
     }
 
     /// Ends the stream; returns the inner writer.
