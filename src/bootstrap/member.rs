@@ -69,7 +69,9 @@ impl<'a> BootstrapMember<'a> {
         };
         let summary = if let Some(summary) = parts.summary(&member.summary_key()) {
             summary
-        } else if let Some(summary) = member.read_single(&mut file, options, *parts, stop)? {
+        } else if let Some((block, open)) = member.open_single(&mut file, *parts)? {
+            let summary = member.summarize(open.data(), options, *parts)?;
+            member.is_made = member.keep_part((&block, &open), &summary, options, *parts, stop)?;
             summary
         } else {
             file.rewind().map_err(open)?;
@@ -112,35 +114,8 @@ impl BootstrapMember<'_> {
         Ok(summary)
     }
 
-    /// Makes the summary and the part of an archive that has a single block of ours, and keeps both. `None`
-    /// if it has not, or is small, or if parts are not kept.
-    fn read_single(
-        &mut self,
-        file: &mut fs_err::File,
-        options: &BootstrapOptions<'_>,
-        parts: PartStore<'_>,
-        stop: &AtomicBool,
-    ) -> Result<Option<Summary>, BootstrapError> {
-        let Some((block, open)) = self.open_single(file, parts)? else { return Ok(None) };
-        let index = match verify_package(open.data(), &options.limits) {
-            Err(_) if !open.is_whole() => return Ok(None),
-            index => index.map_err(|error| self.damaged(error))?,
-        };
-        let summary = Summary::of(index, &self.folder);
-        let is_made = self.keep_part((&block, &open), &summary, options, parts, stop)?;
-        // Making the part proves what was decoded. A document may be where the block was not: JSON has no
-        // zeros.
-        let documents = [&summary.index.pkginfo, &summary.index.buildinfo];
-        let has_zeros = documents.into_iter().flatten().any(|document| document.contains(&0));
-        if !open.is_whole() && (!is_made || has_zeros) {
-            return Ok(None);
-        }
-        self.is_made = is_made;
-        parts.keep_summary(&self.summary_key(), &summary);
-        Ok(Some(summary))
-    }
-
-    /// Decodes the single block of an archive of ours.
+    /// Decodes an archive that has a single block of ours, so that the summary and the part can both be
+    /// made of it. `None` if it has not, or is small, or if parts are not kept.
     fn open_single(
         &self,
         mut file: &mut fs_err::File,
@@ -161,7 +136,8 @@ impl BootstrapMember<'_> {
         Ok(open.map(|open| (block, open)))
     }
 
-    /// Makes and keeps the part of a package with a single block; returns false if it can't be made of that.
+    /// Makes and keeps the part of a package with a single block; returns false if it has to be packed
+    /// anew for that.
     fn keep_part(
         &self,
         (block, open): (&OwnBlock, &OpenBlock),

@@ -92,6 +92,9 @@ fn a_large_package_is_the_same_in_a_bootstrap() {
     let wanted = contents(&packed, "");
     assert!(found.len() > 60);
     assert!(found == wanted, "{:#?}", listing(&bootstrap));
+    // Of the large file, which is most of the package.
+    let copied = &packed[packed.len() / 2..][..4096];
+    assert!(bootstrap.windows(copied.len()).any(|found| found == copied));
     for threads in [2, 8] {
         assert!(cache.write(&packages, threads).unwrap() == bootstrap, "{threads} threads");
     }
@@ -105,7 +108,7 @@ fn a_large_package_is_the_same_in_a_bootstrap() {
     assert!(bootstrap.len() < packed.len() * 101 / 100 + 12_000, "{}", bootstrap.len());
 }
 
-/// A document may be in what is not decoded to make a part.
+/// A document may be what is copied.
 #[test]
 fn documents_may_be_as_large_as_files() {
     let cache = Cache::new();

@@ -47,7 +47,7 @@ fn again_with(
         }
     }
     let mut out = Vec::new();
-    encode_again(new, &around, &chunks, pieces, &mut out, || true).map(|()| out)
+    encode_again(new, &around, &chunks, pieces, &mut out, || true).map(|_| out)
 }
 
 #[test]

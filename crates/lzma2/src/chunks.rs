@@ -3,11 +3,12 @@
 use crate::EncodeError;
 use crate::guide::{Guide, Place};
 use crate::match_table::MatchTable;
-use crate::model::{Model, literal_properties};
+use crate::model::{Distances, Model, literal_properties};
 use crate::parser::Parser;
 use crate::range_coder::RangeCoder;
-use crate::regions::{MARK, Region, allowed};
+use crate::regions::{CopiedRegion, MARK, Region, copyable};
 use crate::source::{Operation, Source, SourceKind};
+use crate::stored::append_stored;
 
 /// Upper limit of a chunk's compressed size in bytes, less what an operation takes.
 const CHUNK_FULL: usize = (64 << 10) - 64;
@@ -15,8 +16,8 @@ const CHUNK_FULL: usize = (64 << 10) - 64;
 /// Upper limit of the content of a compressed chunk, in bytes.
 const CHUNK_CONTENT: usize = 2 << 20;
 
-/// Upper limit of the content of a stored chunk, in bytes.
-const STORED_CONTENT: usize = 64 << 10;
+/// A distance beyond all data.
+const UNUSABLE: u32 = u32::MAX - 1;
 
 /// Resets in the header of the next chunk; each includes all earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +48,9 @@ pub(crate) struct Chunks<'a> {
     /// Position where a region begins or ends, or the data.
     end: usize,
     reset: Reset,
+    /// Position of the first chunk in the output.
+    begin: usize,
+    copied: Vec<CopiedRegion>,
 }
 
 impl<'a> Chunks<'a> {
@@ -69,15 +73,18 @@ impl<'a> Chunks<'a> {
             is_inside: false,
             end: 0,
             reset: Reset::Dictionary,
+            begin: 0,
+            copied: Vec::new(),
         }
     }
 
-    /// Appends all chunks and the end marker.
+    /// Appends all chunks and the end marker; returns the regions that were copied.
     pub(crate) fn encode(
         mut self,
         out: &mut Vec<u8>,
         is_wanted: impl Fn() -> bool,
-    ) -> Result<(), EncodeError> {
+    ) -> Result<Vec<CopiedRegion>, EncodeError> {
+        self.begin = out.len();
         while self.at < self.data.len() {
             if !is_wanted() {
                 return Err(EncodeError::Cancelled);
@@ -89,7 +96,7 @@ impl<'a> Chunks<'a> {
             }
         }
         out.push(0);
-        Ok(())
+        Ok(self.copied)
     }
 
     /// Begins and ends regions at the current position, and finds the next border.
@@ -112,6 +119,9 @@ impl<'a> Chunks<'a> {
                 if !is_here || lacks_properties && !copied.has_properties {
                     return Err(EncodeError::Region);
                 }
+                let begin = out.len() - self.begin;
+                let chunks = begin..begin + copied.chunks.len();
+                self.copied.push(CopiedRegion { chunks, content: content.clone() });
                 out.extend_from_slice(copied.chunks);
                 self.reset = Reset::State;
                 self.at = content.end;
@@ -142,7 +152,7 @@ impl<'a> Chunks<'a> {
         self.coder.reset();
         while self.coder.size() <= CHUNK_FULL {
             let Some(operation) = self.operation() else { break };
-            let operation = self.allowed(operation);
+            let operation = self.cut(operation);
             let end = self.at + operation.length();
             if end - begin > CHUNK_CONTENT {
                 break;
@@ -171,17 +181,9 @@ impl<'a> Chunks<'a> {
     /// Appends stored chunks. The decoder doesn't learn from them: the model begins anew, and what
     /// the parser has planned is void.
     fn store(&mut self, begin: usize, end: usize, out: &mut Vec<u8>) {
-        const RESETS_DICTIONARY: u8 = 1;
-        const RESETS_NOTHING: u8 = 2;
-        for stored in self.data[begin..end].chunks(STORED_CONTENT) {
-            let [.., high, low] = (stored.len() - 1).to_be_bytes();
-            let is_first = self.reset == Reset::Dictionary;
-            let control = if is_first { RESETS_DICTIONARY } else { RESETS_NOTHING };
-            out.extend_from_slice(&[control, high, low]);
-            out.extend_from_slice(stored);
-            if is_first {
-                self.reset = Reset::Properties;
-            }
+        append_stored(&self.data[begin..end], self.reset == Reset::Dictionary, out);
+        if self.reset == Reset::Dictionary {
+            self.reset = Reset::Properties;
         }
         self.reset = self.reset.max(Reset::State);
         self.model = Model::new(self.data.len());
@@ -191,7 +193,7 @@ impl<'a> Chunks<'a> {
 
     /// The operation, cut where its source meets a region; then the parser's plan is void.
     #[inline]
-    fn allowed(&mut self, operation: Operation) -> Operation {
+    fn cut(&mut self, operation: Operation) -> Operation {
         // Within a region all that the parser knows is of the region.
         if self.regions.is_empty() || self.is_inside {
             return operation;
@@ -202,7 +204,7 @@ impl<'a> Chunks<'a> {
             SourceKind::Distance(distance) => distance,
         };
         let source = self.at - distance as usize - 1;
-        let length = allowed(self.regions, source, operation.length());
+        let length = copyable(self.regions, source, operation.length());
         if length == operation.length() {
             return operation;
         }
@@ -215,6 +217,19 @@ impl<'a> Chunks<'a> {
             1 if !is_first => Operation::LITERAL,
             _ => Operation::new(operation.source, length),
         }
+    }
+
+    /// The last distances for the parser, without those that lead into a region: the parser would try these at
+    /// each byte anew.
+    fn usable_distances(&self) -> Distances {
+        if self.regions.is_empty() || self.is_inside {
+            return self.model.distances;
+        }
+        self.model.distances.map(|distance| {
+            let source = self.at.checked_sub(distance as usize + 1);
+            let is_usable = source.is_some_and(|source| copyable(self.regions, source, 1) > 0);
+            if is_usable { distance } else { UNUSABLE }
+        })
     }
 
     /// The next operation; `None` at a region's border, or the end of the data.
@@ -237,7 +252,8 @@ impl<'a> Chunks<'a> {
                 }
             }
             self.model.refresh_prices();
-            self.parser.parse(&self.model, self.at, end);
+            let distances = self.usable_distances();
+            self.parser.parse(&self.model, distances, self.at, end);
             self.next = 0;
         }
         self.parser.operations().get(self.next).copied()

@@ -6,7 +6,7 @@ use crate::model::{Model, OperationKind, literal_properties};
 use crate::narrow;
 use crate::operations::Operations;
 use crate::range_decoder::RangeDecoder;
-use crate::regions::{DecodedRegion, MARK};
+use crate::regions::{DecodedRegion, MARK, MOST_REGIONS, copyable};
 
 /// A decoded block.
 #[derive(Debug)]
@@ -20,14 +20,17 @@ pub struct Decoded {
 }
 
 impl Decoded {
-    /// Data alone, without operations.
-    pub fn without_operations(data: Vec<u8>) -> Self {
-        Self { data, operations: Operations::default(), regions: Vec::new() }
-    }
-
     /// Positions of regions left out, in ascending order.
     pub fn left_out(&self) -> impl Iterator<Item = Range<usize>> {
         self.regions.iter().map(|region| region.content.clone())
+    }
+
+    /// Position of a region left out, and its chunks as those of a block of its own, whose dictionary has to be as
+    /// large as the content; `None` if they can't be.
+    pub fn region_alone(&self, number: usize, chunks: &[u8]) -> Option<(Range<usize>, Vec<u8>)> {
+        let region = self.regions.get(number)?;
+        let properties = literal_properties(self.data.len());
+        Some((region.content.clone(), region.alone(chunks, properties)?))
     }
 }
 
@@ -37,8 +40,7 @@ pub fn decode(chunks: &[u8], size: usize) -> Option<Decoded> {
     Decoder::new(chunks, size, false)?.decode()
 }
 
-/// Decodes a block but for its closed regions. If a foreign block only seems to have regions, the content is wrong:
-/// the caller has to check the sum.
+/// Decodes a block but for its closed regions; `None` also if the rest refers to them, or if there are too many.
 pub fn decode_around(chunks: &[u8], size: usize) -> Option<Decoded> {
     Decoder::new(chunks, size, true)?.decode()
 }
@@ -61,8 +63,9 @@ struct Decoder<'a> {
     /// Position behind what is decoded.
     at: usize,
     operations: Operations,
-    /// `None` before the properties are known.
+    /// `None` before the properties are known, behind stored chunks, and behind the first reset of a region.
     model: Option<Model>,
+    has_properties: bool,
     leaves_out: bool,
     /// Number of chunks of one stored byte in a row.
     marks: usize,
@@ -79,6 +82,7 @@ impl<'a> Decoder<'a> {
             at: 0,
             operations: Operations::default(),
             model: None,
+            has_properties: false,
             leaves_out,
             marks: 0,
             is_inside: false,
@@ -113,34 +117,52 @@ impl<'a> Decoder<'a> {
         self.data.get_mut(self.at..self.at + length)?.copy_from_slice(content);
         self.at += length;
         self.operations.add_literals(narrow(length));
+        // The encoder begins anew. The state of another one could lead from here to bytes that were left out.
+        self.model = None;
         self.marks = if length == 1 { self.marks + 1 } else { 0 };
         if self.leaves_out && self.marks == MARK {
-            self.pass_border();
+            self.pass_border()?;
         }
         Some(rest)
     }
 
     /// Begins or ends a region at the first of two marks; the current chunk is the second.
-    fn pass_border(&mut self) {
+    fn pass_border(&mut self) -> Option<()> {
         const STORED_BYTE: usize = 4;
         self.marks = 0;
         let (chunk, at) = (self.chunk - STORED_BYTE, self.at - MARK);
         self.is_inside = !self.is_inside;
         if self.is_inside {
+            if self.regions.len() == MOST_REGIONS {
+                return None;
+            }
             self.regions.push(DecodedRegion {
                 chunks: chunk..chunk,
                 content: at..at,
+                has_reset: false,
                 has_properties: false,
             });
         } else {
             self.end_region(chunk, at);
         }
+        Some(())
+    }
+
+    /// The current region.
+    fn region(&mut self) -> Option<&mut DecodedRegion> {
+        self.regions.last_mut().filter(|_| self.is_inside)
     }
 
     fn end_region(&mut self, chunk: usize, at: usize) {
         if let Some(last) = self.regions.last_mut() {
             (last.chunks.end, last.content.end) = (chunk, at);
         }
+    }
+
+    /// Forgets what was learned; nothing is learned within regions.
+    fn begin_model(&mut self) {
+        let is_around = self.region().map(|region| region.has_reset = true).is_none();
+        self.model = is_around.then(|| Model::new(self.data.len()));
     }
 
     fn compressed(&mut self, control: u8, rest: &'a [u8]) -> Option<&'a [u8]> {
@@ -151,16 +173,22 @@ impl<'a> Decoder<'a> {
         self.marks = 0;
         let size = self.data.len();
         match control >> 5 & 3 {
+            // What was learned before a region would decide its content; and only its first compressed chunk may tell
+            // the properties.
+            0 if self.region().is_some_and(|region| !region.has_reset) => return None,
+            2 | 3 if self.region().is_some_and(|region| region.has_reset) => return None,
             0 => {}
-            1 => self.model = Some(Model::new(self.model.as_ref().map(|_| size)?)),
+            1 if !self.has_properties => return None,
+            1 => self.begin_model(),
             _ => {
                 let (properties, others) = rest.split_first()?;
                 rest = others;
                 if *properties != literal_properties(size) {
                     return None;
                 }
-                self.model = Some(Model::new(size));
-                if let Some(region) = self.regions.last_mut().filter(|_| self.is_inside) {
+                self.has_properties = true;
+                self.begin_model();
+                if let Some(region) = self.region() {
                     region.has_properties = true;
                 }
             }
@@ -170,12 +198,12 @@ impl<'a> Decoder<'a> {
         if end > size {
             return None;
         }
-        let model = self.model.as_mut()?;
         if self.is_inside {
             self.operations.add_literals(narrow(length));
             self.at = end;
             return Some(rest);
         }
+        let model = self.model.as_mut()?;
         let mut coder = RangeDecoder::new(packed)?;
         let mut literals = 0;
         let (data, mut at) = (&mut self.data[..end], self.at);
@@ -189,7 +217,7 @@ impl<'a> Decoder<'a> {
                 }
                 OperationKind::Match(distance) => {
                     let from = at.checked_sub(distance as usize + 1)?;
-                    if length > end - at {
+                    if length > end - at || copyable(&self.regions, from, length) < length {
                         return None;
                     }
                     copy(data, from, at, length);

@@ -4,6 +4,7 @@
 //! ```text
 //! chunks         a block as LZMA2 chunks
 //! regions        parts of a block that are independent of the rest
+//! stored         chunks that are not compressed
 //! match_table    for each position the longest match before it, by sorting
 //! bucket         sorts the positions that begin with the same two bytes
 //! lists          parts what of a bucket fits into the cache
@@ -54,6 +55,7 @@ mod range_decoder;
 mod region_tests;
 mod regions;
 mod source;
+mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -67,6 +69,7 @@ use match_table::MatchTable;
 use model::literal_properties;
 pub use operations::Operations;
 use regions::Region;
+pub use regions::{CopiedRegion, with_stored_regions};
 
 /// Upper limit of a block's size in bytes.
 pub const LARGEST_BLOCK: usize = match_table::LARGEST;
@@ -104,12 +107,12 @@ pub fn encode(
     let table = MatchTable::of_parts(data, &closed, &is_wanted).ok_or(EncodeError::Cancelled)?;
     let region = |content| Region { content, copied: None };
     let regions: Vec<Region<'_>> = closed.into_iter().map(region).collect();
-    Chunks::new(data, &table, None, &regions).encode(out, is_wanted)
+    Chunks::new(data, &table, None, &regions).encode(out, is_wanted).map(drop)
 }
 
 /// Encodes a block of which pieces are known from a decoded block, at about a tenth of the
 /// cost: regions left out are copied from the block's chunks, elsewhere operations of the pieces are
-/// taken over, and only what stands between is searched for matches.
+/// taken over, and only what stands between is searched for matches. Returns the regions that were copied.
 /// Pieces must ascend in both blocks. With unequal pieces, other chunks than the decoded ones, or what only
 /// seems to be a region, the result does not decode to `data`, which the caller has to check.
 ///
@@ -121,7 +124,7 @@ pub fn encode_again(
     pieces: &[Piece],
     out: &mut Vec<u8>,
     is_wanted: impl Fn() -> bool,
-) -> Result<(), EncodeError> {
+) -> Result<Vec<CopiedRegion>, EncodeError> {
     if data.len() > LARGEST_BLOCK {
         return Err(EncodeError::TooLarge);
     }

@@ -119,13 +119,13 @@ impl<'a> Parser<'a> {
         self.operations.clear();
     }
 
-    /// Finds operations for the data from a position on, at least one, and none past the end.
-    pub(crate) fn parse(&mut self, model: &Model, begin: usize, end: usize) {
+    /// Finds operations for the data from a position on, at least one, and none past the end. Distances are the
+    /// last ones that may be used.
+    pub(crate) fn parse(&mut self, model: &Model, distances: Distances, begin: usize, end: usize) {
         self.limit = end;
         self.operations.clear();
         self.end = 0;
-        let Model { state, distances, .. } = *model;
-        self.nodes[0] = Node { price: 0, state, distances, ..Node::UNREACHED };
+        self.nodes[0] = Node { price: 0, state: model.state, distances, ..Node::UNREACHED };
         for node in 0.. {
             let at = begin + node;
             if node > 0 {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 
 use super::*;
-use crate::regions::{DecodedRegion, Region, allowed, chosen};
+use crate::regions::{DecodedRegion, MOST_REGIONS, Region, chosen, copyable};
 use crate::tests::{bytes, decoded, text};
 
 /// Chunks of a block, and its regions that a decoder leaves out.
@@ -14,6 +14,15 @@ fn encoded_with(data: &[u8], regions: &[Range<usize>]) -> (Vec<u8>, Vec<DecodedR
     assert!(decoded(&chunks, data.len()) == data, "liblzma");
     assert!(decode(&chunks, data.len()).unwrap().data == data);
     let around = decode_around(&chunks, data.len()).unwrap();
+    for (number, region) in around.left_out().enumerate() {
+        // A block of its own has the position context of its first byte.
+        let Some((place, alone)) = around.region_alone(number, &chunks) else {
+            assert!(!region.start.is_multiple_of(4));
+            continue;
+        };
+        assert_eq!(place, region);
+        assert!(decoded(&alone, data.len())[..] == data[region], "alone");
+    }
     let mut rest = 0;
     for region in around.left_out().chain(std::iter::once(data.len()..data.len())) {
         assert!(around.data[rest..region.start] == data[rest..region.start]);
@@ -155,18 +164,11 @@ fn again(
         length: *length,
     };
     let pieces: Vec<Piece> = pieces.iter().map(piece).collect();
-    // As a caller has it, who does not know what was left out.
-    let mut known = new.to_vec();
-    for region in around.left_out() {
-        let piece = pieces
-            .iter()
-            .find(|piece| region.start >= piece.from && region.end <= piece.from + piece.length);
-        if let Some(piece) = piece {
-            known[region.start - piece.from + piece.to..][..region.len()].fill(0);
-        }
-    }
     let mut out = Vec::new();
-    encode_again(&known, &around, &chunks, &pieces, &mut out, || true).map(|()| out)
+    let copied = encode_again(new, &around, &chunks, &pieces, &mut out, || true)?;
+    assert_eq!(copied.len(), around.left_out().count());
+    assert!(decoded(&with_stored_regions(new, &out, &copied), new.len()) == new);
+    Ok(out)
 }
 
 #[test]
@@ -311,6 +313,99 @@ fn a_source_and_the_byte_behind_it_are_around_regions() {
         (200, 100, 99),
         (310, 9999, 9999),
     ] {
-        assert_eq!(allowed(&regions, source, length), wanted, "{source}, {length}");
+        assert_eq!(copyable(&regions, source, length), wanted, "{source}, {length}");
+    }
+}
+
+/// Marks before all and none behind the region: it seems to be the rest, and what was around it refers to what
+/// seems to be a region.
+#[test]
+fn a_rest_that_refers_to_a_region_is_not_decoded() {
+    let file = bytes(60_000, 5, 30);
+    let (data, region) = with_file(&text()[..8000], &file, &text()[..8000]);
+    let mut chunks = Vec::new();
+    encode(&data, std::slice::from_ref(&region), &mut chunks, || true).unwrap();
+    let marks = [2, 0, 0, data[region.end], 2, 0, 0, data[region.end + 1]];
+    let behind = chunks.windows(8).position(|found| found == marks).unwrap();
+    let joined = [2, 0, 1, data[region.end], data[region.end + 1]];
+    let mut lying = vec![1, 0, 0, b'a', 2, 0, 0, b'b', 2, 0, 1, b'c', 0, chunks[0] & 0xdf];
+    lying.extend_from_slice(&chunks[1..behind]);
+    lying.extend_from_slice(&joined);
+    lying.extend_from_slice(&chunks[behind + 8..]);
+    let wanted = [b"abc\0", &data[..]].concat();
+    assert!(decoded(&lying, wanted.len()) == wanted);
+    assert!(decode(&lying, wanted.len()).unwrap().data == wanted);
+    assert!(decode_around(&lying, wanted.len()).is_none());
+}
+
+#[test]
+fn more_regions_than_large_files_are_not_taken_for_some() {
+    for (count, is_decoded) in [(MOST_REGIONS, true), (MOST_REGIONS + 1, false)] {
+        let mut chunks = Vec::new();
+        for _ in 0..2 * count {
+            chunks.extend([2, 0, 0, b'a', 2, 0, 0, b'b', 2, 0, 1, b'c', b'd']);
+        }
+        chunks[0] = 1;
+        chunks.push(0);
+        let data = b"abcd".repeat(2 * count);
+        assert!(decode(&chunks, data.len()).unwrap().data == data);
+        let around = decode_around(&chunks, data.len());
+        assert_eq!(around.map(|found| found.left_out().count()), is_decoded.then_some(count));
+    }
+}
+
+/// Chunks that mean something else by themselves, or in another block.
+#[test]
+fn what_depends_on_earlier_chunks_is_no_region() {
+    let file = bytes(300_000, 5, 30);
+    let (data, region) = with_file(&text()[..8000], &file, b"behind");
+    let (chunks, regions) = encoded_with(&data, std::slice::from_ref(&region));
+    let begin = regions[0].chunks.start;
+    // Behind two marks of a stored byte.
+    let first = begin + 8;
+    assert_eq!(chunks[first] & 0xe0, 0xa0);
+    let second =
+        first + 5 + usize::from(u16::from_be_bytes([chunks[first + 3], chunks[first + 4]])) + 1;
+    assert_eq!(chunks[second] & 0xe0, 0x80);
+    // No reset at all.
+    let mut without = chunks.clone();
+    without[first] &= 0x9f;
+    assert!(decode_around(&without, data.len()).is_none());
+    // The properties are told, and once more: then a copy would do without the first.
+    let told = |place: usize| {
+        let mut told = chunks[..place].to_vec();
+        told.push(chunks[place] & 0x1f | 0xc0);
+        told.extend_from_slice(&chunks[place + 1..place + 5]);
+        told.push(literal_properties(data.len()));
+        told.extend_from_slice(&chunks[place + 5..]);
+        told
+    };
+    assert!(
+        decode_around(&told(first), data.len())
+            .is_some_and(|found| found.regions[0].has_properties)
+    );
+    assert!(decode_around(&told(second), data.len()).is_none());
+}
+
+/// Other encoders may go on with a model behind a stored chunk, whose literals may depend on any byte before.
+#[test]
+fn no_model_goes_on_behind_stored_chunks() {
+    let low = bytes(300_000, 5, 30);
+    for seed in 1..20 {
+        // Of other bytes, so that hardly anything in the second chunk refers to the first.
+        let high: Vec<u8> = bytes(100_000, seed, 30).into_iter().map(|byte| byte + 100).collect();
+        let mut chunks = Vec::new();
+        encode(&low, &[], &mut chunks, || true).unwrap();
+        let content = u32::from_be_bytes([0, chunks[0] & 0x1f, chunks[1], chunks[2]]) as usize + 1;
+        let data = [&low[..content], &high].concat();
+        chunks.clear();
+        encode(&data, &[], &mut chunks, || true).unwrap();
+        let first = 6 + usize::from(u16::from_be_bytes([chunks[3], chunks[4]])) + 1;
+        let content = u32::from_be_bytes([0, chunks[0] & 0x1f, chunks[1], chunks[2]]) as usize + 1;
+        assert_eq!(chunks[first] & 0xe0, 0x80, "the second chunk resets nothing");
+        let last = data[content - 1];
+        let more =
+            [&chunks[..first], &[2, 0, 3, last, last, last, last], &chunks[first..]].concat();
+        assert!(decode(&more, data.len() + 4).is_none());
     }
 }

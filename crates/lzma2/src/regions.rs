@@ -11,7 +11,8 @@
 use std::ops::Range;
 
 use crate::guide::Piece;
-use crate::model::position_context;
+use crate::model::{literal_properties, position_context};
+use crate::stored::{RESETS_DICTIONARY, append_stored};
 use crate::{EncodeError, narrow};
 
 /// Number of stored bytes at a region's beginning, and behind its end.
@@ -39,10 +40,26 @@ pub(crate) struct CopiedChunks<'a> {
 pub(crate) struct DecodedRegion {
     pub(crate) chunks: Range<usize>,
     pub(crate) content: Range<usize>,
+    /// True if the model begins anew.
+    pub(crate) has_reset: bool,
     pub(crate) has_properties: bool,
 }
 
 impl DecodedRegion {
+    /// The chunks as those of a block of its own, which can only refer to itself; `None` if the position counts.
+    pub(crate) fn alone(&self, chunks: &[u8], properties: u8) -> Option<Vec<u8>> {
+        let chunks = chunks.get(self.chunks.clone())?;
+        if position_context(self.content.start) != 0 {
+            return None;
+        }
+        let mut out = Vec::with_capacity(chunks.len() + 2);
+        append_with_properties(chunks, properties, &mut out);
+        // The first chunk is a mark.
+        *out.first_mut()? = RESETS_DICTIONARY;
+        out.push(0);
+        Some(out)
+    }
+
     /// The region in a block with pieces of the old block.
     pub(crate) fn in_block<'a>(
         &self,
@@ -66,15 +83,85 @@ impl DecodedRegion {
     }
 }
 
+/// Upper limit of a block's regions: more than files of 1 MiB.
+pub(crate) const MOST_REGIONS: usize = 64;
+
+/// Position of something within a block: a region has it.
+pub(crate) trait Placed {
+    fn content(&self) -> &Range<usize>;
+}
+
+impl Placed for Region<'_> {
+    fn content(&self) -> &Range<usize> {
+        &self.content
+    }
+}
+
+impl Placed for DecodedRegion {
+    fn content(&self) -> &Range<usize> {
+        &self.content
+    }
+}
+
 /// Number of bytes that an operation outside all regions may copy from a source. The byte behind the source
 /// must be outside, too: the coding of a literal behind the copy depends on that byte.
-pub(crate) fn allowed(regions: &[Region<'_>], source: usize, length: usize) -> usize {
-    let next = regions.partition_point(|region| region.content.end <= source);
-    match regions.get(next) {
-        Some(region) if region.content.start <= source + length => {
-            region.content.start.saturating_sub(source + 1)
-        }
+#[inline]
+pub(crate) fn copyable(regions: &[impl Placed], source: usize, length: usize) -> usize {
+    if regions.is_empty() {
+        return length;
+    }
+    let next = regions.partition_point(|region| region.content().end <= source);
+    match regions.get(next).map(Placed::content) {
+        Some(region) if region.start <= source + length => region.start.saturating_sub(source + 1),
         _ => length,
+    }
+}
+
+/// A copied region in a block that was encoded again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopiedRegion {
+    /// Position of the chunks.
+    pub(crate) chunks: Range<usize>,
+    pub(crate) content: Range<usize>,
+}
+
+/// The chunks of a block with stored ones in place of copied regions, of which the content is known: what a
+/// decoder makes of the rest does not depend on how regions are coded.
+pub fn with_stored_regions(data: &[u8], chunks: &[u8], regions: &[CopiedRegion]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(data.len());
+    let mut begin = 0;
+    let append = |rest: &[u8], out: &mut Vec<u8>| {
+        // A region may have told the properties.
+        append_with_properties(rest, literal_properties(data.len()), out);
+    };
+    for CopiedRegion { chunks: place, content } in regions {
+        append(chunks.get(begin..place.start).unwrap_or_default(), &mut out);
+        let content = data.get(content.clone()).unwrap_or_default();
+        append_stored(content, out.is_empty(), &mut out);
+        begin = place.end;
+    }
+    append(chunks.get(begin..).unwrap_or_default(), &mut out);
+    out
+}
+
+/// Appends chunks, the first compressed one of which tells the properties.
+fn append_with_properties(mut chunks: &[u8], properties: u8, out: &mut Vec<u8>) {
+    const STORED_HEADER: usize = 3;
+    while let [1 | 2, high, low, ..] = chunks {
+        let length = STORED_HEADER + usize::from(u16::from_be_bytes([*high, *low])) + 1;
+        let (stored, rest) = chunks.split_at(length.min(chunks.len()));
+        out.extend_from_slice(stored);
+        chunks = rest;
+    }
+    match chunks {
+        [control @ 0x80..0xc0, sizes @ ..] if sizes.len() > 4 => {
+            let (sizes, content) = sizes.split_at(4);
+            out.push(0xc0 | control & 0x1f);
+            out.extend_from_slice(sizes);
+            out.push(properties);
+            out.extend_from_slice(content);
+        }
+        others => out.extend_from_slice(others),
     }
 }
 

@@ -12,8 +12,6 @@ use super::crc64::Crc64;
 use super::decoding::Decoding;
 use super::level::CompressionLevel;
 use super::machine_code;
-use super::rewrite_proof::proven_sum;
-use super::span::Span;
 
 /// Limit below which both sizes must stay.
 const TOO_LARGE: usize = 1 << 28;
@@ -83,61 +81,48 @@ pub(super) fn encode(
         }
         Method::Stored => store(data, &mut bytes),
     }
-    finish((data.len(), Crc64::of(data)), bytes, coding)
+    finish(data, bytes, coding)
 }
 
 /// Makes a block of data whose pieces are in a block that was decoded from `chunks`; fails if it is
-/// `cancelled`.
+/// `cancelled`. `None` if regions of the old block can't be copied.
 pub(super) fn compress_again(
     data: &[u8],
     old: &Decoded,
     chunks: &[u8],
     pieces: &[Piece],
     cancelled: &AtomicBool,
-) -> io::Result<Block> {
-    let mut bytes = vec![0; HEADER];
-    let is_wanted = || !cancelled.load(Ordering::Relaxed);
-    mkpanda_lzma2::encode_again(data, old, chunks, pieces, &mut bytes, is_wanted)
-        .map_err(unencoded)?;
-    let coding = Coding::of(data.len());
-    compare(data, &bytes[HEADER..], coding)?;
-    finish((data.len(), Crc64::of(data)), bytes, coding)
-}
-
-/// Makes a block as [`compress_again`] does of one whose regions were left out when it was decoded, and whose
-/// content has the sum `check`; `None` if the regions or the spans are not what they seem.
-pub(super) fn compress_around(
-    (data, pieces): (&[u8], &[Piece]),
-    old: &Decoded,
-    (chunks, check): (&[u8], u64),
-    spans: &[Span],
-    cancelled: &AtomicBool,
 ) -> io::Result<Option<Block>> {
     let mut bytes = vec![0; HEADER];
     let is_wanted = || !cancelled.load(Ordering::Relaxed);
-    match mkpanda_lzma2::encode_again(data, old, chunks, pieces, &mut bytes, is_wanted) {
-        Ok(()) => {}
+    let copied = match mkpanda_lzma2::encode_again(data, old, chunks, pieces, &mut bytes, is_wanted)
+    {
+        Ok(copied) => copied,
         Err(EncodeError::Region) => return Ok(None),
         Err(error) => return Err(unencoded(error)),
-    }
-    let coding = Coding::of(data.len());
-    let Some(sum) = proven_sum(&bytes[HEADER..], coding, old, spans, check)? else {
-        return Ok(None);
     };
-    finish((data.len(), sum), bytes, coding).map(Some)
+    let coding = Coding::of(data.len());
+    if copied.is_empty() {
+        compare(data, &bytes[HEADER..], coding)?;
+    } else {
+        // Regions were decoded where they stood alone: what is around them is left to compare.
+        let stored = mkpanda_lzma2::with_stored_regions(data, &bytes[HEADER..], &copied);
+        compare(data, &stored, coding)?;
+    }
+    finish(data, bytes, coding).map(Some)
 }
 
-/// Completes the bytes of a block of content with this size and CRC-64; there is room for the header.
-fn finish((size, sum): (usize, u64), mut bytes: Vec<u8>, coding: Coding) -> io::Result<Block> {
+/// Completes the bytes of a block, which have room for the header.
+fn finish(data: &[u8], mut bytes: Vec<u8>, coding: Coding) -> io::Result<Block> {
     let compressed = bytes.len() - HEADER;
-    if size.max(compressed) >= TOO_LARGE {
+    if data.len().max(compressed) >= TOO_LARGE {
         return Err(io::Error::other("too much data for one block"));
     }
-    bytes[..HEADER].copy_from_slice(&header(compressed, size, coding));
+    bytes[..HEADER].copy_from_slice(&header(compressed, data.len(), coding));
     let unpadded = (bytes.len() + size_of::<u64>()) as u64;
     bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes.extend_from_slice(&sum.to_le_bytes());
-    Ok(Block { bytes, record: BlockRecord { unpadded, uncompressed: size as u64 } })
+    bytes.extend_from_slice(&Crc64::of(data).to_le_bytes());
+    Ok(Block { bytes, record: BlockRecord { unpadded, uncompressed: data.len() as u64 } })
 }
 
 fn compress(

@@ -49,6 +49,17 @@ impl<'a> Decoding<'a> {
         (!self.piece.is_empty()).then_some(())
     }
 
+    /// Fills a place with the content; returns false if that has another size, or if the chunks are not valid.
+    pub(super) fn fills(mut self, mut place: &mut [u8]) -> bool {
+        while !place.is_empty() {
+            let Some(bytes) = self.next(place.len()) else { return false };
+            let (now, rest) = place.split_at_mut(bytes.len());
+            now.copy_from_slice(bytes);
+            place = rest;
+        }
+        self.is_ended()
+    }
+
     /// True if all bytes were taken and the chunks end there.
     pub(super) fn is_ended(&mut self) -> bool {
         self.taken == self.piece.len() && self.fill().is_none() && self.is_ended

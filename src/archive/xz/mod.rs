@@ -8,7 +8,7 @@
 //! decoding    its content, by liblzma            machine_code   detects x86 code
 //! container   header, index and footer           own_blocks     the blocks of a file of ours
 //! reader      all streams of a file, decoded     span           content of a block by that of another one
-//! rewrite     a block of the content of another  rewrite_proof  compares what wasn't decoded for it
+//! rewrite     a block of the content of another
 //! ```
 //!
 //! The output is a single stream, which every reader reads to its end, of independent blocks.
@@ -17,11 +17,11 @@
 //!
 //! The bytes depend on the data, on what is said of it beforehand (its size, its large files), and on the constants;
 //! not on the number of threads, nor on time. Each block is decoded by liblzma and compared before
-//! it is written. A block can be stored (60 MB of noise: 0.3 s of processor time instead of 42), and
+//! it is written; of copied regions, what is copied was decoded by itself. A block can be stored (60 MB of noise: 0.3 s of processor time instead of 42), and
 //! can be copied from elsewhere: bootstraps are assembled from kept parts. A block can be made of another
 //! one by the operations found for it, at a quarter of the cost: bootstraps have the contents of packages,
 //! with other headers between. Large files that have little in common with the rest of their block are
-//! copied as they are encoded, and only compared.
+//! copied as they are encoded.
 
 #[cfg(feature = "builder")]
 mod block;
@@ -50,8 +50,6 @@ mod pool;
 mod reader;
 #[cfg(feature = "builder")]
 mod rewrite;
-#[cfg(feature = "builder")]
-mod rewrite_proof;
 #[cfg(feature = "builder")]
 mod span;
 #[cfg(feature = "builder")]

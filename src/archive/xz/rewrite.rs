@@ -6,11 +6,12 @@ use std::sync::atomic::AtomicBool;
 
 use mkpanda_lzma2::{Decoded, Piece};
 
-use super::block::{Block, Method, compress_again, compress_around, decompress, encode};
+use super::block::{Block, Method, compress_again, decompress, encode};
+use super::coding::Coding;
 use super::crc64::Crc64;
+use super::decoding::Decoding;
 use super::level::CompressionLevel;
 use super::own_blocks::OwnBlock;
-use super::rewrite_proof::known;
 use super::span::Span;
 
 /// Upper limit of the content of a block that is made of another one: of the largest, with longer
@@ -34,13 +35,10 @@ impl Rewrite {
     /// Makes the block; fails if it is `cancelled`.
     pub(super) fn encode(self, cancelled: &AtomicBool) -> io::Result<Block> {
         let Self { chunks, check, size, method, spans } = self;
-        if let Some(around) = OpenBlock::around(Arc::clone(&chunks), size, check, method)? {
-            if let Some(block) = around.block(&spans, cancelled)? {
-                return Ok(block);
-            }
-            // What seems to be a region is none, or the block is damaged.
-            if let Some(whole) = OpenBlock::whole(Arc::clone(&chunks), size, check, method)?
-                && let Some(block) = whole.block(&spans, cancelled)?
+        for decode in [mkpanda_lzma2::decode_around, mkpanda_lzma2::decode] {
+            let old = OpenBlock::decode(Arc::clone(&chunks), (size, check), method, decode)?;
+            if let Some(old) = old
+                && let Some(block) = old.block(&spans, cancelled)?
             {
                 return Ok(block);
             }
@@ -48,17 +46,16 @@ impl Rewrite {
         // Another encoder's block may begin like ours.
         let old = decompress(&chunks, size)?;
         check_sum(&old, check)?;
-        let (new, _) = assembled(&Decoded::without_operations(old), &spans)?;
-        drop(chunks);
+        let (new, _) = assembled(&old, &spans)?;
+        drop((old, chunks));
         encode(&new, &[], method, CompressionLevel::Default, cancelled)
     }
 }
 
-/// A block of ours, decoded, but for closed regions.
+/// A block of ours, decoded.
 #[derive(Debug)]
 pub struct OpenBlock {
     chunks: Arc<Vec<u8>>,
-    check: u64,
     decoded: Decoded,
     method: Method,
 }
@@ -68,47 +65,39 @@ impl OpenBlock {
     pub fn read(block: &OwnBlock, file: impl Read + Seek) -> io::Result<Option<Self>> {
         let (chunks, check) = block.read(file)?;
         let size = usize::try_from(block.size()).unwrap_or(usize::MAX);
-        Self::around(Arc::new(chunks), size, check, block.method())
+        let (chunks, decode) = (Arc::new(chunks), mkpanda_lzma2::decode_around);
+        Self::decode(chunks, (size, check), block.method(), decode)
     }
 
-    /// Decodes a block but for its regions.
-    fn around(
+    /// Decodes a block. Regions that `decode` leaves out are decoded by liblzma, each as a block of its own, which
+    /// proves that they refer to nothing around. `None` if they do, or if another encoder made the block.
+    fn decode(
         chunks: Arc<Vec<u8>>,
-        size: usize,
-        check: u64,
+        (size, check): (usize, u64),
         method: Method,
+        decode: fn(&[u8], usize) -> Option<Decoded>,
     ) -> io::Result<Option<Self>> {
-        let Some(decoded) = mkpanda_lzma2::decode_around(&chunks, size) else { return Ok(None) };
-        if decoded.left_out().next().is_none() {
-            check_sum(&decoded.data, check)?;
+        let Some(mut decoded) = decode(&chunks, size) else { return Ok(None) };
+        let count = decoded.left_out().count();
+        for number in 0..count {
+            let Some((place, alone)) = decoded.region_alone(number, &chunks) else {
+                return Ok(None);
+            };
+            if !Decoding::new(&alone, Coding::of(size))?.fills(&mut decoded.data[place]) {
+                return Ok(None);
+            }
         }
-        Ok(Some(Self { chunks, check, decoded, method }))
-    }
-
-    /// Decodes a whole block.
-    fn whole(
-        chunks: Arc<Vec<u8>>,
-        size: usize,
-        check: u64,
-        method: Method,
-    ) -> io::Result<Option<Self>> {
-        let Some(decoded) = mkpanda_lzma2::decode(&chunks, size) else { return Ok(None) };
         check_sum(&decoded.data, check)?;
-        Ok(Some(Self { chunks, check, decoded, method }))
+        Ok(Some(Self { chunks, decoded, method }))
     }
 
-    /// The content, with zeros in regions; its checksum is right if there are none.
+    /// The content, whose checksum is right.
     pub fn data(&self) -> &[u8] {
         &self.decoded.data
     }
 
-    /// True if there are no regions that weren't decoded.
-    pub fn is_whole(&self) -> bool {
-        self.decoded.left_out().next().is_none()
-    }
-
     /// Makes blocks as [`BlockEncoder::rewrite`](super::BlockEncoder::rewrite) does; fails if they
-    /// are `cancelled`. `None` if regions are not what they seem.
+    /// are `cancelled`. `None` if regions would be parted.
     pub fn rewrite(
         &self,
         spans: Vec<Span>,
@@ -118,21 +107,10 @@ impl OpenBlock {
     }
 
     fn block(&self, spans: &[Span], cancelled: &AtomicBool) -> io::Result<Option<Block>> {
-        let Self { chunks, check, decoded, method } = self;
-        let has_regions = !self.is_whole();
-        let (new, pieces) = match assembled(decoded, spans) {
-            Err(_) if has_regions => return Ok(None),
-            made => made?,
-        };
+        let Self { chunks, decoded, method } = self;
+        let (new, pieces) = assembled(&decoded.data, spans)?;
         match method {
-            Method::Compressed if has_regions => {
-                let (new, old) = ((&new[..], &pieces[..]), (&chunks[..], *check));
-                compress_around(new, decoded, old, spans, cancelled)
-            }
-            Method::Compressed => {
-                compress_again(&new, decoded, chunks, &pieces, cancelled).map(Some)
-            }
-            Method::Stored if has_regions => Ok(None),
+            Method::Compressed => compress_again(&new, decoded, chunks, &pieces, cancelled),
             Method::Stored => {
                 encode(&new, &[], *method, CompressionLevel::Default, cancelled).map(Some)
             }
@@ -167,30 +145,26 @@ pub(super) fn parted(spans: Vec<Span>) -> Vec<Vec<Span>> {
     parts
 }
 
-/// Makes the new block's content of the old one's, and the pieces that both have. What was left out of the old
-/// one is zero, too.
-fn assembled(old: &Decoded, spans: &[Span]) -> io::Result<(Vec<u8>, Vec<Piece>)> {
-    let mut new = vec![0; spans.iter().map(Span::added).sum()];
+/// Makes the new block's content of the old one's, and the pieces that both have.
+fn assembled(old: &[u8], spans: &[Span]) -> io::Result<(Vec<u8>, Vec<Piece>)> {
+    let mut new = Vec::with_capacity(spans.iter().map(Span::added).sum());
     let mut pieces: Vec<Piece> = Vec::new();
-    let (mut from, mut to) = (0, 0);
+    let mut from = 0;
     for span in spans {
-        let taken = old.data.get(from..from + span.taken());
+        let taken = old.get(from..from + span.taken());
         let taken = taken.ok_or_else(|| damaged("a block of a package is too short"))?;
         match span {
             Span::Kept(length) => {
-                pieces.push(Piece { from, to, length: *length });
-                for part in known(old, from..from + length) {
-                    let place = to + (part.start - from)..to + (part.end - from);
-                    new[place].copy_from_slice(&old.data[part]);
-                }
+                pieces.push(Piece { from, to: new.len(), length: *length });
+                new.extend_from_slice(taken);
             }
             Span::Dropped(bytes) if bytes != taken => {
                 return Err(damaged("a package's names are not where its summary has them"));
             }
             Span::Dropped(_) | Span::Skipped(_) => {}
-            Span::Inserted(bytes) => new[to..to + bytes.len()].copy_from_slice(bytes),
+            Span::Inserted(bytes) => new.extend_from_slice(bytes),
         }
-        (from, to) = (from + taken.len(), to + span.added());
+        from += taken.len();
     }
     Ok((new, pieces))
 }
@@ -319,8 +293,9 @@ mod tests {
     /// A file between headers, which are replaced by longer ones.
     fn with_header(file: &[u8]) -> (Vec<u8>, Range<u64>, Vec<Span>, Vec<u8>) {
         let (header, longer) = (vec![7; 512], vec![8; 1536]);
-        let small = include_bytes!("encoder.rs");
-        let data = [&header, &small[..], &header, file, &header, small].concat();
+        // The file's place is a multiple of four, as in every tar.
+        let small = &include_bytes!("encoder.rs")[..9000];
+        let data = [&header, small, &header, file, &header, small].concat();
         let begin = (512 + small.len() + 512) as u64;
         let replaced = || [Span::Dropped(header.clone()), Span::Inserted(longer.clone())];
         let mut spans = Vec::new();
@@ -328,15 +303,15 @@ mod tests {
             spans.extend(replaced());
             spans.push(Span::Kept(length));
         }
-        let new = [&longer, &small[..], &longer, file, &longer, small].concat();
+        let new = [&longer, small, &longer, file, &longer, small].concat();
         (data, begin..begin + file.len() as u64, spans, new)
     }
 
     #[test]
-    fn a_region_is_not_decoded_but_compared() {
+    fn a_region_is_copied() {
         let file = nibbles(60_000, 3);
         let (data, region, spans, wanted) = with_header(&file);
-        let packed = packed_with(&data, &[region]);
+        let packed = packed_with(&data, std::slice::from_ref(&region));
         let chunks = chunks_of(&packed);
         let decoded = mkpanda_lzma2::decode_around(&chunks, data.len()).unwrap();
         assert_eq!(decoded.left_out().count(), 1);
@@ -352,6 +327,14 @@ mod tests {
             damaged[at] ^= 1;
             assert!(rewritten(&damaged, 1, std::slice::from_ref(&spans)).is_err(), "byte {at}");
         }
+        // Without the reset at the region's beginning.
+        let at = usize::try_from(region.start).unwrap();
+        let marks = [2, 0, 0, data[at], 2, 0, 0, data[at + 1]];
+        let first = packed.windows(8).position(|found| found == marks).unwrap() + 8;
+        assert_eq!(packed[first] & 0xe0, 0xa0);
+        let mut damaged = packed.clone();
+        damaged[first] &= 0x9f;
+        assert!(rewritten(&damaged, 1, std::slice::from_ref(&spans)).is_err());
         // Names that are elsewhere, and a region that does not stay whole.
         let mut wrong = spans.clone();
         wrong[0] = Span::Dropped(vec![9; 512]);
@@ -379,6 +362,10 @@ mod tests {
         let lying = [&chunks[..place], &one, &chunks[place + 8..]].concat();
         let around = mkpanda_lzma2::decode_around(&lying, data.len()).unwrap();
         assert_eq!(around.left_out().next(), Some(usize::try_from(middle).unwrap()..data.len()));
+        // The rest of the file refers to what was before its first half.
+        let (_, alone) = around.region_alone(0, &lying).unwrap();
+        let mut content = vec![0; data.len() - usize::try_from(middle).unwrap()];
+        assert!(!Decoding::new(&alone, Coding::of(data.len())).unwrap().fills(&mut content));
         let rewrite = |spans| Rewrite {
             chunks: Arc::new(lying.clone()),
             check: Crc64::of(&data),
