@@ -11,7 +11,7 @@ use crate::regions::{DecodedRegion, MARK, MOST_REGIONS, copyable};
 /// A decoded block.
 #[derive(Debug)]
 pub struct Decoded {
-    /// Content; zeros in regions left out.
+    /// Content; of regions left out only stored chunks, and zeros elsewhere.
     pub data: Vec<u8>,
     /// Operations of the content.
     pub operations: Operations,

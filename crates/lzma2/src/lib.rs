@@ -70,6 +70,7 @@ use model::literal_properties;
 pub use operations::Operations;
 use regions::Region;
 pub use regions::{CopiedRegion, with_stored_regions};
+pub use stored::store;
 
 /// Upper limit of a block's size in bytes.
 pub const LARGEST_BLOCK: usize = match_table::LARGEST;

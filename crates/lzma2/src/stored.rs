@@ -19,3 +19,11 @@ pub(crate) fn append_stored(content: &[u8], mut is_first: bool, out: &mut Vec<u8
         is_first = false;
     }
 }
+
+/// Appends a block whose content is stored, with the end marker.
+pub fn store(content: &[u8], out: &mut Vec<u8>) {
+    let headers = content.len().div_ceil(STORED_CONTENT) * 3;
+    out.reserve_exact(content.len() + headers + 16);
+    append_stored(content, true, out);
+    out.push(0);
+}

@@ -26,9 +26,6 @@ const SMALL_PRESET: u32 = 9 | 1 << 31;
 /// Number of bytes that liblzma compresses between two checks for cancellation: some 30 ms.
 const STEP: usize = 64 << 10;
 
-/// Upper limit of an LZMA2 chunk's stored data.
-const CHUNK: usize = 64 << 10;
-
 /// Encoding of a block's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Method {
@@ -79,7 +76,7 @@ pub(super) fn encode(
             coding = compress(data, regions, level, &mut bytes, cancelled)?;
             compare(data, &bytes[HEADER..], coding)?;
         }
-        Method::Stored => store(data, &mut bytes),
+        Method::Stored => mkpanda_lzma2::store(data, &mut bytes),
     }
     finish(data, bytes, coding)
 }
@@ -205,19 +202,6 @@ fn compare(data: &[u8], encoded: &[u8], coding: Coding) -> io::Result<()> {
         rest = behind.ok_or_else(differs)?;
     }
     if decoding.is_ended() { Ok(()) } else { Err(differs()) }
-}
-
-fn store(data: &[u8], out: &mut Vec<u8>) {
-    const FIRST: u8 = 1;
-    const NEXT: u8 = 2;
-    out.reserve_exact(data.len() + data.len().div_ceil(CHUNK) * 3 + 16);
-    for (number, chunk) in data.chunks(CHUNK).enumerate() {
-        out.push(if number == 0 { FIRST } else { NEXT });
-        let length = u16::try_from(chunk.len() - 1).unwrap_or(u16::MAX);
-        out.extend_from_slice(&length.to_be_bytes());
-        out.extend_from_slice(chunk);
-    }
-    out.push(0);
 }
 
 #[cfg(test)]
